@@ -1,0 +1,136 @@
+"""What every test may ask for: a SoftHSM2 of its own on tmpfs, fresh tokens on it, an empty home, and dojang as a process.
+
+Each pytest process (each xdist worker) has one token directory, named by ``SOFTHSM2_CONF`` before any test module is
+imported, because a loaded SoftHSM reads that variable once. A missing SoftHSM2 stops the run.
+"""
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+from uuid import uuid4
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+RunDojang = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenFixture:
+    """An initialised token; ``uri`` names it by label and serial, ``pin_source`` is for ``--pin-source``."""
+
+    label: str
+    serial: str
+    pin: str
+    so_pin: str
+    uri: str
+    pin_source: str
+    so_pin_source: str
+
+
+MakeToken = Callable[..., TokenFixture]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for name in [name for name in os.environ if name.startswith("DOJANG_")]:
+        del os.environ[name]
+    shm = Path("/dev/shm")
+    tmpfs = shm if os.access(shm, os.W_OK) else None
+    config.dojang_softhsm = Path(tempfile.mkdtemp(prefix="dojang-test-", dir=tmpfs))
+    up = subprocess.run([ROOT / "softhsm/up", config.dojang_softhsm], capture_output=True, text=True)
+    if up.returncode:
+        pytest.exit(f"The tests need a real SoftHSM2: {up.stderr.strip()}", returncode=up.returncode)
+    exports = dict(word.split("=", 1) for word in shlex.split(up.stdout) if "=" in word)
+    os.environ["SOFTHSM2_CONF"] = exports["SOFTHSM2_CONF"]
+    config.dojang_module = exports["DOJANG_MODULE"]
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    shutil.rmtree(config.dojang_softhsm, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def softhsm_dir(pytestconfig: pytest.Config) -> Path:
+    """The folder that holds this process's ``softhsm2.conf`` and ``tokens/``."""
+    return pytestconfig.dojang_softhsm
+
+
+@pytest.fixture(scope="session")
+def softhsm_module(pytestconfig: pytest.Config) -> str:
+    """The path of libsofthsm2.so."""
+    return pytestconfig.dojang_module
+
+
+def _initialise(module: str, folder: Path, label: str, pin: str, so_pin: str) -> str:
+    try:
+        from dojang.pkcs11 import list_tokens
+        from dojang.pkcs11.discovery import ModuleSearch
+    except ImportError:  # interim: works only while this process has not loaded the module
+        (folder / f"{label}.pin").write_text(pin)
+        (folder / f"{label}.so-pin").write_text(so_pin)
+        subprocess.run([ROOT / "softhsm/up", folder, label], check=True, capture_output=True)
+        shown = subprocess.run(["softhsm2-util", "--show-slots"], capture_output=True, text=True, check=True).stdout
+        serials = [line.split(":")[1].strip() for line in shown.splitlines() if "Serial number" in line]
+        labels = [line.split(":")[1].strip() for line in shown.splitlines() if "Label:" in line]
+        return next(serial for serial, found in zip(serials, labels, strict=True) if found == label)
+    from dojang.secret import Secret
+
+    free = list_tokens(ModuleSearch(module=module, discover=False)).empty_slots[0]
+    return free.initialize(label=label, so_pin=Secret(so_pin), user_pin=Secret(pin)).info.serial
+
+
+@pytest.fixture(scope="session")
+def make_token(softhsm_dir: Path, softhsm_module: str) -> MakeToken:
+    """Initialises one more token, seen by this process and by every process it starts.
+
+    It goes through dojang itself: a loaded SoftHSM never shows a token that another process initialised.
+    """
+
+    def make(label: str | None = None, pin: str = "1234", so_pin: str = "12345678") -> TokenFixture:
+        label = label or f"test-{uuid4().hex[:12]}"
+        serial = _initialise(softhsm_module, softhsm_dir, label, pin, so_pin)
+        uri = f"pkcs11:token={quote(label)};serial={serial}"
+        sources = []
+        for role, value in (("pin", pin), ("so-pin", so_pin)):
+            path = softhsm_dir / f"{serial}.{role}"
+            path.write_text(value)
+            path.chmod(0o600)
+            sources.append(f"file:{path}")
+        return TokenFixture(label, serial, pin, so_pin, uri, *sources)
+
+    return make
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty ``DOJANG_HOME`` (and an empty ``HOME``, where ``npki:`` has its default root)."""
+    folder = tmp_path / "home" / "dojang"
+    folder.mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(folder.parent))
+    monkeypatch.setenv("DOJANG_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture
+def run_dojang(home: Path, softhsm_module: str) -> RunDojang:
+    """Runs ``dojang ARGS`` as a user's process on this worker's SoftHSM2 and returns its exit status and output."""
+
+    def run(*args: object, input: str | None = None, env: dict[str, str] | None = None, timeout: float = 60):
+        return subprocess.run(
+            [sys.executable, "-m", "dojang", *map(str, args)],
+            input=input,
+            stdin=subprocess.DEVNULL if input is None else None,
+            env={**os.environ, "DOJANG_MODULE": softhsm_module, "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", **(env or {})},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+
+    return run
