@@ -4,6 +4,7 @@
     ├── UserError            the person at the keyboard can fix it
     │   ├── Usage · InvalidUri · InvalidAddress · InvalidName · InvalidSource · SecretUnavailable · InputRequired
     │   ├── NotFound · Ambiguous · AlreadyExists · SerialMismatch · Interrupted · NothingDue
+    │   ├── CredentialBusy · OperationUnfinished
     │   ├── PinIncorrect · PinKnownWrong · PinUnusable · PasswordIncorrect
     │   └── FileUnreadable · FileUnwritable · FileMalformed · FileChanged
     ├── DeviceError          the token, its driver or its daemon
@@ -19,7 +20,8 @@
     │   └── NotPermitted · KeyDoesNotLeave · NotRenewable · CertificateUnusable
     ├── UnsupportedError     nobody can, here
     │   └── UnsupportedMechanism · UnsupportedFormat · UnsupportedOperation
-    └── VerificationFailed   the signature or the path is not good
+    ├── VerificationFailed   the signature or the path is not good
+    └── Bug                  a mistake in dojang itself
 
 A leaf declares its ``code`` (stable, for scripts), its ``exit_status`` (the table in the README), one ``sentence`` saying
 what happened and one ``next_step`` saying what to do. Both are templates in English; ``{names}`` are facts given to the
@@ -27,10 +29,23 @@ constructor, kept in ``facts`` and never secret. The room that shows the error t
 """
 
 from string import Formatter
+from typing import Self
 
 
 def _placeholders(template: str) -> frozenset[str]:
     return frozenset(name for _, name, _, _ in Formatter().parse(template) if name)
+
+
+class Phrase(str):
+    """Words for a fact that has facts of its own: reads as English, and can still be translated before it is filled in."""
+
+    template: str
+    facts: dict[str, object]
+
+    def __new__(cls, template: str, **facts: object) -> Self:
+        phrase = super().__new__(cls, template.format_map(facts))
+        phrase.template, phrase.facts = template, facts
+        return phrase
 
 
 class DojangError(Exception):
@@ -153,6 +168,20 @@ class NothingDue(UserError):
     exit_status = 14
     sentence = 'Nothing is due for renewal.'
     next_step = "See 'dojang where' for the days each certificate has left."
+
+
+class CredentialBusy(UserError):
+    code = "credential-busy"
+    exit_status = 11
+    sentence = "Another dojang command is at work on {subject} ({verb})."
+    next_step = "Wait until it is done, then run the command again if it is still needed."
+
+
+class OperationUnfinished(UserError):
+    code = "operation-unfinished"
+    exit_status = 9
+    sentence = "An earlier '{verb}' of {subject} was cut short and could not be finished or undone yet."
+    next_step = "'dojang doctor' says what it waits for; 'dojang renew run' finishes it once that is there."
 
 
 class PinIncorrect(UserError):
@@ -455,3 +484,12 @@ class VerificationFailed(DojangError):
     exit_status = 13
     sentence = "Verification failed: {problems}."
     next_step = "Do not rely on this file; compare it with the original or ask the signer."
+
+
+class Bug(DojangError):
+    """A mistake in dojang itself; raised by nobody, shown for every exception that nobody expected."""
+
+    code = "bug"
+    exit_status = 1
+    sentence = "Something went wrong inside dojang ({kind}); this is a mistake in dojang, not in what you did."
+    next_step = "Report it with the file {path}; --log-level debug shows the details here."
