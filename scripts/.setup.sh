@@ -1,0 +1,60 @@
+# Sourced by every script beside it. Brings what is missing and nothing else: system packages, .venv, the locked
+# dependencies, the project itself. Leaves the shell at the top of the project with .venv first on its PATH.
+set -eu
+cd "$(dirname "$0")/.."
+
+missing_packages() {
+    while read -r command package; do
+        command -v "$command" >/dev/null || echo "$package"
+    done <<EOF
+softhsm2-util softhsm2
+pkcs11-tool opensc
+p11tool gnutls-bin
+p11-kit p11-kit
+openssl openssl
+gcc gcc
+EOF
+    [ -e /usr/include/stdio.h ] || echo libc6-dev
+    [ -n "$(suitable_python)" ] || echo python3-venv
+}
+
+suitable_python() {
+    for python in python3 python3.14 python3.13 python3.12 python3.11; do
+        if "$python" -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            echo "$python"
+            return
+        fi
+    done
+}
+
+install_packages() {
+    install="apt-get install -y --no-install-recommends $*"
+    if ! command -v apt-get >/dev/null; then
+        echo "Install these first (Debian's names), with Python 3.11 or newer: $*" >&2
+        exit 1
+    elif [ "$(id -u)" = 0 ]; then
+        apt-get update -qq && DEBIAN_FRONTEND=noninteractive $install -qq >/dev/null
+    elif command -v sudo >/dev/null && sudo apt-get update -qq; then
+        sudo DEBIAN_FRONTEND=noninteractive $install -qq >/dev/null
+    else
+        echo "Run this as root, then try again: apt-get update && $install" >&2
+        exit 1
+    fi
+}
+
+packages=$(missing_packages)
+if [ -n "$packages" ]; then
+    echo "Installing system packages:" $packages >&2
+    install_packages $packages
+    [ -z "$(missing_packages)" ] || { echo "Still missing:" $(missing_packages) >&2; exit 1; }
+fi
+
+.venv/bin/python -c '' 2>/dev/null || "$(suitable_python)" -m venv --clear .venv
+stamp=$( (pwd; cat requirements.lock pyproject.toml; find src -name '*.po' -exec cat {} +) | sha256sum)
+if [ "$stamp" != "$(cat .venv/.stamp 2>/dev/null)" ]; then
+    echo "Installing the locked Python packages into .venv" >&2
+    .venv/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements.lock
+    .venv/bin/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
+    echo "$stamp" >.venv/.stamp
+fi
+PATH="$PWD/.venv/bin:$PATH"
