@@ -23,9 +23,10 @@
     ├── VerificationFailed   the signature or the path is not good
     └── Bug                  a mistake in dojang itself
 
-A leaf declares its ``code`` (stable, for scripts), its ``exit_status`` (the table in the README), one ``sentence`` saying
-what happened and one ``next_step`` saying what to do. Both are templates in English; ``{names}`` are facts given to the
-constructor, kept in ``facts`` and never secret. The room that shows the error translates the template, then fills it in.
+A leaf declares its ``code`` (stable, for scripts), its ``exit_status`` (the table in the README), one ``sentence``
+saying what happened and one ``next_step`` saying what to do. Both are templates in English; ``{names}`` are facts given
+to the constructor, kept in ``facts`` and never secret. The room that shows the error translates the template, then
+fills it in.
 """
 
 from string import Formatter
@@ -37,7 +38,7 @@ def _placeholders(template: str) -> frozenset[str]:
 
 
 class Phrase(str):
-    """Words for a fact that has facts of its own: reads as English, and can still be translated before it is filled in."""
+    """Words for a fact that has facts of its own: reads as English, and can still be translated with them."""
 
     template: str
     facts: dict[str, object]
@@ -82,14 +83,14 @@ class UserError(DojangError):
 class Usage(UserError):
     code = "usage"
     exit_status = 2
-    sentence = '{problem}'
-    next_step = 'Run the command with --help to see what it takes.'
+    sentence = "{problem}"
+    next_step = "Run the command with --help to see what it takes."
 
 
 class InvalidUri(UserError):
     code = "invalid-uri"
     exit_status = 2
-    sentence = 'This is not a PKCS#11 URI: {problem}.'
+    sentence = "This is not a PKCS#11 URI: {problem}."
     next_step = "Write it as pkcs11:token=LABEL;object=NAME (RFC 7512); 'dojang token list' prints addresses to paste."
 
 
@@ -111,42 +112,42 @@ class InvalidSource(UserError):
     code = "invalid-source"
     exit_status = 2
     sentence = "'{source}' is not a place to read a PIN or password from: {problem}."
-    next_step = 'Use prompt, env:NAME, file:PATH, fd:N, cmd:COMMAND, pinpad or keyring:NAME.'
+    next_step = "Use prompt, env:NAME, file:PATH, fd:N, cmd:COMMAND, pinpad or keyring:NAME."
 
 
 class SecretUnavailable(UserError):
     code = "secret-unavailable"
     exit_status = 2
-    sentence = 'The {purpose} could not be read from {source}: {problem}.'
-    next_step = 'Make that source readable, or name another with --pin-source or --password-source.'
+    sentence = "The {purpose} could not be read from {source}: {problem}."
+    next_step = "Make that source readable, or name another with --pin-source or --password-source."
 
 
 class InputRequired(UserError):
     code = "input-required"
     exit_status = 2
-    sentence = '{what} is needed and there is nobody to ask.'
-    next_step = 'Give it with {option}, or run without --no-input on a terminal.'
+    sentence = "{what} is needed and there is nobody to ask."
+    next_step = "Give it with {option}, or run without --no-input on a terminal."
 
 
 class NotFound(UserError):
     code = "not-found"
     exit_status = 3
-    sentence = '{what} was not found in {where}.'
+    sentence = "{what} was not found in {where}."
     next_step = "List what is there with '{command}'."
 
 
 class Ambiguous(UserError):
     code = "ambiguous"
     exit_status = 4
-    sentence = '{what} matches more than one: {matches}.'
-    next_step = 'Use one of these addresses as it stands.'
+    sentence = "{what} matches more than one: {matches}."
+    next_step = "Use one of these addresses as it stands."
 
 
 class AlreadyExists(UserError):
     code = "already-exists"
     exit_status = 9
-    sentence = '{what} already exists in {where}.'
-    next_step = 'Choose another name, or remove the old one first.'
+    sentence = "{what} already exists in {where}."
+    next_step = "Choose another name, or remove the old one first."
 
 
 class SerialMismatch(UserError):
@@ -159,14 +160,14 @@ class SerialMismatch(UserError):
 class Interrupted(UserError):
     code = "interrupted"
     exit_status = 130
-    sentence = 'Interrupted; nothing was lost.'
-    next_step = 'Run the same command again; it finishes or undoes what was begun.'
+    sentence = "Interrupted; nothing was lost."
+    next_step = "Run the same command again; it finishes or undoes what was begun."
 
 
 class NothingDue(UserError):
     code = "nothing-due"
     exit_status = 14
-    sentence = 'Nothing is due for renewal.'
+    sentence = "Nothing is due for renewal."
     next_step = "See 'dojang where' for the days each certificate has left."
 
 
@@ -187,57 +188,57 @@ class OperationUnfinished(UserError):
 class PinIncorrect(UserError):
     code = "pin-incorrect"
     exit_status = 7
-    sentence = 'The {role} PIN for token {token} is wrong.'
+    sentence = "The {role} PIN for token {token} is wrong."
     next_step = "Check the PIN before the next try; 'dojang token show' tells whether tries are running out."
 
 
 class PinKnownWrong(UserError):
     code = "pin-known-wrong"
     exit_status = 7
-    sentence = 'This PIN was refused by token {token} before, so it was not tried again.'
-    next_step = 'Give a different PIN; no try was spent.'
+    sentence = "This PIN was refused by token {token} before, so it was not tried again."
+    next_step = "Give a different PIN; no try was spent."
 
 
 class PinUnusable(UserError):
     code = "pin-unusable"
     exit_status = 2
-    sentence = 'Token {token} does not accept such a PIN: {problem}.'
-    next_step = 'Choose a PIN of {min_length} to {max_length} characters.'
+    sentence = "Token {token} does not accept such a PIN: {problem}."
+    next_step = "Choose a PIN of {min_length} to {max_length} characters."
 
 
 class PasswordIncorrect(UserError):
     code = "password-incorrect"
     exit_status = 7
-    sentence = 'The password is wrong or the file is damaged: {path}.'
-    next_step = 'Try the password again, or restore the file from a backup.'
+    sentence = "The password is wrong or the file is damaged: {path}."
+    next_step = "Try the password again, or restore the file from a backup."
 
 
 class FileUnreadable(UserError):
     code = "file-unreadable"
     exit_status = 3
-    sentence = '{path} cannot be read: {problem}.'
-    next_step = 'Check the name and the permissions.'
+    sentence = "{path} cannot be read: {problem}."
+    next_step = "Check the name and the permissions."
 
 
 class FileUnwritable(UserError):
     code = "file-unwritable"
     exit_status = 9
-    sentence = '{path} cannot be written: {problem}.'
-    next_step = 'Free some space or choose a folder you may write to; nothing was left behind.'
+    sentence = "{path} cannot be written: {problem}."
+    next_step = "Free some space or choose a folder you may write to; nothing was left behind."
 
 
 class FileMalformed(UserError):
     code = "file-malformed"
     exit_status = 10
-    sentence = '{path} is not {expected}: {problem}.'
-    next_step = 'Check that this is the right file and that it is complete.'
+    sentence = "{path} is not {expected}: {problem}."
+    next_step = "Check that this is the right file and that it is complete."
 
 
 class FileChanged(UserError):
     code = "file-changed"
     exit_status = 9
-    sentence = '{path} changed while it was being read.'
-    next_step = 'Run the command again when nobody is writing to the file.'
+    sentence = "{path} changed while it was being read."
+    next_step = "Run the command again when nobody is writing to the file."
 
 
 class DeviceError(DojangError):
@@ -247,120 +248,123 @@ class DeviceError(DojangError):
 class TokenNotFound(DeviceError):
     code = "token-not-found"
     exit_status = 6
-    sentence = 'No token matches {wanted}.'
+    sentence = "No token matches {wanted}."
     next_step = "Plug it in and run 'dojang token list'; 'dojang doctor' says which modules were searched."
 
 
 class AmbiguousToken(DeviceError):
     code = "ambiguous-token"
     exit_status = 4
-    sentence = 'More than one token matches {wanted}: {matches}.'
-    next_step = 'Use one of these addresses as it stands.'
+    sentence = "More than one token matches {wanted}: {matches}."
+    next_step = "Use one of these addresses as it stands."
 
 
 class TokenRemoved(DeviceError):
     code = "token-removed"
     exit_status = 6
-    sentence = 'Token {token} was removed or stopped answering.'
-    next_step = 'Plug it in again and repeat the command.'
+    sentence = "Token {token} was removed or stopped answering."
+    next_step = "Plug it in again and repeat the command."
 
 
 class TokenNotInitialized(DeviceError):
     code = "token-not-initialized"
     exit_status = 6
-    sentence = 'The token in {slot} is not initialised.'
+    sentence = "The token in {slot} is not initialised."
     next_step = "Run 'dojang token init --label NAME'."
 
 
 class TokenWriteProtected(DeviceError):
     code = "token-write-protected"
     exit_status = 9
-    sentence = 'Token {token} is write-protected.'
-    next_step = 'Remove the protection, or use another token.'
+    sentence = "Token {token} is write-protected."
+    next_step = "Remove the protection, or use another token."
 
 
 class TokenFull(DeviceError):
     code = "token-full"
     exit_status = 9
-    sentence = 'Token {token} has no room left.'
+    sentence = "Token {token} has no room left."
     next_step = "Delete what is no longer needed with 'dojang cert delete', or use another token."
 
 
 class PinLocked(DeviceError):
     code = "pin-locked"
     exit_status = 8
-    sentence = 'The {role} PIN of token {token} is locked.'
+    sentence = "The {role} PIN of token {token} is locked."
     next_step = "Unlock it with 'dojang token pin unblock' and the SO PIN."
 
 
 class PinLastTry(DeviceError):
     code = "pin-last-try"
     exit_status = 8
-    sentence = 'Token {token} has one {role} PIN try left, so it was not spent.'
-    next_step = "Make sure of the PIN, then repeat with --last-try; 'dojang token pin unblock' resets it with the SO PIN."
+    sentence = "Token {token} has one {role} PIN try left, so it was not spent."
+    next_step = "Make sure of the PIN, then repeat with --last-try; 'dojang token pin unblock' sets a new one."
 
 
 class PinNotSet(DeviceError):
     code = "pin-not-set"
     exit_status = 6
-    sentence = 'Token {token} has no user PIN yet.'
+    sentence = "Token {token} has no user PIN yet."
     next_step = "Set one with 'dojang token pin unblock' and the SO PIN."
 
 
 class LoginRequired(DeviceError):
     code = "login-required"
     exit_status = 9
-    sentence = 'Token {token} asks for its PIN for this.'
-    next_step = 'Give the PIN with --pin-source, or run on a terminal.'
+    sentence = "Token {token} asks for its PIN for this."
+    next_step = "Give the PIN with --pin-source, or run on a terminal."
 
 
 class ModuleUnloadable(DeviceError):
     code = "module-unloadable"
     exit_status = 5
-    sentence = 'The PKCS#11 module {module} cannot be loaded: {problem}.'
-    next_step = '{remedy}'
+    sentence = "The PKCS#11 module {module} cannot be loaded: {problem}."
+    next_step = "{remedy}"
 
 
 class DeviceBusy(DeviceError):
     code = "device-busy"
     exit_status = 11
-    sentence = 'Token {token} is busy or unreachable ({function} said {result}).'
-    next_step = 'Try again in a moment.'
+    sentence = "Token {token} is busy or unreachable ({function} said {result})."
+    next_step = "Try again in a moment."
 
 
 class DeviceFailure(DeviceError):
     code = "device-failure"
     exit_status = 11
-    sentence = 'Token {token} failed: {function} said {result}.'
+    sentence = "Token {token} failed: {function} said {result}."
     next_step = "Unplug and plug it in again, then run 'dojang doctor'."
 
 
 class DeviceDisobeyed(DeviceError):
     code = "device-disobeyed"
     exit_status = 9
-    sentence = 'Token {token} did not do as it was told: {problem}. What it made was removed.'
+    sentence = "Token {token} did not do as it was told: {problem}. What it made was removed."
     next_step = "Do not keep keys on this token; 'dojang doctor' shows its module and firmware."
 
 
 class DeviceRefused(DeviceError):
     code = "device-refused"
     exit_status = 9
-    sentence = 'Token {token} refused: {function} said {result}.'
+    sentence = "Token {token} refused: {function} said {result}."
     next_step = "Check with 'dojang key show' what the key or object allows."
 
 
 class ObjectVanished(DeviceError):
     code = "object-vanished"
     exit_status = 3
-    sentence = '{what} is no longer on token {token}.'
+    sentence = "{what} is no longer on token {token}."
     next_step = "List what is there with 'dojang key list'."
 
 
 class SignatureUncertain(DeviceError):
     code = "signature-uncertain"
     exit_status = 11
-    sentence = 'Token {token} stopped in the middle of a signature ({function} said {result}); whether it signed is unknown, so it was not asked again.'
-    next_step = 'Check the token, then sign again if a second signature does no harm.'
+    sentence = (
+        "Token {token} stopped in the middle of a signature ({function} said {result}); "
+        "whether it signed is unknown, so it was not asked again."
+    )
+    next_step = "Check the token, then sign again if a second signature does no harm."
 
 
 class AuthorityError(DojangError):
@@ -370,29 +374,29 @@ class AuthorityError(DojangError):
 class AuthorityRefused(AuthorityError):
     code = "authority-refused"
     exit_status = 12
-    sentence = 'The authority {authority} refused: {problem}.'
-    next_step = 'Correct the request and try again.'
+    sentence = "The authority {authority} refused: {problem}."
+    next_step = "Correct the request and try again."
 
 
 class AuthorityUnreachable(AuthorityError):
     code = "authority-unreachable"
     exit_status = 11
-    sentence = 'The authority {authority} cannot be reached: {problem}.'
-    next_step = 'Try again later; what was begun is kept.'
+    sentence = "The authority {authority} cannot be reached: {problem}."
+    next_step = "Try again later; what was begun is kept."
 
 
 class AuthorityExpired(AuthorityError):
     code = "authority-expired"
     exit_status = 12
-    sentence = 'The certificate of authority {authority} is not valid at this time ({not_before} to {not_after}).'
+    sentence = "The certificate of authority {authority} is not valid at this time ({not_before} to {not_after})."
     next_step = "Renew the authority's own certificate with 'dojang ca init', or correct the clock."
 
 
 class AnswerMismatch(AuthorityError):
     code = "answer-mismatch"
     exit_status = 12
-    sentence = 'The certificate that came back does not match what was asked for: {problems}.'
-    next_step = 'Nothing was installed; report this to the authority.'
+    sentence = "The certificate that came back does not match what was asked for: {problems}."
+    next_step = "Nothing was installed; report this to the authority."
 
 
 class ConfigurationError(DojangError):
@@ -402,22 +406,22 @@ class ConfigurationError(DojangError):
 class InvalidSetting(ConfigurationError):
     code = "invalid-setting"
     exit_status = 2
-    sentence = '{path}: {problem}.'
-    next_step = 'Correct the file; the README lists every setting.'
+    sentence = "{path}: {problem}."
+    next_step = "Correct the file; the README lists every setting."
 
 
 class StateUnreadable(ConfigurationError):
     code = "state-unreadable"
     exit_status = 9
     sentence = "dojang's own records in {path} cannot be used: {problem}."
-    next_step = 'Check permissions and free space; the tokens themselves are untouched.'
+    next_step = "Check permissions and free space; the tokens themselves are untouched."
 
 
 class NoModule(ConfigurationError):
     code = "no-module"
     exit_status = 5
-    sentence = 'No PKCS#11 module was found on this machine.'
-    next_step = 'Install one (Debian: apt install softhsm2 or opensc-pkcs11), or name it with --module.'
+    sentence = "No PKCS#11 module was found on this machine."
+    next_step = "Install one (Debian: apt install softhsm2 or opensc-pkcs11), or name it with --module."
 
 
 class PolicyError(DojangError):
@@ -427,29 +431,29 @@ class PolicyError(DojangError):
 class NotPermitted(PolicyError):
     code = "not-permitted"
     exit_status = 9
-    sentence = 'Refused: {problem}.'
-    next_step = '{remedy}'
+    sentence = "Refused: {problem}."
+    next_step = "{remedy}"
 
 
 class KeyDoesNotLeave(PolicyError):
     code = "key-does-not-leave"
     exit_status = 9
-    sentence = 'The private key of {address} never leaves it.'
-    next_step = 'Issue or reissue a second certificate in the other location instead.'
+    sentence = "The private key of {address} never leaves it."
+    next_step = "Issue or reissue a second certificate in the other location instead."
 
 
 class NotRenewable(PolicyError):
     code = "not-renewable"
     exit_status = 9
-    sentence = '{address} cannot be renewed: {problem}.'
-    next_step = '{remedy}'
+    sentence = "{address} cannot be renewed: {problem}."
+    next_step = "{remedy}"
 
 
 class CertificateUnusable(PolicyError):
     code = "certificate-unusable"
     exit_status = 9
-    sentence = 'The certificate {subject} cannot be used: {problem}.'
-    next_step = 'Choose another certificate, or renew this one.'
+    sentence = "The certificate {subject} cannot be used: {problem}."
+    next_step = "Choose another certificate, or renew this one."
 
 
 class UnsupportedError(DojangError):
@@ -459,21 +463,21 @@ class UnsupportedError(DojangError):
 class UnsupportedMechanism(UnsupportedError):
     code = "unsupported-mechanism"
     exit_status = 10
-    sentence = '{where} cannot do {mechanism}.'
+    sentence = "{where} cannot do {mechanism}."
     next_step = "'dojang token show' lists what this token can do; choose another algorithm."
 
 
 class UnsupportedFormat(UnsupportedError):
     code = "unsupported-format"
     exit_status = 10
-    sentence = '{what} is in a form dojang does not read: {problem}.'
-    next_step = 'Convert it first, or report the form so that it can be added.'
+    sentence = "{what} is in a form dojang does not read: {problem}."
+    next_step = "Convert it first, or report the form so that it can be added."
 
 
 class UnsupportedOperation(UnsupportedError):
     code = "unsupported-operation"
     exit_status = 10
-    sentence = '{where} cannot {operation}.'
+    sentence = "{where} cannot {operation}."
     next_step = "Choose another location; 'dojang location list' tells what each can do."
 
 

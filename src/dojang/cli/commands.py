@@ -1,0 +1,111 @@
+"""The table of all commands: where each one is and its line of help. Nothing is imported to show a help page."""
+
+from dojang.cli.frame import Entry, LazyGroup, Section
+from dojang.cli.language import N_
+
+TOKEN_PIN = Section(
+    N_("Change a PIN, or set a new one with the SO PIN."),
+    {
+        "change": Entry("dojang.cli.token_pin:change", N_("Replace the user PIN (or the SO PIN).")),
+        "unblock": Entry("dojang.cli.token_pin:unblock", N_("Set a new user PIN with the SO PIN.")),
+    },
+)
+
+TOKEN = Section(
+    N_("Tokens: list, look at, initialise, PINs, wipe."),
+    {
+        "list": Entry("dojang.cli.token:list_", N_("List the tokens that are present.")),
+        "show": Entry("dojang.cli.token:show", N_("Show one token: flags, PIN state, mechanisms.")),
+        "init": Entry("dojang.cli.token:init", N_("Initialise an empty slot: label, SO PIN, user PIN.")),
+        "pin": TOKEN_PIN,
+        "wipe": Entry("dojang.cli.token:wipe", N_("Destroy everything on a token.")),
+    },
+)
+
+KEY = Section(
+    N_("Keys on tokens: generate, list, look at, delete."),
+    {
+        "generate": Entry("dojang.cli.key:generate", N_("Make a key pair that never leaves the token.")),
+        "list": Entry("dojang.cli.key:list_", N_("List the private keys on a token.")),
+        "show": Entry("dojang.cli.key:show", N_("Show one key and what it is allowed to do.")),
+        "delete": Entry("dojang.cli.key:delete", N_("Destroy a key pair and what belongs to it.")),
+    },
+)
+
+CA = Section(
+    N_("A local certificate authority with its key on a token."),
+    {
+        "init": Entry("dojang.cli.ca:init", N_("Set up a local authority.")),
+        "show": Entry("dojang.cli.ca:show", N_("Show an authority: certificates, validity, counters.")),
+        "profiles": Entry("dojang.cli.ca:profiles", N_("List the certificate profiles.")),
+        "list": Entry("dojang.cli.ca:list_", N_("List the certificates an authority has issued.")),
+    },
+)
+
+CERT = Section(
+    N_("Certificates: issue, install, list, look at, delete."),
+    {
+        "issue": Entry("dojang.cli.cert:issue", N_("Make a key, have it certified and install the certificate.")),
+        "request": Entry("dojang.cli.cert:request", N_("Make a key and write a certificate request.")),
+        "install": Entry("dojang.cli.cert:install", N_("Install a certificate beside its key.")),
+        "list": Entry("dojang.cli.cert:list_", N_("List certificates.")),
+        "show": Entry("dojang.cli.cert:show", N_("Show one certificate.")),
+        "delete": Entry("dojang.cli.cert:delete", N_("Destroy a certificate and its key.")),
+    },
+)
+
+RENEW = Section(
+    N_("Renew certificates before they expire."),
+    {
+        "now": Entry("dojang.cli.renew:now", N_("Renew one certificate.")),
+        "due": Entry("dojang.cli.renew:due", N_("List what is due for renewal.")),
+        "run": Entry("dojang.cli.renew:run", N_("Renew everything that is due.")),
+    },
+)
+
+SIGN = Section(
+    N_("Sign files."),
+    {
+        "raw": Entry("dojang.cli.sign:raw", N_("Make a bare signature.")),
+        "cms": Entry("dojang.cli.sign:cms", N_("Make a CMS (PKCS#7) signature.")),
+    },
+)
+
+ROOT = Section(
+    N_("Keeps the key that signs on a token, and does everything around it: issue, sign, renew."),
+    {
+        "doctor": Entry("dojang.cli.doctor:doctor", N_("Find out what is wrong and how to mend it.")),
+        "where": Entry("dojang.cli.where:where", N_("Show where every certificate lives and how long it lasts.")),
+        "token": TOKEN,
+        "key": KEY,
+        "ca": CA,
+        "cert": CERT,
+        "renew": RENEW,
+        "sign": SIGN,
+        "verify": Entry("dojang.cli.verify:verify", N_("Check a signature.")),
+        "completion": Entry("dojang.cli.completion:completion", N_("Print the completion script for a shell.")),
+    },
+)
+
+# Names people know from Korean certificate programs.
+KOREAN = {
+    "발급": "cert issue",
+    "갱신": "renew now",
+    "재발급": "cert reissue",
+    "폐기": "cert revoke",
+    "등록": "cert register",
+    "복사": "location copy",
+}
+
+
+def root() -> LazyGroup:
+    """The command ``dojang`` itself."""
+    return LazyGroup("dojang", ROOT, aliases={name: path for name, path in KOREAN.items() if _exists(path)})
+
+
+def _exists(path: str) -> bool:
+    """Whether the table has the command; an alias waits for the command it stands for."""
+    found: Entry | Section | None = ROOT
+    for word in path.split():
+        found = found.entries.get(word) if isinstance(found, Section) else None
+    return found is not None

@@ -1,0 +1,151 @@
+"""What a command is given: settings, flags, output, and the ways to ask for PINs, passwords and answers."""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from dojang.cli.flags import Flags
+from dojang.cli.language import N_, _, say
+from dojang.cli.output import Output
+from dojang.errors import InputRequired, NotFound, SerialMismatch
+
+if TYPE_CHECKING:
+    from dojang.pkcs11.discovery import ModuleSearch
+    from dojang.pkcs11.pin import PinProvider
+    from dojang.pkcs11.uri import Pkcs11Uri
+    from dojang.secret import Secret
+    from dojang.settings import Settings
+
+
+class Invocation:
+    """One run of one command."""
+
+    def __init__(self, flags: Flags) -> None:
+        """``command`` is filled in once the words are understood."""
+        self.flags = flags
+        self.command = ""
+        self.out = Output(flags)
+        self._settings: Settings | None = None
+        self._warned = False
+
+    @property
+    def settings(self) -> "Settings":
+        """The configuration; read on first use. Raises ``InvalidSetting``."""
+        if self._settings is None:
+            from dojang.settings import load
+
+            self._settings = load(self.flags.config)
+        return self._settings
+
+    @property
+    def last_try(self) -> bool:
+        return self.flags.last_try
+
+    @property
+    def can_ask(self) -> bool:
+        """Whether a person is there to answer."""
+        return not self.flags.no_input and sys.stdin.isatty()
+
+    def result(self, data: Mapping[str, Any], text: str | Callable[[], str], *, quiet: Sequence[str] = ()) -> None:
+        """The one result of this command; see ``Output.result``."""
+        self.out.result(self.command, data, text, quiet=quiet)
+
+    def planned(self, steps: Sequence[str], **data: Any) -> bool:
+        """With ``--plan``: print the steps as the result and return true, so that the command stops there."""
+        if not self.flags.plan:
+            return False
+        lines = [_("Would do, in this order (nothing was changed):")]
+        lines += [f"  {number}. {step}" for number, step in enumerate(steps, start=1)]
+        self.result({**data, "plan": list(steps), "changed": False}, "\n".join(lines))
+        return True
+
+    def address(self, text: str) -> str:
+        """An address as typed, with ``@alias`` replaced; warns once about a PIN written into it."""
+        if text.startswith("@"):
+            text = self._alias(text[1:])
+        if "pin-value=" in text and not self._warned:
+            self._warned = True
+            self.out.warning(
+                _("A PIN in an address is seen by everyone who lists processes; use --pin-source instead.")
+            )
+        return text
+
+    def _alias(self, name: str) -> str:
+        try:
+            return self.settings.aliases[name]
+        except KeyError:
+            where = self.settings.config_path
+            raise NotFound(
+                what=f"@{name}", where=where, command="dojang where", next_step=N_("Write it under [aliases] there.")
+            ) from None
+
+    def search(self) -> "ModuleSearch":
+        """Where to look for PKCS#11 modules."""
+        from dojang.pkcs11.discovery import ModuleSearch, ModuleSpec
+
+        configured = tuple(
+            ModuleSpec(m.path, m.name, m.init_string, m.sha256, "configuration") for m in self.settings.modules
+        )
+        module = self.flags.module or self.settings.module
+        return ModuleSearch(module=module, configured=configured, discover=self.settings.discover_modules)
+
+    def pin_provider(self, uri: "Pkcs11Uri | None" = None) -> "PinProvider":
+        """The user PIN: from the URI, ``--pin-source``, ``DOJANG_PIN_SOURCE``, the settings, or a person."""
+        from dojang.cli.secrets import from_uri, provider
+
+        source = self.flags.pin_source or self.settings.pin_source
+        return from_uri(self, uri) or provider(self, source, "--pin-source")
+
+    def ca_pin_provider(self, uri: "Pkcs11Uri | None" = None) -> "PinProvider":
+        """The PIN of the token with the local authority's key: like ``pin_provider``, ``--ca-pin-source`` first."""
+        from dojang.cli.secrets import from_uri, provider
+
+        if self.flags.ca_pin_source:
+            return provider(self, self.flags.ca_pin_source, "--ca-pin-source")
+        return from_uri(self, uri) or provider(self, self.settings.pin_source, "--ca-pin-source")
+
+    def so_pin_provider(self) -> "PinProvider":
+        """The SO PIN: ``--so-pin-source``, the settings, or a person."""
+        from dojang.cli.secrets import provider
+
+        return provider(self, self.flags.so_pin_source or self.settings.so_pin_source, "--so-pin-source")
+
+    def new_pin_provider(self, source: str | None, option: str = "--new-pin-source") -> "PinProvider":
+        """A PIN that is about to be set: from ``source``, or asked for twice."""
+        from dojang.cli.secrets import provider
+
+        return provider(self, source, option, new=True)
+
+    def password(self, purpose: str, *, new: bool = False) -> "Secret":
+        """The password of a file; ``purpose`` (marked with ``N_``) finishes "Password for …"."""
+        from dojang.cli.secrets import read_password
+
+        return read_password(self, purpose, new=new)
+
+    def ask(self, question: str, *, option: str, default: str | None = None) -> str:
+        """One line from the person there, else ``InputRequired`` naming the option that would have said it."""
+        if not self.can_ask:
+            if default is not None:
+                return default
+            raise InputRequired(what=question, option=option)
+        from dojang.cli.prompts import ask_line
+
+        return ask_line(_(question), default)
+
+    def choose(
+        self, question: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, option: str, default: int = 0
+    ) -> int:
+        """The index of the row chosen from a numbered table on standard error."""
+        if not self.can_ask:
+            raise InputRequired(what=question, option=option)
+        from dojang.cli.prompts import ask_choice
+
+        return ask_choice(_(question), [_(column) for column in columns], rows, default)
+
+    def confirm_serial(self, serial: str, given: str | None, *, what: str, option: str) -> None:
+        """Destroying needs the token's serial, passed with ``option`` or typed; anything else is ``SerialMismatch``."""
+        if given is None:
+            self.out.note(say("This destroys {what} for good.", what=what))
+            given = self.ask(N_("The token's serial"), option=option)
+        if given.strip() != serial.strip():
+            raise SerialMismatch(serial=serial)

@@ -1,0 +1,90 @@
+"""The global flags: the same before and after the verb, the later one wins."""
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dojang.cli.language import N_
+from dojang.settings import LANGUAGES
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+@dataclass(slots=True)
+class Flags:
+    """What the global flags said; ``None`` where a flag was not given."""
+
+    json: bool = False
+    quiet: bool = False
+    log_level: str | None = None
+    module: str | None = None
+    pin_source: str | None = None
+    so_pin_source: str | None = None
+    ca_pin_source: str | None = None
+    password_source: str | None = None
+    no_input: bool = False
+    lang: str | None = None
+    timeout: float | None = None
+    plan: bool = False
+    config: Path | None = None
+    last_try: bool = False
+
+
+def peek(arguments: list[str]) -> Flags:
+    """Language, output form and configuration, read before anything is parsed: errors and help need them."""
+    flags = Flags()
+    words = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    for position, word in enumerate(words):
+        name, equals, value = word.partition("=")
+        if not equals:
+            value = "".join(words[position + 1 : position + 2])
+        if word in ("--json", "--quiet"):
+            setattr(flags, word[2:], True)
+        elif name == "--lang" and value in LANGUAGES:
+            flags.lang = value
+        elif name == "--config" and value:
+            flags.config = Path(value)
+        elif name == "--log-level" and value in LOG_LEVELS:
+            flags.log_level = value
+    return flags
+
+
+@cache
+def flag_options(*, hidden: bool) -> tuple[click.Option, ...]:
+    """The flags as click options; commands carry them hidden, the root shows them."""
+    from dojang.cli.frame import Option
+
+    source = {"metavar": "SRC"}
+    switch = {"is_flag": True}
+    seconds = {"metavar": "SECONDS", "type": click.FloatRange(0, min_open=True)}
+    file = {"metavar": "FILE", "type": click.Path(path_type=Path)}
+    rows: list[tuple[str, dict[str, Any], str]] = [
+        ("--json", switch, N_("Print exactly one JSON document on standard output.")),
+        ("--quiet", switch, N_("Print only addresses and errors.")),
+        ("--log-level", {"type": click.Choice(LOG_LEVELS)}, N_("How much to tell on standard error.")),
+        ("--module", {"metavar": "PATH"}, N_("PKCS#11 module to use, by path or name.")),
+        ("--pin-source", source, N_("Where the user PIN comes from; SRC is listed below.")),
+        ("--so-pin-source", source, N_("Where the SO PIN comes from.")),
+        ("--ca-pin-source", source, N_("Where the PIN of the local authority's token comes from.")),
+        ("--password-source", source, N_("Where the password of a key file comes from.")),
+        ("--no-input", switch, N_("Never ask; fail instead.")),
+        ("--lang", {"type": click.Choice(LANGUAGES)}, N_("Language of help and messages.")),
+        ("--timeout", seconds, N_("How long to wait for a busy device or an authority.")),
+        ("--plan", switch, N_("Say what would happen and do nothing.")),
+        ("--config", file, N_("Configuration file to read.")),
+        ("--last-try", switch, N_("Allow the last PIN try before the token locks to be spent.")),
+    ]
+    return tuple(
+        Option([name], help=text, hidden=hidden, expose_value=False, default=None, callback=_keep, **extra)
+        for name, extra, text in rows
+    )
+
+
+def _keep(ctx: click.Context, parameter: click.Parameter, value: Any) -> Any:
+    """Put a flag that was given where the command finds it."""
+    if value not in (None, False) and parameter.name and ctx.obj is not None:
+        setattr(ctx.obj.flags, parameter.name, value)
+    return value

@@ -1,0 +1,96 @@
+"""Everything a command prints: one JSON document or text on standard output, the rest on standard error."""
+
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from dojang.cli.flags import Flags
+from dojang.cli.language import _, advice_of, message_of, say
+from dojang.cli.progress import Progress
+from dojang.cli.table import plain_table
+from dojang.errors import DojangError
+from dojang.secret import Secret
+
+SCHEMA = 1
+
+
+class Output:
+    """Writes what a command found or did, in the form the flags ask for."""
+
+    def __init__(self, flags: Flags) -> None:
+        self.flags = flags
+
+    def result(
+        self, command: str, data: Mapping[str, Any], text: str | Callable[[], str], *, quiet: Iterable[str] = ()
+    ) -> None:
+        """The one result: ``data`` with ``--json``, the lines of ``quiet`` with ``--quiet``, else ``text``."""
+        if self.flags.json:
+            self._json({"schema": SCHEMA, "command": command, "ok": True, "data": data})
+        elif self.flags.quiet:
+            _write("".join(f"{line}\n" for line in quiet))
+        else:
+            words = text if isinstance(text, str) else text()
+            _write(f"{words}\n" if words else "")
+
+    def failure(self, command: str, error: DojangError) -> None:
+        """What went wrong and what to do next."""
+        message, advice = message_of(error), advice_of(error)
+        if self.flags.json:
+            details = {name: value for name, value in error.facts.items() if not isinstance(value, Secret)}
+            report = {"code": error.code, "exit": error.exit_status, "message": message, "next": advice}
+            self._json({"schema": SCHEMA, "command": command, "ok": False, "error": {**report, "details": details}})
+        else:
+            self._tell(say("Error: {message}", message=message))
+            self._tell(say("Next: {advice}", advice=advice))
+
+    def note(self, text: str) -> None:
+        """Something worth knowing on the way; not with ``--quiet``."""
+        if not self.flags.quiet:
+            self._tell(text)
+
+    def warning(self, text: str) -> None:
+        """Something the user should change; shown even with ``--quiet``."""
+        self._tell(say("Warning: {message}", message=text))
+
+    def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+        """Rows under headings; columns are marked with ``N_``. Drawn with rich on a terminal that has it."""
+        headings = [_(column) for column in columns]
+        cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
+        if sys.stdout.isatty():
+            try:
+                from dojang.cli.table import drawn_table
+
+                return drawn_table(headings, cells)
+            except ImportError:
+                pass
+        return plain_table(headings, cells)
+
+    def progress(self, label: str, total: int | None, *, unit: str = "bytes") -> Progress:
+        """A bar on a terminal, counts now and then elsewhere, nothing with ``--quiet``."""
+        return Progress(label, total, unit=unit, silent=self.flags.quiet)
+
+    def _tell(self, text: str) -> None:
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
+
+    def _json(self, document: Mapping[str, Any]) -> None:
+        import json
+
+        _write(json.dumps(document, ensure_ascii=False, default=plain) + "\n")
+
+
+def plain(value: object) -> object:
+    """A fact as JSON holds it: moments as RFC 3339 UTC, bytes as hex, everything else as its text."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, (set, frozenset)):
+        return sorted(value)
+    return str(value)
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()

@@ -1,0 +1,48 @@
+"""Questions to a person at a terminal; what is typed for a secret stays hidden."""
+
+import sys
+from collections.abc import Sequence
+
+from dojang.cli.language import _, say
+from dojang.cli.table import plain_table
+from dojang.secret import Secret
+
+
+def ask_line(question: str, default: str | None = None) -> str:
+    """One line of text; an empty answer means ``default`` and is asked again where there is none."""
+    suffix = f" [{default}]" if default else ""
+    while True:
+        sys.stderr.write(f"{question}{suffix}: ")
+        sys.stderr.flush()
+        line = sys.stdin.readline()
+        if not line:
+            raise EOFError
+        if answer := line.strip() or default:
+            return answer
+
+
+def ask_choice(question: str, columns: Sequence[str], rows: Sequence[Sequence[str]], default: int = 0) -> int:
+    """The index of the row that was chosen by its number."""
+    numbered = [[str(number), *row] for number, row in enumerate(rows, start=1)]
+    sys.stderr.write(plain_table(["", *columns], numbered) + "\n")
+    while True:
+        answer = ask_line(question, str(default + 1))
+        if answer.isdecimal() and 1 <= int(answer) <= len(rows):
+            return int(answer) - 1
+        sys.stderr.write(say("Type a number from 1 to {count}.", count=len(rows)) + "\n")
+
+
+def ask_secret(question: str) -> Secret:
+    """Something hidden, asked once."""
+    from getpass import getpass
+
+    return Secret(getpass(f"{question}: ", stream=None))
+
+
+def ask_new_secret(question: str) -> Secret:
+    """Something hidden that is about to be set: asked until two answers agree."""
+    while True:
+        first = ask_secret(question)
+        if first == ask_secret(_("The same again")):
+            return first
+        sys.stderr.write(_("The two answers differ; type it again.") + "\n")

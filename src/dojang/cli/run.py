@@ -1,0 +1,113 @@
+"""One command line from beginning to end: the only place where an error becomes text, JSON and an exit status."""
+
+import errno
+import os
+import sys
+from typing import Any
+
+import click
+
+from dojang.cli import language
+from dojang.cli.commands import root
+from dojang.cli.context import Invocation
+from dojang.cli.flags import peek
+from dojang.cli.language import N_
+from dojang.errors import Bug, DojangError, FileUnwritable, Interrupted, InvalidSetting, Phrase, Usage
+
+COMPLETE_VARIABLE = "_DOJANG_COMPLETE"
+
+
+def run(arguments: list[str]) -> int:
+    """Run ``arguments`` (without the program's name) and return the exit status of the table in the README."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    invocation = Invocation(peek(arguments))
+    try:
+        language.speak(_language_of(invocation))
+        return _answer(invocation, arguments)
+    except BrokenPipeError:
+        _forget_the_reader()
+        return 0
+    except KeyboardInterrupt:
+        return Interrupted.exit_status
+
+
+def _language_of(invocation: Invocation) -> str:
+    """The language asked for; a configuration that cannot be read is reported later, by the command that needs it."""
+    try:
+        asked = invocation.flags.lang or invocation.settings.lang
+    except InvalidSetting:
+        asked = None
+    return language.choose(asked, os.environ)
+
+
+def _answer(invocation: Invocation, arguments: list[str]) -> int:
+    try:
+        return _invoke(invocation, arguments)
+    except (KeyboardInterrupt, click.Abort, EOFError):
+        error: DojangError = Interrupted()
+    except click.ClickException as problem:
+        error = _usage(invocation, problem)
+    except BrokenPipeError:
+        raise
+    except DojangError as known:
+        _log(invocation, known)
+        error = known
+    except OSError as problem:
+        error = _nowhere_to_write(problem) or _bug(invocation, problem)
+    except Exception as problem:  # no traceback reaches a person: it goes to the log
+        error = _bug(invocation, problem)
+    invocation.out.failure(invocation.command, error)
+    return error.exit_status
+
+
+def _invoke(invocation: Invocation, arguments: list[str]) -> int:
+    group = root()
+    if COMPLETE_VARIABLE in os.environ:
+        from click.shell_completion import shell_complete
+
+        return shell_complete(group, {"obj": invocation}, "dojang", COMPLETE_VARIABLE, os.environ[COMPLETE_VARIABLE])
+    try:
+        with group.make_context("dojang", list(arguments), obj=invocation) as context:
+            status: Any = group.invoke(context)
+    except click.exceptions.Exit as left:
+        status = left.exit_code
+    sys.stdout.flush()
+    return int(status or 0)
+
+
+def _usage(invocation: Invocation, problem: click.ClickException) -> DojangError:
+    """click's complaint as ours; the JSON names the command as far as it was understood."""
+    context = getattr(problem, "ctx", None)
+    invocation.command = getattr(context.command, "path", "") if context else ""
+    if isinstance(problem, click.exceptions.NoArgsIsHelpError):
+        if not invocation.flags.json:
+            sys.stderr.write(problem.format_message() + "\n")
+        return Usage(problem=N_("A command is missing"), next_step=N_("Choose one of the commands that --help lists."))
+    return Usage(problem=problem.format_message().rstrip("."))
+
+
+def _nowhere_to_write(problem: OSError) -> DojangError | None:
+    """A full disk behind standard output is the user's to mend; any other OSError should have stopped at its room."""
+    if problem.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO) or problem.filename is not None:
+        return None
+    _forget_the_reader()
+    return FileUnwritable(path=Phrase(N_("standard output")), problem=problem.strerror)
+
+
+def _bug(invocation: Invocation, problem: Exception) -> DojangError:
+    from dojang.cli.log import write_traceback
+
+    return Bug(kind=type(problem).__name__, path=write_traceback(invocation, problem))
+
+
+def _log(invocation: Invocation, error: DojangError) -> None:
+    if invocation.flags.log_level == "debug":
+        from dojang.cli.log import show_traceback
+
+        show_traceback(error)
+
+
+def _forget_the_reader() -> None:
+    """Nobody reads standard output any more: what is still buffered must not raise again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,200 @@
+"""Configuration, read once: one TOML file, a few environment variables, and the folders that follow from them.
+
+module = "/usr/lib/softhsm/libsofthsm2.so"     # the module to use, by path or name
+discover-modules = true                        # also look in p11-kit and the well-known places
+pin-source = "prompt"                          # and so-pin-source, password-source
+lang = "ko"
+renewal-window-days = 30
+trust-anchors = ["/etc/dojang/root.pem"]
+
+[[modules]]
+path = "/opt/vendor/libp11.so"
+name = "vendor"
+init-string = ""
+sha256 = ""
+
+[aliases]
+hong = "pkcs11:token=Hong"
+"""
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from dojang.errors import InvalidSetting, Phrase
+
+LANGUAGES = ("ko", "en")
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleSetting:
+    """One PKCS#11 module named in the configuration."""
+
+    path: str
+    name: str = ""
+    init_string: str | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the configuration file and the environment say; paths are absolute."""
+
+    config_path: Path
+    state_dir: Path
+    module: str | None = None
+    modules: tuple[ModuleSetting, ...] = ()
+    discover_modules: bool = True
+    pin_source: str | None = None
+    so_pin_source: str | None = None
+    password_source: str | None = None
+    lang: str | None = None
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    renewal_window_days: int | None = None
+    trust_anchors: tuple[Path, ...] = ()
+
+    @property
+    def ledger_path(self) -> Path:
+        return self.state_dir / "ledger.sqlite"
+
+    @property
+    def pin_guard_path(self) -> Path:
+        return self.state_dir / "pin-guard"
+
+    @property
+    def authorities_dir(self) -> Path:
+        return self.state_dir / "authorities"
+
+    @property
+    def locks_dir(self) -> Path:
+        return self.state_dir / "locks"
+
+    @property
+    def log_path(self) -> Path:
+        return self.state_dir / "dojang.log"
+
+
+def load(config: Path | None = None, environment: Mapping[str, str] | None = None) -> Settings:
+    """Read the configuration: ``config``, else ``DOJANG_CONFIG``, else the usual place, which need not exist.
+
+    ``DOJANG_MODULE`` and ``DOJANG_PIN_SOURCE`` win over the file. Raises ``InvalidSetting``.
+    """
+    env = os.environ if environment is None else environment
+    named = config or (Path(env["DOJANG_CONFIG"]) if env.get("DOJANG_CONFIG") else None)
+    usual, state_dir = _folders(env)
+    path = (named or usual / "config.toml").absolute()
+    settings = Settings(config_path=path, state_dir=state_dir)
+    if named is not None or path.exists():
+        settings = replace(settings, **_parse(path, _read(path)))
+    return replace(
+        settings,
+        module=env.get("DOJANG_MODULE") or settings.module,
+        pin_source=env.get("DOJANG_PIN_SOURCE") or settings.pin_source,
+    )
+
+
+def _folders(env: Mapping[str, str]) -> tuple[Path, Path]:
+    """The folders of the configuration and of the state."""
+    if env.get("DOJANG_HOME"):
+        together = Path(env["DOJANG_HOME"]).absolute()
+        return together, together / "state"
+    if sys.platform == "win32":
+        local = Path(env.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "dojang"
+        return local, local / "state"
+    config = Path(env.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    state = Path(env.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    return config.absolute() / "dojang", state.absolute() / "dojang"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    import tomllib
+
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise InvalidSetting(path=path, problem=error.strerror or "cannot be read") from error
+    except ValueError as error:
+        raise InvalidSetting(path=path, problem=Phrase("not valid TOML ({detail})", detail=error)) from error
+
+
+def _parse(path: Path, table: dict[str, Any]) -> dict[str, Any]:
+    """Every key checked and turned into the fields of ``Settings``."""
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        check = _KEYS.get(key)
+        if check is None:
+            raise InvalidSetting(path=path, problem=Phrase("'{key}' is not a setting", key=key))
+        try:
+            values[key.replace("-", "_")] = check(value)
+        except (TypeError, ValueError) as error:
+            problem = Phrase("'{key}' has an unusable value ({detail})", key=key, detail=error)
+            raise InvalidSetting(path=path, problem=problem) from error
+    return values
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise TypeError("text expected")
+    return value
+
+
+def _switch(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError("true or false expected")
+    return value
+
+
+def _days(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise TypeError("a number of days expected")
+    return value
+
+
+def _language(value: object) -> str:
+    if value not in LANGUAGES:
+        raise ValueError("ko or en expected")
+    return str(value)
+
+
+def _aliases(value: object) -> dict[str, str]:
+    if not isinstance(value, dict):
+        raise TypeError("a table expected")
+    return {str(name): _text(address) for name, address in value.items()}
+
+
+def _paths(value: object) -> tuple[Path, ...]:
+    if not isinstance(value, list):
+        raise TypeError("a list of paths expected")
+    return tuple(Path(_text(item)).expanduser() for item in value)
+
+
+def _modules(value: object) -> tuple[ModuleSetting, ...]:
+    if not isinstance(value, list):
+        raise TypeError("[[modules]] tables expected")
+    return tuple(_module(item) for item in value)
+
+
+def _module(value: object) -> ModuleSetting:
+    if not isinstance(value, dict) or not value.keys() <= {"path", "name", "init-string", "sha256"}:
+        raise TypeError("path, name, init-string and sha256 expected")
+    texts = {key.replace("-", "_"): _text(item) for key, item in value.items() if item != ""}
+    if "path" not in texts:
+        raise ValueError("path is missing")
+    return ModuleSetting(**texts)
+
+
+_KEYS: dict[str, Callable[[object], Any]] = {
+    "module": _text,
+    "modules": _modules,
+    "discover-modules": _switch,
+    "pin-source": _text,
+    "so-pin-source": _text,
+    "password-source": _text,
+    "lang": _language,
+    "aliases": _aliases,
+    "renewal-window-days": _days,
+    "trust-anchors": _paths,
+}
