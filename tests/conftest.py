@@ -1,4 +1,4 @@
-"""What every test may ask for: a SoftHSM2 of its own on tmpfs, fresh tokens on it, an empty home, and dojang as a process.
+"""What every test may ask for: its own SoftHSM2 on tmpfs, fresh tokens on it, an empty home, and dojang as a process.
 
 Each pytest process (each xdist worker) has one token directory, named by ``SOFTHSM2_CONF`` before any test module is
 imported, because a loaded SoftHSM reads that variable once. A missing SoftHSM2 stops the run.
@@ -49,6 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
         pytest.exit(f"The tests need a real SoftHSM2: {up.stderr.strip()}", returncode=up.returncode)
     exports = dict(word.split("=", 1) for word in shlex.split(up.stdout) if "=" in word)
     os.environ["SOFTHSM2_CONF"] = exports["SOFTHSM2_CONF"]
+    os.environ["DOJANG_HOME"] = str(config.dojang_softhsm / "home")
     config.dojang_module = exports["DOJANG_MODULE"]
 
 
@@ -68,24 +69,6 @@ def softhsm_module(pytestconfig: pytest.Config) -> str:
     return pytestconfig.dojang_module
 
 
-def _initialise(module: str, folder: Path, label: str, pin: str, so_pin: str) -> str:
-    try:
-        from dojang.pkcs11 import list_tokens
-        from dojang.pkcs11.discovery import ModuleSearch
-    except ImportError:  # interim: works only while this process has not loaded the module
-        (folder / f"{label}.pin").write_text(pin)
-        (folder / f"{label}.so-pin").write_text(so_pin)
-        subprocess.run([ROOT / "softhsm/up", folder, label], check=True, capture_output=True)
-        shown = subprocess.run(["softhsm2-util", "--show-slots"], capture_output=True, text=True, check=True).stdout
-        serials = [line.split(":")[1].strip() for line in shown.splitlines() if "Serial number" in line]
-        labels = [line.split(":")[1].strip() for line in shown.splitlines() if "Label:" in line]
-        return next(serial for serial, found in zip(serials, labels, strict=True) if found == label)
-    from dojang.secret import Secret
-
-    free = list_tokens(ModuleSearch(module=module, discover=False)).empty_slots[0]
-    return free.initialize(label=label, so_pin=Secret(so_pin), user_pin=Secret(pin)).info.serial
-
-
 @pytest.fixture(scope="session")
 def make_token(softhsm_dir: Path, softhsm_module: str) -> MakeToken:
     """Initialises one more token, seen by this process and by every process it starts.
@@ -94,8 +77,13 @@ def make_token(softhsm_dir: Path, softhsm_module: str) -> MakeToken:
     """
 
     def make(label: str | None = None, pin: str = "1234", so_pin: str = "12345678") -> TokenFixture:
+        from dojang.pkcs11 import ModuleSearch, PinGuard, list_tokens
+        from dojang.secret import Secret
+
         label = label or f"test-{uuid4().hex[:12]}"
-        serial = _initialise(softhsm_module, softhsm_dir, label, pin, so_pin)
+        free = list_tokens(ModuleSearch(module=softhsm_module, discover=False)).empty_slots[0]
+        guard = PinGuard(softhsm_dir / "pin-guard")
+        serial = free.initialize(label=label, so_pin=Secret(so_pin), user_pin=Secret(pin), guard=guard).info.serial
         uri = f"pkcs11:token={quote(label)};serial={serial}"
         sources = []
         for role, value in (("pin", pin), ("so-pin", so_pin)):

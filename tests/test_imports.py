@@ -14,6 +14,7 @@ SRC = Path(__file__).parent.parent / "src"
 FLOORS = {
     "errors": 1,
     "secret": 1,
+    "places": 1,
     "pkcs11": 2,
     "npki": 2,
     "x509": 2,

@@ -1,0 +1,94 @@
+"""What the README shows is true: commands, the Python example, settings, names of scripts, exit codes."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dojang import errors
+from dojang.settings import load
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+PINS = {"hong.pin": "482913", "ca.pin": "730164", "so.pin": "59310284"}
+
+
+def blocks(language: str) -> list[str]:
+    """The fenced blocks of one language, in order."""
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+
+
+COMMANDS = [line[2:] for block in blocks("console") for line in block.splitlines() if line.startswith("$ ")]
+
+
+@pytest.fixture(scope="module")
+def reader(softhsm_dir: Path) -> Iterator[tuple[Path, dict[str, str]]]:
+    """A reader's folder and environment: the files the README speaks of, no tokens yet."""
+    folder = softhsm_dir / "reader"
+    up = subprocess.run([ROOT / "softhsm/up", folder], capture_output=True, text=True, check=True).stdout
+    exports = dict(word.split("=", 1) for word in shlex.split(up) if "=" in word)
+    home = {"HOME": str(folder), "DOJANG_HOME": str(folder / "dojang"), "LC_ALL": "C.UTF-8"}
+    scripts = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    for name, pin in PINS.items():
+        (folder / name).write_text(pin)
+        (folder / name).chmod(0o600)
+    (folder / "letter.txt").write_text("To whom it may concern\n")
+    return folder, {**os.environ, **exports, **home, "PATH": scripts}
+
+
+def test_commands_run_in_order(reader):
+    """A reader who types every command of the README, one after the other, sees none of them fail."""
+    folder, environment = reader
+    assert COMMANDS
+    for command in COMMANDS:
+        run = subprocess.run(
+            command, shell=True, cwd=folder, env=environment, capture_output=True, text=True, timeout=60
+        )
+        assert run.returncode == 0, f"{command}\n{run.stdout}\n{run.stderr}"
+
+
+def test_python_example_runs(reader):
+    """The Python example opens the token by URI and signs; it has about ten lines."""
+    folder, environment = reader
+    (example,) = blocks("python")
+    subprocess.run(COMMANDS[0], shell=True, cwd=folder, env=environment, capture_output=True)  # the token, if need be
+    run = subprocess.run([sys.executable, "-c", example], cwd=folder, env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert len(example.split("\n")) <= 12
+
+
+def test_settings_are_accepted(tmp_path):
+    """The configuration file shown is valid, and it shows every setting there is."""
+    (example,) = blocks("toml")
+    path = tmp_path / "config.toml"
+    path.write_text(example)
+    settings = load(path, {"DOJANG_HOME": str(tmp_path)})
+    assert settings.modules[0].name == "vendor"
+    assert settings.aliases["hong"].startswith("pkcs11:")
+
+
+def test_scripts_exist():
+    """Every script that is named is there and can be executed, and every script that is there is named."""
+    named = set(re.findall(r"\bscripts/(\w+)", README))
+    there = {path.name for path in (ROOT / "scripts").iterdir() if not path.name.startswith(".")}
+    assert named == there
+    assert all(os.access(ROOT / "scripts" / name, os.X_OK) for name in named)
+
+
+def leaves(family: type[errors.DojangError]) -> Iterator[type[errors.DojangError]]:
+    for kind in family.__subclasses__():
+        if kind.code:
+            yield kind
+        yield from leaves(kind)
+
+
+def test_exit_codes_are_listed():
+    """Every exit status that an error can lead to stands in the table."""
+    table = README.partition("## Exit codes")[2].partition("##")[0]
+    listed = {int(code) for code in re.findall(r"\| (\d+) ", table)}
+    assert {leaf.exit_status for leaf in leaves(errors.DojangError)} <= listed
