@@ -18,13 +18,13 @@ hong = "pkcs11:token=Hong"
 """
 
 import os
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from dojang.errors import InvalidSetting, Phrase
+from dojang.places import folders, pin_guard_path
 
 LANGUAGES = ("ko", "en")
 
@@ -62,7 +62,7 @@ class Settings:
 
     @property
     def pin_guard_path(self) -> Path:
-        return self.state_dir / "pin-guard"
+        return pin_guard_path(self.state_dir)
 
     @property
     def authorities_dir(self) -> Path:
@@ -84,7 +84,7 @@ def load(config: Path | None = None, environment: Mapping[str, str] | None = Non
     """
     env = os.environ if environment is None else environment
     named = config or (Path(env["DOJANG_CONFIG"]) if env.get("DOJANG_CONFIG") else None)
-    usual, state_dir = _folders(env)
+    usual, state_dir = folders(env)
     path = (named or usual / "config.toml").absolute()
     settings = Settings(config_path=path, state_dir=state_dir)
     if named is not None or path.exists():
@@ -94,19 +94,6 @@ def load(config: Path | None = None, environment: Mapping[str, str] | None = Non
         module=env.get("DOJANG_MODULE") or settings.module,
         pin_source=env.get("DOJANG_PIN_SOURCE") or settings.pin_source,
     )
-
-
-def _folders(env: Mapping[str, str]) -> tuple[Path, Path]:
-    """The folders of the configuration and of the state."""
-    if env.get("DOJANG_HOME"):
-        together = Path(env["DOJANG_HOME"]).absolute()
-        return together, together / "state"
-    if sys.platform == "win32":
-        local = Path(env.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "dojang"
-        return local, local / "state"
-    config = Path(env.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    state = Path(env.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-    return config.absolute() / "dojang", state.absolute() / "dojang"
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -1,0 +1,137 @@
+"""Keys made on a token: what dojang asks for, and the proof that the token did as it was told."""
+
+from typing import NamedTuple
+
+from dojang import errors
+from dojang.pkcs11 import constants as ck
+from dojang.pkcs11.cryptoki import CryptokiError
+from dojang.pkcs11.objects import CURVES, ED25519_PARAMS, KEY_ALGORITHMS, PRIVATE_KEY_KINDS, algorithm_of
+from dojang.pkcs11.session import Session
+from dojang.pkcs11.structures import AttributeValue, Mechanism
+
+Attributes = list[tuple[int, AttributeValue]]
+
+_PUBLIC_EXPONENT = (65537).to_bytes(3, "big")
+_WRONG_PARAMETERS = (
+    ck.CKR_ATTRIBUTE_VALUE_INVALID,
+    ck.CKR_DOMAIN_PARAMS_INVALID,
+    ck.CKR_CURVE_NOT_SUPPORTED,
+    ck.CKR_TEMPLATE_INCONSISTENT,
+    ck.CKR_FUNCTION_FAILED,
+    ck.CKR_GENERAL_ERROR,
+)
+
+
+class KeyUse(NamedTuple):
+    """What the private key may do; sign only unless told otherwise."""
+
+    sign: bool = True
+    decrypt: bool = False
+    unwrap: bool = False
+    always_authenticate: bool = False
+
+
+SIGN_ONLY = KeyUse()
+
+
+def generate(session: Session, algorithm: str, *, label: str, key_id: bytes, use: KeyUse = SIGN_ONLY) -> None:
+    """Make a key pair: private, sensitive, not extractable. What was made is read back (``DeviceDisobeyed``)."""
+    if algorithm not in KEY_ALGORITHMS:
+        raise errors.UnsupportedMechanism(where="dojang", mechanism=f"keys of kind {algorithm}")
+    private = private_template(label, key_id, use)
+    if algorithm.startswith("rsa-"):
+        size: Attributes = [(ck.CKA_MODULUS_BITS, int(algorithm[4:])), (ck.CKA_PUBLIC_EXPONENT, _PUBLIC_EXPONENT)]
+        handles = _make(session, ck.CKM_RSA_PKCS_KEY_PAIR_GEN, public_template(label, key_id, use) + size, private)
+    elif algorithm == "ed25519":
+        handles = _make_edwards(session, public_template(label, key_id, use), private)
+    else:
+        curve: Attributes = [(ck.CKA_EC_PARAMS, CURVES[algorithm])]
+        handles = _make(session, ck.CKM_EC_KEY_PAIR_GEN, public_template(label, key_id, use) + curve, private)
+    _insist(session, handles, algorithm, use)
+
+
+def public_template(label: str, key_id: bytes, use: KeyUse) -> Attributes:
+    """Attributes of the public key: verify what the private one signs, encrypt what it decrypts."""
+    return [
+        (ck.CKA_TOKEN, True),
+        (ck.CKA_LABEL, label.encode()),
+        (ck.CKA_ID, key_id),
+        (ck.CKA_VERIFY, use.sign),
+        (ck.CKA_ENCRYPT, use.decrypt),
+        (ck.CKA_WRAP, use.unwrap),
+    ]
+
+
+def private_template(label: str, key_id: bytes, use: KeyUse) -> Attributes:
+    """Attributes of the private key: it stays, it is hidden, and it does only what ``use`` says."""
+    attributes: Attributes = [
+        (ck.CKA_TOKEN, True),
+        (ck.CKA_PRIVATE, True),
+        (ck.CKA_SENSITIVE, True),
+        (ck.CKA_EXTRACTABLE, False),
+        (ck.CKA_LABEL, label.encode()),
+        (ck.CKA_ID, key_id),
+        (ck.CKA_SIGN, use.sign),
+        (ck.CKA_DECRYPT, use.decrypt),
+        (ck.CKA_UNWRAP, use.unwrap),
+        (ck.CKA_DERIVE, False),
+    ]
+    if use.always_authenticate:
+        attributes.append((ck.CKA_ALWAYS_AUTHENTICATE, True))
+    return attributes
+
+
+def _make(session: Session, mechanism: int, public: Attributes, private: Attributes) -> tuple[int, int]:
+    return session.cryptoki.generate_key_pair(session.handle, Mechanism(mechanism), public, private)
+
+
+def _make_edwards(session: Session, public: Attributes, private: Attributes) -> tuple[int, int]:
+    first, second = ED25519_PARAMS
+    try:
+        return _make(session, ck.CKM_EC_EDWARDS_KEY_PAIR_GEN, [*public, (ck.CKA_EC_PARAMS, first)], private)
+    except CryptokiError as error:
+        if error.rv not in _WRONG_PARAMETERS:
+            raise
+    return _make(session, ck.CKM_EC_EDWARDS_KEY_PAIR_GEN, [*public, (ck.CKA_EC_PARAMS, second)], private)
+
+
+def _insist(session: Session, handles: tuple[int, int], algorithm: str, use: KeyUse) -> None:
+    """Compare what the token made with what it was asked for; remove it and raise when they differ."""
+    wrong: list[str] = []
+    try:
+        wrong = disobedience(session.read(handles[1], PRIVATE_KEY_KINDS), algorithm, use)
+    except CryptokiError as error:
+        wrong = [f"the new key cannot be read ({error})"]
+    if wrong:
+        for handle in reversed(handles):
+            session.cryptoki.destroy_object(session.handle, handle)
+        raise errors.DeviceDisobeyed(token=session.token_label, problem=", ".join(wrong))
+
+
+def disobedience(values: dict[int, bytes], algorithm: str, use: KeyUse) -> list[str]:
+    """Every difference between a private key's attributes and what was asked for; an attribute not told is one, too."""
+    expected = {
+        ck.CKA_PRIVATE: ("private", True),
+        ck.CKA_SENSITIVE: ("sensitive", True),
+        ck.CKA_EXTRACTABLE: ("extractable", False),
+        ck.CKA_SIGN: ("sign", use.sign),
+        ck.CKA_DECRYPT: ("decrypt", use.decrypt),
+        ck.CKA_UNWRAP: ("unwrap", use.unwrap),
+    }
+    wrong = [
+        f"{name} is {_told(values.get(kind))}, not {str(wanted).lower()}"
+        for kind, (name, wanted) in expected.items()
+        if values.get(kind) != (b"\x01" if wanted else b"\x00")
+    ]
+    if use.always_authenticate and values.get(ck.CKA_ALWAYS_AUTHENTICATE) != b"\x01":
+        wrong.append("always-authenticate is not set")
+    if values.get(ck.CKA_NEVER_EXTRACTABLE, b"\x01") == b"\x00" and values.get(ck.CKA_LOCAL) == b"\x01":
+        wrong.append("it was extractable at some time")
+    made = algorithm_of(values)
+    if made != algorithm:
+        wrong.append(f"it is {made}, not {algorithm}")
+    return wrong
+
+
+def _told(raw: bytes | None) -> str:
+    return "not told" if raw is None else str(raw != b"\0").lower()

@@ -1,0 +1,455 @@
+"""An open token: find, make, read, use and destroy what is on it, with one login for the whole process."""
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from dojang import errors
+from dojang.pkcs11 import constants as ck
+from dojang.pkcs11 import generation, objects
+from dojang.pkcs11.cryptoki import CryptokiError
+from dojang.pkcs11.discovery import ModuleSearch
+from dojang.pkcs11.failures import explain
+from dojang.pkcs11.generation import Attributes
+from dojang.pkcs11.guard import PinGuard
+from dojang.pkcs11.mechanisms import MechanismTable
+from dojang.pkcs11.objects import PRIVATE_KEY_KINDS, PUBLIC_KEY_KINDS, TokenObject, search_for
+from dojang.pkcs11.pin import PinProvider, PinRequest
+from dojang.pkcs11.quirks import max_sessions
+from dojang.pkcs11.session import Search, Session, SessionPool
+from dojang.pkcs11.signer import TokenSigner
+from dojang.pkcs11.token import Token, TokenInfo, find_token
+from dojang.pkcs11.uri import Pkcs11Uri
+from dojang.places import pin_guard_path
+from dojang.secret import Secret
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes as PrivateKey
+
+T = TypeVar("T")
+
+NEW_KEY_ID_BYTES = 20
+
+
+class _Shared:
+    """What everybody who opened one token shares: sessions, mechanism table and the PIN that opened it."""
+
+    def __init__(self, token: Token) -> None:
+        limit = max_sessions(token.info.manufacturer, token.info.max_sessions)
+        self.pool = SessionPool(token.module, token.info.identity, token.slot_id, limit=limit)
+        self.table = token.mechanisms()
+        self.pin: Secret | None = None
+        self.openers = 0
+
+
+_shared: dict[tuple[int, object], _Shared] = {}
+_shared_lock = threading.Lock()
+
+
+def _renew_lock() -> None:
+    global _shared_lock
+    _shared_lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)
+
+
+class OpenToken:
+    """A token with its sessions; thread-safe; a context manager.
+
+    Nothing is logged in until an operation needs it; then the PIN is asked for once and guarded (see ``PinGuard``).
+    Objects are named by ``label`` and ``key_id`` (CKA_ID), never by handle.
+    """
+
+    def __init__(
+        self, token: Token, pin: "PinProvider | Secret | None", guard: PinGuard, *, last_try: bool = False
+    ) -> None:
+        """``pin`` is a secret, or something that is asked for one when it is needed; ``None`` allows public objects."""
+        self.token = token
+        self._pin = pin
+        self._guard = guard
+        self._last_try = last_try
+        key = (id(token.module), token.info.identity)
+        with _shared_lock:
+            self._shared = _shared.get(key) or _shared.setdefault(key, _Shared(token))
+            self._shared.openers += 1
+        self._pool = self._shared.pool
+        self._open = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the token back. When the last opener in this process does, the sessions close and the login ends."""
+        with _shared_lock:
+            if not self._open:
+                return
+            self._open = False
+            self._shared.openers -= 1
+            if self._shared.openers == 0:
+                self._shared.pin = None
+                self._pool.close()
+
+    @property
+    def address(self) -> str:
+        return self.token.address
+
+    @property
+    def mechanisms(self) -> MechanismTable:
+        """What the token can do, as far as is known."""
+        return self._shared.table
+
+    # Login
+
+    def log_in(self) -> None:
+        """Log in now rather than when it is first needed."""
+        self.logged_in(lambda _: None)
+
+    @property
+    def _label(self) -> str:
+        return self.token.info.label
+
+    def logged_in(self, work: Callable[[Session], T]) -> T:
+        """Do ``work`` on a session of this package after the login; what may be repeated is in ``retry``."""
+        return self._pool.run(work, self._log_in)
+
+    def _log_in(self, session: Session) -> None:
+        info = self._info(session)
+        if not info.login_required and not info.user_pin_set:
+            return
+        if not info.user_pin_set:
+            raise errors.PinNotSet(token=self._label)
+        pin = self._shared.pin
+        if pin is None:
+            pin = self._ask(info, "user")
+        self._try_pin(session, "user", pin, ck.CKU_USER)
+        self._shared.pin = pin
+
+    def _authenticate(self, session: Session) -> None:
+        """Context-specific login for one operation (2.40, 5.6.8); asks for the PIN each time, as the key demands."""
+        self._try_pin(session, "context", self._ask(self._info(session), "context"), ck.CKU_CONTEXT_SPECIFIC)
+
+    def _ask(self, info: TokenInfo, role: str) -> Secret | None:
+        if isinstance(self._pin, Secret):
+            return self._pin
+        if self._pin is None:
+            raise errors.LoginRequired(token=self._label)
+        state = info.user_pin
+        return self._pin(
+            PinRequest(
+                token=info.label,
+                serial=info.serial,
+                role=role,
+                count_low=state.count_low,
+                final_try=state.final_try,
+                min_length=info.min_pin_length,
+                max_length=info.max_pin_length,
+            )
+        )
+
+    def _try_pin(self, session: Session, role: str, pin: Secret | None, user: int) -> None:
+        def login() -> None:
+            try:
+                session.cryptoki.login(session.handle, user, None if pin is None else pin.reveal())
+            except CryptokiError as error:
+                if error.rv == ck.CKR_USER_ALREADY_LOGGED_IN:
+                    return  # by another part of this process, since we looked; what it opened is open to us
+                if error.rv in (ck.CKR_PIN_LEN_RANGE, ck.CKR_PIN_INVALID):
+                    raise errors.PinIncorrect(token=self._label, role=role) from error
+                raise explain(error, token=self._label, role=role) from error
+
+        try:
+            self._guard.attempt(
+                serial=self.token.info.serial,
+                token=self._label,
+                role=role,
+                pin=pin,
+                flags=lambda: self._info(session).user_pin,
+                login=login,
+                last_try=self._last_try,
+            )
+        except (errors.PinIncorrect, errors.PinKnownWrong):
+            self._shared.pin = None
+            raise
+
+    def _info(self, session: Session) -> TokenInfo:
+        return TokenInfo.from_struct(session.cryptoki.token_info(self._pool.slot_id))
+
+    # Finding
+
+    def objects(
+        self, object_type: str | None = None, *, label: str | None = None, key_id: bytes | None = None
+    ) -> Iterator[TokenObject]:
+        """Every object that matches, one at a time; private ones only after a login, which this does not do.
+
+        ``object_type`` is ``cert``, ``public``, ``private``, ``secret-key`` or ``data``. An object that cannot be read
+        comes with its ``problem`` and hides no other.
+        """
+        yield from self._objects(object_type, label, key_id, log_in=False)
+
+    def certificates(self, *, label: str | None = None, key_id: bytes | None = None) -> Iterator[TokenObject]:
+        """The certificates (``value`` is DER), without a login and without touching keys."""
+        return self._objects("cert", label, key_id, log_in=False)
+
+    def keys(self, *, label: str | None = None, key_id: bytes | None = None) -> Iterator[TokenObject]:
+        """The private keys with their attributes; logs in."""
+        return self._objects("private", label, key_id, log_in=True)
+
+    def all_objects(self) -> Iterator[TokenObject]:
+        """Every object, private ones too; logs in."""
+        return self._objects(None, None, None, log_in=True)
+
+    def _objects(
+        self, object_type: str | None, label: str | None, key_id: bytes | None, *, log_in: bool
+    ) -> Iterator[TokenObject]:
+        object_class = None if object_type is None else objects.CLASSES[object_type]
+        search = search_for(object_class, label=label, key_id=key_id)
+        with self._pool.reserved(self._log_in if log_in else None) as session:
+            for handle in session.cryptoki.find_objects(session.handle, search):
+                yield objects.read_object(session, handle, object_class)
+
+    def object_address(self, found: TokenObject) -> str:
+        """A PKCS#11 URI that names this object on this token."""
+        return Pkcs11Uri(
+            token=self._label,
+            serial=self.token.info.serial or None,
+            object=found.label or None,
+            id=found.key_id or None,
+            type=found.type if found.type in objects.CLASSES else None,
+        ).to_text()
+
+    # Keys
+
+    def signer(self, *, label: str | None = None, key_id: bytes | None = None) -> TokenSigner:
+        """The one private key that matches, as something that signs digests; ``NotFound``, ``Ambiguous``."""
+        search = search_for(ck.CKO_PRIVATE_KEY, label=label, key_id=key_id)
+        values = self.logged_in(lambda session: session.read(session.resolve(search), PRIVATE_KEY_KINDS))
+        always = values.get(ck.CKA_ALWAYS_AUTHENTICATE, b"\0") != b"\0"
+        return TokenSigner(
+            self._pool,
+            search,
+            values,
+            self._shared.table,
+            self._log_in,
+            self._authenticate if always else None,
+        )
+
+    def private_key(self, *, label: str | None = None, key_id: bytes | None = None) -> "PrivateKey":
+        """The one private key that matches, as a ``cryptography`` private key that signs on the token."""
+        from dojang.pkcs11.keys import private_key
+
+        return private_key(self, self.signer(label=label, key_id=key_id))
+
+    def decrypt_oaep(self, search: Search, ciphertext: bytes, hash_name: str, mgf_hash: str, label: bytes) -> bytes:
+        """RSAES-OAEP decryption on the token (RFC 8017, 7.1.2)."""
+        from dojang.pkcs11.wrapping import oaep_mechanism
+
+        mechanism = oaep_mechanism(hash_name, mgf_hash, label)
+        return self.logged_in(
+            lambda session: session.cryptoki.decrypt(session.handle, mechanism, session.resolve(search), ciphertext)
+        )
+
+    def generate_key_pair(
+        self,
+        algorithm: str,
+        *,
+        label: str,
+        key_id: bytes | None = None,
+        use: generation.KeyUse = generation.SIGN_ONLY,
+    ) -> "PrivateKey":
+        """Make a key pair that never leaves the token and hand out its private key.
+
+        ``algorithm`` is one of ``KEY_ALGORITHMS``. The key is sensitive, not extractable, private and signs only unless
+        ``use`` says otherwise; what the token made is read back, and removed with ``DeviceDisobeyed`` if it differs.
+        """
+        chosen = key_id if key_id is not None else os.urandom(NEW_KEY_ID_BYTES)
+        self.logged_in(lambda session: generation.generate(session, algorithm, label=label, key_id=chosen, use=use))
+        return self.private_key(key_id=chosen)
+
+    def public_key_attributes(self, key_id: bytes) -> dict[int, bytes]:
+        """The attributes of the public key under a CKA_ID; empty when the token keeps none."""
+        search = search_for(ck.CKO_PUBLIC_KEY, key_id=key_id)
+
+        def read(session: Session) -> dict[int, bytes]:
+            handles = session.cryptoki.find_objects(session.handle, search, limit=1)
+            return session.read(handles[0], PUBLIC_KEY_KINDS) if handles else {}
+
+        return self.logged_in(read)
+
+    # Certificates and data
+
+    def add_certificate(self, certificate_der: bytes, *, label: str, key_id: bytes) -> None:
+        """Store a certificate; storing the same again under the same CKA_ID changes nothing."""
+        from cryptography import x509
+        from cryptography.hazmat.primitives.serialization import Encoding
+
+        certificate = x509.load_der_x509_certificate(certificate_der)
+        attributes: Attributes = [
+            (ck.CKA_CLASS, ck.CKO_CERTIFICATE),
+            (ck.CKA_TOKEN, True),
+            (ck.CKA_PRIVATE, False),
+            (ck.CKA_CERTIFICATE_TYPE, ck.CKC_X_509),
+            (ck.CKA_LABEL, label.encode()),
+            (ck.CKA_ID, key_id),
+            (ck.CKA_SUBJECT, certificate.subject.public_bytes()),
+            (ck.CKA_ISSUER, certificate.issuer.public_bytes()),
+            (ck.CKA_SERIAL_NUMBER, _der_integer(certificate.serial_number)),
+            (ck.CKA_VALUE, certificate.public_bytes(Encoding.DER)),
+        ]
+        same = ((ck.CKA_CLASS, ck.CKO_CERTIFICATE), (ck.CKA_ID, key_id), (ck.CKA_VALUE, certificate_der))
+
+        def store(session: Session) -> None:
+            if not session.cryptoki.find_objects(session.handle, same, limit=1):
+                session.cryptoki.create_object(session.handle, attributes)
+
+        self.logged_in(store)
+
+    def add_data(self, value: bytes, *, label: str, application: str, key_id: bytes, private: bool = True) -> None:
+        """Store a data object, tied to a key by CKA_ID, or by CKA_OBJECT_ID where data objects have no CKA_ID.
+
+        The standard (2.40, 4.5) gives data objects no CKA_ID, but Korean tokens use one; see ``data_object_id``.
+        """
+        attributes: Attributes = [
+            (ck.CKA_CLASS, ck.CKO_DATA),
+            (ck.CKA_TOKEN, True),
+            (ck.CKA_PRIVATE, private),
+            (ck.CKA_LABEL, label.encode()),
+            (ck.CKA_APPLICATION, application.encode()),
+            (ck.CKA_VALUE, value),
+        ]
+
+        def store(session: Session) -> None:
+            try:
+                session.cryptoki.create_object(session.handle, [*attributes, (ck.CKA_ID, key_id)])
+            except CryptokiError as error:
+                if error.rv not in (ck.CKR_ATTRIBUTE_TYPE_INVALID, ck.CKR_TEMPLATE_INCONSISTENT):
+                    raise
+                tie = (ck.CKA_OBJECT_ID, data_object_id(key_id))
+                session.cryptoki.create_object(session.handle, [*attributes, tie])
+
+        self.logged_in(store)
+
+    def read_data(self, *, key_id: bytes | None = None, label: str | None = None) -> list[bytes]:
+        """The values of the data objects tied to ``key_id``, or of that label."""
+
+        def read(session: Session) -> list[bytes]:
+            found: list[bytes] = []
+            for search in _data_searches(key_id, label):
+                for handle in session.cryptoki.find_objects(session.handle, search):
+                    found.append(session.read(handle, (ck.CKA_VALUE,)).get(ck.CKA_VALUE, b""))
+            return found
+
+        return self.logged_in(read)
+
+    # Changing and destroying
+
+    def relabel(self, key_id: bytes, label: str, object_type: str | None = None) -> int:
+        """Give everything under a CKA_ID (or one type of it) a new label; the number of objects changed."""
+        object_class = None if object_type is None else objects.CLASSES[object_type]
+
+        def change(session: Session) -> int:
+            cryptoki = session.cryptoki
+            handles = cryptoki.find_objects(session.handle, search_for(object_class, key_id=key_id))
+            for handle in handles:
+                cryptoki.set_attributes(session.handle, handle, [(ck.CKA_LABEL, label.encode())])
+            session.handles.clear()
+            return len(handles)
+
+        return self.logged_in(change)
+
+    def copy_object(self, object_type: str, *, key_id: bytes, new_label: str, new_key_id: bytes | None = None) -> None:
+        """A second object like the first on the same token (C_CopyObject), under another label and CKA_ID."""
+        search = search_for(objects.CLASSES[object_type], key_id=key_id)
+        changes: Attributes = [(ck.CKA_LABEL, new_label.encode())]
+        if new_key_id is not None:
+            changes.append((ck.CKA_ID, new_key_id))
+
+        def copy(session: Session) -> None:
+            session.cryptoki.copy_object(session.handle, session.resolve(search), changes)
+            session.handles.clear()
+
+        self.logged_in(copy)
+
+    def destroy(self, key_id: bytes, object_type: str | None = None) -> int:
+        """Remove everything under a CKA_ID (or one type of it), the private key last; the number of objects removed."""
+        order = ("cert", "data", "secret-key", "public", "private") if object_type is None else (object_type,)
+        searches = [search_for(objects.CLASSES[name], key_id=key_id) for name in order if name != "data"]
+        if "data" in order:
+            searches = [*_data_searches(key_id, None), *searches]
+
+        def remove(session: Session) -> int:
+            session.handles.clear()
+            return objects.destroy_all(session, searches)
+
+        return self.logged_in(remove)
+
+    def relabel_certificate(self, key_id: bytes, certificate_der: bytes, label: str) -> None:
+        """Give one certificate among several under the same CKA_ID a new label."""
+        search = ((ck.CKA_CLASS, ck.CKO_CERTIFICATE), (ck.CKA_ID, key_id), (ck.CKA_VALUE, certificate_der))
+
+        def change(session: Session) -> None:
+            for handle in session.cryptoki.find_objects(session.handle, search):
+                session.cryptoki.set_attributes(session.handle, handle, [(ck.CKA_LABEL, label.encode())])
+            session.handles.clear()
+
+        self.logged_in(change)
+
+    def destroy_certificate(self, key_id: bytes, certificate_der: bytes) -> int:
+        """Remove one certificate among several under the same CKA_ID."""
+        search = ((ck.CKA_CLASS, ck.CKO_CERTIFICATE), (ck.CKA_ID, key_id), (ck.CKA_VALUE, certificate_der))
+        return self.logged_in(lambda session: objects.destroy_all(session, [search]))
+
+
+def data_object_id(key_id: bytes) -> bytes:
+    """CKA_OBJECT_ID that ties a data object to a key: the identifier 2.25.N (X.667), N made of the CKA_ID."""
+    import hashlib
+
+    number = int.from_bytes(hashlib.sha256(key_id).digest()[:16], "big")
+    arcs = bytearray([number & 0x7F])
+    while number := number >> 7:
+        arcs.insert(0, 0x80 | (number & 0x7F))
+    body = bytes([2 * 40 + 25]) + bytes(arcs)
+    return b"\x06" + bytes([len(body)]) + body
+
+
+def _data_searches(key_id: bytes | None, label: str | None) -> list[Search]:
+    data = (ck.CKA_CLASS, ck.CKO_DATA)
+    if key_id is None:
+        return [search_for(ck.CKO_DATA, label=label)]
+    return [(data, (ck.CKA_ID, key_id)), (data, (ck.CKA_OBJECT_ID, data_object_id(key_id)))]
+
+
+def _der_integer(value: int) -> bytes:
+    raw = value.to_bytes(value.bit_length() // 8 + 1, "big")
+    return b"\x02" + bytes([len(raw)]) + raw
+
+
+def open_token(
+    uri: str | Pkcs11Uri,
+    pin: "PinProvider | Secret | None" = None,
+    *,
+    search: ModuleSearch | None = None,
+    guard: PinGuard | None = None,
+    last_try: bool = False,
+) -> OpenToken:
+    """Open the one token that a PKCS#11 URI names.
+
+    The PIN comes from the URI's ``pin-source`` or ``pin-value`` where it has one, otherwise from ``pin``: a ``Secret``
+    or a function that is asked when it is needed. Raises ``TokenNotFound``, ``AmbiguousToken``, ``ModuleUnloadable``.
+    """
+    wanted = Pkcs11Uri.from_text(uri) if isinstance(uri, str) else uri
+    chosen: PinProvider | Secret | None = pin
+    if wanted.pin_value is not None:
+        chosen = wanted.pin_value
+    elif wanted.pin_source is not None:
+        from dojang.pkcs11.pin import PinSource
+
+        chosen = PinSource.from_uri(wanted.pin_source)
+    return OpenToken(find_token(wanted, search), chosen, guard or PinGuard(pin_guard_path()), last_try=last_try)

@@ -1,0 +1,119 @@
+"""A private key on a token as something that signs digests: no copy of it, no heavy imports, one C_Sign each."""
+
+import hashlib
+from collections.abc import Callable
+
+from dojang import errors
+from dojang.pkcs11.cryptoki import CryptokiError
+from dojang.pkcs11.mechanisms import DIGEST_BYTES, REFUSALS, MechanismTable, Plan, check_hash, ecdsa_der
+from dojang.pkcs11.objects import algorithm_of
+from dojang.pkcs11.session import LogIn, Search, Session, SessionPool
+
+_SCHEMES = {"rsa": ("pkcs1v15", "pss"), "ec": ("ecdsa",), "ed25519": ("eddsa",)}
+
+
+class TokenSigner:
+    """Signs with one private key where it lives; thread-safe.
+
+    ``algorithm`` is a name of ``KEY_ALGORITHMS``. A key that is always authenticated (CKA_ALWAYS_AUTHENTICATE) asks for
+    its PIN once a signature, between C_SignInit and C_Sign, on the session that signs.
+    """
+
+    def __init__(
+        self,
+        pool: SessionPool,
+        search: Search,
+        attributes: dict[int, bytes],
+        table: MechanismTable,
+        log_in: LogIn,
+        authenticate: Callable[[Session], None] | None,
+    ) -> None:
+        """Made by ``OpenToken.signer``; ``authenticate`` is given for keys that are always authenticated."""
+        self.algorithm = algorithm_of(attributes)
+        self.attributes = attributes
+        self.search = search
+        self._pool = pool
+        self._table = table
+        self._log_in = log_in
+        self._authenticate = authenticate
+        self._chosen: dict[tuple[str, str, int | None, bool], Plan] = {}
+
+    @property
+    def family(self) -> str:
+        """``rsa``, ``ec`` or ``ed25519``."""
+        return self.algorithm.partition("-")[0]
+
+    def sign_digest(
+        self, digest: bytes, hash_name: str, scheme: str | None = None, *, salt_length: int | None = None
+    ) -> bytes:
+        """The signature over a digest made on the host: RSA as it is, ECDSA as Ecdsa-Sig-Value.
+
+        ``scheme`` is ``pkcs1v15`` (the default for RSA), ``pss`` or ``ecdsa``; ``salt_length`` in bytes is for PSS and
+        defaults to the digest's length. Ed25519 signs messages, not digests (RFC 8032): use ``sign_message``.
+        """
+        check_hash(hash_name)
+        if len(digest) != DIGEST_BYTES[hash_name]:
+            raise errors.Usage(problem=f"a {hash_name} digest has {DIGEST_BYTES[hash_name]} bytes, not {len(digest)}")
+        return self._sign(digest, None, hash_name, self._scheme(scheme), salt_length)
+
+    def sign_message(
+        self, message: bytes, hash_name: str = "sha256", scheme: str | None = None, *, salt_length: int | None = None
+    ) -> bytes:
+        """The signature over a message, hashed on the host where the token allows it and in the token where not."""
+        scheme = self._scheme(scheme)
+        if scheme == "eddsa":
+            return self._sign(None, message, "", scheme, None)
+        check_hash(hash_name)
+        digest = hashlib.new(hash_name, message).digest()
+        return self._sign(digest, message, hash_name, scheme, salt_length)
+
+    def _scheme(self, scheme: str | None) -> str:
+        allowed = _SCHEMES.get(self.family, ())
+        if not allowed or (scheme is not None and scheme not in allowed):
+            raise errors.UnsupportedMechanism(where=f"A key of kind {self.algorithm}", mechanism=scheme or "signing")
+        return scheme or allowed[0]
+
+    def _sign(
+        self, digest: bytes | None, message: bytes | None, hash_name: str, scheme: str, salt_length: int | None
+    ) -> bytes:
+        key = (scheme, hash_name, salt_length, message is not None)
+        plan = self._chosen.get(key)
+        if plan is not None:
+            return self._perform(plan, digest, message)
+        for plan in self._table.plans(scheme, hash_name, salt_length, have_message=message is not None):
+            number = plan.mechanism.number
+            try:
+                signature = self._perform(plan, digest, message)
+            except errors.UnsupportedMechanism as error:
+                if not _taken_back(error):
+                    raise
+                self._table.refuse(number)
+                continue
+            self._table.prove(number)
+            self._chosen[key] = plan
+            return signature
+        raise errors.UnsupportedMechanism(
+            where=f"Token {self._pool.identity.label}", mechanism=f"{scheme} {hash_name}".strip()
+        )
+
+    def _perform(self, plan: Plan, digest: bytes | None, message: bytes | None) -> bytes:
+        data = (message if plan.takes_message else plan.prefix + (digest or b"")) or b""
+        search, mechanism, authenticate = self.search, plan.mechanism, self._authenticate
+
+        def work(session: Session) -> bytes:
+            session.sign_begin(mechanism, session.handles.get(search) or session.resolve(search))
+            if authenticate is not None:
+                session.spoiled = True  # until the operation is over, this session must not be given to anybody else
+                authenticate(session)
+                signature = session.sign_end(data)
+                session.spoiled = False
+                return signature
+            return session.sign_end(data)
+
+        signature = self._pool.run(work, self._log_in)
+        return ecdsa_der(signature) if self.family == "ec" else signature
+
+
+def _taken_back(error: errors.UnsupportedMechanism) -> bool:
+    cause = error.__cause__
+    return isinstance(cause, CryptokiError) and cause.function == "C_SignInit" and cause.rv in REFUSALS
