@@ -7,7 +7,7 @@ from time import perf_counter
 
 from place import Place, Row
 
-from dojang.pkcs11 import OpenToken, open_token
+from dojang.pkcs11 import ModuleSearch, OpenToken, open_token
 
 MANY = {"certificates": 4000, "others": 1000}
 FEW = {"certificates": 1000, "others": 250}
@@ -15,16 +15,16 @@ FEW = {"certificates": 1000, "others": 250}
 
 def measure(place: Place, *, rounds: int, seconds: float) -> list[Row]:
     del seconds
-    few = place.another("few")
+    few, search = place.another("few"), ModuleSearch(module=place.module, discover=False)
     certificate = _certificate(place.folder / "certificate.der")
     place.c("fill", MANY["certificates"], certificate, MANY["others"])
     few.c("fill", FEW["certificates"], certificate, FEW["others"])
     theirs, ours, listing = [], [], {place.uri: [], few.uri: []}
-    with open_token(place.uri) as token, open_token(few.uri) as small:
+    with open_token(place.uri, search=search) as token, open_token(few.uri, search=search) as small:
         for number in range(rounds):
             label = f"bench-{number * MANY['certificates'] // rounds}"
             theirs.append(median(place.c("scan", label, 3)))
-            ours.append(median(_find(place, f"bench-{number * 7 + again}") for again in range(3)))
+            ours.append(median(_find(place, search, f"bench-{number * 7 + again}") for again in range(3)))
             listing[place.uri].append(_list(token, MANY["certificates"]))
             listing[few.uri].append(_list(small, FEW["certificates"]))
     return [_found(ours, theirs), _listed(listing[place.uri], listing[few.uri])]
@@ -35,24 +35,20 @@ def _certificate(path: Path) -> Path:
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.hashes import SHA256
     from cryptography.hazmat.primitives.serialization import Encoding
-    from cryptography.x509.oid import NameOID
 
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Bench")])
-    now = datetime.datetime.now(datetime.UTC)
-    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now)
-    path.write_bytes(
-        builder.not_valid_after(now + datetime.timedelta(1)).sign(key, SHA256()).public_bytes(Encoding.DER)
-    )
+    key, now, name = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.UTC), x509.Name([])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    builder = builder.not_valid_before(now).not_valid_after(now + datetime.timedelta(days=1))
+    path.write_bytes(builder.sign(key, SHA256()).public_bytes(Encoding.DER))
     return path
 
 
-def _find(place: Place, label: str) -> float:
+def _find(place: Place, search: ModuleSearch, label: str) -> float:
     """Seconds for one credential by its URI, from opening the token to its certificate."""
     start = perf_counter()
-    with open_token(place.uri) as token:
+    with open_token(place.uri, search=search) as token:
         (found,) = token.certificates(label=label)
-        assert found.certificate_der
+        assert found.value
     return perf_counter() - start
 
 
