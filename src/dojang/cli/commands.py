@@ -6,7 +6,7 @@ from dojang.cli.language import N_
 TOKEN_PIN = Section(
     N_("Change a PIN, or set a new one with the SO PIN."),
     {
-        "change": Entry("dojang.cli.token_pin:change", N_("Replace the user PIN (or the SO PIN).")),
+        "change": Entry("dojang.cli.token_pin:change", N_("Replace the user PIN.")),
         "unblock": Entry("dojang.cli.token_pin:unblock", N_("Set a new user PIN with the SO PIN.")),
     },
 )

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dojang.cli.flags import Flags
@@ -10,7 +11,9 @@ from dojang.cli.output import Output
 from dojang.errors import InputRequired, NotFound, SerialMismatch
 
 if TYPE_CHECKING:
+    from dojang.cli.secrets import SecretDesk
     from dojang.pkcs11.discovery import ModuleSearch
+    from dojang.pkcs11.guard import PinGuard
     from dojang.pkcs11.pin import PinProvider
     from dojang.pkcs11.uri import Pkcs11Uri
     from dojang.secret import Secret
@@ -26,6 +29,7 @@ class Invocation:
         self.command = ""
         self.out = Output(flags)
         self._settings: Settings | None = None
+        self._secrets: SecretDesk | None = None
         self._warned = False
 
     @property
@@ -84,43 +88,50 @@ class Invocation:
         from dojang.pkcs11.discovery import ModuleSearch, ModuleSpec
 
         configured = tuple(
-            ModuleSpec(m.path, m.name, m.init_string, m.sha256, "configuration") for m in self.settings.modules
+            ModuleSpec(one.path, one.name or Path(one.path).stem, one.init_string, one.sha256, "configuration")
+            for one in self.settings.modules
         )
         module = self.flags.module or self.settings.module
         return ModuleSearch(module=module, configured=configured, discover=self.settings.discover_modules)
 
+    def pin_guard(self) -> "PinGuard":
+        """The memory of PINs that failed."""
+        from dojang.pkcs11.guard import PinGuard
+
+        return PinGuard(self.settings.pin_guard_path)
+
+    @property
+    def secrets(self) -> "SecretDesk":
+        """Where PINs and passwords come from in this run."""
+        if self._secrets is None:
+            from dojang.cli.secrets import SecretDesk
+
+            self._secrets = SecretDesk(self)
+        return self._secrets
+
     def pin_provider(self, uri: "Pkcs11Uri | None" = None) -> "PinProvider":
         """The user PIN: from the URI, ``--pin-source``, ``DOJANG_PIN_SOURCE``, the settings, or a person."""
-        from dojang.cli.secrets import from_uri, provider
-
         source = self.flags.pin_source or self.settings.pin_source
-        return from_uri(self, uri) or provider(self, source, "--pin-source")
+        return self.secrets.from_uri(uri) or self.secrets.provider(source, "--pin-source")
 
     def ca_pin_provider(self, uri: "Pkcs11Uri | None" = None) -> "PinProvider":
         """The PIN of the token with the local authority's key: like ``pin_provider``, ``--ca-pin-source`` first."""
-        from dojang.cli.secrets import from_uri, provider
-
         if self.flags.ca_pin_source:
-            return provider(self, self.flags.ca_pin_source, "--ca-pin-source")
-        return from_uri(self, uri) or provider(self, self.settings.pin_source, "--ca-pin-source")
+            return self.secrets.provider(self.flags.ca_pin_source, "--ca-pin-source")
+        return self.secrets.from_uri(uri) or self.secrets.provider(self.settings.pin_source, "--ca-pin-source")
 
     def so_pin_provider(self) -> "PinProvider":
         """The SO PIN: ``--so-pin-source``, the settings, or a person."""
-        from dojang.cli.secrets import provider
-
-        return provider(self, self.flags.so_pin_source or self.settings.so_pin_source, "--so-pin-source")
+        return self.secrets.provider(self.flags.so_pin_source or self.settings.so_pin_source, "--so-pin-source")
 
     def new_pin_provider(self, source: str | None, option: str = "--new-pin-source") -> "PinProvider":
         """A PIN that is about to be set: from ``source``, or asked for twice."""
-        from dojang.cli.secrets import provider
-
-        return provider(self, source, option, new=True)
+        return self.secrets.provider(source, option, new=True)
 
     def password(self, purpose: str, *, new: bool = False) -> "Secret":
-        """The password of a file; ``purpose`` (marked with ``N_``) finishes "Password for …"."""
-        from dojang.cli.secrets import read_password
-
-        return read_password(self, purpose, new=new)
+        """The password of a file; ``purpose`` (marked with ``N_``, or a path) finishes "Password for …"."""
+        source = self.flags.password_source or self.settings.password_source
+        return self.secrets.password(source, purpose, new=new)
 
     def ask(self, question: str, *, option: str, default: str | None = None) -> str:
         """One line from the person there, else ``InputRequired`` naming the option that would have said it."""

@@ -1,6 +1,5 @@
 """The global flags: the same before and after the verb, the later one wins."""
 
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,8 @@ from dojang.settings import LANGUAGES
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
-@dataclass(slots=True)
 class Flags:
-    """What the global flags said; ``None`` where a flag was not given."""
+    """What the global flags said; ``None`` where a flag was not given. (A dataclass would cost every start 1 ms.)"""
 
     json: bool = False
     quiet: bool = False
@@ -55,12 +53,12 @@ def peek(arguments: list[str]) -> Flags:
 @cache
 def flag_options(*, hidden: bool) -> tuple[click.Option, ...]:
     """The flags as click options; commands carry them hidden, the root shows them."""
-    from dojang.cli.frame import Option
+    from dojang.cli.frame import FilePath, Option
 
     source = {"metavar": "SRC"}
     switch = {"is_flag": True}
     seconds = {"metavar": "SECONDS", "type": click.FloatRange(0, min_open=True)}
-    file = {"metavar": "FILE", "type": click.Path(path_type=Path)}
+    file = {"metavar": "FILE", "type": FilePath()}
     rows: list[tuple[str, dict[str, Any], str]] = [
         ("--json", switch, N_("Print exactly one JSON document on standard output.")),
         ("--quiet", switch, N_("Print only addresses and errors.")),

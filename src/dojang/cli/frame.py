@@ -1,30 +1,31 @@
 """What every command is made of: lazy groups, translated help with examples, global flags on both sides of the verb."""
 
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from importlib import import_module
-from typing import Any, TypeAlias, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
 import click
-from click.shell_completion import CompletionItem
 
 from dojang.cli.flags import flag_options
 from dojang.cli.language import N_, _
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
 Resolved: TypeAlias = tuple[str | None, click.Command | None, list[str]]
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One row of the command table: where the command is (``module:function``) and its line in the group's help."""
 
     target: str
     help: str
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
+class Section(NamedTuple):
     """A group of commands: its line of help and its rows."""
 
     help: str
@@ -57,6 +58,20 @@ option = partial(click.option, cls=Option)
 argument = partial(click.argument, cls=Argument)
 
 
+class FilePath(click.ParamType[Path]):
+    """A file's name; whether it is there is found out by who opens it. (click's asks gettext when it is made.)"""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        return Path(value)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(incomplete, type="file")]
+
+
 class Command(click.Command):
     """A verb; its function is called with the ``Invocation`` first and returns an exit status or nothing."""
 
@@ -68,6 +83,9 @@ class Command(click.Command):
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         return [*super().get_params(ctx), *flag_options(hidden=True)]
+
+    def get_help_option(self, ctx: click.Context) -> click.Option:
+        return _help_option()
 
     def invoke(self, ctx: click.Context) -> Any:
         ctx.obj.command = self.path
@@ -101,6 +119,9 @@ class LazyGroup(click.Group):
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         return [*super().get_params(ctx), *flag_options(hidden=bool(self.path))]
 
+    def get_help_option(self, ctx: click.Context) -> click.Option:
+        return _help_option()
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.section.entries)
 
@@ -120,8 +141,9 @@ class LazyGroup(click.Group):
         return found
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Resolved:
-        if self.get_command(ctx, args[0]) is None and not args[0].startswith("-") and not ctx.resilient_parsing:
-            raise click.NoSuchCommand(args[0], possibilities=[*self.section.entries, *self.aliases], ctx=ctx)
+        names = [*self.section.entries, *self.aliases]
+        if args[0] not in names and not args[0].startswith("-") and not ctx.resilient_parsing:
+            raise click.NoSuchCommand(args[0], possibilities=names, ctx=ctx)
         return super().resolve_command(ctx, args)
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -138,7 +160,9 @@ class LazyGroup(click.Group):
             formatter.write_paragraph()
             formatter.write_text(text)
 
-    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
+        from click.shell_completion import CompletionItem
+
         names = {**{name: _(entry.help) for name, entry in self.section.entries.items()}, **self.aliases}
         items = [CompletionItem(name, help=text) for name, text in names.items() if name.startswith(incomplete)]
         return [*items, *click.Command.shell_complete(self, ctx, incomplete)]
@@ -154,6 +178,19 @@ def _load(entry: Entry, name: str, path: str) -> Command:
     loaded: Command = getattr(import_module(module), function)
     loaded.name, loaded.path = name, path
     return loaded
+
+
+@cache
+def _help_option() -> click.Option:
+    """click's own asks gettext when it is made, which loads ``locale`` at every start."""
+    text = N_("Show this message and exit.")
+    return Option(["--help"], is_flag=True, is_eager=True, expose_value=False, callback=_show_help, help=text)
+
+
+def _show_help(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        sys.stdout.write(ctx.get_help() + "\n")
+        ctx.exit()
 
 
 def _version_option() -> click.Option:

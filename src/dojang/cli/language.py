@@ -44,6 +44,11 @@ def speak(language: str) -> None:
     os.environ["LANGUAGE"] = language
 
 
+def spoken() -> str:
+    """The language that ``speak`` chose: ``ko`` or ``en``."""
+    return "en" if _catalogue is None else "ko"
+
+
 def _(text: str) -> str:
     """The text in the chosen language."""
     return text if _catalogue is None or not text else _catalogue.gettext(text)

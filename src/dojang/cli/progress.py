@@ -41,6 +41,11 @@ class Progress:
             self._next = now + (_BAR_EVERY if self._bar else _COUNT_EVERY)
             self._show()
 
+    def reached(self, done: int, total: int | None) -> None:
+        """``done`` of ``total`` units are done by now; the form in which signing reports."""
+        self.total = total
+        self.advance(done - self.done)
+
     def _show(self) -> None:
         self._drawn = True
         text = self._text()

@@ -1,11 +1,13 @@
 """PINs and passwords: which source is asked, in which order, and the prompt when a person is there."""
 
+import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from dojang.cli.language import N_, say
 from dojang.cli.prompts import ask_new_secret, ask_secret
-from dojang.errors import InputRequired
-from dojang.pkcs11.pin import PinProvider, PinRequest, PinSource
+from dojang.errors import InputRequired, Phrase
+from dojang.pkcs11.pin import PinFileExposed, PinProvider, PinRequest, PinSource
 from dojang.secret import Secret
 
 if TYPE_CHECKING:
@@ -18,61 +20,87 @@ _QUESTIONS = {
     "context": N_("PIN of token {token}, once more for this key"),
 }
 _NEW_QUESTIONS = {"user": N_("New PIN for token {token}"), "so": N_("New SO PIN for token {token}")}
-_ENOUGH = 2**31
 
 
-def from_uri(invocation: "Invocation", uri: "Pkcs11Uri | None") -> PinProvider | None:
-    """The PIN source that a URI carries, if it carries one."""
-    if uri is None:
-        return None
-    if uri.pin_value is not None:
-        value = uri.pin_value
-        return lambda _request: value
-    return provider(invocation, uri.pin_source, "--pin-source") if uri.pin_source else None
+class SecretDesk:
+    """Hands out PINs and passwords for one run; a source named twice is the same source, read on demand."""
 
+    def __init__(self, invocation: "Invocation") -> None:
+        """Nothing is read and nobody is asked yet."""
+        self._invocation = invocation
+        self._sources: dict[tuple[str, str], PinSource] = {}
 
-def provider(invocation: "Invocation", source: str | None, option: str, *, new: bool = False) -> PinProvider:
-    """A provider that reads ``source`` once per token and role, or asks the person at the terminal."""
-    read = PinSource.parse(source) if source and source != "prompt" else _prompt(invocation, option, new=new)
-    seen: dict[tuple[str, str], Secret | None] = {}
+    def from_uri(self, uri: "Pkcs11Uri | None") -> PinProvider | None:
+        """The PIN that a URI carries or tells where to find, if it does."""
+        if uri is None or (uri.pin_value is None and uri.pin_source is None):
+            return None
+        if uri.pin_value is not None:
+            value = uri.pin_value
+            return lambda _request: value
+        source = PinSource.from_uri(str(uri.pin_source), ask=self._prompt("--pin-source", new=False))
+        return self._noting_warnings(source)
 
-    def provide(request: PinRequest) -> Secret | None:
-        key = (request.serial, request.role)
-        if key not in seen:
-            seen[key] = read(request)
-        return seen[key]
+    def provider(self, source: str | None, option: str, *, new: bool = False) -> PinProvider:
+        """A provider that reads ``source``, or asks the person at the terminal, once per token and role."""
+        answers: dict[tuple[str, str], Secret | None] = {}
+        read = self._noting_warnings(self._source(source or "prompt", option, new=new))
 
-    return provide
+        def provide(request: PinRequest) -> Secret | None:
+            key = (request.serial, request.role)
+            if key not in answers:
+                answers[key] = read(request)
+            return answers[key]
 
+        return provide
 
-def _prompt(invocation: "Invocation", option: str, *, new: bool) -> PinProvider:
-    def ask(request: PinRequest) -> Secret:
-        if not invocation.can_ask:
-            raise InputRequired(what=say(N_("The PIN of token {token}"), token=request.token), option=option)
-        _warn(invocation, request)
-        if new:
-            return ask_new_secret(say(_NEW_QUESTIONS[request.role], token=request.token))
-        return ask_secret(say(_QUESTIONS[request.role], token=request.token))
-
-    return ask
-
-
-def _warn(invocation: "Invocation", request: PinRequest) -> None:
-    if request.final_try:
-        invocation.out.warning(say("One try is left before token {token} locks.", token=request.token))
-    elif request.count_low:
-        invocation.out.warning(say("A wrong PIN was given to token {token} before.", token=request.token))
-
-
-def read_password(invocation: "Invocation", purpose: str, *, new: bool) -> Secret:
-    """A password for a file from ``--password-source``, the settings, or the person at the terminal."""
-    source = invocation.flags.password_source or invocation.settings.password_source
-    if source and source != "prompt":
-        request = PinRequest(purpose, "", "user", count_low=False, final_try=False, min_length=0, max_length=_ENOUGH)
-        secret = PinSource.parse(source)(request)
+    def password(self, source: str | None, purpose: str, *, new: bool) -> Secret:
+        """A password for a file; there is no keypad for one, so ``pinpad`` counts as nobody there."""
+        secret = None
+        if source and source != "prompt":
+            parsed = self._source(source, "--password-source", new=new)
+            secret = self._noting(lambda: parsed.read(Phrase(N_("password"))))
         if secret is not None:
             return secret
-    if not invocation.can_ask:
-        raise InputRequired(what=say(N_("The password for {purpose}"), purpose=purpose), option="--password-source")
-    question = say(N_("New password for {purpose}") if new else N_("Password for {purpose}"), purpose=purpose)
-    return ask_new_secret(question) if new else ask_secret(question)
+        if not self._invocation.can_ask:
+            raise InputRequired(
+                what=Phrase(N_("The password for {purpose}"), purpose=purpose), option="--password-source"
+            )
+        question = say(N_("New password for {purpose}") if new else N_("Password for {purpose}"), purpose=purpose)
+        return ask_new_secret(question) if new else ask_secret(question)
+
+    def _source(self, text: str, option: str, *, new: bool) -> PinSource:
+        key = (option, text)
+        if key not in self._sources:
+            self._sources[key] = PinSource.parse(text, ask=self._prompt(option, new=new))
+        return self._sources[key]
+
+    def _prompt(self, option: str, *, new: bool) -> PinProvider:
+        def ask(request: PinRequest) -> Secret:
+            if not self._invocation.can_ask:
+                what = Phrase(N_("The PIN of token {token}"), token=request.token)
+                raise InputRequired(what=what, option=option)
+            self._warn(request)
+            if new:
+                return ask_new_secret(say(_NEW_QUESTIONS[request.role], token=request.token))
+            return ask_secret(say(_QUESTIONS[request.role], token=request.token))
+
+        return ask
+
+    def _warn(self, request: PinRequest) -> None:
+        if request.final_try:
+            self._invocation.out.warning(say("One try is left before token {token} locks.", token=request.token))
+        elif request.count_low:
+            self._invocation.out.warning(say("A wrong PIN was given to token {token} before.", token=request.token))
+
+    def _noting_warnings(self, source: PinSource) -> PinProvider:
+        return lambda request: self._noting(lambda: source(request))
+
+    def _noting(self, read: Callable[[], Secret | None]) -> Secret | None:
+        """Read, and turn what Python would print as a warning into one of ours."""
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", PinFileExposed)
+            secret = read()
+        for path in {one.message.path for one in caught if isinstance(one.message, PinFileExposed)}:
+            text = N_("{path} may be read by others on this machine; run: chmod 600 {path}")
+            self._invocation.out.warning(say(text, path=path))
+        return secret

@@ -1,0 +1,52 @@
+"""``dojang token pin``: change and unblock."""
+
+from dojang.cli.context import Invocation
+from dojang.cli.describe import pin_request
+from dojang.cli.frame import argument, command, option
+from dojang.cli.language import N_, say
+
+
+@command(
+    help=N_("Replace the user PIN of a token; the present one is asked first."),
+    examples=[
+        "dojang token pin change 'pkcs11:token=Hong'",
+        "dojang token pin change 'pkcs11:token=Hong' --pin-source file:old.pin --new-pin-source file:new.pin",
+    ],
+)
+@argument("address", metavar="ADDRESS")
+@option("--new-pin-source", metavar="SRC", help=N_("Where the new user PIN comes from."))
+def change(invocation: Invocation, address: str, new_pin_source: str | None) -> None:
+    """Change the PIN; nothing is changed when either PIN is not given."""
+    from dojang.pkcs11 import find_token
+    from dojang.pkcs11.uri import Pkcs11Uri
+
+    uri = Pkcs11Uri.from_text(invocation.address(address))
+    token = find_token(uri, invocation.search())
+    if invocation.planned([say("Change the user PIN of token {label}", label=token.info.label)], address=token.address):
+        return
+    request = pin_request(token.info, "user")
+    old = invocation.pin_provider(uri)(request)
+    new = invocation.new_pin_provider(new_pin_source)(request)
+    token.change_pin(old, new, invocation.pin_guard(), last_try=invocation.last_try)
+    text = say("The user PIN of token {label} is changed.", label=token.info.label)
+    invocation.result({"address": token.address}, text)
+
+
+@command(
+    help=N_("Set a new user PIN with the SO PIN: after the old one was locked or forgotten, or where there was none."),
+    examples=["dojang token pin unblock 'pkcs11:token=Hong'"],
+)
+@argument("address", metavar="ADDRESS")
+@option("--new-pin-source", metavar="SRC", help=N_("Where the new user PIN comes from."))
+def unblock(invocation: Invocation, address: str, new_pin_source: str | None) -> None:
+    """Set the PIN as the security officer."""
+    from dojang.pkcs11 import find_token
+
+    token = find_token(invocation.address(address), invocation.search())
+    if invocation.planned([say("Set a new user PIN on token {label}", label=token.info.label)], address=token.address):
+        return
+    so_pin = invocation.so_pin_provider()(pin_request(token.info, "so"))
+    new = invocation.new_pin_provider(new_pin_source)(pin_request(token.info, "user"))
+    token.unblock_pin(so_pin, new, invocation.pin_guard(), last_try=invocation.last_try)
+    text = say("Token {label} has a new user PIN.", label=token.info.label)
+    invocation.result({"address": token.address}, text)
