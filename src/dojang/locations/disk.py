@@ -1,0 +1,231 @@
+"""An NPKI folder on disk: the key encrypted under a password, the certificate beside it."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from dojang.errors import AlreadyExists, Ambiguous, FileUnreadable, InputRequired, NotFound
+from dojang.locations.address import DiskAddress
+from dojang.locations.base import Access, PasswordProvider, StoredCredential, Traits
+from dojang.npki import shelves
+from dojang.npki.contents import KEY, files_beside_key, files_of_key, forget_replaced, read_chain
+from dojang.npki.files import read_file
+from dojang.npki.folder import KeyFolder, Place, scan, settled, succeeds
+from dojang.npki.keyfile import MAX_FILE_BYTES, check_key_file, generate_key, open_key, seal_key
+from dojang.npki.names import comparable, subject_folder_name
+
+if TYPE_CHECKING:
+    from dojang.locations.address import Address
+    from dojang.locations.base import PrivateKey
+    from dojang.secret import Secret
+
+KIND: Final = "disk"
+TRAITS: Final = Traits(key_leaves=True, copyable=True, opened_by="password", holds_r=True)
+
+# A switch takes two renames; who looks between them looks again.
+_LOOK_AGAIN_AFTER: Final = (0.02, 0.05, 0.1, 0.2)
+
+
+class DiskLocation:
+    """The credentials below one NPKI root. Keeps every key it opened until it is forgotten itself."""
+
+    kind = KIND
+    traits = TRAITS
+
+    def __init__(self, root: Path, passwords: PasswordProvider | None = None) -> None:
+        self.root = root
+        self._address = DiskAddress(str(root))
+        self._passwords = passwords
+        self._opened: dict[bytes, PrivateKey] = {}
+
+    @property
+    def address(self) -> str:
+        return self._address.to_text()
+
+    def credentials(self) -> Iterator[StoredCredential]:
+        folders = list(scan(self.root))
+        return (self._credential(folder) for folder in settled(folders))
+
+    def find(self, address: str) -> StoredCredential:
+        wanted = DiskAddress.from_text(address)
+        for pause in (*_LOOK_AGAIN_AFTER, None):
+            found = _best(wanted, settled(list(scan(self.root))))
+            if found or pause is None or not wanted.names_credential:
+                break
+            time.sleep(pause)
+        if not found:
+            raise NotFound(what=f"'{address}'", where=self.address, command=f"dojang cert list {self.address}")
+        if len(found) > 1:
+            matches = ", ".join(self._credential(folder).address for folder in found)
+            raise Ambiguous(what=f"'{address}'", matches=matches)
+        return self._credential(found[0])
+
+    def chain_of(self, certificate_der: bytes) -> tuple[bytes, ...]:
+        for folder in scan(self.root):
+            if folder.certificate_der == certificate_der:
+                return read_chain(folder.path)
+        return ()
+
+    def check_free(self, *, label: str, subject_der: bytes) -> None:
+        wanted = comparable(subject_folder_name(subject_der))
+        for folder in scan(self.root):
+            if folder.place is Place.LIVE and comparable(folder.path.name) == wanted:
+                raise AlreadyExists(what=f"'{folder.path.name}'", where=self.address)
+
+    def generate(self, algorithm: str, *, key_id: bytes, label: str, replaces: bytes | None = None) -> "PrivateKey":
+        key = generate_key(algorithm, where=self.address)
+        sealed = seal_key(key, self._password(str(self.root), new=True))
+        shelves.clear_staging(self.root, key_id)
+        shelves.stage(self.root, key_id, files_of_key(key_id, key, sealed))
+        self._opened[key_id] = key
+        return key
+
+    def private_key(self, key_id: bytes) -> "PrivateKey":
+        if key_id not in self._opened:
+            path = self._key_path(key_id)
+            if path is None:
+                raise NotFound(what="The private key", where=self.address, command=f"dojang cert list {self.address}")
+            key_der = read_file(path, at_most=MAX_FILE_BYTES)
+            check_key_file(key_der, str(path))
+            self._opened[key_id] = open_key(key_der, self._password(str(path), new=False), str(path))
+        return self._opened[key_id]
+
+    def has_key(self, key_id: bytes) -> bool:
+        return self._key_path(key_id) is not None
+
+    def install(
+        self,
+        *,
+        key_id: bytes,
+        label: str,
+        certificate_der: bytes,
+        chain_der: Sequence[bytes] = (),
+        replaces: bytes | None = None,
+    ) -> StoredCredential:
+        folders = list(scan(self.root))
+        done = (Place.LIVE,) if replaces is None else (Place.LIVE, Place.STAGED)
+        for folder in folders:
+            if (folder.certificate_der, folder.key_id) == (certificate_der, key_id) and folder.place in done:
+                return self._credential(folder)
+        replaced = None if replaces is None else _live(folders, replaces)
+        files = files_beside_key(key_id, certificate_der, chain_der, replaced.name if replaced else None)
+        path = self._staged(key_id, folders, files)
+        if replaces is None:
+            path = shelves.place(self.root, path, certificate_der)
+        return self._at(path)
+
+    def switch(self, *, old_key_id: bytes, new_key_id: bytes) -> StoredCredential:
+        folders = list(scan(self.root))
+        staged = next((f for f in folders if f.place is Place.STAGED and f.key_id == new_key_id), None)
+        if staged is None:
+            return self._at(self._finish_switch(folders, old_key_id, new_key_id))
+        old = _live(folders, old_key_id)
+        target = shelves.place_of(self.root, staged.certificate_der)
+        if old is not None and old.path == target:
+            shelves.retire(self.root, old)
+            old = None
+        shelves.place(self.root, staged.path, staged.certificate_der)
+        # A new subject has a folder of its own: then the new one stood before the old one goes.
+        if old is not None:
+            shelves.retire(self.root, old)
+        forget_replaced(target, staged.key_id, staged.certificate_der)
+        return self._at(target)
+
+    def discard(self, key_id: bytes) -> None:
+        shelves.clear_staging(self.root, key_id)
+        self._opened.pop(key_id, None)
+
+    def delete(self, key_id: bytes) -> None:
+        self._opened.pop(key_id, None)
+        for folder in list(scan(self.root)):
+            if folder.key_id == key_id:
+                shelves.remove(self.root, folder.path, key_id)
+        shelves.clear_staging(self.root, key_id)
+
+    def _finish_switch(self, folders: list[KeyFolder], old_key_id: bytes, new_key_id: bytes) -> Path:
+        """Nothing is staged any more; a switch that was cut short may still have to retire the old folder."""
+        new = next((f for f in folders if f.place is Place.LIVE and f.key_id == new_key_id and f.replaces), None)
+        new = new or _live(folders, new_key_id)
+        if new is None:
+            raise NotFound(what="The new credential", where=self.address, command=f"dojang cert list {self.address}")
+        if new.replaces:
+            for folder in folders:
+                if folder.place is Place.LIVE and folder.key_id == old_key_id and succeeds(new, folder):
+                    shelves.retire(self.root, folder)
+            forget_replaced(new.path, new.key_id, new.certificate_der)
+        return new.path
+
+    def _staged(self, key_id: bytes, folders: list[KeyFolder], files: dict[str, bytes]) -> Path:
+        """The staging folder with the certificate in it; made of the live one's key when that key is kept."""
+        path = shelves.staged_path(self.root, key_id)
+        if path.exists():
+            shelves.add_files(path, files)
+            return path
+        kept = _live(folders, key_id)
+        if kept is None:
+            raise NotFound(what="The private key", where=self.address, command=f"dojang cert list {self.address}")
+        return shelves.stage_copy(self.root, kept, files)
+
+    def _key_path(self, key_id: bytes) -> Path | None:
+        for folder in scan(self.root):
+            if folder.key_id == key_id and folder.key_path is not None:
+                return folder.key_path
+        path = shelves.staged_path(self.root, key_id) / KEY
+        return path if path.exists() else None
+
+    def _password(self, path: str, *, new: bool) -> "Secret":
+        if self._passwords is None:
+            raise InputRequired(what=f"The password for {path}", option="--password-source")
+        return self._passwords(path, new)
+
+    def _at(self, path: Path) -> StoredCredential:
+        for folder in settled(list(scan(self.root))):
+            if folder.path == path:
+                return self._credential(folder)
+        raise FileUnreadable(path=str(path), problem="another program changed it meanwhile")
+
+    def _credential(self, folder: KeyFolder) -> StoredCredential:
+        return StoredCredential(
+            address=self._address.for_folder(folder.name).to_text(),
+            kind=KIND,
+            label=folder.common_name or folder.path.name,
+            key_id=folder.key_id,
+            certificate_der=folder.certificate_der,
+            has_key=folder.key_path is not None,
+            staged=folder.place is Place.STAGED,
+            retired=folder.place is Place.RETIRED,
+        )
+
+
+def _live(folders: list[KeyFolder], key_id: bytes) -> KeyFolder | None:
+    return next((folder for folder in folders if folder.place is Place.LIVE and folder.key_id == key_id), None)
+
+
+def _best(wanted: DiskAddress, folders: list[KeyFolder]) -> list[KeyFolder]:
+    """The folders that an address names: by path any, by id the live one before others, by name live ones only."""
+    live = [folder for folder in folders if folder.place is Place.LIVE]
+    if wanted.folder is not None:
+        exact = [folder for folder in folders if comparable(folder.name) == comparable(wanted.folder)]
+        return exact or [folder for folder in live if comparable(folder.path.name) == comparable(wanted.folder)]
+    if wanted.key_id is not None:
+        same = [folder for folder in folders if folder.key_id == wanted.key_id]
+        by_place = ([folder for folder in same if folder.place is place] for place in Place)
+        return next((found for found in by_place if found), [])
+    if wanted.common_name is not None:
+        return _with_name(live, comparable(wanted.common_name))
+    return live
+
+
+def _with_name(folders: list[KeyFolder], name: str) -> list[KeyFolder]:
+    """By the whole common name, else by what stands before the Latin name and the digits: ``홍길동()0004…``."""
+    whole = [folder for folder in folders if comparable(folder.common_name) == name]
+    return whole or [folder for folder in folders if comparable(folder.common_name).partition("(")[0] == name]
+
+
+@contextmanager
+def open_at(address: "Address", access: Access) -> Iterator[DiskLocation]:
+    """The NPKI folder of an address; it need not exist yet."""
+    assert isinstance(address, DiskAddress)
+    yield DiskLocation(Path(address.root), access.passwords)

@@ -1,0 +1,68 @@
+"""The kinds of location there are, what each protects, and how one is opened by its address."""
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Protocol, cast
+
+from dojang.locations.address import DiskAddress, parse_address
+from dojang.locations.base import Access, Location, PasswordProvider, Traits
+
+if TYPE_CHECKING:
+    from dojang.locations.address import Address
+    from dojang.pkcs11.discovery import ModuleSearch
+    from dojang.pkcs11.guard import PinGuard
+    from dojang.pkcs11.pin import PinProvider
+    from dojang.secret import Secret
+
+
+class _KindModule(Protocol):
+    """What the one file of a kind offers."""
+
+    TRAITS: Traits
+
+    def open_at(self, address: "Address", access: Access) -> AbstractContextManager[Location]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class LocationKind:
+    """One row: the kind's name, the scheme of its addresses, an example, and the module that is loaded when needed."""
+
+    kind: str
+    scheme: str
+    example: str
+    module: str
+
+    @property
+    def traits(self) -> Traits:
+        return self.load().TRAITS
+
+    def load(self) -> _KindModule:
+        return cast(_KindModule, import_module(self.module))
+
+
+_KINDS = (
+    LocationKind("token", "pkcs11:", "pkcs11:token=LABEL", "dojang.locations.token"),
+    LocationKind("disk", "npki:", "npki:/path/NPKI", "dojang.locations.disk"),
+)
+
+
+def location_kinds() -> tuple[LocationKind, ...]:
+    """Every kind of location, the one that protects best first."""
+    return _KINDS
+
+
+def open_location(
+    address: str,
+    *,
+    search: "ModuleSearch | None" = None,
+    pins: "PinProvider | Secret | None" = None,
+    passwords: PasswordProvider | None = None,
+    guard: "PinGuard | None" = None,
+    last_try: bool = False,
+) -> AbstractContextManager[Location]:
+    """Open the location in which ``address`` lies; PINs and passwords are asked for when something needs them."""
+    parsed = parse_address(address)
+    scheme = "npki:" if isinstance(parsed, DiskAddress) else "pkcs11:"
+    kind = next(row for row in _KINDS if row.scheme == scheme)
+    return kind.load().open_at(parsed, Access(search, pins, passwords, guard, last_try))

@@ -1,0 +1,256 @@
+"""A PKCS#11 token: the key never leaves it; certificate, key pair and data share one CKA_ID."""
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from dojang.errors import AlreadyExists, Ambiguous, NotFound, NotPermitted, Phrase
+from dojang.locations.base import Access, StoredCredential, Traits
+from dojang.locations.issuers import authority_facts, chain_among, is_authority, not_before
+from dojang.locations.labels import Label, name_handed_over, retired_label, shown
+from dojang.pkcs11.uri import Pkcs11Uri
+
+if TYPE_CHECKING:
+    from dojang.locations.address import Address
+    from dojang.locations.base import PrivateKey
+    from dojang.pkcs11 import OpenToken
+    from dojang.pkcs11.objects import TokenObject
+
+KIND: Final = "token"
+TRAITS: Final = Traits(key_leaves=False, copyable=False, opened_by="pin", holds_r=True)
+
+# A switch elsewhere gives the new one its name before it takes the old one's; who sees both looks again.
+_LOOK_AGAIN_AFTER: Final = (0.05, 0.1, 0.2, 0.4)
+
+
+class TokenLocation:
+    """The credentials on one open token."""
+
+    kind = KIND
+    traits = TRAITS
+
+    def __init__(self, token: "OpenToken", asked: Pkcs11Uri) -> None:
+        """``asked`` is the address it was opened by: how its module was found goes into every address."""
+        self._token = token
+        self._uri = replace(
+            Pkcs11Uri.from_text(token.address),
+            module_name=asked.module_name,
+            module_path=asked.module_path,
+        )
+
+    @property
+    def address(self) -> str:
+        return self._uri.to_text()
+
+    def credentials(self) -> Iterator[StoredCredential]:
+        found = [one for one in self._certificates() if not is_authority(one.value)]
+        names = Counter(one.label for one in found if Label.from_text(one.label).live)
+        return (self._credential(one, named=names[one.label] == 1) for one in found)
+
+    def find(self, address: str) -> StoredCredential:
+        wanted = Pkcs11Uri.from_text(address)
+        for pause in (*_LOOK_AGAIN_AFTER, None):
+            found = self._matching(wanted)
+            if pause is None or len(found) < 2 or wanted.object is None:
+                break
+            time.sleep(pause)
+        if not found:
+            raise self._missing(f"'{address}'")
+        if len(found) > 1:
+            matches = ", ".join(self._credential(one, named=False).address for one in found)
+            raise Ambiguous(what=f"'{address}'", matches=matches)
+        return self._credential(found[0], named=wanted.id is None)
+
+    def chain_of(self, certificate_der: bytes) -> tuple[bytes, ...]:
+        return chain_among(certificate_der, [one.value for one in self._certificates()])
+
+    def check_free(self, *, label: str, subject_der: bytes) -> None:
+        if not Label.from_text(label).live:
+            raise NotPermitted(
+                problem=Phrase("a label that ends in '{state}' means a state", state=label.rpartition(" (")[2]),
+                remedy=Phrase("Choose another label."),
+            )
+        if any(self._certificates(label=label)):
+            raise AlreadyExists(what=f"'{label}'", where=self.address)
+
+    def generate(self, algorithm: str, *, key_id: bytes, label: str, replaces: bytes | None = None) -> "PrivateKey":
+        if replaces is None:
+            self._refuse_taken(label, key_id)
+        if self.has_key(key_id):
+            raise AlreadyExists(what=f"A key with the id {key_id.hex()}", where=self.address)
+        return self._token.generate_key_pair(algorithm, label=shown(label, replaces), key_id=key_id)
+
+    def private_key(self, key_id: bytes) -> "PrivateKey":
+        return self._token.private_key(key_id=key_id)
+
+    def has_key(self, key_id: bytes) -> bool:
+        return any(True for _ in self._token.keys(key_id=key_id))
+
+    def install(
+        self,
+        *,
+        key_id: bytes,
+        label: str,
+        certificate_der: bytes,
+        chain_der: Sequence[bytes] = (),
+        replaces: bytes | None = None,
+    ) -> StoredCredential:
+        here = self._certificates(key_id=key_id)
+        done = next((one for one in here if one.value == certificate_der), None)
+        if done is None:
+            if not self.has_key(key_id):
+                raise self._missing("The private key")
+            if replaces is None:
+                self._refuse_taken(label, key_id)
+                self._refuse_second(here)
+            # Issuers first: while the signer's certificate is missing, nothing looks complete.
+            for issuer_der in chain_der:
+                name, subject_key_id = authority_facts(issuer_der)
+                self._token.add_certificate(issuer_der, label=name, key_id=subject_key_id)
+            self._token.add_certificate(certificate_der, label=shown(label, replaces), key_id=key_id)
+        return self._stored(key_id, certificate_der)
+
+    def switch(self, *, old_key_id: bytes, new_key_id: bytes) -> StoredCredential:
+        if old_key_id == new_key_id:
+            return self._switch_certificate(new_key_id)
+        self._token.log_in()
+        old, new = list(self._token.objects(key_id=old_key_id)), list(self._token.objects(key_id=new_key_id))
+        certificate = next((one for one in new if one.type == "cert" and one.value), None)
+        if certificate is None:
+            raise self._missing(new_key_id.hex())
+        name = name_handed_over([*old, certificate])
+        self._rename(new_key_id, [one for one in new if one.label != name], name)
+        self._rename(
+            old_key_id, [one for one in old if not Label.from_text(one.label).retired], retired_label(name, old)
+        )
+        return self._stored(new_key_id, certificate.value)
+
+    def discard(self, key_id: bytes) -> None:
+        _refuse_no_id(key_id)
+        here = self._certificates(key_id=key_id)
+        staged = [one for one in here if Label.from_text(one.label).staged]
+        if len(staged) == len(here):
+            self._token.destroy(key_id)
+        for one in staged:
+            self._token.destroy_certificate(key_id, one.value)
+
+    def delete(self, key_id: bytes) -> None:
+        _refuse_no_id(key_id)
+        self._token.destroy(key_id)
+
+    def _switch_certificate(self, key_id: bytes) -> StoredCredential:
+        """The key is kept: one certificate takes the other's name under the same CKA_ID."""
+        here = self._certificates(key_id=key_id)
+        staged = [one for one in here if Label.from_text(one.label).staged]
+        live = [one for one in here if Label.from_text(one.label).live]
+        # Both live: a switch was cut short after its first step, and the younger is the new one.
+        new = staged or _youngest(live)
+        if not new:
+            raise self._missing(key_id.hex())
+        name = name_handed_over([*live, *new])
+        self._rename(key_id, staged, name)
+        self._rename(key_id, [one for one in live if one not in new], retired_label(name, here))
+        return self._stored(key_id, new[0].value)
+
+    def _rename(self, key_id: bytes, found: "Sequence[TokenObject]", label: str) -> None:
+        for one in found:
+            if one.type == "cert" and one.value:
+                self._token.relabel_certificate(key_id, one.value, label)
+        for kind in sorted({one.type for one in found} - {"cert"}):
+            self._token.relabel(key_id, label, kind)
+
+    def _matching(self, wanted: Pkcs11Uri) -> "list[TokenObject]":
+        """What an address names: by id the live one before staged and retired ones, by label live ones only."""
+        if wanted.id is not None:
+            found = self._certificates(key_id=wanted.id)
+            if wanted.object is not None:
+                exact = [one for one in found if one.label == wanted.object]
+                found = exact or [one for one in found if Label.from_text(one.label).name == wanted.object]
+            return _nearest_state(found)
+        found = [one for one in self._certificates(label=wanted.object) if Label.from_text(one.label).live]
+        if len(found) > 1 or wanted.object is None:
+            found = [one for one in found if not is_authority(one.value)]
+        return [one for same in _by_key(found) for one in _youngest(same)]
+
+    def _certificates(self, *, label: str | None = None, key_id: bytes | None = None) -> "list[TokenObject]":
+        return [one for one in self._token.certificates(label=label, key_id=key_id) if not one.problem]
+
+    def _refuse_taken(self, label: str, key_id: bytes) -> None:
+        self._refuse_other(label, self._certificates(label=label), key_id)
+        self._refuse_other(label, self._token.keys(label=label), key_id)
+
+    def _refuse_other(self, label: str, found: "Iterable[TokenObject]", key_id: bytes) -> None:
+        if any(one.key_id != key_id for one in found):
+            raise AlreadyExists(what=f"'{label}'", where=self.address)
+
+    def _refuse_second(self, here: "Sequence[TokenObject]") -> None:
+        for one in here:
+            if Label.from_text(one.label).live:
+                raise AlreadyExists(what=f"A certificate for '{one.label}'", where=self.address)
+
+    def _stored(self, key_id: bytes, certificate_der: bytes) -> StoredCredential:
+        for one in self._certificates(key_id=key_id):
+            if one.value == certificate_der:
+                return self._credential(one, named=True)
+        raise self._missing(key_id.hex())
+
+    def _missing(self, what: str) -> NotFound:
+        return NotFound(what=what, where=self.address, command=f'dojang cert list "{self.address}"')
+
+    def _credential(self, one: "TokenObject", *, named: bool) -> StoredCredential:
+        """``named``: its label alone finds it, so that its address outlives renewals."""
+        label = Label.from_text(one.label)
+        key_id = None if named and label.live and one.label else one.key_id
+        return StoredCredential(
+            address=self._uri.for_object(object=one.label or None, id=key_id).to_text(),
+            kind=KIND,
+            label=one.label,
+            key_id=one.key_id,
+            certificate_der=one.value,
+            staged=label.staged,
+            retired=label.retired,
+        )
+
+
+def _nearest_state(found: "list[TokenObject]") -> "list[TokenObject]":
+    labelled = [(one, Label.from_text(one.label)) for one in found]
+    live = [one for one, label in labelled if label.live]
+    staged = [one for one, label in labelled if label.staged]
+    return _youngest(live) or staged or found
+
+
+def _in_use(found: "list[TokenObject]") -> "list[TokenObject]":
+    return [one for one in found if not Label.from_text(one.label).retired]
+
+
+def _by_key(found: "list[TokenObject]") -> "list[list[TokenObject]]":
+    keys = dict.fromkeys(one.key_id for one in found)
+    return [[one for one in found if one.key_id == key_id] for key_id in keys]
+
+
+def _youngest(found: "list[TokenObject]") -> "list[TokenObject]":
+    """Of live certificates for one key, the one that a renewal put there last."""
+    return sorted(found, key=lambda one: not_before(one.value))[-1:] if len(found) > 1 else found
+
+
+def _refuse_no_id(key_id: bytes) -> None:
+    """An empty CKA_ID is every object's that another program left without one."""
+    if not key_id:
+        raise NotPermitted(
+            problem=Phrase("the certificate has no CKA_ID, so what belongs to it is not known"),
+            remedy=Phrase("Remove it with the program that put it there."),
+        )
+
+
+@contextmanager
+def open_at(address: "Address", access: Access) -> Iterator[TokenLocation]:
+    """The one token that an address names."""
+    from dojang.pkcs11 import open_token
+
+    assert isinstance(address, Pkcs11Uri)
+    opened = open_token(address, access.pins, search=access.search, guard=access.guard, last_try=access.last_try)
+    with opened as token:
+        yield TokenLocation(token, address)

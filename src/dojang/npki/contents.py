@@ -1,0 +1,95 @@
+"""The files of one certificate folder: the pair every program knows, and the two that are ours."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dojang.errors import FileUnreadable
+from dojang.npki.files import read_file, write_file
+from dojang.npki.keyfile import MAX_FILE_BYTES
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes as PrivateKey
+
+CERTIFICATE = "signCert.der"
+KEY = "signPri.key"
+# Not CaPubs: nobody has confirmed what is inside that one.
+CHAIN = "chain.pem"
+RECORD = "dojang.json"
+
+
+@dataclass(frozen=True, slots=True)
+class FolderRecord:
+    """``dojang.json``: which ``key_id`` the key was made under, and the folder it is to take the place of.
+
+    ``public_key`` ties it to the key, because another program may put a new pair into the folder and leave the record.
+    """
+
+    key_id: bytes
+    public_key: bytes
+    replaces: str | None = None
+
+    @classmethod
+    def from_json(cls, data: bytes) -> "FolderRecord | None":
+        """``None`` for anything but a record: the folder then counts as another program's."""
+        try:
+            fields = json.loads(data)
+            replaces = fields.get("replaces")
+            return cls(
+                key_id=bytes.fromhex(fields["key_id"]),
+                public_key=bytes.fromhex(fields["public_key"]),
+                replaces=replaces if isinstance(replaces, str) else None,
+            )
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            return None
+
+    def to_json(self) -> bytes:
+        fields = {"key_id": self.key_id.hex(), "public_key": self.public_key.hex()}
+        return json.dumps(fields | ({"replaces": self.replaces} if self.replaces else {})).encode()
+
+
+def public_key_hash(public_key: object) -> bytes:
+    """The SHA-1 subject key identifier (RFC 5280 4.2.1.2), which is what ``key_id`` is in folders we did not make."""
+    from cryptography import x509
+
+    return x509.SubjectKeyIdentifier.from_public_key(public_key).digest  # type: ignore[arg-type]
+
+
+def files_of_key(key_id: bytes, key: "PrivateKey", sealed: bytes) -> dict[str, bytes]:
+    """What a folder begins with: the key, and under which ``key_id`` it was made."""
+    return {RECORD: FolderRecord(key_id, public_key_hash(key.public_key())).to_json(), KEY: sealed}
+
+
+def files_beside_key(
+    key_id: bytes, certificate_der: bytes, chain_der: Sequence[bytes], replaces: str | None
+) -> dict[str, bytes]:
+    """What goes beside the key; the certificate comes last, because with it the folder is complete."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    public_key = x509.load_der_x509_certificate(certificate_der).public_key()
+    record = FolderRecord(key_id, public_key_hash(public_key), replaces)
+    chain = b"".join(x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM) for der in chain_der)
+    return {CHAIN: chain, RECORD: record.to_json(), CERTIFICATE: certificate_der}
+
+
+def forget_replaced(path: Path, key_id: bytes, certificate_der: bytes) -> None:
+    """A folder that has taken its place says no more whose it was: another credential may come to stand there."""
+    from cryptography import x509
+
+    public_key = x509.load_der_x509_certificate(certificate_der).public_key()
+    write_file(path / RECORD, FolderRecord(key_id, public_key_hash(public_key)).to_json())
+
+
+def read_chain(path: Path) -> tuple[bytes, ...]:
+    """The certificates above the one in the folder ``path``; none when there is no such file or it is damaged."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    try:
+        certificates = x509.load_pem_x509_certificates(read_file(path / CHAIN, at_most=MAX_FILE_BYTES))
+    except (FileUnreadable, ValueError):
+        return ()
+    return tuple(certificate.public_bytes(Encoding.DER) for certificate in certificates)

@@ -1,0 +1,122 @@
+"""Files and folders that are there whole or not at all, and stay after the power is cut."""
+
+import errno
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from dojang.errors import AlreadyExists, FileUnreadable, FileUnwritable
+
+_PART = ".part"
+_OPEN_FOR_READING = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+_OPEN_FOR_CREATING = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+
+
+def read_file(path: Path, *, at_most: int) -> bytes:
+    """The contents of a regular file; ``FileUnreadable`` for anything else, or for more than ``at_most`` bytes."""
+    try:
+        descriptor = os.open(path, _OPEN_FOR_READING)
+        with open(descriptor, "rb") as file:  # noqa: PTH123 – of a descriptor, so that what is checked is what is read
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise FileUnreadable(path=str(path), problem="it is not a plain file")
+            data = file.read(at_most + 1)
+    except OSError as error:
+        raise FileUnreadable(path=str(path), problem=error.strerror) from error
+    if len(data) > at_most:
+        raise FileUnreadable(path=str(path), problem=f"it is larger than {at_most} bytes")
+    return data
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Make ``path`` hold ``data``, 0600: written aside, synced, renamed. A killed writer leaves only ``….part``."""
+    part = path.with_name(path.name + _PART)
+    with _writing(path):
+        part.unlink(missing_ok=True)
+        try:
+            _write_new(part, data)
+            part.replace(path)
+        except OSError:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+            raise
+        _sync_folder(path.parent)
+
+
+def make_folder(path: Path) -> None:
+    """Make ``path`` and the folders above it that are missing, 0700."""
+    with _writing(path):
+        missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+        for folder in reversed(missing):
+            folder.mkdir(mode=0o700, exist_ok=True)
+            _sync_folder(folder.parent)
+
+
+def make_filled_folder(path: Path, files: dict[str, bytes]) -> None:
+    """Make the folder ``path`` with ``files`` in it, in one step."""
+    part = path.with_name(path.name + _PART)
+    remove_folder(part)
+    make_folder(part)
+    try:
+        for name, data in files.items():
+            write_file(part / name, data)
+        move_folder(part, path)
+    except FileUnwritable:
+        remove_folder(part)
+        raise
+
+
+def move_folder(source: Path, target: Path) -> None:
+    """Give the folder ``source`` the name ``target``; ``AlreadyExists`` when that name is taken."""
+    make_folder(target.parent)
+    with _writing(target):
+        try:
+            source.rename(target)
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise AlreadyExists(what=target.name, where=str(target.parent)) from error
+            raise
+        _sync_folder(target.parent)
+        _sync_folder(source.parent)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder and what is in it; a link only loses the link. Nothing there is not an error."""
+    with _writing(path):
+        if path.is_symlink():
+            path.unlink()
+        elif path.exists():
+            shutil.rmtree(path)
+            _sync_folder(path.parent)
+
+
+def part_of(path: Path) -> Path:
+    """Where a killed ``make_filled_folder`` of ``path`` leaves its rest."""
+    return path.with_name(path.name + _PART)
+
+
+def _write_new(path: Path, data: bytes) -> None:
+    with open(os.open(path, _OPEN_FOR_CREATING, 0o600), "wb") as file:  # noqa: PTH123 – 0600 from its first moment
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(path: Path) -> None:
+    if os.name == "nt":  # Windows opens no folders; its rename is durable by the file system's journal
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise FileUnwritable(path=str(path), problem=error.strerror or str(error)) from error

@@ -1,0 +1,112 @@
+"""Where folders stand in an NPKI root and how they move: staged, placed under USER, retired, removed.
+
+    <root>/.dojang/<key_id>/            staged: no other program looks there
+    <root>/<CA>/USER/<subject>/         live
+    <root>/<CA>/RETIRED/<subject> <serial>/
+
+Every move is one rename. What a killed run leaves carries the ``key_id`` in its name, so a later run finds it.
+"""
+
+from pathlib import Path
+
+from dojang.errors import AlreadyExists
+from dojang.npki.files import make_filled_folder, move_folder, part_of, read_file, remove_folder, write_file
+from dojang.npki.folder import STAGING, KeyFolder, file_names
+from dojang.npki.keyfile import MAX_FILE_BYTES
+from dojang.npki.names import (
+    RETIRED,
+    USER,
+    ca_folder_name,
+    comparable,
+    retired_folder_name,
+    subject_folder_name,
+)
+
+_REMOVED = ".removed"
+
+
+def staged_path(root: Path, key_id: bytes) -> Path:
+    return root / STAGING / key_id.hex()
+
+
+def stage(root: Path, key_id: bytes, files: dict[str, bytes]) -> Path:
+    """Make the staging folder of ``key_id`` with ``files``, whole or not at all."""
+    path = staged_path(root, key_id)
+    if path.exists():
+        raise AlreadyExists(what=key_id.hex(), where=str(path.parent))
+    make_filled_folder(path, files)
+    return path
+
+
+def stage_copy(root: Path, folder: KeyFolder, files: dict[str, bytes]) -> Path:
+    """Stage a copy of ``folder`` with ``files`` in place of its own; the key file is copied as it is, byte for byte."""
+    copied = {
+        name: read_file(folder.path / name, at_most=MAX_FILE_BYTES)
+        for name in file_names(folder.path).values()
+        if (folder.path / name).is_file()
+    }
+    return stage(root, folder.key_id, copied | files)
+
+
+def add_files(path: Path, files: dict[str, bytes]) -> None:
+    """Write ``files`` into a staging folder in their order; the last makes it complete."""
+    for name, data in files.items():
+        write_file(path / name, data)
+
+
+def place_of(root: Path, certificate_der: bytes) -> Path:
+    """The folder that belongs to a certificate; names already there in another spelling are kept."""
+    issuer_der, subject_der, _ = _names(certificate_der)
+    return _below(_below(_below(root, ca_folder_name(issuer_der)), USER), subject_folder_name(subject_der))
+
+
+def place(root: Path, staged: Path, certificate_der: bytes) -> Path:
+    """Move a staged folder to where its certificate belongs; ``AlreadyExists`` when another one is there."""
+    target = place_of(root, certificate_der)
+    if target.exists():
+        raise AlreadyExists(what=target.name, where=str(root))
+    move_folder(staged, target)
+    return target
+
+
+def retire(root: Path, folder: KeyFolder) -> Path:
+    """Move a live folder out of other programs' sight, beside ``USER``; it stays readable."""
+    _, _, serial_number = _names(folder.certificate_der)
+    shelf = _below(folder.path.parent.parent, RETIRED)
+    name = retired_folder_name(folder.path.name, serial_number)
+    target = _below(shelf, name)
+    count = 1
+    while target.exists():
+        count += 1
+        target = _below(shelf, f"{name} {count}")
+    move_folder(folder.path, target)
+    return target
+
+
+def remove(root: Path, path: Path, key_id: bytes) -> None:
+    """Remove a folder: first out of sight in one step, then file by file."""
+    doomed = staged_path(root, key_id).with_suffix(_REMOVED)
+    remove_folder(doomed)
+    move_folder(path, doomed)
+    remove_folder(doomed)
+
+
+def clear_staging(root: Path, key_id: bytes) -> None:
+    """Remove what is staged under ``key_id`` and what killed runs left of it."""
+    path = staged_path(root, key_id)
+    if path.exists():
+        remove(root, path, key_id)
+    for rest in (part_of(path), path.with_suffix(_REMOVED)):
+        remove_folder(rest)
+
+
+def _below(path: Path, name: str) -> Path:
+    """The child of ``path`` called ``name`` in whatever case and normal form it has there."""
+    return path / file_names(path).get(comparable(name), name)
+
+
+def _names(certificate_der: bytes) -> tuple[bytes, bytes, int]:
+    from cryptography import x509
+
+    certificate = x509.load_der_x509_certificate(certificate_der)
+    return certificate.issuer.public_bytes(), certificate.subject.public_bytes(), certificate.serial_number
