@@ -196,7 +196,9 @@ class PinKnownWrong(UserError):
     code = "pin-known-wrong"
     exit_status = 7
     sentence = "This PIN was refused by token {token} before, so it was not tried again."
-    next_step = "Give a different PIN; no try was spent."
+    next_step = (
+        "Give a different PIN; no try was spent. If this PIN was set on the token since, remove {memory} and try again."
+    )
 
 
 class PinUnusable(UserError):

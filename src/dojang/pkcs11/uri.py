@@ -1,6 +1,5 @@
 """PKCS#11 URIs: the address of a token or of one object on it, read and written as RFC 7512 says."""
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final, Self
@@ -45,17 +44,15 @@ _TEXT_FIELDS: Final = tuple(
 
 # Unescaped characters of section 2.3: unreserved and pk11-path-res-avail or pk11-query-res-avail. Letters beyond ASCII
 # are taken as RFC 3987 section 3.1 maps them (UTF-8), because people type labels such as 도장 as they read them.
-_BEYOND_ASCII: Final = "\u00a0-\ud7ff\ue000-\U0010ffff"
-_PATH_TEXT: Final = re.compile(rf"[A-Za-z0-9\-._~:\[\]@!$'()*+,=&%{_BEYOND_ASCII}]*")
-_QUERY_TEXT: Final = re.compile(rf"[A-Za-z0-9\-._~:\[\]@!$'()*+,=/?|%{_BEYOND_ASCII}]*")
-_NAME: Final = re.compile(r"[A-Za-z0-9_-]+")
-_ESCAPE: Final = re.compile(rb"%([0-9A-Fa-f]{2})?")
-_VERSION: Final = re.compile(r"([0-9]{1,3})(?:\.([0-9]{1,3}))?")
+_UNRESERVED: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
+_PATH_TEXT: Final = frozenset(_UNRESERVED + ":[]@!$'()*+,=%" + "&")
+_QUERY_TEXT: Final = frozenset(_UNRESERVED + ":[]@!$'()*+,=%" + "/?|")
+_NAME_TEXT: Final = frozenset(_UNRESERVED) - frozenset(".~")
+_HEXADECIMAL: Final = frozenset(b"0123456789ABCDEFabcdef")
 
 # What is written unescaped is less than what is read: only what no shell, table or other program stumbles over.
-_UNRESERVED: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
-_PATH_PLAIN: Final = _UNRESERVED | frozenset(b":@+,")
-_QUERY_PLAIN: Final = _UNRESERVED | frozenset(b":@+,/")
+_PATH_PLAIN: Final = frozenset(_UNRESERVED.encode() + b":@+,")
+_QUERY_PLAIN: Final = frozenset(_UNRESERVED.encode() + b":@+,/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,24 +224,30 @@ def _read_query(query: str, values: dict[str, object]) -> Iterator[tuple[str, st
             yield name, _read_text(name, raw)
 
 
-def _pairs(component: str, separator: str, allowed: re.Pattern[str]) -> Iterator[tuple[str, str]]:
+def _pairs(component: str, separator: str, allowed: frozenset[str]) -> Iterator[tuple[str, str]]:
     for part in component.split(separator):
         name, equals, raw = part.partition("=")
         # The part is not quoted: without its '=' it may be a PIN that lost its name.
-        if not equals or not _NAME.fullmatch(name):
+        if not equals or not _is_name(name):
             raise InvalidUri(problem=f"between '{separator}' there must be name=value")
-        if not allowed.fullmatch(raw):
+        if any(not "\u00a0" <= odd < "\ud800" and not odd > "\udfff" for odd in set(raw) - allowed):
             raise InvalidUri(problem=f"{name[:40]} holds a character that must be written as %XX (a space is %20)")
         yield name, raw
 
 
-def _unescape(name: str, raw: str) -> bytes:
-    def octet(match: re.Match[bytes]) -> bytes:
-        if match[1] is None:
-            raise InvalidUri(problem=f"{name[:40]} holds a % without two hexadecimal digits")
-        return bytes.fromhex(match[1].decode())
+def _is_name(text: str) -> bool:
+    return bool(text) and not set(text) - _NAME_TEXT
 
-    return _ESCAPE.sub(octet, raw.encode())
+
+def _unescape(name: str, raw: str) -> bytes:
+    first, *escaped = raw.encode().split(b"%")
+    octets = bytearray(first)
+    for part in escaped:
+        if len(part) < 2 or not _HEXADECIMAL.issuperset(part[:2]):
+            raise InvalidUri(problem=f"{name[:40]} holds a % without two hexadecimal digits")
+        octets.append(int(part[:2], 16))
+        octets += part[2:]
+    return bytes(octets)
 
 
 def _read_text(name: str, raw: str) -> str:
@@ -285,13 +288,12 @@ _READERS: Final[dict[str, Callable[[str, str], object]]] = {
 
 
 def _version(text: str) -> tuple[int, int]:
-    match = _VERSION.fullmatch(text)
-    if not match:
+    major, dot, minor = text.partition(".")
+    parts = (major, minor) if dot else (major, "0")
+    # CK_VERSION holds two bytes; the length is looked at first because int() of a million digits takes its time.
+    if any(not (part.isascii() and part.isdigit() and len(part) < 4 and int(part) < 256) for part in parts):
         raise InvalidUri(problem="library-version is not MAJOR or MAJOR.MINOR")
-    major, minor = int(match[1]), int(match[2] or "0")
-    if max(major, minor) > 255:  # CK_VERSION holds two bytes
-        raise InvalidUri(problem="library-version is not MAJOR or MAJOR.MINOR")
-    return major, minor
+    return int(parts[0]), int(parts[1])
 
 
 def _writable(text: str) -> bool:
@@ -309,7 +311,7 @@ def _check_text(name: str, text: str) -> None:
 
 
 def _check_vendor_name(name: str) -> None:
-    if len(name) > LONGEST_VALUE or not _NAME.fullmatch(name):
+    if len(name) > LONGEST_VALUE or not _is_name(name):
         raise InvalidUri(problem="an attribute name has letters, digits, - and _ only")
     # Taken for a vendor's attribute, a misplaced or misspelt pin-value would be printed with every address.
     for names, place in ((_PATH_FIELDS, "before"), (_QUERY_FIELDS, "after")):
