@@ -129,9 +129,10 @@ class TokenEd25519PrivateKey(_OnToken, ed25519.Ed25519PrivateKey):
         raise errors.KeyDoesNotLeave(address=self._token.address)
 
 
-def private_key(
-    token: "OpenToken", signer: TokenSigner
-) -> TokenRSAPrivateKey | TokenECPrivateKey | TokenEd25519PrivateKey:
+TokenPrivateKey = TokenRSAPrivateKey | TokenECPrivateKey | TokenEd25519PrivateKey
+
+
+def private_key(token: "OpenToken", signer: TokenSigner) -> TokenPrivateKey:
     """The key object for a signer, with its public key read from the token or from the certificate beside it."""
     public = _public_key(token, signer)
     if isinstance(public, rsa.RSAPublicKey):

@@ -26,7 +26,8 @@ from dojang.places import pin_guard_path
 from dojang.secret import Secret
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes as PrivateKey
+    from dojang.pkcs11.importing import SoftwareKey
+    from dojang.pkcs11.keys import TokenPrivateKey as PrivateKey
 
 T = TypeVar("T")
 
@@ -129,6 +130,7 @@ class OpenToken:
         pin = self._shared.pin
         if pin is None:
             pin = self._ask(info, "user")
+        self._shared.pin = None  # kept only while it is known to be right
         self._try_pin(session, "user", pin, ck.CKU_USER)
         self._shared.pin = pin
 
@@ -165,19 +167,15 @@ class OpenToken:
                     raise errors.PinIncorrect(token=self._label, role=role) from error
                 raise explain(error, token=self._label, role=role) from error
 
-        try:
-            self._guard.attempt(
-                serial=self.token.info.serial,
-                token=self._label,
-                role=role,
-                pin=pin,
-                flags=lambda: self._info(session).user_pin,
-                login=login,
-                last_try=self._last_try,
-            )
-        except (errors.PinIncorrect, errors.PinKnownWrong):
-            self._shared.pin = None
-            raise
+        self._guard.attempt(
+            serial=self.token.info.serial,
+            token=self._label,
+            role=role,
+            pin=pin,
+            flags=lambda: self._info(session).user_pin,
+            login=login,
+            last_try=self._last_try,
+        )
 
     def _info(self, session: Session) -> TokenInfo:
         return TokenInfo.from_struct(session.cryptoki.token_info(self._pool.slot_id))
@@ -230,7 +228,12 @@ class OpenToken:
     def signer(self, *, label: str | None = None, key_id: bytes | None = None) -> TokenSigner:
         """The one private key that matches, as something that signs digests; ``NotFound``, ``Ambiguous``."""
         search = search_for(ck.CKO_PRIVATE_KEY, label=label, key_id=key_id)
-        values = self.logged_in(lambda session: session.read(session.resolve(search), PRIVATE_KEY_KINDS))
+
+        def read(session: Session) -> dict[int, bytes]:
+            session.handles.pop(search, None)  # look afresh: a second match since the last look must be noticed
+            return session.read(session.resolve(search), PRIVATE_KEY_KINDS)
+
+        values = self.logged_in(read)
         always = values.get(ck.CKA_ALWAYS_AUTHENTICATE, b"\0") != b"\0"
         return TokenSigner(
             self._pool,
@@ -272,6 +275,22 @@ class OpenToken:
         chosen = key_id if key_id is not None else os.urandom(NEW_KEY_ID_BYTES)
         self.logged_in(lambda session: generation.generate(session, algorithm, label=label, key_id=chosen, use=use))
         return self.private_key(key_id=chosen)
+
+    def import_private_key(self, key: "SoftwareKey", *, label: str, key_id: bytes | None = None) -> "PrivateKey":
+        """Store a key pair made elsewhere; from then on it is sensitive, not extractable and signs only, like our own.
+
+        Read back like a generated one: a token that stores it any other way gets it removed (``DeviceDisobeyed``).
+        """
+        from dojang.pkcs11.importing import import_key_pair
+
+        chosen = key_id if key_id is not None else os.urandom(NEW_KEY_ID_BYTES)
+        import_key_pair(self, key, label=label, key_id=chosen)
+        imported = self.private_key(key_id=chosen)
+        wrong = generation.disobedience(imported.signer.attributes, imported.signer.algorithm, generation.SIGN_ONLY)
+        if wrong:
+            self.destroy(chosen)
+            raise errors.DeviceDisobeyed(token=self._label, problem=", ".join(wrong))
+        return imported
 
     def public_key_attributes(self, key_id: bytes) -> dict[int, bytes]:
         """The attributes of the public key under a CKA_ID; empty when the token keeps none."""

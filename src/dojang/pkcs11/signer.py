@@ -15,8 +15,9 @@ _SCHEMES = {"rsa": ("pkcs1v15", "pss"), "ec": ("ecdsa",), "ed25519": ("eddsa",)}
 class TokenSigner:
     """Signs with one private key where it lives; thread-safe.
 
-    ``algorithm`` is a name of ``KEY_ALGORITHMS``. A key that is always authenticated (CKA_ALWAYS_AUTHENTICATE) asks for
-    its PIN once a signature, between C_SignInit and C_Sign, on the session that signs.
+    ``algorithm`` is a name of ``KEY_ALGORITHMS``, ``family`` its kind: ``rsa``, ``ec`` or ``ed25519``. A key that is
+    always authenticated (CKA_ALWAYS_AUTHENTICATE) asks for its PIN once a signature, between C_SignInit and C_Sign, on
+    the session that signs.
     """
 
     def __init__(
@@ -30,6 +31,7 @@ class TokenSigner:
     ) -> None:
         """Made by ``OpenToken.signer``; ``authenticate`` is given for keys that are always authenticated."""
         self.algorithm = algorithm_of(attributes)
+        self.family = self.algorithm.partition("-")[0]
         self.attributes = attributes
         self.search = search
         self._pool = pool
@@ -37,11 +39,6 @@ class TokenSigner:
         self._log_in = log_in
         self._authenticate = authenticate
         self._chosen: dict[tuple[str, str, int | None, bool], Plan] = {}
-
-    @property
-    def family(self) -> str:
-        """``rsa``, ``ec`` or ``ed25519``."""
-        return self.algorithm.partition("-")[0]
 
     def sign_digest(
         self, digest: bytes, hash_name: str, scheme: str | None = None, *, salt_length: int | None = None

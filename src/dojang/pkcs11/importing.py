@@ -1,0 +1,89 @@
+"""Keys that were made elsewhere, put on a token: from then on as sensitive and unextractable as one made there."""
+
+from typing import TYPE_CHECKING
+
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+from dojang import errors
+from dojang.pkcs11 import constants as ck
+from dojang.pkcs11.generation import SIGN_ONLY, Attributes, private_template, public_template
+from dojang.pkcs11.objects import CURVES, ED25519_PARAMS
+
+if TYPE_CHECKING:
+    from dojang.pkcs11.opened import OpenToken
+    from dojang.pkcs11.session import Session
+
+SoftwareKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
+
+_CURVE_NAMES = {"secp256r1": "ec-p256", "secp384r1": "ec-p384", "secp521r1": "ec-p521"}
+
+
+def import_key_pair(token: "OpenToken", key: SoftwareKey, *, label: str, key_id: bytes) -> None:
+    """Store both halves of a key pair under one CKA_ID: private, sensitive, not extractable, sign only.
+
+    The public half goes first; if the private half is refused it is taken back, so no half pair stays behind.
+    """
+    public, private = _halves(key)
+    public_object = [(ck.CKA_CLASS, ck.CKO_PUBLIC_KEY), *public_template(label, key_id, SIGN_ONLY), *public]
+    private_object = [(ck.CKA_CLASS, ck.CKO_PRIVATE_KEY), *private_template(label, key_id, SIGN_ONLY), *private]
+
+    def store(session: "Session") -> None:
+        public_handle = session.cryptoki.create_object(session.handle, public_object)
+        try:
+            session.cryptoki.create_object(session.handle, private_object)
+        except BaseException:
+            session.cryptoki.destroy_object(session.handle, public_handle)
+            raise
+
+    token.logged_in(store)
+
+
+def _halves(key: SoftwareKey) -> tuple[Attributes, Attributes]:
+    """The attributes of the public and of the private key that are the key itself (2.40 mechanisms, 2.1 and 2.3)."""
+    if isinstance(key, rsa.RSAPrivateKey):
+        return _rsa(key.private_numbers())
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        return _elliptic(key)
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        point = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+        secret = key.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
+        return _curve_halves(ck.CKK_EC_EDWARDS, ED25519_PARAMS[0], point, secret)
+    raise errors.UnsupportedMechanism(where="dojang", mechanism=f"importing a {type(key).__name__}")
+
+
+def _rsa(numbers: rsa.RSAPrivateNumbers) -> tuple[Attributes, Attributes]:
+    public: Attributes = [
+        (ck.CKA_KEY_TYPE, ck.CKK_RSA),
+        (ck.CKA_MODULUS, _unsigned(numbers.public_numbers.n)),
+        (ck.CKA_PUBLIC_EXPONENT, _unsigned(numbers.public_numbers.e)),
+    ]
+    private: Attributes = [
+        *public,
+        (ck.CKA_PRIVATE_EXPONENT, _unsigned(numbers.d)),
+        (ck.CKA_PRIME_1, _unsigned(numbers.p)),
+        (ck.CKA_PRIME_2, _unsigned(numbers.q)),
+        (ck.CKA_EXPONENT_1, _unsigned(numbers.dmp1)),
+        (ck.CKA_EXPONENT_2, _unsigned(numbers.dmq1)),
+        (ck.CKA_COEFFICIENT, _unsigned(numbers.iqmp)),
+    ]
+    return public, private
+
+
+def _elliptic(key: ec.EllipticCurvePrivateKey) -> tuple[Attributes, Attributes]:
+    name = _CURVE_NAMES.get(key.curve.name)
+    if name is None:
+        raise errors.UnsupportedMechanism(where="dojang", mechanism=f"keys on the curve {key.curve.name}")
+    point = key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    secret = key.private_numbers().private_value.to_bytes((key.key_size + 7) // 8, "big")
+    return _curve_halves(ck.CKK_EC, CURVES[name], point, secret)
+
+
+def _curve_halves(key_type: int, parameters: bytes, point: bytes, secret: bytes) -> tuple[Attributes, Attributes]:
+    header = b"\x04" + (bytes([len(point)]) if len(point) < 128 else bytes([0x81, len(point)]))
+    kind: Attributes = [(ck.CKA_KEY_TYPE, key_type), (ck.CKA_EC_PARAMS, parameters)]
+    return [*kind, (ck.CKA_EC_POINT, header + point)], [*kind, (ck.CKA_VALUE, secret)]
+
+
+def _unsigned(value: int) -> bytes:
+    return value.to_bytes((value.bit_length() + 7) // 8, "big")
