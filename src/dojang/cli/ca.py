@@ -1,0 +1,251 @@
+"""``dojang ca``: show, profiles, list, crl, revoke, suspend, restore. (Founding one is in ``ca_init``.)"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dojang.cli.context import Invocation
+from dojang.cli.credentials import certificate_data
+from dojang.cli.files import write_file
+from dojang.cli.frame import argument, command, option
+from dojang.cli.language import N_, _, say, spoken
+from dojang.cli.workplace import authority_names, chosen_authority, open_authority_named, workplace
+
+if TYPE_CHECKING:
+    from dojang.authority.local import AuthorityInfo
+    from dojang.authority.store import Record
+    from dojang.lifecycle.workplace import Workplace
+    from dojang.x509.profiles import Profile
+
+RECORD_STATES = {
+    "issued": N_("issued, not confirmed"),
+    "confirmed": N_("valid"),
+    "suspended": N_("suspended"),
+    "revoked": N_("revoked"),
+}
+ca_option = option("--ca", metavar="NAME", help=N_("Which authority; the only one unless said."))
+
+
+@command(
+    help=N_("Show an authority: its certificates, its keys and its revocation list. Without a name, every authority."),
+    examples=["dojang ca show", "dojang ca show office --json", "dojang ca show office -o office.pem"],
+)
+@argument("name", metavar="[NAME]", required=False)
+@option(
+    "-o",
+    "--output",
+    metavar="OUT",
+    type=click.Path(path_type=Path),
+    help=N_("File for its certificates in PEM, the root last."),
+)
+def show(invocation: Invocation, name: str | None, output: Path | None) -> None:
+    """No PIN is asked."""
+    names = [name] if name is not None else authority_names(invocation) or [chosen_authority(invocation, None)]
+    if output is not None and len(names) > 1:
+        names = [chosen_authority(invocation, None)]
+    shown, chains = [], []
+    for one in names:
+        with open_authority_named(invocation, one) as authority:
+            shown.append(info_data(authority.info(), chain := pem_of(authority.chain_der())))
+            chains.append(chain)
+    if output is not None:
+        write_file(output, chains[0].encode())
+    data: dict[str, Any] = {"authorities": shown, "output": output}
+    if len(shown) == 1:
+        data["authority"] = shown[0]
+    text = "\n\n".join("\n".join(info_lines(info)) for info in shown)
+    invocation.result(data, text, quiet=[info["name"] for info in shown])
+
+
+def info_data(info: "AuthorityInfo", chain_pem: str) -> dict[str, Any]:
+    return {
+        "name": info.name,
+        "address": info.key_address,
+        "root_address": info.root_key_address,
+        "certificate": certificate_data(info.certificate),
+        "root": certificate_data(info.root),
+        "chain": chain_pem,
+        "crl": {"path": info.crl_path, "number": info.crl_number},
+    }
+
+
+def info_lines(info: dict[str, Any]) -> list[str]:
+    own, root = info["certificate"], info["root"]
+    lines = [
+        say("Authority: {name}", name=info["name"]),
+        say("Subject: {subject}", subject=own["subject"]),
+        say("Valid: {not_before} to {not_after}", not_before=own["not_before"], not_after=own["not_after"]),
+        say("Algorithm: {algorithm}", algorithm=own["algorithm"]),
+        say("Key: {address}", address=info["address"]),
+        say("Revocation list: {path} (number {number})", **info["crl"]),
+    ]
+    if root["serial"] != own["serial"]:
+        lines.append(say("Root: {subject}, {address}", subject=root["subject"], address=info["root_address"]))
+    return lines
+
+
+def pem_of(chain_der: tuple[bytes, ...]) -> str:
+    from cryptography.hazmat.primitives.serialization import Encoding
+    from cryptography.x509 import load_der_x509_certificate
+
+    return "".join(load_der_x509_certificate(der).public_bytes(Encoding.PEM).decode() for der in chain_der)
+
+
+@command(
+    help=N_("List the certificate profiles: those of an authority, or those shipped with dojang."),
+    examples=["dojang ca profiles", "dojang ca profiles --ca office --json"],
+)
+@ca_option
+def profiles(invocation: Invocation, ca: str | None) -> None:
+    """What can be issued, for whom and for how long."""
+    from dojang.x509 import profiles as shipped
+
+    if ca is not None or len(authority_names(invocation)) == 1:
+        with open_authority_named(invocation, chosen_authority(invocation, ca)) as authority:
+            known = authority.profiles()
+    else:
+        known = [one for one in shipped.profiles() if not one.is_ca]
+    columns = [N_("Profile"), N_("For"), N_("Days"), N_("Due before"), N_("May keep key"), N_("Algorithms")]
+    rows = [
+        [
+            one.name,
+            one.titles[spoken()],
+            one.validity_days,
+            one.renewal_window_days,
+            _("yes") if one.keep_key_allowed else _("no"),
+            ", ".join(one.algorithms),
+        ]
+        for one in known
+    ]
+    data = {"profiles": [_profile_data(one) for one in known]}
+    invocation.result(data, lambda: invocation.out.table(columns, rows), quiet=[one.name for one in known])
+
+
+def _profile_data(profile: "Profile") -> dict[str, Any]:
+    return {
+        "name": profile.name,
+        "titles": dict(profile.titles),
+        "validity_days": profile.validity_days,
+        "renewal_window_days": profile.renewal_window_days,
+        "keep_key": profile.keep_key_allowed,
+        "algorithms": list(profile.algorithms),
+        "key_usage": list(profile.key_usage),
+        "extended_key_usage": list(profile.extended_key_usage),
+        "subject_required": list(profile.subject_required),
+    }
+
+
+@command(
+    help=N_("List the certificates that an authority has issued, with their state."),
+    examples=["dojang ca list", "dojang ca list --ca office --json"],
+)
+@ca_option
+def list_(invocation: Invocation, ca: str | None) -> None:
+    """Oldest first; no PIN is asked."""
+    with open_authority_named(invocation, chosen_authority(invocation, ca)) as authority:
+        records = list(authority.issued())
+    rows = [[one.serial, one.subject, _(RECORD_STATES[one.state]), f"{one.not_after_at:%Y-%m-%d}"] for one in records]
+    columns = [N_("Serial"), N_("Subject"), N_("State"), N_("Until")]
+    text = invocation.out.table(columns, rows) if rows else _("Nothing has been issued yet.")
+    data = {"certificates": [_record_data(one) for one in records]}
+    invocation.result(data, text, quiet=[one.serial for one in records])
+
+
+def _record_data(record: "Record") -> dict[str, Any]:
+    return {
+        "serial": record.serial,
+        "subject": record.subject,
+        "profile": record.profile,
+        "state": record.state,
+        "not_before": record.not_before_at,
+        "not_after": record.not_after_at,
+        "reason": record.reason,
+        "revoked_at": record.revoked_at,
+        "replaces": record.replaces,
+    }
+
+
+@command(
+    help=N_("Sign the revocation list anew and say where it lies; needs the PIN of the authority's token."),
+    examples=["dojang ca crl", "dojang ca crl --ca office -o office.crl"],
+)
+@ca_option
+@option("--root", is_flag=True, help=N_("That of the root, where an issuing authority stands below it."))
+@option("-o", "--output", metavar="OUT", type=click.Path(path_type=Path), help=N_("File for a copy, in DER."))
+def crl(invocation: Invocation, ca: str | None, root: bool, output: Path | None) -> None:
+    """A new number each time."""
+    name = chosen_authority(invocation, ca)
+    if invocation.planned([say("Sign the revocation list of {name} anew", name=name)], authority=name):
+        return
+    with open_authority_named(invocation, name) as authority:
+        path = authority.publish_crl(root=root)
+        number = authority.info().crl_number
+    if output is not None:
+        write_file(output, path.read_bytes())
+    text = say("Revocation list: {path}", path=output or path)
+    invocation.result({"crl": {"path": path, "number": number}, "output": output}, text, quiet=[str(output or path)])
+
+
+@command(
+    help=N_("Revoke a certificate for good and publish the revocation list; its serial is in 'dojang ca list'."),
+    examples=["dojang ca revoke 3f2a91 --reason keyCompromise"],
+)
+@argument("serial", metavar="SERIAL")
+@option("--reason", default="unspecified", show_default=True, help=N_("Why, as RFC 5280 spells it."))
+@ca_option
+def revoke(invocation: Invocation, serial: str, reason: str, ca: str | None) -> None:
+    """Cannot be taken back."""
+    from dojang.lifecycle import revoke as verbs
+
+    _change(
+        invocation,
+        ca,
+        serial,
+        N_("Revoke {serial} for good"),
+        lambda place, name, wanted: verbs.revoke(place, name, wanted, reason),
+    )
+
+
+@command(
+    help=N_("Put a certificate on hold (certificateHold) and publish the revocation list."),
+    examples=["dojang ca suspend 3f2a91"],
+)
+@argument("serial", metavar="SERIAL")
+@ca_option
+def suspend(invocation: Invocation, serial: str, ca: str | None) -> None:
+    """``restore`` takes it off hold."""
+    from dojang.lifecycle import revoke as verbs
+
+    _change(invocation, ca, serial, N_("Put {serial} on hold"), verbs.suspend)
+
+
+@command(
+    help=N_("Take a certificate off hold and publish the revocation list."),
+    examples=["dojang ca restore 3f2a91"],
+)
+@argument("serial", metavar="SERIAL")
+@ca_option
+def restore(invocation: Invocation, serial: str, ca: str | None) -> None:
+    """Only what is on hold and not expired."""
+    from dojang.lifecycle import revoke as verbs
+
+    _change(invocation, ca, serial, N_("Take {serial} off hold"), verbs.restore)
+
+
+def _change(
+    invocation: Invocation, ca: str | None, serial: str, step: str, verb: "Callable[[Workplace, str, str], Record]"
+) -> None:
+    name = chosen_authority(invocation, ca)
+    if invocation.planned([say(step, serial=serial), _("Publish the revocation list")], authority=name, serial=serial):
+        return
+    with workplace(invocation) as place:
+        record = verb(place, name, serial)
+    text = say(
+        "{serial} ({subject}): {state}",
+        serial=record.serial,
+        subject=record.subject,
+        state=_(RECORD_STATES[record.state]),
+    )
+    invocation.result({"certificate": _record_data(record)}, text, quiet=[record.serial])

@@ -1,0 +1,34 @@
+"""Certificates and requests in files, as commands read and write them."""
+
+from pathlib import Path
+
+from dojang.errors import FileUnreadable, FileUnwritable
+
+LARGEST_FILE = 1 << 25
+
+
+def read_file(path: str | Path) -> bytes:
+    """The whole file, of a certificate's size at most. ``FileUnreadable``."""
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(LARGEST_FILE + 1)
+    except (OSError, ValueError) as error:
+        raise FileUnreadable(path=path, problem=getattr(error, "strerror", None) or str(error)) from error
+
+
+def certificates_of(path: str | Path) -> list[bytes]:
+    """The certificates in a file, each in DER. ``FileUnreadable``, ``FileMalformed``."""
+    from dojang.x509.reading import certificates_in
+
+    return certificates_in(read_file(path), path)
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """The file, whole or not at all. ``FileUnwritable``."""
+    part = path.with_name(f"{path.name}.part")
+    try:
+        part.write_bytes(content)
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise FileUnwritable(path=path, problem=error.strerror or str(error)) from error

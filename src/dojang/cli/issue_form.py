@@ -1,0 +1,165 @@
+"""The questions of ``cert issue``: what was not said on the command line is asked for, or has a default."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from dojang.cli.context import Invocation
+from dojang.cli.language import N_, _, message_of, say, spoken
+from dojang.cli.workplace import chosen_authority
+from dojang.errors import InputRequired, NotFound, UserError
+
+if TYPE_CHECKING:
+    from cryptography.x509 import Name
+
+    from dojang.lifecycle.issue import IssueOrder
+    from dojang.lifecycle.workplace import Workplace
+    from dojang.locations.base import Traits
+    from dojang.x509.profiles import Profile
+
+T = TypeVar("T")
+
+USUAL_PROFILE = "personal"
+USUAL_ALGORITHM = "ec-p256"
+PROTECTION = {
+    "token": N_("The key is made in the token and never leaves it; signing needs the token and its PIN."),
+    "disk": N_("The key is a file under a password; whoever has the file and the password has the key."),
+}
+OPENED_BY = {"pin": N_("PIN"), "password": N_("password"), "nothing": N_("nothing")}
+
+
+def fill_in(
+    invocation: Invocation,
+    place: "Workplace",
+    *,
+    to: str | None,
+    subject: str | None,
+    profile: str | None,
+    algorithm: str | None,
+    label: str | None,
+    authority: str | None,
+    alternative_names: tuple[str, ...],
+) -> "IssueOrder":
+    """The complete order. Run bare, or without where or who, it asks for all that is missing, in this order."""
+    from dojang.lifecycle.issue import IssueOrder
+
+    asking = invocation.can_ask and (to is None or subject is None)
+    ca = chosen_authority(invocation, authority)
+    with place.open_authority(ca) as opened:
+        chosen = _profile(invocation, [one for one in opened.profiles() if not one.is_ca], profile, asking)
+    name = subject_name(invocation, subject)
+    address = invocation.address(to) if to is not None else _location(invocation)
+    return IssueOrder(
+        to=address,
+        subject=name,
+        authority=ca,
+        profile=chosen.name,
+        algorithm=algorithm or _algorithm(invocation, chosen, asking),
+        label=label or label_in(address) or common_name(name),
+        alternative_names=alternative_names,
+    )
+
+
+def subject_name(invocation: Invocation, text: str | None) -> "Name":
+    """The name given, or one that a person types until it is a name. Raises ``InvalidName``, ``InputRequired``."""
+    from dojang.x509.name import parse_name
+
+    if text is not None:
+        return parse_name(text)
+    question = N_("Subject, as in CN=Hong Gildong,C=KR")
+    return ask_until_valid(invocation, question, "--subject", parse_name)
+
+
+def ask_until_valid(invocation: Invocation, question: str, option: str, parse: Callable[[str], T]) -> T:
+    """What a person typed, parsed; asked again with the reason when it is not right."""
+    while True:
+        text = invocation.ask(question, option=option)
+        try:
+            return parse(text)
+        except UserError as error:
+            invocation.out.note(message_of(error))
+
+
+def common_name(name: "Name") -> str:
+    """The common name, else the whole name: what a credential is called unless its owner says otherwise."""
+    from cryptography.x509.oid import NameOID
+
+    from dojang.x509.name import format_name
+
+    found = name.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(found[-1].value) if found else format_name(name)
+
+
+def label_in(address: str) -> str | None:
+    """The name of a credential that an address holds already (``;object=…``)."""
+    from dojang.locations.address import parse_address
+
+    return getattr(parse_address(address), "object", None)
+
+
+def key_id_in(address: str) -> bytes | None:
+    """The id of a key that an address holds already (``;id=…`` or ``?id=…``)."""
+    from dojang.locations.address import DiskAddress, parse_address
+
+    parsed = parse_address(address)
+    return parsed.key_id if isinstance(parsed, DiskAddress) else parsed.id
+
+
+def _profile(invocation: Invocation, offered: "list[Profile]", wanted: str | None, asking: bool) -> "Profile":
+    names = [profile.name for profile in offered]
+    if wanted is not None:
+        for profile in offered:
+            if profile.name == wanted:
+                return profile
+        raise NotFound(what=say("profile '{name}'", name=wanted), where=", ".join(names), command="dojang ca profiles")
+    usual = names.index(USUAL_PROFILE) if USUAL_PROFILE in names else 0
+    if not asking:
+        return offered[usual]
+    columns = [N_("Profile"), N_("For"), N_("Days")]
+    rows = [[one.name, title(one), str(one.validity_days)] for one in offered]
+    return offered[invocation.choose(N_("Which kind of certificate"), columns, rows, option="--profile", default=usual)]
+
+
+def _algorithm(invocation: Invocation, profile: "Profile", asking: bool) -> str:
+    allowed = profile.algorithms
+    usual = allowed.index(USUAL_ALGORITHM) if USUAL_ALGORITHM in allowed else 0
+    if not asking:
+        return allowed[usual]
+    rows = [[name] for name in allowed]
+    chosen = invocation.choose(N_("Which kind of key"), [N_("Algorithm")], rows, option="--algorithm", default=usual)
+    return allowed[chosen]
+
+
+def _location(invocation: Invocation) -> str:
+    """Chosen from what is there now, with what each place protects."""
+    if not invocation.can_ask:
+        raise InputRequired(what=_("The location of the new key"), option="--to ADDRESS")
+    offered = _locations(invocation)
+    columns = [N_("Location"), N_("Key leaves"), N_("Can be copied"), N_("Opened by"), N_("What it protects")]
+    rows = [
+        [
+            name,
+            _("yes") if traits.key_leaves else _("no"),
+            _("yes") if traits.copyable else _("no"),
+            _(OPENED_BY[traits.opened_by]),
+            _(PROTECTION[kind]),
+        ]
+        for _address, name, kind, traits in offered
+    ]
+    return offered[invocation.choose(N_("Where to keep the key"), columns, rows, option="--to")][0]
+
+
+def title(profile: "Profile") -> str:
+    """What a profile is for, in the person's language."""
+    return profile.titles[spoken()]
+
+
+def _locations(invocation: Invocation) -> "list[tuple[str, str, str, Traits]]":
+    """Every place that a key could go now: address, name, kind, traits."""
+    from dojang.locations.registry import location_kinds
+    from dojang.npki.names import default_root
+    from dojang.pkcs11 import list_tokens
+
+    traits = {row.kind: row.traits for row in location_kinds()}
+    tokens = [token for token in list_tokens(invocation.search()).tokens if token.info.initialized]
+    rows = [(one.address, say("Token {label}", label=one.info.label), "token", traits["token"]) for one in tokens]
+    return [*rows, ("npki:", say("Folder {path}", path=default_root()), "disk", traits["disk"])]

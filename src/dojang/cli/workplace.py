@@ -1,0 +1,150 @@
+"""What the commands of ``cert``, ``renew`` and ``ca`` work with: ledger, locations and authorities, opened as asked."""
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from dojang.cli.context import Invocation
+from dojang.cli.language import N_, _, message_of, say
+from dojang.errors import NotFound
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes as PrivateKey
+
+    from dojang.authority.local import LocalAuthority
+    from dojang.lifecycle.workplace import Recovered, Step, Workplace
+    from dojang.locations.base import Location
+
+STEPS = {
+    "generate": N_("Making the key …"),
+    "request": N_("Writing the request …"),
+    "ask": N_("Asking the authority …"),
+    "install": N_("Installing the certificate …"),
+    "prove": N_("Signing a challenge and verifying it …"),
+    "confirm": N_("Confirming to the authority …"),
+    "switch": N_("Switching from the old to the new …"),
+    "delete": N_("Deleting …"),
+}
+PLANNED = {
+    "generate": N_("Make a key ({algorithm}) named {label} in {location}"),
+    "request": N_("Write a certificate request signed by that key"),
+    "ask": N_("Ask the authority {authority} for a certificate by the profile {profile}, and check the answer"),
+    "install": N_("Install the certificate and its chain beside the key in {location}"),
+    "prove": N_("Sign a challenge with the key and verify it with the certificate"),
+    "confirm": N_("Confirm to the authority {authority}"),
+    "switch": N_("Give the new credential the name {label} and retire the old one"),
+    "delete": N_("Destroy the certificate and the key {label} ({address})"),
+}
+OUTCOMES = {
+    "finished": N_("An earlier '{verb}' of {subject} had been cut short; it is finished now."),
+    "undone": N_("An earlier '{verb}' of {subject} had been cut short; it is undone now."),
+    "left": N_("An earlier '{verb}' of {subject} was cut short and waits: {problem}"),
+}
+
+
+@contextlib.contextmanager
+def workplace(invocation: Invocation) -> "Iterator[Workplace]":
+    """The place where lifecycle verbs work, for the length of one command."""
+    from dojang.ledger import Ledger
+    from dojang.lifecycle.workplace import Workplace
+
+    settings = invocation.settings
+    days = settings.renewal_window_days
+    with Ledger.open(settings.ledger_path) as ledger:
+        yield Workplace(
+            ledger=ledger,
+            open_location=lambda address: open_location_at(invocation, address),
+            open_authority=lambda name: open_authority_named(invocation, name),
+            authorities=lambda: authority_names(invocation),
+            say=lambda step: invocation.out.note(_(STEPS[step])),
+            tell_recovered=lambda recovered: tell(invocation, recovered),
+            window=None if days is None else timedelta(days=days),
+        )
+
+
+def tell(invocation: Invocation, recovered: "Recovered") -> None:
+    """What became of an operation that an earlier run left behind."""
+    record = recovered.record
+    problem = message_of(recovered.error) if recovered.error is not None else ""
+    subject = record.facts.get("label", record.facts.get("address", record.subject_key))
+    invocation.out.note(say(OUTCOMES[recovered.outcome], verb=record.verb, subject=subject, problem=problem))
+
+
+def plan_words(steps: "Iterable[Step]") -> list[str]:
+    """The steps of a plan in words."""
+    return [say(PLANNED[step.name], **step.facts) for step in steps]
+
+
+def open_location_at(invocation: Invocation, address: str) -> "AbstractContextManager[Location]":
+    """The location at ``address``; its PIN or password is asked for when something needs it."""
+    from dojang.locations.address import parse_address
+    from dojang.locations.registry import open_location
+    from dojang.pkcs11.uri import Pkcs11Uri
+
+    parsed = parse_address(address)
+    return open_location(
+        address,
+        search=invocation.search(),
+        pins=invocation.pin_provider(parsed if isinstance(parsed, Pkcs11Uri) else None),
+        passwords=lambda path, new: invocation.password(path, new=new),
+        guard=invocation.pin_guard(),
+        last_try=invocation.last_try,
+    )
+
+
+@contextlib.contextmanager
+def open_authority_named(invocation: Invocation, name: str) -> "Iterator[LocalAuthority]":
+    """The local authority of that name; the token with its key is opened when something must be signed."""
+    from dojang.authority.local import open_authority
+
+    with key_opener(invocation) as key, open_authority(invocation.settings.authorities_dir, name, key) as authority:
+        yield authority
+
+
+@contextlib.contextmanager
+def key_opener(invocation: Invocation) -> "Iterator[Callable[[str], PrivateKey]]":
+    """Opens keys of authorities by their addresses; their tokens stay open until this is left."""
+    from dojang.pkcs11 import open_token
+    from dojang.pkcs11.uri import Pkcs11Uri
+
+    with contextlib.ExitStack() as tokens:
+
+        def open_key(address: str) -> "PrivateKey":
+            uri = Pkcs11Uri.from_text(address)
+            token = open_token(
+                uri.token_part(),
+                invocation.ca_pin_provider(uri),
+                search=invocation.search(),
+                guard=invocation.pin_guard(),
+                last_try=invocation.last_try,
+            )
+            return tokens.enter_context(token).private_key(label=uri.object, key_id=uri.id)
+
+        yield open_key
+
+
+def authority_names(invocation: Invocation) -> list[str]:
+    """The local authorities."""
+    from dojang.authority import local
+
+    return local.authority_names(invocation.settings.authorities_dir)
+
+
+def chosen_authority(invocation: Invocation, name: str | None) -> str:
+    """The authority named, or the only one. ``NotFound`` where there is none, ``InputRequired`` if nobody chooses."""
+    names = authority_names(invocation)
+    if name is not None:
+        return name
+    if not names:
+        raise NotFound(
+            what=_("A certificate authority"),
+            where=invocation.settings.authorities_dir,
+            command="dojang ca show",
+            next_step=N_("Set one up with 'dojang ca init --key pkcs11:token=LABEL --name DN'."),
+        )
+    if len(names) == 1:
+        return names[0]
+    rows = [[one] for one in names]
+    return names[invocation.choose(N_("Which authority"), [N_("Authority")], rows, option="--ca NAME")]

@@ -1,0 +1,52 @@
+"""Delete: destroy a credential, key and all."""
+
+from dojang.errors import NotPermitted
+from dojang.ledger import Fact
+from dojang.lifecycle.finish import finish_delete
+from dojang.lifecycle.held import Held, look_at
+from dojang.lifecycle.journal import key_in
+from dojang.lifecycle.origin import fingerprint_of
+from dojang.lifecycle.recover import recover
+from dojang.lifecycle.workplace import Step, Workplace
+from dojang.locations.base import Location, StoredCredential
+
+
+def delete(address: str, place: Workplace) -> Held:
+    """Destroy the certificate and the key at ``address`` for good; cut short, the next run destroys the rest.
+
+    ``NotPermitted`` for a retired certificate whose key the one in use still needs.
+    """
+    with place.open_location(address) as location:
+        recover(place, location)
+        credential = location.find(address)
+        _refuse_shared_key(location, credential)
+        facts: dict[str, Fact] = {
+            "location": location.address,
+            "address": credential.address,
+            "key_id": credential.key_id.hex(),
+            "fingerprint": fingerprint_of(credential.certificate_der),
+        }
+        with place.ledger.begin("delete", key_in(location, credential.key_id), facts) as operation:
+            held = look_at(place, location.traits, credential)
+            finish_delete(place, operation, location)
+    return held
+
+
+def plan_delete(address: str, place: Workplace) -> tuple[Step, ...]:
+    """What ``delete`` would destroy, after the same refusals."""
+    with place.open_location(address) as location:
+        credential = location.find(address)
+        _refuse_shared_key(location, credential)
+        return (Step("delete", {"address": credential.address, "label": credential.label}),)
+
+
+def _refuse_shared_key(location: Location, credential: StoredCredential) -> None:
+    """A renewal that kept the key leaves two certificates for one key: the old one goes when the new one goes."""
+    if not credential.retired:
+        return
+    for other in location.credentials():
+        if other.live and other.key_id == credential.key_id:
+            raise NotPermitted(
+                problem="the certificate in use still needs this key",
+                remedy="It goes together with the one in use; delete that one to destroy both.",
+            )

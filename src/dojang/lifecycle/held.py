@@ -1,0 +1,84 @@
+"""Credentials as people ask about them: where they are, whose they are, what state they are in, when they are due."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from dojang.ledger import Event
+from dojang.lifecycle.origin import history_of, window_of
+from dojang.lifecycle.workplace import Workplace
+from dojang.locations.address import DiskAddress, parse_address
+from dojang.locations.base import StoredCredential, Traits
+
+if TYPE_CHECKING:
+    from dojang.x509.status import CertificateFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A credential with what its certificate and its location say; ``due_at`` is when its renewal window opens.
+
+    ``state`` is valid, due, expired, revoked, suspended or retired, as far as the ledger and the clock know.
+    """
+
+    stored: StoredCredential
+    traits: Traits
+    facts: "CertificateFacts"
+    state: str
+    due_at: datetime
+
+
+def held_in(place: Workplace, address: str, window: timedelta | None = None) -> list[Held]:
+    """Every credential in the location at ``address``, or the one that it names; no PIN is asked, no key is touched.
+
+    What a renewal has staged is not listed: nobody is to use it yet.
+    """
+    with place.open_location(address) as location:
+        named = names_credential(address)
+        found = [location.find(address)] if named else (one for one in location.credentials() if not one.staged)
+        return [look_at(place, location.traits, credential, window) for credential in found]
+
+
+def held_at(place: Workplace, address: str) -> tuple[Held, tuple[bytes, ...]]:
+    """The one credential that ``address`` names, and the certificates above it as far as its location keeps them."""
+    with place.open_location(address) as location:
+        stored = location.find(address)
+        return look_at(place, location.traits, stored), location.chain_of(stored.certificate_der)
+
+
+def due_in(place: Workplace, addresses: Iterable[str], window: timedelta | None = None) -> Iterator[Held]:
+    """The credentials at these addresses whose window is open; ``window`` replaces what their profiles say."""
+    for address in addresses:
+        yield from (held for held in held_in(place, address, window) if held.state == "due")
+
+
+def names_credential(address: str) -> bool:
+    """Whether an address names one credential, not just the place where it lies."""
+    parsed = parse_address(address)
+    if isinstance(parsed, DiskAddress):
+        return parsed.names_credential
+    return parsed.object is not None or parsed.id is not None
+
+
+def look_at(place: Workplace, traits: Traits, stored: StoredCredential, window: timedelta | None = None) -> Held:
+    """One credential, looked at closely."""
+    from dojang.x509.status import credential_facts
+
+    history = history_of(place, stored)
+    facts = credential_facts(stored.certificate_der, place.now())
+    due_at = facts.not_after_at - (window_of(place, history) if window is None else window)
+    return Held(stored, traits, facts, _state(place, stored, history, facts, due_at), due_at)
+
+
+def _state(
+    place: Workplace, stored: StoredCredential, history: Sequence[Event], facts: "CertificateFacts", due_at: datetime
+) -> str:
+    if stored.retired:
+        return "retired"
+    status = [event.event for event in history if event.event in ("revoked", "suspended", "restored")]
+    if status and status[-1] != "restored":
+        return status[-1]
+    if facts.not_after_at <= place.now():
+        return "expired"
+    return "due" if due_at <= place.now() else "valid"

@@ -1,0 +1,117 @@
+"""Issue: a new key in a location and a certificate for it."""
+
+from dataclasses import dataclass
+from secrets import token_bytes
+from typing import TYPE_CHECKING
+
+from dojang.errors import NotPermitted, Phrase
+from dojang.ledger import Fact, Operation
+from dojang.lifecycle.finish import confirm, install_and_prove
+from dojang.lifecycle.held import Held, look_at
+from dojang.lifecycle.journal import answer_facts, certified_event, key_id_of, name_in, taken_back_on_failure
+from dojang.lifecycle.recover import finished_now, recover
+from dojang.lifecycle.workplace import Step, Workplace
+from dojang.locations.base import Location
+
+if TYPE_CHECKING:
+    from cryptography.x509 import Name
+
+    from dojang.authority.base import CertificateAuthority
+    from dojang.x509.profiles import Profile
+
+KEY_ID_BYTES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class IssueOrder:
+    """What to issue: where the key shall live, whose name it bears, by which authority and profile."""
+
+    to: str
+    subject: "Name"
+    authority: str
+    profile: str
+    algorithm: str
+    label: str
+    alternative_names: tuple[str, ...] = ()
+
+
+def issue(order: IssueOrder, place: Workplace) -> Held:
+    """Make a key in its location and bring the certificate for it there; complete and proven when this returns.
+
+    ``AlreadyExists`` for a label in use, ``NotPermitted`` for what the profile rules out, ``AnswerMismatch`` when the
+    authority sent something else. After any error the location is as it was; after a kill, the next run sees to it.
+    """
+    from dojang.authority.base import Submission
+    from dojang.x509.check import check_issued
+    from dojang.x509.request import build_request
+
+    with place.open_location(order.to) as location, place.open_authority(order.authority) as authority:
+        recovered = recover(place, location)
+        if (done := finished_now(recovered, "issue", name_in(location, order.label))) is not None:
+            return look_at(place, location.traits, done)
+        profile = profile_of(authority, order.profile, order.algorithm)
+        with _begin(order, place, location, profile) as operation:
+            with taken_back_on_failure(place, operation, location):
+                location.check_free(label=order.label, subject_der=order.subject.public_bytes())
+                place.say("generate")
+                key = location.generate(order.algorithm, key_id=key_id_of(operation), label=order.label)
+                request_der = build_request(key, order.subject, order.alternative_names)
+                place.say("ask")
+                answer = authority.submit(Submission("issue", request_der, order.profile, operation.operation_id))
+                check_issued(
+                    answer.certificate_der, request_der=request_der, chain_der=answer.chain_der, at=place.now()
+                )
+                operation.advance("answered", **answer_facts(answer.certificate_der, answer.chain_der))
+                stored = install_and_prove(place, operation, location, key)
+            confirm(place, operation, authority)
+            operation.finish("issued", certified_event("issued", operation, stored))
+        return look_at(place, location.traits, stored)
+
+
+def plan_issue(order: IssueOrder, place: Workplace) -> tuple[Step, ...]:
+    """The steps that ``issue`` would take, after the same refusals; nothing is made and no PIN is asked."""
+    with place.open_location(order.to) as location, place.open_authority(order.authority) as authority:
+        profile_of(authority, order.profile, order.algorithm)
+        location.check_free(label=order.label, subject_der=order.subject.public_bytes())
+        where = {"location": location.address, "label": order.label}
+        return (
+            Step("generate", {**where, "algorithm": order.algorithm}),
+            Step("ask", {"authority": order.authority, "profile": order.profile}),
+            Step("install", where),
+            Step("prove", where),
+            Step("confirm", {"authority": order.authority}),
+        )
+
+
+def profile_of(authority: "CertificateAuthority", name: str, algorithm: str) -> "Profile":
+    """The authority's profile of that name; ``NotPermitted`` when it has none or this one rules the algorithm out."""
+    offered = {profile.name: profile for profile in authority.profiles()}
+    if name not in offered:
+        raise NotPermitted(
+            problem=Phrase("{authority} does not issue by the profile '{name}'", authority=authority.name, name=name),
+            remedy=Phrase("Choose one of: {choices}.", choices=", ".join(sorted(offered))),
+        )
+    allowed = offered[name].algorithms
+    if algorithm not in allowed:
+        raise NotPermitted(
+            problem=Phrase("the profile '{name}' does not allow {algorithm}", name=name, algorithm=algorithm),
+            remedy=Phrase("Choose one of: {choices}.", choices=", ".join(allowed)),
+        )
+    return offered[name]
+
+
+def _begin(order: IssueOrder, place: Workplace, location: Location, profile: "Profile") -> Operation:
+    from dojang.x509.name import format_name
+
+    facts: dict[str, Fact] = {
+        "location": location.address,
+        "address": location.address,
+        "key_id": token_bytes(KEY_ID_BYTES).hex(),
+        "label": order.label,
+        "subject": format_name(order.subject),
+        "authority": order.authority,
+        "profile": profile.name,
+        "window_days": profile.renewal_window_days,
+        "algorithm": order.algorithm,
+    }
+    return place.ledger.begin("issue", name_in(location, order.label), facts)

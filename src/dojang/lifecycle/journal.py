@@ -1,0 +1,98 @@
+"""What the verbs write in the journal, and how what they made is taken back."""
+
+import contextlib
+from base64 import b64decode, b64encode
+from collections.abc import Iterator, Sequence
+
+from dojang.errors import AuthorityRefused, DojangError
+from dojang.ledger import Event, Fact, Operation
+from dojang.lifecycle.origin import fingerprint_of
+from dojang.lifecycle.workplace import Workplace
+from dojang.locations.base import Location, StoredCredential
+
+KEPT_FACTS = ("location", "authority", "profile", "window_days", "subject", "algorithm", "key_id", "old_fingerprint")
+
+
+def identity_of(address: str) -> str:
+    """The address of a location without the hints for opening it, which differ from run to run."""
+    return address.partition("?")[0]
+
+
+def name_in(location: Location, label: str) -> str:
+    """The subject of an operation that makes something new under ``label``."""
+    return f"{identity_of(location.address)}#label={label}"
+
+
+def key_in(location: Location, key_id: bytes) -> str:
+    """The subject of an operation that changes what lies under ``key_id``."""
+    return f"{identity_of(location.address)}#id={key_id.hex()}"
+
+
+def answer_facts(certificate_der: bytes, chain_der: Sequence[bytes]) -> dict[str, Fact]:
+    """A checked answer as the journal keeps it: whoever holds it finishes without asking the authority again."""
+    return {
+        "certificate": b64encode(certificate_der).decode(),
+        "chain": [b64encode(der).decode() for der in chain_der],
+    }
+
+
+def noted_answer(operation: Operation) -> tuple[bytes, tuple[bytes, ...]]:
+    """The certificate and the chain that ``answer_facts`` kept."""
+    facts = operation.record.facts
+    chain = facts["chain"]
+    assert isinstance(chain, list)
+    return b64decode(str(facts["certificate"])), tuple(b64decode(der) for der in chain)
+
+
+def key_id_of(operation: Operation, fact: str = "key_id") -> bytes:
+    return bytes.fromhex(str(operation.record.facts[fact]))
+
+
+def replaced_by(operation: Operation) -> bytes | None:
+    """The ``key_id`` of the credential that a renewal replaces; ``None`` for every other verb."""
+    return key_id_of(operation, "old_key_id") if operation.record.verb == "renew" else None
+
+
+def certified_event(name: str, operation: Operation, stored: StoredCredential) -> Event:
+    """The ledger's entry for a new credential, with what renewing it will need."""
+    facts = {fact: operation.record.facts[fact] for fact in KEPT_FACTS if fact in operation.record.facts}
+    facts["transaction"] = operation.operation_id
+    return Event(name, stored.address, fingerprint_of(stored.certificate_der), facts)
+
+
+def take_back(place: Workplace, operation: Operation, location: Location, reason: str) -> None:
+    """Undo what an operation made: the authority cancels the transaction, the new key and certificate go.
+
+    Once undoing has begun it is never turned into finishing: the authority may have revoked the answer already.
+    """
+    if operation.record.step not in ("begun", "undoing"):
+        operation.advance("undoing")
+    if "authority" in operation.record.facts:
+        _withdraw(place, operation)
+    remove = location.delete if operation.record.verb == "issue" else location.discard
+    remove(key_id_of(operation))
+    operation.undo(reason)
+
+
+def _withdraw(place: Workplace, operation: Operation) -> None:
+    """Nothing that was issued for this operation stays valid."""
+    from cryptography.x509 import load_der_x509_certificate
+
+    with place.open_authority(str(operation.record.facts["authority"])) as authority:
+        try:
+            authority.cancel(operation.operation_id)
+        except AuthorityRefused:
+            # It had been confirmed when the run was killed, and then its key was lost.
+            certificate = load_der_x509_certificate(noted_answer(operation)[0])
+            authority.revoke(f"{certificate.serial_number:x}", "cessationOfOperation")
+
+
+@contextlib.contextmanager
+def taken_back_on_failure(place: Workplace, operation: Operation, location: Location) -> Iterator[None]:
+    """Take the operation back when the block fails; what cannot be taken back now waits in the journal."""
+    try:
+        yield
+    except DojangError as error:
+        with contextlib.suppress(DojangError):
+            take_back(place, operation, location, error.code)
+        raise

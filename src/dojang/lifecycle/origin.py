@@ -1,0 +1,63 @@
+"""Which authority and profile a certificate came from, so that it can be renewed there and in time."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from dojang.errors import NotRenewable
+from dojang.ledger import Event
+from dojang.lifecycle.workplace import Workplace
+from dojang.locations.base import StoredCredential
+
+DEFAULT_WINDOW = timedelta(days=30)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    authority: str
+    profile: str
+
+
+def fingerprint_of(certificate_der: bytes) -> str:
+    """The SHA-256 of the certificate in hex: the name of a certificate in the ledger."""
+    return hashlib.sha256(certificate_der).hexdigest()
+
+
+def history_of(place: Workplace, credential: StoredCredential) -> list[Event]:
+    """What the ledger knows of the certificate, oldest first."""
+    return place.ledger.history(fingerprint=fingerprint_of(credential.certificate_der))
+
+
+def recorded_origin(history: Iterable[Event]) -> Origin | None:
+    """What the ledger says of a certificate; ``None`` when dojang did not ask for it."""
+    for event in history:
+        if event.event in ("issued", "renewed"):
+            return Origin(str(event.facts["authority"]), str(event.facts["profile"]))
+    return None
+
+
+def origin_of(place: Workplace, credential: StoredCredential) -> Origin:
+    """The ledger's record, else the local authority that issued it; ``NotRenewable`` when neither knows."""
+    return recorded_origin(history_of(place, credential)) or _issuer_of(place, credential)
+
+
+def window_of(place: Workplace, history: Iterable[Event]) -> timedelta:
+    """How long before its expiry a certificate is due: as the workplace says, else its profile, else 30 days."""
+    if place.window is not None:
+        return place.window
+    days = [event.facts["window_days"] for event in history if "window_days" in event.facts]
+    return timedelta(days=int(str(days[0]))) if days else DEFAULT_WINDOW
+
+
+def _issuer_of(place: Workplace, credential: StoredCredential) -> Origin:
+    for name in place.authorities():
+        with place.open_authority(name) as authority:
+            profile = authority.profile_of(credential.certificate_der)
+            if profile is not None:
+                return Origin(name, profile)
+    raise NotRenewable(
+        address=credential.address,
+        problem="no authority known here issued it",
+        remedy="Issue a new one with 'dojang cert issue', or have it renewed by the authority that issued it.",
+    )

@@ -1,0 +1,86 @@
+"""What becomes of operations whose process died: each is finished or undone, exactly once.
+
+The rule, by the last transition that the journal holds:
+
+    =======================  ===========  ==================================================================
+    verb                     step         then
+    =======================  ===========  ==================================================================
+    issue, renew             begun        undone: the authority cancels the transaction, the new key goes
+    issue, renew             answered     finished: install, prove, confirm (and switch, for renew);
+                                          undone where the key is gone or the authority refuses by now
+    renew                    confirmed    finished: switch
+    request                  begun        undone: the key that nobody was told of goes
+    install                  begun        finished: install, prove; undone where the key is gone
+    delete                   begun        finished: delete
+    any                      undoing      undone, to the end
+    =======================  ===========  ==================================================================
+
+``answered`` is written only after the answer was checked, and holds it, so that finishing needs the authority for
+nothing but the confirmation. Whatever a row does may have been done before and is done again without harm.
+"""
+
+import contextlib
+from collections.abc import Callable
+
+from dojang.errors import AlreadyExists, AuthorityRefused, DojangError, NotFound
+from dojang.ledger import Operation, OperationRecord
+from dojang.lifecycle.finish import finish_delete, finish_install, finish_issue, finish_renewal
+from dojang.lifecycle.journal import identity_of, take_back
+from dojang.lifecycle.workplace import Recovered, Workplace
+from dojang.locations.base import Location, StoredCredential
+
+FINISH: dict[tuple[str, str], Callable[[Workplace, Operation, Location], StoredCredential | None]] = {
+    ("issue", "answered"): finish_issue,
+    ("renew", "answered"): finish_renewal,
+    ("renew", "confirmed"): finish_renewal,
+    ("install", "begun"): finish_install,
+    ("delete", "begun"): finish_delete,
+}
+
+
+def recover(place: Workplace, location: Location | None = None) -> list[Recovered]:
+    """Finish or undo what killed runs left behind: in ``location``, which is open already, or everywhere.
+
+    A verb passes the location that it works in, so that no other token is ever asked for a PIN on its account.
+    What cannot be recovered now is left as it is and never stands in the way of other work.
+    """
+    outcomes = []
+    for record in place.ledger.incomplete():
+        if location is None or identity_of(str(record.facts["location"])) == identity_of(location.address):
+            outcome = _recover_one(place, record, location)
+            if outcome is not None:
+                place.tell_recovered(outcome)
+                outcomes.append(outcome)
+    return outcomes
+
+
+def finished_now(recovered: list[Recovered], verb: str, subject_key: str) -> StoredCredential | None:
+    """What the recovery just finished of the very thing that is asked for now."""
+    for outcome in recovered:
+        if outcome.outcome == "finished" and (outcome.record.verb, outcome.record.subject_key) == (verb, subject_key):
+            return outcome.credential
+    return None
+
+
+def _recover_one(place: Workplace, record: OperationRecord, location: Location | None) -> Recovered | None:
+    operation = place.ledger.resume(record)
+    if operation is None:
+        return None
+    with operation, contextlib.ExitStack() as opened:
+        try:
+            here = location or opened.enter_context(place.open_location(str(record.facts["location"])))
+            return _finish_or_undo(place, operation, here)
+        except DojangError as error:
+            return Recovered(operation.record, "left", error=error)
+
+
+def _finish_or_undo(place: Workplace, operation: Operation, location: Location) -> Recovered:
+    finish = FINISH.get((operation.record.verb, operation.record.step))
+    if finish is not None:
+        try:
+            return Recovered(operation.record, "finished", finish(place, operation, location))
+        except (AlreadyExists, AuthorityRefused, NotFound):
+            if operation.record.step == "confirmed":
+                raise
+    take_back(place, operation, location, "cut short")
+    return Recovered(operation.record, "undone")

@@ -1,0 +1,62 @@
+"""What a verb works with. The command line, a test or a server makes one and hands it in."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from dojang.errors import DojangError
+from dojang.ledger import Ledger, OperationRecord
+from dojang.locations.base import Location, StoredCredential
+
+if TYPE_CHECKING:
+    from dojang.authority.base import CertificateAuthority
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What was done about one operation that had been cut short: ``finished``, ``undone`` or ``left``.
+
+    ``credential`` is what finishing led to, ``error`` why it was left.
+    """
+
+    record: OperationRecord
+    outcome: str
+    credential: StoredCredential | None = None
+    error: DojangError | None = None
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _heard(step: object) -> None:
+    """Nobody is listening."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """The ledger, the ways to open locations and authorities, somebody to tell about progress, and the clock.
+
+    ``authorities`` lists the names that ``open_authority`` takes. ``say`` is told the name of each step as it begins:
+    generate, ask, install, prove, confirm, switch, delete. ``tell_recovered`` is told what became of earlier runs.
+    ``window`` is how long before its expiry a certificate is due, where the user wants it other than its profile.
+    """
+
+    ledger: Ledger
+    open_location: Callable[[str], AbstractContextManager[Location]]
+    open_authority: Callable[[str], AbstractContextManager["CertificateAuthority"]]
+    authorities: Callable[[], Sequence[str]] = tuple
+    say: Callable[[str], None] = field(default=_heard)
+    tell_recovered: Callable[[Recovered], None] = field(default=_heard)
+    now: Callable[[], datetime] = field(default=_now)
+    window: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing a verb would do, for ``--plan``: its name as ``Workplace.say`` is told it, and what it concerns."""
+
+    name: str
+    facts: dict[str, str]
