@@ -122,6 +122,18 @@ def test_success_forgets(state: Path, token: CountingToken) -> None:
         attempt(guard, token, WRONG)
 
 
+def test_a_login_that_looked_at_no_pin_forgets_nothing(state: Path, token: CountingToken) -> None:
+    """Who is logged in already gets in with any PIN; that proves nothing about the wrong ones."""
+    guard = PinGuard(state)
+    with pytest.raises(PinIncorrect):
+        attempt(guard, token, WRONG)
+    guard.attempt(
+        serial="01", token="Hong", role="user", pin=OTHER, flags=token.flags, login=lambda: False, last_try=False
+    )
+    with pytest.raises(PinKnownWrong):
+        attempt(guard, token, WRONG)
+
+
 def test_a_locked_pin_is_not_tried(state: Path, tmp_path: Path) -> None:
     """PinLocked without a try, --last-try or not."""
     token = CountingToken(tmp_path / "token", tries=0)

@@ -64,13 +64,13 @@ class PinGuard:
         role: str,
         pin: Secret | None,
         flags: Callable[[], PinState],
-        login: Callable[[], None],
+        login: Callable[[], bool | None],
         last_try: bool,
     ) -> None:
         """Call ``login`` at most once, and only if it cannot do harm.
 
-        ``flags`` reads the token afresh; ``login`` raises ``PinIncorrect`` for a wrong PIN and must have had the PIN
-        checked by the token when it returns. ``pin`` is ``None`` for a keypad. Raises ``PinLocked``,
+        ``flags`` reads the token afresh; ``login`` raises ``PinIncorrect`` for a wrong PIN and returns ``False`` if the
+        token did not look at the PIN (somebody is logged in already). ``pin`` is ``None`` for a keypad. Raises ``PinLocked``,
         ``PinKnownWrong`` or ``PinLastTry`` without having tried, and whatever ``login`` raises. Callers that wait for
         each other look again at the flags and the memory when their turn comes, so any number of them with one wrong
         PIN cost one try.
@@ -86,12 +86,12 @@ class PinGuard:
             if state.final_try and not last_try:
                 raise PinLastTry(token=token, role=role)
             try:
-                login()
+                checked = login() is not False
             except PinIncorrect as error:
                 if pin is not None:
                     self._remember(identity, pin, error)
                 raise
-            if identity in memory.failures or (self._path, identity) in _unsaved:
+            if checked and (identity in memory.failures or (self._path, identity) in _unsaved):
                 # The login stands whatever becomes of the file; what stays in it is only a wrong PIN.
                 with contextlib.suppress(*_UNWRITABLE):
                     self._forget(identity)
