@@ -35,10 +35,14 @@ KEY = Section(
 CA = Section(
     N_("A local certificate authority with its key on a token."),
     {
-        "init": Entry("dojang.cli.ca:init", N_("Set up a local authority.")),
+        "init": Entry("dojang.cli.ca_init:init", N_("Set up a local authority.")),
         "show": Entry("dojang.cli.ca:show", N_("Show an authority: certificates, validity, counters.")),
         "profiles": Entry("dojang.cli.ca:profiles", N_("List the certificate profiles.")),
         "list": Entry("dojang.cli.ca:list_", N_("List the certificates an authority has issued.")),
+        "crl": Entry("dojang.cli.ca:crl", N_("Publish the revocation list anew.")),
+        "revoke": Entry("dojang.cli.ca:revoke", N_("Revoke a certificate for good.")),
+        "suspend": Entry("dojang.cli.ca:suspend", N_("Put a certificate on hold.")),
+        "restore": Entry("dojang.cli.ca:restore", N_("Take a certificate off hold.")),
     },
 )
 
