@@ -70,10 +70,10 @@ class PinGuard:
         """Call ``login`` at most once, and only if it cannot do harm.
 
         ``flags`` reads the token afresh; ``login`` raises ``PinIncorrect`` for a wrong PIN and returns ``False`` if the
-        token did not look at the PIN (somebody is logged in already). ``pin`` is ``None`` for a keypad. Raises ``PinLocked``,
-        ``PinKnownWrong`` or ``PinLastTry`` without having tried, and whatever ``login`` raises. Callers that wait for
-        each other look again at the flags and the memory when their turn comes, so any number of them with one wrong
-        PIN cost one try.
+        token did not look at the PIN (somebody is logged in already). ``pin`` is ``None`` for a keypad. Raises
+        ``PinLocked``, ``PinKnownWrong`` or ``PinLastTry`` without having tried, and whatever ``login`` raises. Callers
+        that wait for each other look again at the flags and the memory when their turn comes, so any number of them
+        with one wrong PIN cost one try.
         """
         identity = _identity(serial, token, role)
         with self._hold(identity, token):
