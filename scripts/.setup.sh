@@ -15,6 +15,7 @@ openssl openssl
 gcc gcc
 EOF
     [ -e /usr/include/stdio.h ] || echo libc6-dev
+    [ -e /usr/sbin/pkcsslotd ] || echo opencryptoki
     [ -n "$(suitable_python)" ] || echo python3-venv
 }
 

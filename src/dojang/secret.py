@@ -1,6 +1,5 @@
 """A secret a person knows: a PIN or a password. Its value shows only where it is asked for by name."""
 
-import hmac
 from typing import NoReturn, final
 
 
@@ -27,6 +26,8 @@ class Secret:
         return "Secret(…)"
 
     def __eq__(self, other: object) -> bool:
+        import hmac
+
         return isinstance(other, Secret) and hmac.compare_digest(self._value, other._value)
 
     def __hash__(self) -> NoReturn:

@@ -77,6 +77,9 @@ class Module:
             module = cls._loaded.get(key)
             if module is None:
                 discovery.check_pin_of_file(spec)
+                missing = discovery.explain_missing_init_string(spec.path, spec.init_string)
+                if missing is not None:
+                    raise missing
                 try:
                     cryptoki = Cryptoki.load(spec.path)
                 except (OSError, AttributeError) as error:

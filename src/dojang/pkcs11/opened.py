@@ -16,7 +16,7 @@ from dojang.pkcs11.generation import Attributes
 from dojang.pkcs11.guard import PinGuard
 from dojang.pkcs11.mechanisms import MechanismTable
 from dojang.pkcs11.objects import PRIVATE_KEY_KINDS, PUBLIC_KEY_KINDS, TokenObject, search_for
-from dojang.pkcs11.pin import PinProvider, PinRequest
+from dojang.pkcs11.pin import PinProvider, PinRequest, check_pin_length
 from dojang.pkcs11.quirks import max_sessions
 from dojang.pkcs11.session import Search, Session, SessionPool
 from dojang.pkcs11.signer import TokenSigner
@@ -139,33 +139,34 @@ class OpenToken:
         self._try_pin(session, "context", self._ask(self._info(session), "context"), ck.CKU_CONTEXT_SPECIFIC)
 
     def _ask(self, info: TokenInfo, role: str) -> Secret | None:
-        if isinstance(self._pin, Secret):
-            return self._pin
         if self._pin is None:
             raise errors.LoginRequired(token=self._label)
         state = info.user_pin
-        return self._pin(
-            PinRequest(
-                token=info.label,
-                serial=info.serial,
-                role=role,
-                count_low=state.count_low,
-                final_try=state.final_try,
-                min_length=info.min_pin_length,
-                max_length=info.max_pin_length,
-            )
+        request = PinRequest(
+            token=info.label,
+            serial=info.serial,
+            role=role,
+            count_low=state.count_low,
+            final_try=state.final_try,
+            min_length=info.min_pin_length,
+            max_length=info.max_pin_length,
         )
+        pin = self._pin if isinstance(self._pin, Secret) else self._pin(request)
+        if pin is not None:
+            check_pin_length(pin, request)
+        return pin
 
     def _try_pin(self, session: Session, role: str, pin: Secret | None, user: int) -> None:
-        def login() -> None:
+        def login() -> bool:
             try:
                 session.cryptoki.login(session.handle, user, None if pin is None else pin.reveal())
             except CryptokiError as error:
                 if error.rv == ck.CKR_USER_ALREADY_LOGGED_IN:
-                    return  # by another part of this process, since we looked; what it opened is open to us
+                    return False  # by another part of this process, since we looked: this PIN was not checked
                 if error.rv in (ck.CKR_PIN_LEN_RANGE, ck.CKR_PIN_INVALID):
                     raise errors.PinIncorrect(token=self._label, role=role) from error
                 raise explain(error, token=self._label, role=role) from error
+            return True
 
         self._guard.attempt(
             serial=self.token.info.serial,

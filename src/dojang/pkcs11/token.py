@@ -7,7 +7,7 @@ from typing import TypeVar
 from dojang import errors
 from dojang.pkcs11 import constants as ck
 from dojang.pkcs11.cryptoki import Cryptoki, CryptokiError
-from dojang.pkcs11.discovery import ModuleSearch, find_modules
+from dojang.pkcs11.discovery import ModuleSearch, find_modules, for_address
 from dojang.pkcs11.failures import explain
 from dojang.pkcs11.guard import PinGuard
 from dojang.pkcs11.mechanisms import MechanismTable
@@ -131,6 +131,22 @@ class Token:
         )
         guard.forget(serial=self.info.serial, role="user")
 
+    def change_so_pin(
+        self, old: Secret | None, new: Secret | None, guard: PinGuard, *, last_try: bool = False
+    ) -> None:
+        """Replace the SO PIN; some tokens refuse everything else until the factory's own has been replaced."""
+        self._check_new_pin(new)
+        old_pin, new_pin = _reveal(old), _reveal(new)
+        self._guarded(
+            guard,
+            "so",
+            old,
+            lambda cryptoki, session: cryptoki.login(session, ck.CKU_SO, old_pin),
+            lambda cryptoki, session: cryptoki.set_pin(session, old_pin, new_pin),
+            last_try=last_try,
+        )
+        guard.forget(serial=self.info.serial, role="so")
+
     def unblock_pin(
         self, so_pin: Secret | None, new: Secret | None, guard: PinGuard, *, last_try: bool = False
     ) -> None:
@@ -171,7 +187,7 @@ class Token:
         low, high = self.info.min_pin_length, self.info.max_pin_length
         if new is not None and low <= high and high and not low <= len(new) <= high:
             raise errors.PinUnusable(
-                token=self.info.label, problem=f"it has {len(new)} characters", min_length=low, max_length=high
+                token=self.info.label, problem="its length is not allowed", min_length=low, max_length=high
             )
 
     def _guarded(
@@ -323,8 +339,7 @@ def find_token(uri: str | Pkcs11Uri, search: ModuleSearch | None = None) -> Toke
     ``TokenNotFound`` when there is none, ``AmbiguousToken`` with both addresses when there are more.
     """
     wanted = Pkcs11Uri.from_text(uri) if isinstance(uri, str) else uri
-    if wanted.module_path is not None:
-        search = ModuleSearch(module=wanted.module_path)
+    search = for_address(search or ModuleSearch(), wanted)
     listing = list_tokens(search)
     matches = _matching(listing, wanted)
     rescanned = [module.rescan() for module in listing.modules] if not matches else []
@@ -359,8 +374,6 @@ def _matching(listing: TokenListing, wanted: Pkcs11Uri) -> list[Token]:
 
 
 def _matches_module(module: Module, wanted: Pkcs11Uri) -> bool:
-    if wanted.module_name is not None and wanted.module_name != module.name:
-        return False
     if wanted.library_manufacturer is wanted.library_description is wanted.library_version is None:
         return True
     info = module.info()

@@ -1,0 +1,79 @@
+"""The life of a PIN on a token that locks, told as JSON lines; run by ``test_locking_token`` beside a real one."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+from dojang import errors
+from dojang.pkcs11 import ModuleSearch, PinGuard, list_tokens, open_token
+from dojang.secret import Secret
+
+MODULE = next(str(path) for path in Path("/usr/lib").glob("*/opencryptoki/libopencryptoki.so.0"))
+FACTORY_SO_PIN, SO_PIN, PIN = "87654321", "76543210", "1234"
+search = ModuleSearch(module=MODULE, discover=False)
+guard = PinGuard(Path(os.environ["DOJANG_HOME"]) / "state" / "pin-guard")
+
+
+def tell(step: str, result: str = "ok") -> None:
+    flags = [name for name in token.refresh().flag_names() if name.startswith("user-pin-") and name != "user-pin-set"]
+    print(json.dumps({"step": step, "result": result, "flags": flags}), flush=True)
+
+
+def log_in(pin: str, *, last_try: bool = False) -> str:
+    try:
+        with open_token(token.address, Secret(pin), search=search, guard=guard, last_try=last_try) as opened:
+            opened.log_in()
+    except errors.DojangError as error:
+        return error.code
+    return "ok"
+
+
+(slot,) = list_tokens(search).empty_slots
+token = slot.initialize(label="locks", so_pin=Secret(FACTORY_SO_PIN), user_pin=None, guard=guard)
+token.change_so_pin(Secret(FACTORY_SO_PIN), Secret(SO_PIN), guard)
+token.unblock_pin(Secret(SO_PIN), Secret(PIN), guard)
+tell("ready")
+
+results: list[str] = []
+threads = [threading.Thread(target=lambda: results.append(log_in("0000"))) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+tell("eight threads", ",".join(sorted(results)))
+tell("again", log_in("0000"))
+tell("right", log_in(PIN))
+
+tell("wrong 1", log_in("0001"))
+tell("wrong 2", log_in("0002"))
+tell("last try withheld", log_in("0003"))
+tell("right one withheld too", log_in(PIN))
+
+(Path(os.environ["DOJANG_HOME"]) / "pin").write_text("0003")
+command = [sys.executable, "-m", "dojang", "--module", MODULE, "--json", "--pin-source", "file:pin", "key", "list"]
+done = subprocess.run([*command, token.address], capture_output=True, text=True, cwd=os.environ["DOJANG_HOME"])
+tell("command line", f"{done.returncode} {json.loads(done.stdout)['error']['code']}")
+
+tell("last try on purpose", log_in("0003", last_try=True))
+tell("locked", log_in(PIN, last_try=True))
+done = subprocess.run([*command, token.address], capture_output=True, text=True, cwd=os.environ["DOJANG_HOME"])
+tell("command line locked", f"{done.returncode} {json.loads(done.stdout)['error']['code']}")
+
+token.unblock_pin(Secret(SO_PIN), Secret("0003"), guard)
+tell("unblocked", log_in("0003"))
+with open_token(token.address, Secret("0003"), search=search, guard=guard) as opened:
+    key = opened.generate_key_pair("rsa-2048", label="k")
+    signature = key.signer.sign_message(b"m")
+    host_hashed = opened.mechanisms.has(0x40)
+    try:
+        opened.generate_key_pair("ec-p256", label="no curves here")
+    except errors.UnsupportedMechanism as error:
+        tell("no elliptic curves", error.code)
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import padding
+
+    key.public_key().verify(signature, b"m", padding.PKCS1v15(), hashes.SHA256())
+    tell("signed", f"combined mechanism {host_hashed}")
