@@ -1,0 +1,46 @@
+"""Public keys by the names that commands use: ``rsa-2048``, ``ec-p256``, ``ed25519`` …"""
+
+from typing import TYPE_CHECKING
+
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+
+_CURVES = {"secp256r1": "ec-p256", "secp384r1": "ec-p384", "secp521r1": "ec-p521"}
+# NIST SP 800-131A revision 2: 112 bits of strength, which is RSA-2048 and any curve of 224 bits; we ask 256 of a curve.
+SMALLEST_RSA = 2048
+SMALLEST_CURVE = 256
+SMALLEST_EXPONENT = 65537
+
+
+def algorithm_of(public_key: "PublicKeyTypes") -> str:
+    """The name of the algorithm with its size; for keys that dojang does not make, a name that tells what it is."""
+    if isinstance(public_key, rsa.RSAPublicKey):
+        return f"rsa-{public_key.key_size}"
+    if isinstance(public_key, ec.EllipticCurvePublicKey):
+        return _CURVES.get(public_key.curve.name, f"ec-{public_key.curve.name}")
+    if isinstance(public_key, ed25519.Ed25519PublicKey):
+        return "ed25519"
+    return type(public_key).__name__.removesuffix("PublicKey").lstrip("_").lower()
+
+
+def is_strong(public_key: "PublicKeyTypes") -> bool:
+    """Whether the key is large enough to be relied on today."""
+    if isinstance(public_key, rsa.RSAPublicKey):
+        return public_key.key_size >= SMALLEST_RSA and public_key.public_numbers().e >= SMALLEST_EXPONENT
+    if isinstance(public_key, ec.EllipticCurvePublicKey):
+        return public_key.curve.key_size >= SMALLEST_CURVE
+    return not hasattr(public_key, "parameters")  # DSA and DH keys have parameters
+
+
+def same_key(one: "PublicKeyTypes", other: "PublicKeyTypes") -> bool:
+    """Whether two public keys are the same, by their SubjectPublicKeyInfo; they may come from different libraries."""
+    return spki_of(one) == spki_of(other)
+
+
+def spki_of(public_key: "PublicKeyTypes") -> bytes:
+    """The SubjectPublicKeyInfo in DER."""
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    return public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
