@@ -171,7 +171,6 @@ CKR_FUNCTION_REJECTED = 0x200
 CKR_TOKEN_RESOURCE_EXCEEDED = 0x201
 
 _RESULT_NAMES = {value: name for name, value in list(globals().items()) if name.startswith("CKR_")}
-_MECHANISM_NAMES = {value: name for name, value in list(globals().items()) if name.startswith("CKM_")}
 
 
 def result_name(rv: int) -> str:
@@ -181,4 +180,6 @@ def result_name(rv: int) -> str:
 
 def mechanism_name(mechanism: int) -> str:
     """The standard's name of a mechanism, or its number."""
-    return _MECHANISM_NAMES.get(mechanism) or f"CKM 0x{mechanism:08X}"
+    from dojang.pkcs11.mechanism_names import NAMES
+
+    return NAMES.get(mechanism) or f"CKM 0x{mechanism:08X}"
