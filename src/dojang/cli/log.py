@@ -1,17 +1,16 @@
 """Where tracebacks go: a private file for the maintainers, the screen only with ``--log-level debug``."""
 
 import os
-import re
 import sys
 import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dojang.cli.output import without_pins
+
 if TYPE_CHECKING:
     from dojang.cli.context import Invocation
-
-_PIN_IN_URI = re.compile(r"pin-value=[^&;\s'\"]*")
 
 
 def write_traceback(invocation: "Invocation", problem: BaseException) -> str:
@@ -45,4 +44,4 @@ def _log_path(invocation: "Invocation") -> Path:
 
 
 def _text_of(problem: BaseException) -> str:
-    return _PIN_IN_URI.sub("pin-value=…", "".join(traceback.format_exception(problem)))
+    return without_pins("".join(traceback.format_exception(problem)))

@@ -1,5 +1,6 @@
 """Everything a command prints: one JSON document or text on standard output, the rest on standard error."""
 
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from dojang.errors import DojangError
 from dojang.secret import Secret
 
 SCHEMA = 1
+_PIN_IN_ADDRESS = re.compile(r"pin-value=[^&;)\s'\"]*")
 
 
 class Output:
@@ -71,13 +73,18 @@ class Output:
         return Progress(label, total, unit=unit, silent=self.flags.quiet)
 
     def _tell(self, text: str) -> None:
-        sys.stderr.write(f"{text}\n")
+        sys.stderr.write(f"{without_pins(text)}\n")
         sys.stderr.flush()
 
     def _json(self, document: Mapping[str, Any]) -> None:
         import json
 
-        _write(json.dumps(document, ensure_ascii=False, default=plain) + "\n")
+        _write(without_pins(json.dumps(document, ensure_ascii=False, default=plain)) + "\n")
+
+
+def without_pins(text: str) -> str:
+    """The text with every PIN that somebody wrote into an address taken out."""
+    return _PIN_IN_ADDRESS.sub("pin-value=…", text)
 
 
 def plain(value: object) -> object:
