@@ -1,4 +1,4 @@
-"""What the tests of the command line share: compiled catalogues, every text that needs Korean, a person at a terminal."""
+"""What the tests of the command line share: compiled catalogues, every text for people, a terminal."""
 
 import ast
 import importlib

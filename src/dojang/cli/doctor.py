@@ -131,7 +131,8 @@ def _text(
     for token in tokens:
         lines += ["", *token_lines(token)]
     for test in tested:
-        lines.append(say("Signed and verified: {address}", address=test["address"]) if test["ok"] else "")
+        if test["ok"]:
+            lines.append(say("Signed and verified: {address}", address=test["address"]))
     lines.append("")
     for finding in findings:
         lines.append(("✗ " if finding.serious else "· ") + _sentence(finding))

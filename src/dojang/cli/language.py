@@ -14,6 +14,15 @@ if TYPE_CHECKING:
 LOCALE_DIR = Path(__file__).parent.parent / "locale"
 DOMAIN = "dojang"
 
+
+def N_(text: str) -> str:  # noqa: N802 - the name that gettext tools look for
+    """Mark a text for the catalogue; it is translated later, where it is shown."""
+    return text
+
+
+# What a person calls the PIN that PKCS#11 keeps for a role.
+_ROLES: Mapping[object, str] = {"user": N_("user"), "so": N_("SO"), "context": N_("user")}
+
 _catalogue: "GNUTranslations | None" = None
 
 
@@ -54,14 +63,11 @@ def _(text: str) -> str:
     return text if _catalogue is None or not text else _catalogue.gettext(text)
 
 
-def N_(text: str) -> str:  # noqa: N802 - the name that gettext tools look for
-    """Mark a text for the catalogue; it is translated later, where it is shown."""
-    return text
-
-
 def say(template: str, **facts: object) -> str:
     """A template in the chosen language, filled in."""
-    text = _(template).format_map({name: _fact(value) for name, value in facts.items()})
+    text = _(template).format_map(
+        {name: _fact(_ROLES.get(value, value) if name == "role" else value) for name, value in facts.items()}
+    )
     return settle_particles(text) if _catalogue is not None else text
 
 
