@@ -120,6 +120,14 @@ def test_what_is_no_address_is_said_to_be_none(text: str) -> None:
     str(caught.value).encode()
 
 
+@pytest.mark.parametrize("text", ["pksc11:token=Hong?pin-value=4711", "?pin-value=4711"])
+def test_a_pin_in_a_misspelt_address_is_not_repeated(text: str) -> None:
+    """Errors are shown and logged."""
+    with pytest.raises(InvalidAddress) as caught:
+        parse_address(text)
+    assert "4711" not in str(caught.value)
+
+
 @given(st.text(max_size=80))
 def test_any_text_is_an_address_or_an_error_of_ours(text: str) -> None:
     """Nothing else ever comes out."""

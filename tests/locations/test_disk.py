@@ -325,7 +325,18 @@ def test_damaged_folders_hide_no_other(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "record", [b"", b"{}", b"[]", b"null", b'{"key_id": 1}', b"[" * 100_000, b"\xff", b"0" * (2 << 20)]
+    "record",
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b"null",
+        b'{"key_id": 1}',
+        b'{"key_id": "", "public_key": ""}',
+        b"[" * 100_000,
+        b"\xff",
+        b"0" * (2 << 20),
+    ],
 )
 def test_a_damaged_record_is_none(root: Path, record: bytes) -> None:
     """The folder counts as another program's."""

@@ -210,6 +210,15 @@ def test_an_address_outlives_the_renewal_and_an_id_does_not(bench: Bench, author
             location.find(f"{bench.uri};object=Hong%20%28retired%202026-11-22%29")
 
 
+def test_a_pin_in_an_address_is_never_repeated(bench: Bench) -> None:
+    """Neither in errors nor in the addresses that come back."""
+    with bench.open() as location:
+        with pytest.raises(NotFound) as caught:
+            location.find(f"{bench.uri};object=Nobody?pin-value=4711")
+        assert "4711" not in str(caught.value)
+        assert "4711" not in location.find(f"{bench.uri};object=Hong?pin-value=4711").address
+
+
 def test_two_of_one_label_print_addresses_that_tell_them_apart(bench: Bench, authority: SmallAuthority) -> None:
     """Another program put a second one there; after a wait for a switch that might be going on, both are shown."""
     with bench.token() as token:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-from dojang.errors import InvalidAddress, UnsupportedOperation
+from dojang.errors import InvalidAddress, Phrase, UnsupportedOperation
 from dojang.npki.names import default_root
 from dojang.pkcs11.uri import Pkcs11Uri
 
@@ -44,8 +44,8 @@ class DiskAddress:
         chosen = _selector(text, query) if question else {}
         if mark:
             if chosen:
-                raise _invalid(text, "it names a credential twice, after '?' and after '#'")
-            chosen = {"folder": _named(text, "the folder", fragment)}
+                raise _invalid(text, Phrase("it names a credential twice, after '?' and after '#'"))
+            chosen = {"folder": _named(text, Phrase("the folder"), fragment)}
         return cls(root=_root(text, path), **chosen)  # type: ignore[arg-type]
 
     def to_text(self) -> str:
@@ -90,28 +90,28 @@ def parse_address(text: str) -> Address:
     if scheme in _PLANNED:
         raise UnsupportedOperation(
             where="This version of dojang",
-            operation=f"open {scheme} addresses",
+            operation=Phrase("open {scheme} addresses", scheme=scheme),
             next_step="Use pkcs11:token=LABEL or npki:/folder.",
         )
     if text.startswith("@"):
-        raise _invalid(text, "no such alias is saved")
-    raise _invalid(text, "it begins with no known kind of location")
+        raise _invalid(text, Phrase("no such alias is saved"))
+    raise _invalid(text, Phrase("it begins with no known kind of location"))
 
 
 def _checked(text: str) -> str:
     if len(text) > LONGEST_TEXT:
-        raise _invalid(text, f"it is longer than {LONGEST_TEXT} characters")
+        raise _invalid(text, Phrase("it is longer than {limit} characters", limit=LONGEST_TEXT))
     if any(character < " " or character == "\x7f" or _HALF.fullmatch(character) for character in text):
-        raise _invalid(text, "it holds a character that is no text")
+        raise _invalid(text, Phrase("it holds a character that is no text"))
     if _ESCAPE.search(text):
-        raise _invalid(text, "it holds a % without two hexadecimal digits; write %25")
+        raise _invalid(text, Phrase("it holds a % without two hexadecimal digits; write %25"))
     return text
 
 
 def _root(text: str, path: str) -> str:
     decoded = _unescaped(text, path)
     if decoded.startswith("//"):
-        raise _invalid(text, "a folder on another machine is not an NPKI folder here")
+        raise _invalid(text, Phrase("a folder on another machine is not an NPKI folder here"))
     return os.path.abspath(os.path.expanduser(decoded)) if decoded else str(default_root())  # noqa: PTH100, PTH111 – text in, text out
 
 
@@ -121,19 +121,19 @@ def _selector(text: str, query: str) -> dict[str, object]:
         return {"common_name": _named(text, "cn", raw)}
     if name == "id" and equals and _HEX_ID.fullmatch(raw.lower()):
         return {"key_id": bytes.fromhex(raw)}
-    raise _invalid(text, "after '?' stands cn=NAME or id=HEXADECIMAL")
+    raise _invalid(text, Phrase("after '?' stands cn=NAME or id=HEXADECIMAL"))
 
 
 def _named(text: str, what: str, raw: str) -> str:
     if not raw:
-        raise _invalid(text, f"{what} is empty")
+        raise _invalid(text, Phrase("{what} is empty", what=what))
     return _unescaped(text, raw)
 
 
 def _unescaped(text: str, raw: str) -> str:
     decoded = unquote_to_bytes(raw.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape")
     if "\0" in decoded:
-        raise _invalid(text, "it holds a NUL")
+        raise _invalid(text, Phrase("it holds a NUL"))
     return decoded
 
 
@@ -146,6 +146,8 @@ def _escaped(text: str) -> str:
     )
 
 
-def _invalid(text: str, problem: str) -> InvalidAddress:
-    shown = text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
+def _invalid(text: str, problem: Phrase) -> InvalidAddress:
+    # A PIN in an address whose scheme is misspelt is not repeated either.
+    begin, pin, _ = text[:_SHOWN].partition("pin-value")
+    shown = begin + ("…" if pin or len(text) > _SHOWN else "")
     return InvalidAddress(address=shown.encode("utf-8", "backslashreplace").decode(), problem=problem)

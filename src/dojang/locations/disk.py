@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from dojang.errors import AlreadyExists, Ambiguous, FileUnreadable, InputRequired, NotFound
+from dojang.errors import AlreadyExists, Ambiguous, FileUnreadable, InputRequired, NotFound, Phrase
 from dojang.locations.address import DiskAddress
 from dojang.locations.base import Access, PasswordProvider, StoredCredential, Traits
 from dojang.npki import shelves
@@ -177,7 +177,7 @@ class DiskLocation:
 
     def _password(self, path: str, *, new: bool) -> "Secret":
         if self._passwords is None:
-            raise InputRequired(what=f"The password for {path}", option="--password-source")
+            raise InputRequired(what=Phrase("The password for {path}", path=path), option="--password-source")
         return self._passwords(path, new)
 
     def _at(self, path: Path) -> StoredCredential:

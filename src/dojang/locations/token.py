@@ -58,10 +58,10 @@ class TokenLocation:
                 break
             time.sleep(pause)
         if not found:
-            raise self._missing(f"'{address}'")
+            raise self._missing(f"'{wanted}'")
         if len(found) > 1:
             matches = ", ".join(self._credential(one, named=False).address for one in found)
-            raise Ambiguous(what=f"'{address}'", matches=matches)
+            raise Ambiguous(what=f"'{wanted}'", matches=matches)
         return self._credential(found[0], named=wanted.id is None)
 
     def chain_of(self, certificate_der: bytes) -> tuple[bytes, ...]:
@@ -80,7 +80,7 @@ class TokenLocation:
         if replaces is None:
             self._refuse_taken(label, key_id)
         if self.has_key(key_id):
-            raise AlreadyExists(what=f"A key with the id {key_id.hex()}", where=self.address)
+            raise AlreadyExists(what=Phrase("A key with the id {key_id}", key_id=key_id.hex()), where=self.address)
         return self._token.generate_key_pair(algorithm, label=shown(label, replaces), key_id=key_id)
 
     def private_key(self, key_id: bytes) -> "PrivateKey":
@@ -102,7 +102,7 @@ class TokenLocation:
         done = next((one for one in here if one.value == certificate_der), None)
         if done is None:
             if not self.has_key(key_id):
-                raise self._missing("The private key")
+                raise self._missing(Phrase("The private key"))
             if replaces is None:
                 self._refuse_taken(label, key_id)
                 self._refuse_second(here)
@@ -189,7 +189,7 @@ class TokenLocation:
     def _refuse_second(self, here: "Sequence[TokenObject]") -> None:
         for one in here:
             if Label.from_text(one.label).live:
-                raise AlreadyExists(what=f"A certificate for '{one.label}'", where=self.address)
+                raise AlreadyExists(what=Phrase("A certificate for '{label}'", label=one.label), where=self.address)
 
     def _stored(self, key_id: bytes, certificate_der: bytes) -> StoredCredential:
         for one in self._certificates(key_id=key_id):

@@ -18,6 +18,7 @@ KEY = "signPri.key"
 # Not CaPubs: nobody has confirmed what is inside that one.
 CHAIN = "chain.pem"
 RECORD = "dojang.json"
+_LONGEST_KEY_ID = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +37,11 @@ class FolderRecord:
         """``None`` for anything but a record: the folder then counts as another program's."""
         try:
             fields = json.loads(data)
-            replaces = fields.get("replaces")
+            key_id, replaces = bytes.fromhex(fields["key_id"]), fields.get("replaces")
+            if not 1 <= len(key_id) <= _LONGEST_KEY_ID:
+                return None
             return cls(
-                key_id=bytes.fromhex(fields["key_id"]),
+                key_id=key_id,
                 public_key=bytes.fromhex(fields["public_key"]),
                 replaces=replaces if isinstance(replaces, str) else None,
             )

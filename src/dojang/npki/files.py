@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from dojang.errors import AlreadyExists, FileUnreadable, FileUnwritable
+from dojang.errors import AlreadyExists, FileUnreadable, FileUnwritable, Phrase
 
 _PART = ".part"
 _OPEN_FOR_READING = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -26,7 +26,7 @@ def read_file(path: Path, *, at_most: int) -> bytes:
     except OSError as error:
         raise FileUnreadable(path=str(path), problem=error.strerror) from error
     if len(data) > at_most:
-        raise FileUnreadable(path=str(path), problem=f"it is larger than {at_most} bytes")
+        raise FileUnreadable(path=str(path), problem=Phrase("it is larger than {limit} bytes", limit=at_most))
     return data
 
 

@@ -3,7 +3,14 @@
 import os
 from typing import TYPE_CHECKING, cast
 
-from dojang.errors import FileMalformed, NotPermitted, PasswordIncorrect, UnsupportedFormat, UnsupportedMechanism
+from dojang.errors import (
+    FileMalformed,
+    NotPermitted,
+    PasswordIncorrect,
+    Phrase,
+    UnsupportedFormat,
+    UnsupportedMechanism,
+)
 
 if TYPE_CHECKING:
     from asn1crypto import core, keys
@@ -46,11 +53,11 @@ def check_key_file(der: bytes, path: str) -> None:
         raise FileMalformed(path=path, expected="an encrypted private key", problem="its key is not encrypted")
     if excessive:
         raise NotPermitted(
-            problem=f"{path} asks for more work to open than any honest key file",
+            problem=Phrase("{path} asks for more work to open than any honest key file", path=path),
             remedy="Do not open this file; get the key from where it was made.",
         )
     if korean:
-        raise UnsupportedFormat(what=path, problem=f"its key is encrypted with {korean}")
+        raise UnsupportedFormat(what=path, problem=Phrase("its key is encrypted with {cipher}", cipher=korean))
 
 
 def open_key(der: bytes, password: "Secret", path: str) -> "PrivateKey":

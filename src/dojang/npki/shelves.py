@@ -26,6 +26,8 @@ _REMOVED = ".removed"
 
 
 def staged_path(root: Path, key_id: bytes) -> Path:
+    """The staging folder of ``key_id``, which is never empty: that would be the folder of all of them."""
+    assert key_id
     return root / STAGING / key_id.hex()
 
 
