@@ -106,19 +106,31 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def dojang_at(softhsm_module: str) -> Callable[[Path], RunDojang]:
+    """``dojang_at(home)`` runs ``dojang ARGS`` as a user's process with that home, on this worker's SoftHSM2."""
+
+    def at(home: Path) -> RunDojang:
+        own = {"HOME": str(home.parent), "DOJANG_HOME": str(home), "DOJANG_MODULE": softhsm_module}
+        locale = {"LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
+
+        def run(*args: object, input: str | None = None, env: dict[str, str] | None = None, timeout: float = 60):
+            return subprocess.run(
+                [sys.executable, "-m", "dojang", *map(str, args)],
+                input=input,
+                stdin=subprocess.DEVNULL if input is None else None,
+                env={**os.environ, **own, **locale, **(env or {})},
+                capture_output=True,
+                text=True,
+                timeout=timeout,
+            )
+
+        return run
+
+    return at
+
+
 @pytest.fixture
-def run_dojang(home: Path, softhsm_module: str) -> RunDojang:
-    """Runs ``dojang ARGS`` as a user's process on this worker's SoftHSM2 and returns its exit status and output."""
-
-    def run(*args: object, input: str | None = None, env: dict[str, str] | None = None, timeout: float = 60):
-        return subprocess.run(
-            [sys.executable, "-m", "dojang", *map(str, args)],
-            input=input,
-            stdin=subprocess.DEVNULL if input is None else None,
-            env={**os.environ, "DOJANG_MODULE": softhsm_module, "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", **(env or {})},
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-        )
-
-    return run
+def run_dojang(home: Path, dojang_at: Callable[[Path], RunDojang]) -> RunDojang:
+    """Runs ``dojang ARGS`` in ``home`` and returns its exit status and what it printed."""
+    return dojang_at(home)

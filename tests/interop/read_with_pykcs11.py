@@ -1,6 +1,7 @@
-"""What PyKCS11 sees on a token, as JSON: run as ``python read_with_pykcs11.py MODULE LABEL``, the PIN on standard input.
+"""What PyKCS11 sees on a token, as JSON.
 
-A process of its own: two bindings in one process finalise each other's module.
+Run as ``python read_with_pykcs11.py MODULE LABEL``, the PIN on standard input, in a process of its own: two bindings in
+one process finalise each other's module.
 """
 
 import json
