@@ -1,0 +1,71 @@
+"""What every certificate authority can be asked, whether its key is on a token here or behind a network."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from dojang.x509.profiles import Profile
+
+Kind = Literal["issue", "renew", "reissue"]
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """One question to an authority.
+
+    ``request_der`` is a PKCS#10 request whose signature proves possession of the key; names besides the subject ride in
+    it as the subjectAltName extension (RFC 2985 section 5.4.2). ``transaction_id`` is chosen by whoever asks and never
+    used for another question. ``replaces_der`` is the old certificate of a renewal or reissue.
+    """
+
+    kind: Kind
+    request_der: bytes
+    profile: str
+    transaction_id: str
+    replaces_der: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """The answer: the certificate, and its issuers from the nearest up to the root."""
+
+    certificate_der: bytes
+    chain_der: tuple[bytes, ...]
+
+
+class CertificateAuthority(Protocol):
+    """Issues against a request; everything that is asked twice is answered alike."""
+
+    name: str
+
+    def chain_der(self) -> tuple[bytes, ...]:
+        """The authority's own certificate first, the root last."""
+        ...
+
+    def profiles(self) -> Sequence["Profile"]:
+        """What it issues to subscribers."""
+        ...
+
+    def profile_of(self, certificate_der: bytes) -> str | None:
+        """The profile by which it issued this certificate; ``None`` when it did not."""
+        ...
+
+    def submit(self, submission: Submission) -> Issued:
+        """A certificate, recorded before it leaves; the same answer for the same submission however often it comes.
+
+        Raises ``AuthorityRefused``, ``AuthorityExpired`` or ``AuthorityUnreachable``.
+        """
+        ...
+
+    def confirm(self, transaction_id: str) -> None:
+        """The certificate arrived and works. ``AuthorityRefused`` when it was cancelled or never asked for."""
+        ...
+
+    def cancel(self, transaction_id: str) -> None:
+        """Revoke what was issued and never confirmed; nothing issued is nothing to do. Not after the confirmation."""
+        ...
+
+    def revoke(self, serial: str, reason: str) -> None:
+        """Revoke a certificate, named by its serial in hex, for good."""
+        ...

@@ -1,0 +1,129 @@
+"""Certificates and revocation lists as an authority signs them: what the profile says and nothing else (RFC 5280)."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from dojang.x509.profiles import KEY_USAGES, Profile
+from dojang.x509.request import signature_hash_for
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes as PrivateKey
+    from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes as PublicKey
+
+_KEY_USAGE_FIELDS = dict(
+    zip(
+        KEY_USAGES,
+        (
+            "digital_signature",
+            "content_commitment",
+            "key_encipherment",
+            "data_encipherment",
+            "key_agreement",
+            "key_cert_sign",
+            "crl_sign",
+        ),
+        strict=True,
+    )
+)
+_NOT_SETTABLE = {"encipher_only": False, "decipher_only": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A certificate that is decided on and not signed yet."""
+
+    profile: Profile
+    subject: x509.Name
+    public_key: "PublicKey"
+    alternative_names: tuple[x509.GeneralName, ...]
+    not_before_at: datetime
+    not_after_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RevokedEntry:
+    """One line of a revocation list. ``reason`` as RFC 5280 spells it."""
+
+    serial: int
+    revoked_at: datetime
+    reason: str
+
+
+def sign_certificate(draft: Draft, issuer: x509.Certificate | None, key: "PrivateKey", serial: int) -> bytes:
+    """The certificate in DER, signed by ``key``; self-signed without an ``issuer``."""
+    builder = x509.CertificateBuilder(
+        issuer_name=issuer.subject if issuer else draft.subject,
+        subject_name=draft.subject,
+        public_key=draft.public_key,
+        serial_number=serial,
+        not_valid_before=draft.not_before_at,
+        not_valid_after=draft.not_after_at,
+    )
+    for extension, critical in _extensions(draft, issuer):
+        builder = builder.add_extension(extension, critical=critical)
+    return builder.sign(key, signature_hash_for(key.public_key())).public_bytes(Encoding.DER)
+
+
+def sign_crl(
+    issuer: x509.Certificate,
+    key: "PrivateKey",
+    entries: Iterable[RevokedEntry],
+    *,
+    number: int,
+    this_update_at: datetime,
+    next_update_at: datetime,
+) -> bytes:
+    """A complete revocation list in DER (RFC 5280 section 5), numbered and tied to the issuer's key."""
+    builder = (
+        x509.CertificateRevocationListBuilder(issuer.subject, this_update_at, next_update_at)
+        .add_extension(_authority_key_identifier(issuer), critical=False)
+        .add_extension(x509.CRLNumber(number), critical=False)
+    )
+    for entry in entries:
+        builder = builder.add_revoked_certificate(_crl_entry(entry))
+    return builder.sign(key, signature_hash_for(key.public_key())).public_bytes(Encoding.DER)
+
+
+def _extensions(draft: Draft, issuer: x509.Certificate | None) -> Sequence[tuple[x509.ExtensionType, bool]]:
+    profile = draft.profile
+    found: list[tuple[x509.ExtensionType, bool]] = [(_key_usage(profile.key_usage), True)]
+    if profile.is_ca:
+        found.append((x509.BasicConstraints(ca=True, path_length=profile.path_length), True))
+    if profile.extended_key_usage:
+        oids = [x509.ObjectIdentifier(oid) for oid in profile.extended_key_usage]
+        # RFC 3161 section 2.3: critical for time stamping, and then alone.
+        found.append((x509.ExtendedKeyUsage(oids), oids == [ExtendedKeyUsageOID.TIME_STAMPING]))
+    if draft.alternative_names:
+        found.append((x509.SubjectAlternativeName(draft.alternative_names), False))
+    if profile.policies:
+        policies = [x509.PolicyInformation(x509.ObjectIdentifier(oid), None) for oid in profile.policies]
+        found.append((x509.CertificatePolicies(policies), False))
+    found.append((x509.SubjectKeyIdentifier.from_public_key(draft.public_key), False))
+    if issuer is not None:
+        found.append((_authority_key_identifier(issuer), False))
+    return found
+
+
+def _key_usage(names: Iterable[str]) -> x509.KeyUsage:
+    wanted = set(names)
+    return x509.KeyUsage(**{field: name in wanted for name, field in _KEY_USAGE_FIELDS.items()}, **_NOT_SETTABLE)
+
+
+def _authority_key_identifier(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+    own = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own)
+
+
+def _crl_entry(entry: RevokedEntry) -> x509.RevokedCertificate:
+    builder = x509.RevokedCertificateBuilder(entry.serial, entry.revoked_at)
+    reason = x509.ReasonFlags(entry.reason)
+    # RFC 5280 section 5.3.1: the reason is left out rather than given as unspecified.
+    if reason is not x509.ReasonFlags.unspecified:
+        builder = builder.add_extension(x509.CRLReason(reason), critical=False)
+    return builder.build()

@@ -1,0 +1,169 @@
+"""Founding a local authority: its root, perhaps an issuing authority below it, and the first revocation lists."""
+
+import contextlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from cryptography import x509
+
+from dojang.authority import revocation
+from dojang.authority.certificate import Draft, sign_certificate
+from dojang.authority.local import CRL_NAME, ROOT_CRL_NAME, STORE_NAME, Clock, LocalAuthority, open_authority, utc_now
+from dojang.authority.store import Record, Store, insert_record
+from dojang.errors import AlreadyExists, FileUnwritable, InvalidName, NotPermitted, Phrase, Usage
+from dojang.x509.keys import algorithm_of, is_strong, same_key
+from dojang.x509.name import attribute_names, format_name, settled_name
+from dojang.x509.profiles import Profile, profile
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes as PrivateKey
+    from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes as PublicKey
+
+_NAME = re.compile(r"\w[\w.-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class Founder:
+    """Who shall sign: a name, a private key wherever it lives, and the address (without a PIN) to find it by again."""
+
+    subject: x509.Name
+    key: "PrivateKey"
+    key_address: str
+
+
+def create_authority(
+    directory: Path,
+    *,
+    name: str,
+    subject: x509.Name,
+    key: "PrivateKey",
+    key_address: str,
+    issuing: Founder | None = None,
+    clock: Clock = utc_now,
+) -> LocalAuthority:
+    """Found the authority ``name`` in ``directory`` and open it: a root, and below it ``issuing`` if given.
+
+    It is there complete or not at all. Raises ``AlreadyExists``, ``Usage`` for the name, ``InvalidName`` for a subject,
+    ``NotPermitted`` for a key that the profile rules out, ``FileUnwritable``.
+    """
+    if not _NAME.fullmatch(name):
+        raise Usage(
+            problem=Phrase("'{name}' cannot be the name of an authority; use letters and digits", name=name[:64])
+        )
+    root = _checked(Founder(subject, key, key_address), profile("root"))
+    below = _checked(issuing, profile("issuing")) if issuing else None
+    _check_apart(root, below)
+    at = clock().astimezone(UTC).replace(microsecond=0)
+    with _built(directory, name) as folder:
+        _found(folder, root, below, at)
+    keys = {founder.key_address: founder.key for founder in (root, below) if founder}
+    return open_authority(directory, name, keys.__getitem__, clock=clock)
+
+
+def _checked(founder: Founder, wanted: Profile) -> Founder:
+    """The founder with the name as it goes into the certificate."""
+    subject = settled_name(founder.subject)
+    for kind in wanted.subject_required:
+        if kind not in attribute_names(subject):
+            raise InvalidName(name=format_name(subject), problem=Phrase("{type} is missing", type=kind))
+    algorithm = algorithm_of(founder.key.public_key())
+    if algorithm not in wanted.algorithms or not is_strong(founder.key.public_key()):
+        raise NotPermitted(
+            problem=Phrase("a key of the kind {algorithm} cannot sign for an authority", algorithm=algorithm),
+            remedy=Phrase("Choose one of: {algorithms}.", algorithms=", ".join(wanted.algorithms)),
+        )
+    return Founder(subject, founder.key, founder.key_address)
+
+
+def _check_apart(root: Founder, below: Founder | None) -> None:
+    if below is None:
+        return
+    if root.subject == below.subject or same_key(root.key.public_key(), below.key.public_key()):
+        raise NotPermitted(
+            problem=Phrase("the root and the issuing authority have the same name or the same key"),
+            remedy=Phrase("Give each a name and a key of its own."),
+        )
+
+
+@contextlib.contextmanager
+def _built(directory: Path, name: str) -> Iterator[Path]:
+    """A folder that takes its name when the block has ended well, and is gone otherwise."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if (directory / name).exists():
+            raise AlreadyExists(what=Phrase("authority {name}", name=name), where=directory)
+        folder = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=directory))
+    except OSError as error:
+        raise FileUnwritable(path=directory, problem=error.strerror or Phrase("it cannot be written")) from error
+    try:
+        yield folder
+        _take_name(folder, directory / name)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _take_name(folder: Path, final: Path) -> None:
+    try:
+        folder.rename(final)
+        descriptor = os.open(final.parent, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise AlreadyExists(what=Phrase("authority {name}", name=final.name), where=final.parent) from error
+
+
+def _found(folder: Path, root: Founder, below: Founder | None, at: datetime) -> None:
+    root_der = sign_certificate(_draft(root, "root", at, None), None, root.key, x509.random_serial_number())
+    with contextlib.closing(Store.create(folder / STORE_NAME)) as store:
+        _add_signer(store, "root", root, root_der, profile("root" if below else "issuing").crl_days)
+        if below is not None:
+            _found_issuing(store, root, x509.load_der_x509_certificate(root_der), below, at)
+        for role, founder, file in (("root", root, ROOT_CRL_NAME if below else CRL_NAME), ("issuing", below, CRL_NAME)):
+            if founder is not None:
+                revocation.publish(store, store.signers()[role], founder.key, folder / file, at)
+
+
+def _found_issuing(store: Store, root: Founder, issuer: x509.Certificate, below: Founder, at: datetime) -> None:
+    """The issuing authority's certificate is one that the root issued, so it is on record and can be revoked."""
+    draft, serial = _draft(below, "issuing", at, issuer), x509.random_serial_number()
+    certificate_der = sign_certificate(draft, issuer, root.key, serial)
+    record = Record(
+        serial=f"{serial:x}",
+        signer="root",
+        certificate_der=certificate_der,
+        profile="issuing",
+        subject=format_name(draft.subject),
+        not_before_at=draft.not_before_at,
+        not_after_at=draft.not_after_at,
+        recorded_at=at,
+        state="confirmed",
+    )
+    with store.writing() as database:
+        insert_record(database, record)
+    _add_signer(store, "issuing", below, certificate_der, profile("issuing").crl_days)
+
+
+def _draft(founder: Founder, profile_name: str, at: datetime, issuer: x509.Certificate | None) -> Draft:
+    wanted = profile(profile_name)
+    not_after_at = at + timedelta(days=wanted.validity_days)
+    if issuer is not None:
+        not_after_at = min(not_after_at, issuer.not_valid_after_utc)
+    return Draft(wanted, founder.subject, cast("PublicKey", founder.key.public_key()), (), at, not_after_at)
+
+
+def _add_signer(store: Store, role: str, founder: Founder, certificate_der: bytes, crl_days: int) -> None:
+    with store.writing() as database:
+        database.execute(
+            "INSERT INTO signer (role, certificate_der, key_address, crl_days) VALUES (?, ?, ?, ?)",
+            (role, certificate_der, founder.key_address, crl_days),
+        )

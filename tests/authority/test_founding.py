@@ -1,0 +1,120 @@
+"""Founding an authority: complete or not at all."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from dojang.authority import Founder, authority_names, create_authority, list_authorities, open_authority
+from dojang.errors import AlreadyExists, DeviceFailure, FileUnwritable, InvalidName, NotFound, NotPermitted, Usage
+from dojang.x509.name import parse_name
+
+ROOT = parse_name("CN=Root,C=KR")
+
+
+def found(folder: Path, key: Any, name: str = "office", subject: x509.Name = ROOT, **options: Any) -> None:
+    create_authority(folder, name=name, subject=subject, key=key, key_address="pkcs11:object=root", **options).close()
+
+
+def test_what_was_founded_is_listed_without_a_key(tmp_path: Path, new_key: Any) -> None:
+    """Name, addresses, terms and both certificates; a Korean name is a name."""
+    found(tmp_path, new_key())
+    found(
+        tmp_path,
+        new_key("ec-p384"),
+        "우리집",
+        issuing=Founder(parse_name("CN=Issuing"), new_key("rsa-3072"), "pkcs11:object=issuing"),
+    )
+    assert authority_names(tmp_path) == ["office", "우리집"]
+    office, home = list_authorities(tmp_path)
+    assert (office.key_address, office.root_key_address) == ("pkcs11:object=root", "pkcs11:object=root")
+    assert office.certificate == office.root
+    assert (home.key_address, home.root_key_address) == ("pkcs11:object=issuing", "pkcs11:object=root")
+    assert (home.certificate.subject, home.certificate.issuer) == ("CN=Issuing", "CN=Root,C=KR")
+    assert (home.certificate.algorithm, home.root.algorithm) == ("rsa-3072", "ec-p384")
+    assert home.crl_path.is_file()
+
+
+def test_an_empty_or_missing_folder_has_no_authorities(tmp_path: Path) -> None:
+    """That is no error."""
+    assert list_authorities(tmp_path / "nothing") == []
+
+
+def test_a_key_is_opened_once_and_only_to_sign(tmp_path: Path, new_key: Any) -> None:
+    """It is asked for by the address that was stored."""
+    key, asked = new_key(), []
+    found(tmp_path, key)
+    with open_authority(tmp_path, "office", lambda address: asked.append(address) or key) as authority:
+        authority.info(), list(authority.issued()), authority.profiles(), authority.chain_der()
+        assert asked == []
+        authority.publish_crl()
+        authority.publish_crl()
+        assert asked == ["pkcs11:object=root"]
+
+
+def test_a_name_in_use_is_refused(tmp_path: Path, new_key: Any) -> None:
+    """The old authority is untouched."""
+    found(tmp_path, new_key())
+    before = {path: path.read_bytes() for path in (tmp_path / "office").iterdir()}
+    with pytest.raises(AlreadyExists):
+        found(tmp_path, new_key())
+    assert {path: path.read_bytes() for path in (tmp_path / "office").iterdir()} == before
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/tmp/x", ".hidden", "a b", "x" * 65, "a\x00b", "-x"])
+def test_a_name_that_is_no_folder_is_usage(tmp_path: Path, new_key: Any, name: str) -> None:
+    """Nothing leads out of the folder."""
+    with pytest.raises(Usage):
+        found(tmp_path / "in", new_key(), name)
+    assert not (tmp_path / "in").exists()
+
+
+def test_a_subject_needs_a_common_name(tmp_path: Path, new_key: Any) -> None:
+    """The profile says so."""
+    with pytest.raises(InvalidName, match="CN is missing"):
+        found(tmp_path, new_key(), subject=parse_name("O=Example"))
+
+
+def test_weak_and_shared_keys_are_not_permitted(tmp_path: Path, new_key: Any) -> None:
+    """Neither RSA-1024, nor one key or one name for both."""
+    key = new_key()
+    with pytest.raises(NotPermitted, match="rsa-1024"):
+        found(tmp_path, rsa.generate_private_key(65537, 1024))
+    for founder in (Founder(parse_name("CN=x"), key, "b"), Founder(ROOT, new_key(), "b")):
+        with pytest.raises(NotPermitted):
+            found(tmp_path, key, issuing=founder)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_token_that_fails_leaves_nothing(tmp_path: Path, new_key: Any) -> None:
+    """No folder, no half of an authority."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    public = new_key("ed25519").public_key()
+
+    class Broken(Ed25519PrivateKey):
+        def public_key(self) -> Any:
+            return public
+
+        def sign(self, data: bytes) -> bytes:
+            raise DeviceFailure(token="t", function="C_Sign", result="CKR_DEVICE_ERROR")
+
+        def _refuse(self, *_: Any, **__: Any) -> Any:
+            raise NotImplementedError
+
+        private_bytes = private_bytes_raw = __copy__ = __deepcopy__ = _refuse
+
+    with pytest.raises(DeviceFailure):
+        found(tmp_path, Broken())
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(NotFound):
+        open_authority(tmp_path, "office", lambda address: None)
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, new_key: Any) -> None:
+    """Where a file stands in the way."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FileUnwritable):
+        found(tmp_path / "file" / "authorities", new_key())
