@@ -8,7 +8,7 @@ import click
 
 from dojang.cli.context import Invocation
 from dojang.cli.credentials import certificate_data
-from dojang.cli.files import write_file
+from dojang.cli.files import pem_of, write_file
 from dojang.cli.frame import argument, command, option
 from dojang.cli.language import N_, _, say, spoken
 from dojang.cli.workplace import authority_names, chosen_authority, open_authority_named, workplace
@@ -84,13 +84,6 @@ def info_lines(info: dict[str, Any]) -> list[str]:
     if root["serial"] != own["serial"]:
         lines.append(say("Root: {subject}, {address}", subject=root["subject"], address=info["root_address"]))
     return lines
-
-
-def pem_of(chain_der: tuple[bytes, ...]) -> str:
-    from cryptography.hazmat.primitives.serialization import Encoding
-    from cryptography.x509 import load_der_x509_certificate
-
-    return "".join(load_der_x509_certificate(der).public_bytes(Encoding.PEM).decode() for der in chain_der)
 
 
 @command(

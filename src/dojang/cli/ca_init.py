@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dojang.cli.ca import info_data, info_lines, pem_of
+from dojang.cli.ca import info_data, info_lines
 from dojang.cli.context import Invocation
+from dojang.cli.files import pem_of
 from dojang.cli.frame import command, option
 from dojang.cli.issue_form import common_name, subject_name
 from dojang.cli.language import N_, _, say

@@ -13,7 +13,7 @@ from dojang.cli.credentials import (
     credential_lines,
     credential_table,
 )
-from dojang.cli.files import certificates_of, write_file
+from dojang.cli.files import certificates_of, pem_of, write_file
 from dojang.cli.frame import argument, command, option
 from dojang.cli.language import N_, _, message_of, say
 from dojang.cli.workplace import plan_words, workplace
@@ -235,18 +235,29 @@ def list_(invocation: Invocation, address: str | None) -> None:
 
 @command(
     help=N_("Show one certificate: in a location, by its address, or in a file."),
-    examples=["dojang cert show 'pkcs11:token=Hong;object=Hong Gildong'", "dojang cert show hong.pem"],
+    examples=[
+        "dojang cert show 'pkcs11:token=Hong;object=Hong Gildong'",
+        "dojang cert show 'npki:?cn=Hong Gildong' -o hong.pem",
+        "dojang cert show hong.pem",
+    ],
 )
 @argument("source", metavar="ADDRESS|FILE")
-def show(invocation: Invocation, source: str) -> None:
+@option(
+    "-o",
+    "--output",
+    metavar="OUT",
+    type=click.Path(path_type=Path),
+    help=N_("File for the certificate and its chain in PEM."),
+)
+def show(invocation: Invocation, source: str, output: Path | None) -> None:
     """What is no address is the name of a file."""
     if source.startswith(ADDRESSES):
-        _show_credential(invocation, invocation.address(source))
+        _show_credential(invocation, invocation.address(source), output)
     else:
-        _show_file(invocation, source)
+        _show_file(invocation, source, output)
 
 
-def _show_credential(invocation: Invocation, address: str) -> None:
+def _show_credential(invocation: Invocation, address: str, output: Path | None) -> None:
     from dojang.lifecycle.held import held_at
     from dojang.lifecycle.origin import fingerprint_of, history_of
 
@@ -254,9 +265,12 @@ def _show_credential(invocation: Invocation, address: str) -> None:
         held, chain_der = held_at(place, address)
         history = history_of(place, held.stored)
         chain = [_facts(place.now(), der) for der in chain_der]
+    pem = _written([held.stored.certificate_der, *chain_der], output)
     data = {
         "credential": credential_data(held),
         "fingerprint": fingerprint_of(held.stored.certificate_der),
+        "certificate": pem,
+        "output": output,
         "chain": [certificate_data(facts) for facts in chain],
         "history": [{"event": event.event, "at": event.at} for event in history],
     }
@@ -266,12 +280,23 @@ def _show_credential(invocation: Invocation, address: str) -> None:
     invocation.result(data, "\n".join(lines), quiet=[held.stored.address])
 
 
-def _show_file(invocation: Invocation, path: str) -> None:
+def _written(certificates_der: list[bytes], output: Path | None) -> str:
+    """The certificates in PEM, in the file too if there is to be one."""
+    pem = pem_of(certificates_der)
+    if output is not None:
+        write_file(output, pem.encode())
+    return pem
+
+
+def _show_file(invocation: Invocation, path: str, output: Path | None) -> None:
     from datetime import UTC, datetime
 
-    shown = [_facts(datetime.now(UTC), der) for der in certificates_of(path)]
+    certificates_der = certificates_of(path)
+    shown = [_facts(datetime.now(UTC), der) for der in certificates_der]
+    pem = _written(certificates_der, output)
     text = "\n\n".join("\n".join(certificate_lines(facts)) for facts in shown)
-    invocation.result({"certificates": [certificate_data(facts) for facts in shown]}, text)
+    data = {"certificates": [certificate_data(facts) for facts in shown], "certificate": pem, "output": output}
+    invocation.result(data, text)
 
 
 def _facts(at: "datetime", certificate_der: bytes) -> "CertificateFacts":

@@ -1,5 +1,6 @@
 """Certificates and requests in files, as commands read and write them."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from dojang.errors import FileUnreadable, FileUnwritable
@@ -21,6 +22,14 @@ def certificates_of(path: str | Path) -> list[bytes]:
     from dojang.x509.reading import certificates_in
 
     return certificates_in(read_file(path), path)
+
+
+def pem_of(certificates_der: Iterable[bytes]) -> str:
+    """Certificates in PEM, one after the other."""
+    from cryptography.hazmat.primitives.serialization import Encoding
+    from cryptography.x509 import load_der_x509_certificate
+
+    return "".join(load_der_x509_certificate(der).public_bytes(Encoding.PEM).decode() for der in certificates_der)
 
 
 def write_file(path: Path, content: bytes) -> None:

@@ -9,7 +9,7 @@ from dojang.cli.frame import argument, command, option
 from dojang.cli.language import N_, _, advice_of, message_of, say
 from dojang.cli.where import days_of, known_addresses
 from dojang.cli.workplace import plan_words, workplace
-from dojang.errors import DojangError, NothingDue
+from dojang.errors import DojangError, NothingDue, NotRenewable
 
 if TYPE_CHECKING:
     from dojang.lifecycle.held import Held
@@ -101,7 +101,7 @@ def run(invocation: Invocation, addresses: tuple[str, ...], window: str | None) 
     invocation.result(data, lambda: _run_text(done), quiet=[renewal.credential.stored.address for renewal in done])
     if failed:
         return SOME_FAILED
-    return 0 if held or recovered else NothingDue.exit_status
+    return 0 if done or recovered else NothingDue.exit_status
 
 
 def _renew_all(
@@ -118,6 +118,8 @@ def _renew_all(
             done.append(renew(RenewOrder(address, window=window), place))
         except NothingDue:
             invocation.out.note(say("{address} was renewed meanwhile.", address=address))
+        except NotRenewable as error:  # said each time, but nothing that a later run could do better
+            invocation.out.note(f"{message_of(error)} {advice_of(error)}")
         except DojangError as error:
             invocation.out.warning(f"{address}: {message_of(error)} {advice_of(error)}")
             failed.append((address, error))

@@ -1,0 +1,107 @@
+"""A bench for breaking things: two tokens, a local authority, an empty key folder, and runs that die on demand."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from signal import SIGKILL
+from typing import Any
+
+import pytest
+from cryptography.x509 import load_pem_x509_certificate
+
+ZYGOTE = Path(__file__).with_name("zygote.py")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """How one run of dojang ended."""
+
+    status: int
+    effects: list[str]
+    out: str
+    err: str
+
+    @property
+    def data(self) -> dict[str, Any]:
+        return json.loads(self.out)["data"]
+
+
+@dataclass(slots=True)
+class Bench:
+    """One home with an authority; ``run`` starts dojang in a process of its own."""
+
+    home: Path
+    environment: dict[str, str]
+    process: subprocess.Popen[str]
+    locations: dict[str, str] = field(default_factory=dict)
+
+    def run(self, *argv: object, at: int | None = None, signal: int = SIGKILL) -> Run:
+        job = {"argv": [*map(str, argv)], "at": at, "signal": int(signal)}
+        self.process.stdin.write(json.dumps(job) + "\n")
+        self.process.stdin.flush()
+        return Run(**json.loads(self.process.stdout.readline()))
+
+    def json(self, *argv: object) -> dict[str, Any]:
+        """The data of a run that must succeed."""
+        run = self.run(*argv, "--json")
+        assert run.status in (0, 14), (argv, run.out, run.err)
+        return run.data
+
+    def issue_words(self, kind: str, name: str) -> list[str]:
+        where = self.locations[kind]
+        return ["cert", "issue", "--to", where, "--subject", f"CN={name},C=KR", "--profile", "tls-client"]
+
+    def address_of(self, kind: str, name: str) -> str:
+        where = self.locations[kind]
+        return f"{where};object={name}" if kind == "token" else f"{where}?cn={name}"
+
+    def credentials(self, kind: str, name: str) -> list[dict[str, Any]]:
+        found = self.json("cert", "list", self.locations[kind])["credentials"]
+        return [one for one in found if one["subject"] == f"CN={name},C=KR"]
+
+    def keys_on_token(self) -> set[str]:
+        return {key["id"] for key in self.json("key", "list", self.locations["token"])["keys"]}
+
+    def issued(self, name: str) -> list[dict[str, Any]]:
+        """What the authority says it issued to ``name``."""
+        listed = self.json("ca", "list")["certificates"]
+        return [one for one in listed if one["subject"] == f"CN={name},C=KR"]
+
+    def signs(self, *credentials: dict[str, Any]) -> bool:
+        """Whether each credential makes a signature that openssl verifies, with one of their certificates inside."""
+        return all(self._signs(one["address"]) in {other["serial"] for other in credentials} for one in credentials)
+
+    def _signs(self, address: str) -> str:
+        letter, signature, signer = (self.home / name for name in ("letter", "letter.p7s", "signer.pem"))
+        letter.write_text("letter")
+        run = self.run("sign", "cms", "--detached", "--key", address, letter, "-o", signature)
+        assert run.status == 0, run.err
+        words = f"openssl cms -verify -binary -inform DER -in {signature} -content {letter} -noverify -signer {signer}"
+        verified = subprocess.run(words.split(), capture_output=True, text=True)
+        assert verified.returncode == 0, verified.stderr
+        return f"{load_pem_x509_certificate(signer.read_bytes()).serial_number:x}"
+
+
+@pytest.fixture
+def bench(home: Path, make_token, softhsm_module: str) -> Iterator[Bench]:
+    """A bench with an authority called office, whose key is on a token of its own."""
+    token, office = make_token(), make_token()
+    password = home / "password"
+    password.write_text("correct horse 1!")
+    password.chmod(0o600)
+    environment = {**os.environ, "DOJANG_MODULE": softhsm_module, "DOJANG_PIN_SOURCE": token.pin_source}
+    settings = f'password-source = "file:{password}"\n'
+    (home / "config.toml").write_text(settings)
+    process = subprocess.Popen(
+        [sys.executable, ZYGOTE], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    bench = Bench(home, environment, process, {"token": token.uri, "disk": "npki:"})
+    made = bench.run("ca", "init", "--alias", "office", "--key", f"{office.uri};object=root", "--name", "CN=Office CA")
+    assert made.status == 0, made.err
+    yield bench
+    process.stdin.close()
+    process.wait()

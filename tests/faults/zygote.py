@@ -1,0 +1,152 @@
+"""Runs dojang again and again in forked processes and kills them where it is told to; started by the tests as a script.
+
+Everything is imported once and no PKCS#11 module is loaded before the fork, so a run costs what dojang costs. One JSON
+object a line on standard input is one run, one on standard output its result:
+
+    {"argv": […], "at": 7, "signal": 9}    →    {"status": -9, "effects": ["ledger", "C_GenerateKeyPair", …], …}
+
+An *effect* is anything that lasts: a transition of the ledger, a write of the authority's records, a PKCS#11 call that
+changes the token, a file operation in the key folder. The signal is sent just before effect number ``at`` (from 0).
+"""
+
+import importlib
+import json
+import os
+import signal
+import sys
+import tempfile
+
+LASTING_CALLS = {"C_GenerateKeyPair", "C_CreateObject", "C_SetAttributeValue", "C_DestroyObject", "C_CopyObject"}
+FILE_EVENTS = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link"}
+PRELOAD = (
+    "asn1crypto.keys",
+    "cryptography.x509",
+    "cryptography.hazmat.primitives.serialization.pkcs12",
+    "dojang.authority.local",
+    "dojang.authority.founding",
+    "dojang.cli.ca",
+    "dojang.cli.ca_init",
+    "dojang.cli.cert",
+    "dojang.cli.doctor",
+    "dojang.cli.issue_form",
+    "dojang.cli.key",
+    "dojang.cli.renew",
+    "dojang.cli.run",
+    "dojang.cli.sign",
+    "dojang.cli.where",
+    "dojang.lifecycle.delete",
+    "dojang.lifecycle.install",
+    "dojang.lifecycle.issue",
+    "dojang.lifecycle.renew",
+    "dojang.lifecycle.request",
+    "dojang.lifecycle.revoke",
+    "dojang.locations.disk",
+    "dojang.locations.registry",
+    "dojang.locations.token",
+    "dojang.npki.keyfile",
+    "dojang.pkcs11.discovery",
+    "dojang.pkcs11.keys",
+    "dojang.pkcs11.opened",
+    "dojang.signing.raw",
+    "dojang.x509.challenge",
+    "dojang.x509.check",
+    "dojang.x509.profiles",
+    "dojang.x509.status",
+    "gettext",
+    "urllib.parse",
+)
+
+
+class Effects:
+    """Counts what lasts, tells the parent, and sends the signal in time."""
+
+    def __init__(self, report: int, at: int | None, number: int) -> None:
+        self.report, self.at, self.number, self.count = report, at, number, 0
+
+    def happen(self, name: str) -> None:
+        if self.count == self.at:
+            os.write(self.report, f"!{name}\n".encode())
+            self.count += 1
+            os.kill(os.getpid(), self.number)
+        else:
+            os.write(self.report, f"{name}\n".encode())
+            self.count += 1
+
+
+def watch(effects: Effects) -> None:
+    """Wrap, in this process only, whatever lasts."""
+    from dojang.authority.store import Store
+    from dojang.ledger import Ledger
+    from dojang.pkcs11.cryptoki import Cryptoki
+
+    ledger_write, store_writing, call = Ledger._write, Store.writing, Cryptoki._call
+
+    def write(self, *statements):
+        effects.happen("ledger")
+        ledger_write(self, *statements)
+
+    def writing(self):
+        effects.happen("authority")
+        return store_writing(self)
+
+    def lasting_call(self, name, *arguments):
+        if name in LASTING_CALLS:
+            effects.happen(name)
+        return call(self, name, *arguments)
+
+    Ledger._write, Store.writing, Cryptoki._call = write, writing, lasting_call
+    home = os.environ["HOME"] + "/NPKI"
+
+    def audit(event: str, arguments: tuple) -> None:
+        if event in FILE_EVENTS:
+            path = os.fsdecode(arguments[0])
+            if path.startswith(home) and (event == "os.mkdir" or os.path.lexists(path)):
+                effects.happen(f"{event} {path[len(home) :]}")
+
+    sys.addaudithook(audit)
+
+
+def run_child(job: dict, report: int, output: int, errors: int) -> int:
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(output, 1)
+    os.dup2(errors, 2)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    watch(Effects(report, job.get("at"), job.get("signal", signal.SIGKILL)))
+    from dojang.cli.run import run
+
+    status = run(job["argv"])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return status
+
+
+def serve(job: dict) -> dict:
+    reading, report = os.pipe()
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        child = os.fork()
+        if child == 0:
+            status = 99
+            try:
+                status = run_child(job, report, output.fileno(), errors.fileno())
+            finally:
+                os._exit(status)
+        os.close(report)
+        with os.fdopen(reading) as reports:
+            effects = reports.read().split("\n")[:-1]
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        output.seek(0)
+        errors.seek(0)
+        return {"status": status, "effects": effects, "out": output.read().decode(), "err": errors.read().decode()}
+
+
+def main() -> None:
+    for name in PRELOAD:
+        importlib.import_module(name)
+    for line in sys.stdin:
+        print(json.dumps(serve(json.loads(line))), flush=True)
+
+
+if __name__ == "__main__":
+    main()
