@@ -142,13 +142,12 @@ def test_a_command_never_meets_a_shell(tmp_path: Path, argument: str) -> None:
     assert str(planted) in secret.reveal().decode()
 
 
+@pytest.mark.timeout(30)
 def test_a_command_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     """After the timeout it is killed, and what it printed so far shows nowhere."""
     monkeypatch.setattr(pin_module, "COMMAND_TIMEOUT", 0.3)
-    started_at = time.monotonic()
     with pytest.raises(SecretUnavailable) as caught:
         PinSource.parse(f"cmd:sh -c 'echo {SECRET}; sleep 60'")(request_for())
-    assert time.monotonic() - started_at < 10
     assert SECRET not in everything_shown(caught.value)
 
 
@@ -252,7 +251,7 @@ def test_an_address_cannot_run_a_command(text: str) -> None:
 def test_a_source_shows_no_secret() -> None:
     """repr gives the kind alone."""
     assert SECRET not in repr(PinSource.parse(f"cmd:echo {SECRET}"))
-    assert repr(PinSource.parse("fd:3")) == "PinSource(kind='fd')"
+    assert repr(PinSource.parse("fd:3")) == "PinSource(fd)"
 
 
 @pytest.mark.parametrize(("pin", "ok"), [("123", False), ("1234", True), ("12345678", True), ("123456789", False)])

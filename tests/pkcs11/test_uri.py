@@ -1,7 +1,6 @@
 """PKCS#11 URIs: what RFC 7512 promises, and what hostile text must not achieve."""
 
 import contextlib
-import time
 from dataclasses import fields
 from typing import Any
 
@@ -176,12 +175,11 @@ def test_what_the_grammar_does_not_allow_is_refused(text: str) -> None:
         "pkcs11:token=" + "é" * 500_000,
     ],
 )
+@pytest.mark.timeout(20)
 def test_huge_text_is_refused_at_once(text: str) -> None:
-    """Megabytes are refused in well under a second."""
-    started_at = time.perf_counter()
+    """Megabytes are refused without being worked through: a quadratic reader would take minutes."""
     with pytest.raises(InvalidUri) as caught:
         Pkcs11Uri.from_text(text)
-    assert time.perf_counter() - started_at < 1
     assert len(caught.value.message()) < 300
 
 

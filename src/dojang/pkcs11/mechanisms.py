@@ -134,16 +134,18 @@ def check_hash(hash_name: str) -> None:
         raise errors.UnsupportedMechanism(where="dojang", mechanism=f"signatures over {hash_name or 'no hash'}")
 
 
+_BYTE = tuple(bytes([value]) for value in range(256))
+
+
 def ecdsa_der(signature_raw: bytes) -> bytes:
     """Ecdsa-Sig-Value (RFC 3279, 2.2.3) from the r and s that a token puts side by side."""
     half = len(signature_raw) // 2
-    body = _der_integer(signature_raw[:half]) + _der_integer(signature_raw[half:])
-    header = b"\x30" + (bytes([len(body)]) if len(body) < 128 else bytes([0x81, len(body)]))
-    return header + body
-
-
-def _der_integer(raw: bytes) -> bytes:
-    value = raw.lstrip(b"\0") or b"\0"
-    if value[0] & 0x80:
-        value = b"\0" + value
-    return b"\x02" + bytes([len(value)]) + value
+    r = signature_raw[:half].lstrip(b"\0") or b"\0"
+    s = signature_raw[half:].lstrip(b"\0") or b"\0"
+    if r[0] > 127:
+        r = b"\0" + r
+    if s[0] > 127:
+        s = b"\0" + s
+    length = len(r) + len(s) + 4
+    header = b"\x30" + _BYTE[length] if length < 128 else b"\x30\x81" + _BYTE[length]
+    return b"".join((header, b"\x02", _BYTE[len(r)], r, b"\x02", _BYTE[len(s)], s))

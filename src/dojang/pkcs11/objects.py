@@ -1,7 +1,8 @@
 """Objects on a token as values: what was found, what it is, and what could not be read of it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
 
 from dojang.pkcs11 import constants as ck
 from dojang.pkcs11.cryptoki import CryptokiError
@@ -75,17 +76,16 @@ _BY_CLASS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class TokenObject:
+class TokenObject(NamedTuple):
     """One object as it was when read. ``problem`` tells why it could not be read; the other fields are then empty."""
 
     type: str
     label: str = ""
     key_id: bytes = b""
     algorithm: str = ""
-    value: bytes = field(default=b"", repr=False)
+    value: bytes = b""
     application: str = ""
-    attributes: dict[str, bool] = field(default_factory=dict)
+    attributes: Mapping[str, bool] = MappingProxyType({})
     problem: str = ""
 
 

@@ -3,8 +3,7 @@
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from dojang.errors import InputRequired, InvalidSource, PinUnusable, SecretUnavailable
 from dojang.secret import Secret
@@ -18,8 +17,7 @@ _reading: Final = threading.RLock()
 _SPENT_ENVIRONMENT: Final[dict[str, Secret]] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class PinRequest:
+class PinRequest(NamedTuple):
     """Whose PIN is wanted and what the token says of it; ``role`` is ``user``, ``so`` or ``context``."""
 
     token: str
@@ -31,8 +29,7 @@ class PinRequest:
     max_length: int
 
 
-@dataclass(frozen=True, slots=True)
-class PinState:
+class PinState(NamedTuple):
     """The flags of one PIN (CK_TOKEN_INFO): a wrong one was given, one try is left, none is, it is a first PIN."""
 
     count_low: bool = False
@@ -54,16 +51,22 @@ class PinFileExposed(UserWarning):
         self.mode = mode
 
 
-@dataclass(frozen=True, slots=True)
 class PinSource:
     """One ``SRC`` of the command line. Calling it gives the secret; the argument shows in no ``repr`` and no error
     where it could itself be a secret.
     """
 
-    kind: str
-    argument: str = field(default="", repr=False)
-    ask: PinProvider | None = field(default=None, repr=False, compare=False)
-    _once: list[Secret] = field(default_factory=list, repr=False, compare=False)
+    __slots__ = ("_once", "argument", "ask", "kind")
+
+    def __init__(self, kind: str, argument: str = "", ask: PinProvider | None = None) -> None:
+        """Use ``parse``; ``ask`` answers for ``prompt``."""
+        self.kind = kind
+        self.argument = argument
+        self.ask = ask
+        self._once: list[Secret] = []
+
+    def __repr__(self) -> str:
+        return f"PinSource({self.kind})"
 
     @classmethod
     def parse(cls, text: str, *, ask: PinProvider | None = None) -> Self:

@@ -1,8 +1,7 @@
 """Slots and the tokens in them: found by label, serial or URI, initialised, and their PINs looked after."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from dojang import errors
 from dojang.pkcs11 import constants as ck
@@ -21,8 +20,7 @@ from dojang.secret import Secret
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class TokenInfo:
+class TokenInfo(NamedTuple):
     """What a token says of itself (CK_TOKEN_INFO), at the moment it was asked."""
 
     label: str
@@ -131,9 +129,7 @@ class Token:
         )
         guard.forget(serial=self.info.serial, role="user")
 
-    def change_so_pin(
-        self, old: Secret | None, new: Secret | None, guard: PinGuard, *, last_try: bool = False
-    ) -> None:
+    def change_so_pin(self, old: Secret | None, new: Secret | None, guard: PinGuard, *, last_try: bool = False) -> None:
         """Replace the SO PIN; some tokens refuse everything else until the factory's own has been replaced."""
         self._check_new_pin(new)
         old_pin, new_pin = _reveal(old), _reveal(new)
@@ -231,8 +227,7 @@ class Token:
             raise explain(error, token=self.info.label, role=role) from error
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(NamedTuple):
     """A place for a token. ``info`` is ``None`` while no token is there."""
 
     module: Module
@@ -266,19 +261,18 @@ class Slot:
         return token
 
 
-@dataclass(frozen=True, slots=True)
-class TokenListing:
+class TokenListing(NamedTuple):
     """Everything the modules show: tokens, slots that wait for one, and modules that do not load."""
 
-    tokens: list[Token] = field(default_factory=list)
-    empty_slots: list[Slot] = field(default_factory=list)
-    modules: list[Module] = field(default_factory=list)
-    failures: list[errors.ModuleUnloadable] = field(default_factory=list)
+    tokens: list[Token]
+    empty_slots: list[Slot]
+    modules: list[Module]
+    failures: list[errors.ModuleUnloadable]
 
 
 def list_tokens(search: ModuleSearch | None = None) -> TokenListing:
     """Ask every module for its slots. A module that fails is listed and hides no other."""
-    listing = TokenListing()
+    listing = TokenListing([], [], [], [])
     for spec in find_modules(search or ModuleSearch()):
         try:
             module = Module.load(spec)
