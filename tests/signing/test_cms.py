@@ -13,6 +13,7 @@ import pytest
 
 from dojang.errors import CertificateUnusable, FileChanged, FileMalformed, FileUnwritable, Usage
 from dojang.signing.cms import CmsOptions, sign_file
+from dojang.signing.cms_frame import correct_opening
 from dojang.signing.der import parse
 from dojang.signing.source import CHUNK
 from dojang.signing.verify import verify_cms
@@ -87,12 +88,21 @@ def test_a_file_gives_der(document, tmp_path, sign_cms) -> None:
 def test_der_holds_where_the_length_of_the_signature_decides(pki, tmp_path, sign_cms) -> None:
     """An ECDSA signature is 70 to 72 bytes; near 64 KiB that moves every length and the content with it."""
     overhead = len(sign_cms(_file(tmp_path, 60_000), tmp_path / "m").read_bytes()) - 60_000
-    for size in range(65_536 - overhead - 12, 65_536 - overhead + 16):
+    for size in range(65_536 - overhead - 4, 65_536 - overhead + 40):
         source = _file(tmp_path, size)
         message = sign_cms(source, tmp_path / "m")
         parse(message.read_bytes())
         verify_cms(message, trust=pki.trust, extract_to=tmp_path / "out")
         assert (tmp_path / "out").read_bytes() == source.read_bytes()
+
+
+def test_a_shorter_opening_takes_its_content_along() -> None:
+    """The content moves forward whole, also when it is larger than the buffer; what is written next follows it."""
+    content = random.Random(1).randbytes(2 * CHUNK + 100)
+    output = io.BytesIO(b"opening" + content)
+    correct_opening(output, b"opening", b"open", len(content))
+    output.write(b"trailer")
+    assert output.getvalue() == b"open" + content + b"trailer"
 
 
 @pytest.mark.parametrize("size", [0, 1, 127, 128, 255, 256, 65_535, 65_536, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK])
