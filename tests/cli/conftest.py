@@ -16,7 +16,7 @@ from dojang import errors
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "dojang"
 # Where the first argument is a text for people. Check is the name of something that verifying looks at.
-KEYWORDS = dict.fromkeys(("_", "N_", "say", "Phrase", "Check", "gettext", "ngettext"))
+KEYWORDS = dict.fromkeys(("_", "N_", "say", "Phrase", "Check"))
 # Facts of an error that are words rather than names of things.
 WORDS_IN_FACTS = {"problem", "what", "expected", "operation", "purpose", "remedy", "next_step", "wanted", "where"}
 
@@ -80,8 +80,8 @@ def click_texts() -> set[str]:
     folder = Path(click.__file__).parent
     found: set[str] = set()
     for name in ("exceptions", "core", "formatting", "types", "decorators", "parser"):
-        for _line, message, *_rest in extract_from_file("python", folder / f"{name}.py", keywords=KEYWORDS):
-            found.update([message] if isinstance(message, str) else message)
+        for _line, message, *_rest in extract_from_file("python", folder / f"{name}.py"):
+            found.add(message if isinstance(message, str) else message[-1])
     return found
 
 

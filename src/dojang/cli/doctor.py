@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from dojang.lifecycle.doctor import Finding
     from dojang.pkcs11 import Token, TokenListing
 
+# What the ledger calls operations and the steps they reached.
+OPERATIONS = [N_("issue"), N_("renew"), N_("request"), N_("install"), N_("delete")]
+STEPS = [N_("begun"), N_("answered"), N_("confirmed"), N_("undoing")]
 WORDS = {
     "module-unloadable": N_("The PKCS#11 module {module} cannot be loaded: {problem}. {remedy}"),
     "no-module": N_("No PKCS#11 module was found. Install one (Debian: apt install softhsm2 or opensc-pkcs11)."),
@@ -139,5 +142,5 @@ def _text(
         if finding.mend:
             lines.append(f"    {finding.mend}")
     serious = sum(finding.serious for finding in findings)
-    lines.append(say("{count} things to mend.", count=serious) if serious else _("Nothing is wrong."))
+    lines.append(say("Things to mend: {count}.", count=serious) if serious else _("Nothing is wrong."))
     return "\n".join(lines)

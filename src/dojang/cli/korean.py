@@ -8,12 +8,13 @@ _PAIRS = {
     "은(는)": ("은", "는"),
     "과(와)": ("과", "와"),
     "(으)로": ("으로", "로"),
+    "(이)라는": ("이라는", "라는"),
 }
 _PATTERN = re.compile("(.)([\"'’”)\\]]*)(" + "|".join(re.escape(pair) for pair in _PAIRS) + ")")
 
 # How the last letter or digit is read aloud: 0 영, 1 일, 3 삼, 6 육, 7 칠, 8 팔 end in a consonant.
 _DIGITS_WITH_FINAL = "013678"
-_LETTERS_WITH_FINAL = "lmnrLMNRbckptgBCKPTG"
+_LETTERS_WITH_FINAL = "lmnrgLMNR"
 _READ_WITH_RIEUL = "178lrLR"
 _RIEUL = 8
 

@@ -21,7 +21,24 @@ def N_(text: str) -> str:  # noqa: N802 - the name that gettext tools look for
 
 
 # What a person calls the PIN that PKCS#11 keeps for a role.
-_ROLES: Mapping[object, str] = {"user": N_("user"), "so": N_("SO"), "context": N_("user")}
+_ROLES = {"so": N_("SO"), "user": N_("user"), "context": N_("user")}
+# Facts that are words of ours rather than names of somebody's tokens and files, which are never translated.
+_WORDS = frozenset(
+    (
+        "role",
+        "problem",
+        "problems",
+        "what",
+        "expected",
+        "operation",
+        "purpose",
+        "remedy",
+        "verb",
+        "step",
+        "detail",
+        "where",
+    )
+)
 
 _catalogue: "GNUTranslations | None" = None
 
@@ -31,7 +48,7 @@ def choose(asked: str | None, environment: Mapping[str, str]) -> str:
     if asked in ("ko", "en"):
         return asked
     spoken = environment.get("LC_ALL") or environment.get("LC_MESSAGES") or environment.get("LANG") or ""
-    return "ko" if spoken.startswith("ko") else "en"
+    return "ko" if spoken.split(".")[0].split("_")[0] == "ko" else "en"
 
 
 def speak(language: str) -> None:
@@ -65,9 +82,7 @@ def _(text: str) -> str:
 
 def say(template: str, **facts: object) -> str:
     """A template in the chosen language, filled in."""
-    text = _(template).format_map(
-        {name: _fact(_ROLES.get(value, value) if name == "role" else value) for name, value in facts.items()}
-    )
+    text = _(template).format_map({name: _fact(name, value) for name, value in facts.items()})
     return settle_particles(text) if _catalogue is not None else text
 
 
@@ -81,16 +96,16 @@ def advice_of(error: DojangError) -> str:
     return say(error.next_step, **error.facts)
 
 
-def _fact(value: object) -> object:
+def _fact(name: str, value: object) -> object:
     """A fact as people read it: phrases and known words translated, lists joined, moments cut to minutes."""
     if isinstance(value, Phrase):
         return say(value.template, **value.facts)
     if isinstance(value, str):
-        return _(value)
+        return _(_ROLES.get(value, value)) if name in _WORDS else value
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, (list, tuple)):
-        return "; ".join(str(_fact(item)) for item in value)
+        return "; ".join(str(_fact(name, item)) for item in value)
     if hasattr(value, "strftime"):
         return value.strftime("%Y-%m-%d %H:%M UTC")
     return value

@@ -84,7 +84,7 @@ def _usage(invocation: Invocation, problem: click.ClickException) -> DojangError
         if not invocation.flags.json:
             sys.stderr.write(problem.format_message() + "\n")
         return Usage(problem=N_("A command is missing"), next_step=N_("Choose one of the commands that --help lists."))
-    return Usage(problem=problem.format_message().rstrip("."))
+    return Usage(problem=problem.format_message())
 
 
 def _nowhere_to_write(problem: OSError) -> DojangError | None:

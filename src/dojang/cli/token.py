@@ -38,7 +38,9 @@ def _raise_when_the_named_module_failed(invocation: Invocation, listing: "TokenL
 
 def _table(invocation: Invocation, listing: "TokenListing") -> str:
     if listing.failures:
-        invocation.out.note(say("Modules that did not load: {count}. 'dojang doctor' says why.", count=len(listing.failures)))
+        invocation.out.note(
+            say("Modules that did not load: {count}. 'dojang doctor' says why.", count=len(listing.failures))
+        )
     if not listing.tokens:
         return _("No token is present. Set up an empty slot with 'dojang token init --label NAME'.")
     columns = [N_("Label"), N_("Serial"), N_("Model"), N_("PIN"), N_("Address")]
