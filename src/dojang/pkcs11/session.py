@@ -386,7 +386,7 @@ class SessionPool:
         except CryptokiError as error:
             session.spoiled = True
             raise self.explain(error) from error
-        except errors.DojangError:
+        except (errors.DojangError, GeneratorExit):  # a reader that has seen enough spoils nothing
             raise
         except BaseException:
             session.spoiled = True
