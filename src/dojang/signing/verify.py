@@ -40,7 +40,7 @@ def verify_cms(
     """
     with _extraction(extract_to) as write:
         with open_source(message) as source:
-            parsed = _read(source, write, None if content else on_progress)
+            parsed = _read(source, write, on_progress if content is None else None)
         digests = parsed.content or _digest_detached(parsed, content, on_progress)
         if parsed.content is not None and content is not None:
             raise Usage(problem=Phrase("This signature holds what it signs; leave out the content file."))
