@@ -7,6 +7,7 @@ imported, because a loaded SoftHSM reads that variable once. A missing SoftHSM2 
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -39,6 +40,10 @@ MakeToken = Callable[..., TokenFixture]
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if (
+        signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    ):  # a shell starts background jobs deaf; our processes must hear
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in [name for name in os.environ if name.startswith("DOJANG_")]:
         del os.environ[name]
     shm = Path("/dev/shm")
