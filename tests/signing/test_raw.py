@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from dojang.errors import FileChanged, NotPermitted, UnsupportedMechanism, VerificationFailed
-from dojang.signing.raw import ED25519_LIMIT, RawOptions, der_from_plain, plain_from_der, sign_file, sign_raw
+from dojang.signing.ecdsa import der_from_plain, plain_from_der
+from dojang.signing.raw import ED25519_LIMIT, RawOptions, sign_file, sign_raw
 from dojang.signing.verify_raw import verify_raw
 
 ALGORITHMS = ("rsa-2048", "ec-p256", "ec-p384", "ec-p521")

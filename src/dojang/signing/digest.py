@@ -3,8 +3,7 @@
 Nothing here imports more than the standard library, so that a token key signs a file without loading ``cryptography``.
 """
 
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from dojang.errors import UnsupportedMechanism
 
@@ -34,8 +33,7 @@ class DigestSigner(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Scheme:
+class Scheme(NamedTuple):
     """How one signature is made: ``padding`` is ``pkcs1v15``, ``pss``, ``ecdsa`` or ``ed25519``."""
 
     padding: str

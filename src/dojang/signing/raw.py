@@ -4,23 +4,19 @@ Ed25519 has to see the message itself (PureEdDSA, RFC 8032), so there the file i
 """
 
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from dojang.errors import NotPermitted, Phrase, UnsupportedMechanism
-from dojang.signing.der import SEQUENCE, MalformedDer, children, integer, parse, read_integer, tlv
 from dojang.signing.digest import DigestSigner, Scheme, choose_scheme, sign_prepared
 from dojang.signing.output import open_output
 from dojang.signing.registry import Signed
 from dojang.signing.source import Progress, Source, open_source, refuse_same_file
 
 ED25519_LIMIT = 16 << 20
-_COORDINATE_BYTES = {"ec-p256": 32, "ec-p384": 48, "ec-p521": 66}
 
 
-@dataclass(frozen=True, slots=True)
-class RawOptions:
+class RawOptions(NamedTuple):
     """``None`` chooses by key. ``plain_ecdsa`` writes r and s side by side (IEEE P1363) in place of DER."""
 
     hash_name: str | None = None
@@ -57,23 +53,11 @@ def sign_raw(
     with open_source(source) as opened:
         digest, message = _prepare(opened, scheme, on_progress)
     signature = sign_prepared(signer, scheme, digest=digest, message=message)
-    return (plain_from_der(signature, signer.algorithm) if options.plain_ecdsa else signature), scheme
+    if options.plain_ecdsa:
+        from dojang.signing.ecdsa import plain_from_der
 
-
-def plain_from_der(signature_der: bytes, key_algorithm: str) -> bytes:
-    """r and s side by side, each as long as the curve's order, from a DER ``Ecdsa-Sig-Value``."""
-    size = _COORDINATE_BYTES[key_algorithm]
-    first, second = children(parse(signature_der, SEQUENCE))
-    return read_integer(first).to_bytes(size, "big") + read_integer(second).to_bytes(size, "big")
-
-
-def der_from_plain(signature_plain: bytes, key_algorithm: str) -> bytes:
-    """A DER ``Ecdsa-Sig-Value`` from r and s side by side; ``MalformedDer`` when the length is wrong."""
-    size = _COORDINATE_BYTES.get(key_algorithm, -1)
-    if len(signature_plain) != 2 * size:
-        raise MalformedDer(Phrase("r and s do not have the length of the curve"))
-    values = (int.from_bytes(part, "big") for part in (signature_plain[:size], signature_plain[size:]))
-    return tlv(SEQUENCE, *(integer(value) for value in values))
+        signature = plain_from_der(signature, signer.algorithm)
+    return signature, scheme
 
 
 def read_message(source: Source, on_progress: Progress | None) -> bytes:

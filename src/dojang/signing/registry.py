@@ -1,15 +1,13 @@
 """The formats dojang signs in, one row each, imported only when one is used."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import import_module
-from typing import cast
+from typing import NamedTuple, cast
 
 from dojang.errors import Phrase, UnsupportedFormat
 
 
-@dataclass(frozen=True, slots=True)
-class Signed:
+class Signed(NamedTuple):
     """What signing a file left behind: where (``-`` for a stream), in which format, by which algorithm."""
 
     output: str
@@ -17,8 +15,7 @@ class Signed:
     algorithm: str
 
 
-@dataclass(frozen=True, slots=True)
-class SigningFormat:
+class SigningFormat(NamedTuple):
     """One row. ``module`` has ``sign_file(source, output, signer, options, on_progress)`` and its options class."""
 
     name: str

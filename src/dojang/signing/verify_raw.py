@@ -11,7 +11,8 @@ from dojang.errors import FileMalformed, Phrase
 from dojang.signing.algorithms import SignatureAlgorithm
 from dojang.signing.der import MalformedDer
 from dojang.signing.digest import Scheme, choose_scheme
-from dojang.signing.raw import der_from_plain, read_message
+from dojang.signing.ecdsa import der_from_plain
+from dojang.signing.raw import read_message
 from dojang.signing.signature import signature_matches
 from dojang.signing.source import Progress, open_source
 from dojang.signing.verification import Trust, Verification, VerifiedSigner, require_valid
