@@ -1,0 +1,127 @@
+"""Renewing: when it is due, what is kept, what is refused, and that the old one works until the new one does."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from cryptography.x509 import load_der_x509_certificate
+
+from dojang.errors import AnswerMismatch, NothingDue, NotPermitted, NotRenewable
+from dojang.lifecycle.held import due_in, held_in
+from dojang.lifecycle.issue import issue
+from dojang.lifecycle.renew import RenewOrder, plan_renewal, renew
+
+
+def _key(held):
+    return load_der_x509_certificate(held.stored.certificate_der).public_key()
+
+
+def test_a_new_key_under_the_old_name(office) -> None:
+    """The address stays, key and certificate are new, the old pair is retired and still readable."""
+    old = issue(office.order(), office.place)
+    renewal = renew(RenewOrder(old.stored.address), office.place)
+    assert renewal.credential.stored.address == old.stored.address
+    assert _key(renewal.credential) != _key(old)
+    assert (renewal.credential.state, renewal.previous.state) == ("valid", "retired")
+    assert renewal.previous.stored.certificate_der == old.stored.certificate_der
+    with office.place.open_location(office.address) as location:
+        assert location.has_key(renewal.previous.stored.key_id)
+        assert location.find(renewal.previous.stored.address).certificate_der == old.stored.certificate_der
+    assert [event.event for event in office.place.ledger.history()] == ["issued", "renewed", "retired"]
+
+
+def test_the_same_key_where_the_profile_allows_it(office) -> None:
+    """With the key kept only the certificate is new."""
+    old = issue(office.order(), office.place)
+    renewal = renew(RenewOrder(old.stored.address, keep_key=True), office.place)
+    assert _key(renewal.credential) == _key(old)
+    assert renewal.credential.facts.serial != old.facts.serial
+    assert renewal.previous.state == "retired"
+
+
+def test_the_same_key_where_the_profile_forbids_it(office) -> None:
+    """A profile that wants new keys says so before anything is begun."""
+    old = issue(office.order(profile="personal"), office.place)
+    with pytest.raises(NotPermitted):
+        renew(RenewOrder(old.stored.address, keep_key=True), office.place)
+    assert [held.state for held in held_in(office.place, office.address)] == ["valid"]
+
+
+def test_renewing_twice_renews_once(office) -> None:
+    """The second run finds nothing to do, by the old address and by the retired one's; ``again`` insists."""
+    old = issue(office.order(), office.place)
+    renewal = renew(RenewOrder(old.stored.address), office.place)
+    for address in (old.stored.address, renewal.previous.stored.address):
+        with pytest.raises(NothingDue):
+            renew(RenewOrder(address), office.place)
+    assert renew(RenewOrder(old.stored.address, again=True), office.place)
+    states = [held.state for held in held_in(office.place, office.address)]
+    assert sorted(states) == ["retired", "retired", "valid"]
+
+
+def test_due_opens_with_the_window(office) -> None:
+    """One second before the window it is valid, at its opening due, after its end expired; a given window wins."""
+    old = issue(office.order(), office.place)
+    opening = old.facts.not_after_at - timedelta(days=30)
+    for moment, state in (
+        (opening - timedelta(seconds=1), "valid"),
+        (opening, "due"),
+        (old.facts.not_after_at, "expired"),
+    ):
+        office.place = replace(office.place, now=lambda moment=moment: moment)
+        assert [held.state for held in held_in(office.place, office.address)] == [state]
+    office.place = replace(office.place, now=lambda: opening - timedelta(days=10))
+    assert not list(due_in(office.place, [office.address]))
+    assert len(list(due_in(office.place, [office.address], timedelta(days=40)))) == 1
+    configured = replace(office.place, window=timedelta(days=40))
+    assert len(list(due_in(configured, [office.address]))) == 1
+
+
+def test_renewing_in_time_loses_no_day(office) -> None:
+    """Inside the window the new term begins where the old one ends."""
+    old = issue(office.order(), office.place)
+    office.later = timedelta(days=350)
+    renewal = renew(RenewOrder(old.stored.address), office.place)
+    assert renewal.credential.facts.not_after_at - old.facts.not_after_at >= timedelta(days=364)
+
+
+def test_an_expired_certificate(office) -> None:
+    """What has expired is issued anew, not renewed."""
+    old = issue(office.order(), office.place)
+    office.later = timedelta(days=400)
+    with pytest.raises(NotRenewable, match="expired"):
+        renew(RenewOrder(old.stored.address), office.place)
+
+
+def test_a_lost_ledger_is_made_up_for_by_the_authority(office, tmp_path) -> None:
+    """Without a record the local authority that issued it is found; without that, advice is given."""
+    from dojang.ledger import Ledger
+
+    old = issue(office.order(), office.place)
+    with Ledger.open(tmp_path / "other" / "ledger.sqlite") as ledger:
+        strangers = replace(office.place, ledger=ledger, authorities=tuple)
+        with pytest.raises(NotRenewable, match="no authority known here"):
+            renew(RenewOrder(old.stored.address), strangers)
+        renewal = renew(RenewOrder(old.stored.address), replace(office.place, ledger=ledger))
+    assert renewal.credential.facts.subject == old.facts.subject
+
+
+def test_a_wrong_answer_leaves_the_old_in_use(office) -> None:
+    """When the answer does not match, the old credential is untouched and nothing new stays."""
+    old = issue(office.order(), office.place)
+    office.tamper(lambda answer: replace(answer, certificate_der=old.stored.certificate_der))
+    with pytest.raises(AnswerMismatch):
+        renew(RenewOrder(old.stored.address), office.place)
+    assert [stored.certificate_der for stored in office.credentials()] == [old.stored.certificate_der]
+    assert sorted(record.state for record in office.issued()) == ["confirmed", "revoked"]
+    assert office.place.ledger.incomplete() == []
+
+
+def test_the_plan_is_what_happens(office) -> None:
+    """A plan names the steps of the real run in their order."""
+    old = issue(office.order(), office.place)
+    order = RenewOrder(old.stored.address)
+    planned = [step.name for step in plan_renewal(order, office.place)]
+    office.steps.clear()
+    renew(order, office.place)
+    assert planned == office.steps
