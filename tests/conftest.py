@@ -17,7 +17,12 @@ from pathlib import Path
 from urllib.parse import quote
 from uuid import uuid4
 
+import hypothesis
 import pytest
+
+# A busy machine is slow, not wrong.
+hypothesis.settings.register_profile("dojang", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("dojang")
 
 ROOT = Path(__file__).parent.parent
 RunDojang = Callable[..., "subprocess.CompletedProcess[str]"]
