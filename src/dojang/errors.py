@@ -133,7 +133,7 @@ class NotFound(UserError):
     code = "not-found"
     exit_status = 3
     sentence = "{what} was not found in {where}."
-    next_step = "List what is there with '{command}'."
+    next_step = "See what is there: {command}"
 
 
 class Ambiguous(UserError):
@@ -480,7 +480,7 @@ class UnsupportedOperation(UnsupportedError):
     code = "unsupported-operation"
     exit_status = 10
     sentence = "{where} cannot {operation}."
-    next_step = "Choose another location; 'dojang location list' tells what each can do."
+    next_step = "Choose another location; 'dojang where' shows those in use."
 
 
 class VerificationFailed(DojangError):

@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Self
 from uuid import uuid4
 
-from dojang.errors import CredentialBusy, OperationUnfinished, StateUnreadable
+from dojang.errors import CredentialBusy, OperationUnfinished, Phrase, StateUnreadable
 
 Fact = str | int | bool | None | Sequence[str]
 Statement = tuple[str, tuple[object, ...]]
@@ -319,7 +319,9 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("PRAGMA synchronous = FULL")
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > SCHEMA_VERSION:
-        raise StateUnreadable(path=str(path), problem=f"a newer dojang wrote it (version {version})")
+        raise StateUnreadable(
+            path=str(path), problem=Phrase("a newer dojang wrote it (version {version})", version=version)
+        )
     if version == SCHEMA_VERSION:
         return
     with _transaction(connection):

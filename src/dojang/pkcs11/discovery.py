@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from dojang.errors import ModuleUnloadable
+from dojang.errors import ModuleUnloadable, Phrase
 from dojang.pkcs11.load_failure import explain_initialize_failure, explain_load_failure, explain_missing_init_string
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def check_pin_of_file(spec: ModuleSpec) -> None:
     if digest != spec.sha256.strip().lower().replace(":", ""):
         raise ModuleUnloadable(
             module=spec.path,
-            problem=f"its SHA-256 is {digest}, not the one in the configuration",
+            problem=Phrase("its SHA-256 is {digest}, not the one in the configuration", digest=digest),
             remedy="If the module was updated on purpose, correct sha256 in the configuration; if not, do not use it.",
             reason="changed-file",
         )
@@ -111,7 +111,9 @@ def _named(search: ModuleSearch, module: str, folders: "Folders | None") -> Modu
     raise ModuleUnloadable(
         module=module,
         problem="no module of that name is configured or installed",
-        remedy=f"Give its path, or one of: {', '.join(spec.name for spec in known) or 'none was found'}.",
+        remedy=Phrase(
+            "Give its path, or one of these names: {names}.", names=", ".join(spec.name for spec in known) or "-"
+        ),
         reason="missing-file",
     )
 

@@ -64,7 +64,8 @@ def explain(error: "CryptokiError", *, token: str, role: str = "user", mechanism
         return errors.DeviceBusy(**said)
     if rv in _UNSUPPORTED:
         return errors.UnsupportedMechanism(
-            where=f"Token {token}", mechanism=mechanism or f"{error.function} ({said['result']})"
+            where=errors.Phrase("Token {token}", token=token),
+            mechanism=mechanism or f"{error.function} ({said['result']})",
         )
     if rv in (ck.CKR_OBJECT_HANDLE_INVALID, ck.CKR_KEY_HANDLE_INVALID):
         return errors.ObjectVanished(what="The object", token=token)

@@ -178,7 +178,8 @@ def _from_certificate(
         if isinstance(public, rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey):
             return public
     raise errors.UnsupportedMechanism(
-        where=f"Token {token.token.info.label}", mechanism=f"a {signer.algorithm} key without its public half"
+        where=errors.Phrase("Token {token}", token=token.token.info.label),
+        mechanism=f"a {signer.algorithm} key without its public half",
     )
 
 

@@ -5,7 +5,7 @@ import re
 import sys
 from typing import Final
 
-from dojang.errors import ModuleUnloadable
+from dojang.errors import ModuleUnloadable, Phrase
 
 _ELF_MACHINES: Final = {
     3: "i386", 8: "mips", 20: "ppc", 21: "ppc64", 22: "s390", 40: "arm", 62: "x86_64", 183: "aarch64", 243: "riscv",
@@ -40,51 +40,57 @@ def explain_missing_init_string(path: str, init_string: str | None) -> ModuleUnl
     return _failure(
         path,
         "missing-configuration",
-        "NSS needs to be told its database folder (an init string)",
-        "Add to the configuration for this module: init_string = "
-        "\"configdir='sql:/path/to/nssdb' certPrefix='' keyPrefix='' secmod='secmod.db' flags=\".",
+        Phrase("NSS needs to be told its database folder (an init string)"),
+        Phrase(
+            "Add to the configuration for this module: init-string = "
+            "\"configdir='sql:/path/to/nssdb' certPrefix='' keyPrefix='' secmod='secmod.db' flags=\"."
+        ),
     )
 
 
 def explain_initialize_failure(path: str, result: str) -> ModuleUnloadable:
     """The reason why C_Initialize answered ``result`` (``CKR_…``), where the module is known; its number otherwise."""
-    said = f"C_Initialize said {result}"
+    said = Phrase("C_Initialize said {result}", result=result)
     if _is(path, "libsofthsm2", "softhsm2"):
         return _about_softhsm(path, said)
     if result == "CKR_ARGUMENTS_BAD" and (nss := explain_missing_init_string(path, None)):
         return nss
     for prefixes, problem, remedy in _KNOWN_STARTS:
         if _is(path, *prefixes):
-            return _failure(path, "missing-configuration", f"{said}; {problem}", remedy)
+            return _failure(
+                path, "missing-configuration", Phrase("{said}; {problem}", said=said, problem=problem), remedy
+            )
     return _failure(
         path,
         "initialize",
         said,
-        "Check that the driver's service runs and its configuration is readable; its manual tells where they are.",
+        Phrase(
+            "Check that the driver's service runs and its configuration is readable; its manual tells where they are."
+        ),
     )
 
 
 _KNOWN_STARTS: Final = (
-    (("libopencryptoki", "PKCS11_API"), "its daemon pkcsslotd is not running or may not be used",
-     "Start pkcsslotd (systemctl start pkcsslotd) and join the group pkcs11."),
-    (("libtpm2_pkcs11",), "its store or the TPM cannot be used",
-     "Point TPM2_PKCS11_STORE at a store made with 'tpm2_ptool init', and check access to /dev/tpmrm0 (group tss)."),
-    (("p11-kit-client",), "no p11-kit server answers",
-     "Start 'p11-kit server' and set P11_KIT_SERVER_ADDRESS to what it prints."),
-    (("libcloudhsm_pkcs11", "cloudhsm_pkcs11"), "its cluster is not configured or not reachable",
-     "Run /opt/cloudhsm/bin/configure-pkcs11 with the address of the cluster."),
-    (("libCryptoki2", "cryptoki"), "the Luna client is not configured",
-     "Check Chrystoki.conf (ChrystokiConfigurationPath) and 'vtl verify'."),
-    (("libcknfast", "cknfast"), "the nShield hardserver is not running or may not be used",
-     "Start the hardserver and join the group nfast; 'enquiry' shows its state."),
-    (("libcs_pkcs11",), "its configuration cannot be used",
-     "Point CS_PKCS11_R3_CFG at a readable cs_pkcs11_R3.cfg."),
-    (("yubihsm_pkcs11",), "its connector is not configured or not reachable",
-     "Point YUBIHSM_PKCS11_CONF at a file with 'connector = http://127.0.0.1:12345' and start yubihsm-connector."),
+    (("libopencryptoki", "PKCS11_API"), Phrase("its daemon pkcsslotd is not running or may not be used"),
+     Phrase("Start pkcsslotd (systemctl start pkcsslotd) and join the group pkcs11.")),
+    (("libtpm2_pkcs11",), Phrase("its store or the TPM cannot be used"),
+     Phrase("Point TPM2_PKCS11_STORE at a store made by 'tpm2_ptool init'; join the group tss.")),
+    (("p11-kit-client",), Phrase("no p11-kit server answers"),
+     Phrase("Start 'p11-kit server' and set P11_KIT_SERVER_ADDRESS to what it prints.")),
+    (("libcloudhsm_pkcs11", "cloudhsm_pkcs11"), Phrase("its cluster is not configured or not reachable"),
+     Phrase("Run /opt/cloudhsm/bin/configure-pkcs11 with the address of the cluster.")),
+    (("libCryptoki2", "cryptoki"), Phrase("the Luna client is not configured"),
+     Phrase("Check Chrystoki.conf (ChrystokiConfigurationPath) and 'vtl verify'.")),
+    (("libcknfast", "cknfast"), Phrase("the nShield hardserver is not running or may not be used"),
+     Phrase("Start the hardserver and join the group nfast; 'enquiry' shows its state.")),
+    (("libcs_pkcs11",), Phrase("its configuration cannot be used"),
+     Phrase("Point CS_PKCS11_R3_CFG at a readable cs_pkcs11_R3.cfg.")),
+    (("yubihsm_pkcs11",), Phrase("its connector is not configured or not reachable"),
+     Phrase("Point YUBIHSM_PKCS11_CONF at a file with 'connector = http://127.0.0.1:12345'; start the connector.")),
 )  # fmt: skip
 
 
-def _failure(path: str, reason: str, problem: str, remedy: str) -> ModuleUnloadable:
+def _failure(path: str, reason: str, problem: str, remedy: Phrase) -> ModuleUnloadable:
     return ModuleUnloadable(module=path, problem=problem, remedy=remedy, reason=reason)
 
 
@@ -98,24 +104,28 @@ def _about_file(path: str) -> ModuleUnloadable | None:
         return _failure(
             path,
             "missing-file",
-            "there is no such file",
-            "Check the path; 'dojang doctor' lists the modules that were found.",
+            Phrase("there is no such file"),
+            Phrase("Check the path; 'dojang doctor' lists the modules that were found."),
         )
     try:
         theirs = architecture_of(path)
     except OSError as error:
         problem = error.strerror or "it cannot be read"
-        return _failure(path, "unreadable-file", problem, "Give yourself permission to read it, or name another file.")
+        return _failure(
+            path, "unreadable-file", problem, Phrase("Give yourself permission to read it, or name another file.")
+        )
     if theirs is None:
-        remedy = "Name the driver's shared library (.so, .dylib or .dll), or install the driver again."
-        return _failure(path, "not-a-library", "it is not a shared library, or only part of one", remedy)
+        remedy = Phrase("Name the driver's shared library (.so, .dylib or .dll), or install the driver again.")
+        return _failure(path, "not-a-library", Phrase("it is not a shared library, or only part of one"), remedy)
     ours = _own_architecture()
     if ours is not None and "several" not in (ours, theirs) and ours != theirs:
         return _failure(
             path,
             "wrong-architecture",
-            f"it is built for {theirs} and this Python runs as {ours}",
-            f"Install the driver's {ours} build, or run dojang with a Python for {theirs}.",
+            Phrase("it is built for {theirs} and this Python runs as {ours}", theirs=theirs, ours=ours),
+            Phrase(
+                "Install the driver's {ours} build, or run dojang with a Python for {theirs}.", ours=ours, theirs=theirs
+            ),
         )
     return None
 
@@ -123,29 +133,41 @@ def _about_file(path: str) -> ModuleUnloadable | None:
 def _about_loader(path: str, error: Exception) -> ModuleUnloadable:
     text = str(error)
     if isinstance(error, AttributeError):
-        problem = "it has no C_GetFunctionList, so it is not a PKCS#11 module"
-        return _failure(path, "not-pkcs11", problem, "Name the PKCS#11 library of the driver; its manual tells which.")
+        problem = Phrase("it has no C_GetFunctionList, so it is not a PKCS#11 module")
+        return _failure(
+            path, "not-pkcs11", problem, Phrase("Name the PKCS#11 library of the driver; its manual tells which.")
+        )
     if (missing := re.search(_DEPENDENCY, text)) and (library := missing[missing.lastgroup or 0]) != path:
         return _failure(
             path,
             "missing-dependency",
-            f"it needs {library}, which is not installed",
-            f"Install the package with {library} (Debian: 'apt-file search {os.path.basename(library)}').",
+            Phrase("it needs {library}, which is not installed", library=library),
+            Phrase(
+                "Install the package with {library} (Debian: 'apt-file search {name}').",
+                library=library,
+                name=os.path.basename(library),
+            ),
         )
     if getattr(error, "winerror", None) == 126:
-        remedy = "Put the folder of the driver's other DLLs on the PATH, or install the driver again."
-        return _failure(path, "missing-dependency", "a DLL that it needs was not found", remedy)
+        remedy = Phrase("Put the folder of the driver's other DLLs on the PATH, or install the driver again.")
+        return _failure(path, "missing-dependency", Phrase("a DLL that it needs was not found"), remedy)
     if old := re.search(_TOO_OLD, text):
-        problem = f"it was built for a newer system: {old['version']} is missing here"
-        return _failure(path, "missing-dependency", problem, "Install the driver's build for this system's release.")
+        problem = Phrase("it was built for a newer system: {version} is missing here", version=old["version"])
+        return _failure(
+            path, "missing-dependency", problem, Phrase("Install the driver's build for this system's release.")
+        )
     if undefined := re.search(_UNDEFINED, text):
-        problem = f"a library it uses lacks {undefined[undefined.lastgroup or 0]}"
-        return _failure(path, "missing-dependency", problem, "Bring the driver and its libraries to matching versions.")
+        problem = Phrase("a library it uses lacks {symbol}", symbol=undefined[undefined.lastgroup or 0])
+        return _failure(
+            path, "missing-dependency", problem, Phrase("Bring the driver and its libraries to matching versions.")
+        )
     if "failed to map segment" in text or "cannot enable executable stack" in text:
-        problem = "the system does not let programs run from there"
-        return _failure(path, "loader", problem, "Install it on a file system mounted without noexec; check SELinux.")
-    problem = text.removeprefix(f"{path}: ") or type(error).__name__
-    return _failure(path, "loader", problem, "Install the driver again; 'ldd' on the file shows what it lacks.")
+        problem = Phrase("the system does not let programs run from there")
+        return _failure(
+            path, "loader", problem, Phrase("Install it on a file system mounted without noexec; check SELinux.")
+        )
+    said = text.removeprefix(f"{path}: ") or type(error).__name__
+    return _failure(path, "loader", said, Phrase("Install the driver again; 'ldd' on the file shows what it lacks."))
 
 
 def architecture_of(path: str) -> str | None:
@@ -195,20 +217,34 @@ def _about_softhsm(path: str, said: str) -> ModuleUnloadable:
     reason = "missing-configuration"
     if not readable:
         problem = (
-            f"SOFTHSM2_CONF names {named}, which cannot be read" if named else "SoftHSM2 has no configuration here"
+            Phrase("SOFTHSM2_CONF names {path}, which cannot be read", path=named)
+            if named
+            else Phrase("SoftHSM2 has no configuration here")
         )
         return _failure(path, reason, problem, _SOFTHSM_REMEDY)
     folder = _softhsm_folder(readable[0])
     if folder is None:
-        return _failure(path, reason, f"{readable[0]} names no token folder (directories.tokendir)", _SOFTHSM_REMEDY)
+        return _failure(
+            path,
+            reason,
+            Phrase("{path} names no token folder (directories.tokendir)", path=readable[0]),
+            _SOFTHSM_REMEDY,
+        )
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
-        remedy = f"Make {folder} a folder you may write to, or set SOFTHSM2_CONF to a file that names such a folder."
-        return _failure(path, reason, f"its token folder {folder} is missing or not yours to write", remedy)
-    problem = f"{said} with the configuration {readable[0]}"
-    return _failure(path, reason, problem, "Check that file against softhsm2.conf(5); objectstore.backend is file.")
+        remedy = Phrase(
+            "Make {folder} a folder you may write to, or set SOFTHSM2_CONF to a file that names such a folder.",
+            folder=folder,
+        )
+        return _failure(
+            path, reason, Phrase("its token folder {folder} is missing or not yours to write", folder=folder), remedy
+        )
+    problem = Phrase("{said} with the configuration {path}", said=said, path=readable[0])
+    return _failure(
+        path, reason, problem, Phrase("Check that file against softhsm2.conf(5); objectstore.backend is file.")
+    )
 
 
-_SOFTHSM_REMEDY: Final = (
+_SOFTHSM_REMEDY: Final = Phrase(
     "Write a file with the line 'directories.tokendir = /some/folder', make that folder, "
     "and set SOFTHSM2_CONF to the file."
 )

@@ -118,15 +118,15 @@ class Session:
             return  # closed by C_CloseAllSessions, C_Finalize or removal: nothing is left to close
 
 
-def describe(search: Search) -> str:
+def describe(search: Search) -> errors.Phrase:
     """A search in words for a message."""
-    names = {ck.CKA_LABEL: "label", ck.CKA_ID: "id"}
-    parts = [
-        f"{names[kind]} {value.decode('utf-8', 'replace') if kind == ck.CKA_LABEL else value.hex()}"
-        for kind, value in search
-        if kind in names and isinstance(value, bytes)
-    ]
-    return " and ".join(parts) or "the object"
+    values = {kind: value for kind, value in search if isinstance(value, bytes)}
+    label, key_id = values.get(ck.CKA_LABEL), values.get(ck.CKA_ID)
+    if label is not None and key_id is not None:
+        return errors.Phrase("label {label} and id {id}", label=label.decode("utf-8", "replace"), id=key_id.hex())
+    if label is not None:
+        return errors.Phrase("label {label}", label=label.decode("utf-8", "replace"))
+    return errors.Phrase("id {id}", id=key_id.hex()) if key_id is not None else errors.Phrase("the object")
 
 
 class Missing(Exception):
@@ -307,7 +307,9 @@ class SessionPool:
         if session is not None:
             self.give(session)
         raise errors.NotFound(
-            what=describe(missing.search), where=f"token {self.identity.label}", command="dojang key list"
+            what=describe(missing.search),
+            where=errors.Phrase("token {token}", token=self.identity.label),
+            command="dojang key list",
         ) from missing
 
     def _recover(self, error: CryptokiError, climb: Climb, session: Session | None) -> None:

@@ -50,7 +50,14 @@ class TokenSigner:
         """
         check_hash(hash_name)
         if len(digest) != DIGEST_BYTES[hash_name]:
-            raise errors.Usage(problem=f"a {hash_name} digest has {DIGEST_BYTES[hash_name]} bytes, not {len(digest)}")
+            raise errors.Usage(
+                problem=errors.Phrase(
+                    "a {hash} digest has {right} bytes, not {wrong}",
+                    hash=hash_name,
+                    right=DIGEST_BYTES[hash_name],
+                    wrong=len(digest),
+                )
+            )
         return self._sign(digest, None, hash_name, self._scheme(scheme), salt_length)
 
     def sign_message(
@@ -67,7 +74,10 @@ class TokenSigner:
     def _scheme(self, scheme: str | None) -> str:
         allowed = _SCHEMES.get(self.family, ())
         if not allowed or (scheme is not None and scheme not in allowed):
-            raise errors.UnsupportedMechanism(where=f"A key of kind {self.algorithm}", mechanism=scheme or "signing")
+            raise errors.UnsupportedMechanism(
+                where=errors.Phrase("A key of the kind {algorithm}", algorithm=self.algorithm),
+                mechanism=scheme or "signing",
+            )
         return scheme or allowed[0]
 
     def _sign(
@@ -90,7 +100,8 @@ class TokenSigner:
             self._chosen[key] = plan
             return signature
         raise errors.UnsupportedMechanism(
-            where=f"Token {self._pool.identity.label}", mechanism=f"{scheme} {hash_name}".strip()
+            where=errors.Phrase("Token {token}", token=self._pool.identity.label),
+            mechanism=f"{scheme} {hash_name}".strip(),
         )
 
     def _perform(self, plan: Plan, digest: bytes | None, message: bytes | None) -> bytes:

@@ -220,7 +220,7 @@ class Token:
             if error.rv in (ck.CKR_PIN_INVALID, ck.CKR_PIN_LEN_RANGE, ck.CKR_PIN_TOO_WEAK):
                 raise errors.PinUnusable(
                     token=self.info.label,
-                    problem=f"the token answered {ck.result_name(error.rv)}",
+                    problem=errors.Phrase("the token answered {result}", result=ck.result_name(error.rv)),
                     min_length=self.info.min_pin_length,
                     max_length=self.info.max_pin_length,
                 ) from error
@@ -243,7 +243,10 @@ class Slot(NamedTuple):
         A crash between the two leaves an initialised token without user PIN, which ``Token.unblock_pin`` completes.
         """
         if self.info is not None and self.info.initialized:
-            raise errors.AlreadyExists(what=f"Token {self.info.label}", where=f"slot {self.description}")
+            raise errors.AlreadyExists(
+                what=errors.Phrase("Token {token}", token=self.info.label),
+                where=errors.Phrase("slot {slot}", slot=self.description),
+            )
         _check_label(label)
         try:
             self.module.call(lambda cryptoki: cryptoki.init_token(self.slot_id, _reveal(so_pin), label))

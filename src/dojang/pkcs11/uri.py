@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final, Self
 
-from dojang.errors import InvalidUri
+from dojang.errors import InvalidUri, Phrase
 from dojang.secret import Secret
 
 SCHEME: Final = "pkcs11:"
@@ -93,9 +93,13 @@ class Pkcs11Uri:
             self._check_vendor_attributes()
         for key in ("id", "pin_value"):
             if getattr(self, key) is not None and len(getattr(self, key)) > LONGEST_VALUE:
-                raise InvalidUri(problem=f"{key.replace('_', '-')} is longer than {LONGEST_VALUE} bytes")
+                raise InvalidUri(
+                    problem=Phrase(
+                        "{name} is longer than {limit} bytes", name=key.replace("_", "-"), limit=LONGEST_VALUE
+                    )
+                )
         if self.type is not None and self.type not in OBJECT_TYPES:
-            raise InvalidUri(problem=f"type is one of {', '.join(OBJECT_TYPES)}")
+            raise InvalidUri(problem=Phrase("type is one of {types}", types=", ".join(OBJECT_TYPES)))
         if self.library_version is not None:
             _version(self.library_version)
         if self.slot_id is not None and not 0 <= self.slot_id <= LARGEST_SLOT_ID:
@@ -116,9 +120,9 @@ class Pkcs11Uri:
     def from_text(cls, text: str) -> Self:
         """Read a URI; ``InvalidUri`` for everything that is not one, without ever showing a PIN (section 2.3)."""
         if len(text) > LONGEST_TEXT:
-            raise InvalidUri(problem=f"it is longer than {LONGEST_TEXT} characters")
+            raise InvalidUri(problem=Phrase("it is longer than {limit} characters", limit=LONGEST_TEXT))
         if text[: len(SCHEME)].lower() != SCHEME:
-            raise InvalidUri(problem=f"it does not begin with {SCHEME}")
+            raise InvalidUri(problem=Phrase("it does not begin with {scheme}", scheme=SCHEME))
         path, question, query = text[len(SCHEME) :].partition("?")
         values: dict[str, object] = {}
         vendor_path = list(_read_path(path, values)) if path else []
@@ -206,7 +210,7 @@ def _read_path(path: str, values: dict[str, object]) -> Iterator[tuple[str, str]
     for name, raw in _pairs(path, ";", _PATH_TEXT):
         if name in _PATH_FIELDS:
             if _PATH_FIELDS[name] in values:
-                raise InvalidUri(problem=f"{name} stands twice")
+                raise InvalidUri(problem=Phrase("{name} stands twice", name=name))
             values[_PATH_FIELDS[name]] = _READERS.get(name, _read_text)(name, raw)
         else:
             _check_vendor_name(name)
@@ -217,7 +221,7 @@ def _read_query(query: str, values: dict[str, object]) -> Iterator[tuple[str, st
     for name, raw in _pairs(query, "&", _QUERY_TEXT):
         if name in _QUERY_FIELDS:
             if _QUERY_FIELDS[name] in values:
-                raise InvalidUri(problem=f"{name} stands twice")
+                raise InvalidUri(problem=Phrase("{name} stands twice", name=name))
             values[_QUERY_FIELDS[name]] = _READERS.get(name, _read_text)(name, raw)
         else:
             _check_vendor_name(name)
@@ -229,9 +233,10 @@ def _pairs(component: str, separator: str, allowed: frozenset[str]) -> Iterator[
         name, equals, raw = part.partition("=")
         # The part is not quoted: without its '=' it may be a PIN that lost its name.
         if not equals or not _is_name(name):
-            raise InvalidUri(problem=f"between '{separator}' there must be name=value")
+            raise InvalidUri(problem=Phrase("between '{separator}' there must be name=value", separator=separator))
         if any(not "\u00a0" <= odd < "\ud800" and not odd > "\udfff" for odd in set(raw) - allowed):
-            raise InvalidUri(problem=f"{name[:40]} holds a character that must be written as %XX (a space is %20)")
+            problem = Phrase("{name} holds a character that must be written as %XX (a space is %20)", name=name[:40])
+            raise InvalidUri(problem=problem)
         yield name, raw
 
 
@@ -244,7 +249,7 @@ def _unescape(name: str, raw: str) -> bytes:
     octets = bytearray(first)
     for part in escaped:
         if len(part) < 2 or not _HEXADECIMAL.issuperset(part[:2]):
-            raise InvalidUri(problem=f"{name[:40]} holds a % without two hexadecimal digits")
+            raise InvalidUri(problem=Phrase("{name} holds a % without two hexadecimal digits", name=name[:40]))
         octets.append(int(part[:2], 16))
         octets += part[2:]
     return bytes(octets)
@@ -254,7 +259,7 @@ def _read_text(name: str, raw: str) -> str:
     octets = _unescape(name, raw)
     text = octets.decode("utf-8", "replace")
     if text.encode() != octets:
-        raise InvalidUri(problem=f"{name[:40]} is not UTF-8")
+        raise InvalidUri(problem=Phrase("{name} is not UTF-8", name=name[:40]))
     return text
 
 
@@ -303,20 +308,27 @@ def _writable(text: str) -> bool:
 
 def _check_text(name: str, text: str) -> None:
     if len(text) > LONGEST_VALUE:
-        raise InvalidUri(problem=f"{name[:40]} is longer than {LONGEST_VALUE} characters")
+        raise InvalidUri(
+            problem=Phrase("{name} is longer than {limit} characters", name=name[:40], limit=LONGEST_VALUE)
+        )
     if "\0" in text:
-        raise InvalidUri(problem=f"{name[:40]} holds a NUL")
+        raise InvalidUri(problem=Phrase("{name} holds a NUL", name=name[:40]))
     if not _writable(text):
-        raise InvalidUri(problem=f"{name[:40]} is not UTF-8")
+        raise InvalidUri(problem=Phrase("{name} is not UTF-8", name=name[:40]))
 
 
 def _check_vendor_name(name: str) -> None:
     if len(name) > LONGEST_VALUE or not _is_name(name):
         raise InvalidUri(problem="an attribute name has letters, digits, - and _ only")
     # Taken for a vendor's attribute, a misplaced or misspelt pin-value would be printed with every address.
-    for names, place in ((_PATH_FIELDS, "before"), (_QUERY_FIELDS, "after")):
-        if name.lower() in names:
-            raise InvalidUri(problem=f"{name.lower()} is written in small letters and stands {place} the '?'")
+    if name.lower() in _PATH_FIELDS:
+        raise InvalidUri(
+            problem=Phrase("{name} is written in small letters and stands before the '?'", name=name.lower())
+        )
+    if name.lower() in _QUERY_FIELDS:
+        raise InvalidUri(
+            problem=Phrase("{name} is written in small letters and stands after the '?'", name=name.lower())
+        )
 
 
 def _write(name: str, value: str | bytes | int) -> str:

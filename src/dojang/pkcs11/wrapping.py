@@ -73,7 +73,9 @@ def wrap_key(token: OpenToken, *, object_type: str, key_id: bytes, under: bytes)
             return token.logged_in(lambda session, chosen=mechanism: wrap(session, chosen))  # type: ignore[misc]
         except errors.UnsupportedMechanism as error:
             _only_if_taken_back(token, mechanism, error)
-    raise errors.UnsupportedMechanism(where=f"Token {token.token.info.label}", mechanism="AES key wrap with padding")
+    raise errors.UnsupportedMechanism(
+        where=errors.Phrase("Token {token}", token=token.token.info.label), mechanism="AES key wrap with padding"
+    )
 
 
 def unwrap_private_key(
@@ -100,7 +102,9 @@ def unwrap_private_key(
             _only_if_taken_back(token, mechanism, error)
         else:
             return
-    raise errors.UnsupportedMechanism(where=f"Token {token.token.info.label}", mechanism="AES key unwrap with padding")
+    raise errors.UnsupportedMechanism(
+        where=errors.Phrase("Token {token}", token=token.token.info.label), mechanism="AES key unwrap with padding"
+    )
 
 
 def _wrapping_mechanisms(token: OpenToken) -> list[Mechanism]:
