@@ -13,6 +13,7 @@ from dojang.cli.context import Invocation
 from dojang.cli.files import pem_of
 from dojang.cli.frame import command, option
 from dojang.cli.issue_form import common_name, subject_name
+from dojang.cli.key import ALGORITHMS
 from dojang.cli.language import N_, _, say
 from dojang.cli.workplace import authority_names
 from dojang.errors import AlreadyExists, Ambiguous, DojangError, Phrase, Usage
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from dojang.authority.founding import Founder
     from dojang.pkcs11.opened import OpenToken
     from dojang.pkcs11.uri import Pkcs11Uri
-
-ALGORITHMS = ("rsa-2048", "rsa-3072", "rsa-4096", "ec-p256", "ec-p384", "ec-p521", "ed25519")
 
 
 @command(

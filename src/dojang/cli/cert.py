@@ -15,6 +15,7 @@ from dojang.cli.credentials import (
 )
 from dojang.cli.files import certificates_of, pem_of, write_file
 from dojang.cli.frame import argument, command, option
+from dojang.cli.key import ALGORITHMS
 from dojang.cli.language import N_, _, message_of, say
 from dojang.cli.workplace import plan_words, workplace
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from dojang.lifecycle.held import Held
     from dojang.x509.status import CertificateFacts
 
-ALGORITHMS = ("rsa-2048", "rsa-3072", "rsa-4096", "ec-p256", "ec-p384", "ec-p521", "ed25519")
 USUAL_ALGORITHM = "ec-p256"
 EVENTS = {
     "issued": N_("issued"),

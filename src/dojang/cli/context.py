@@ -118,7 +118,8 @@ class Invocation:
         """The PIN of the token with the local authority's key: like ``pin_provider``, ``--ca-pin-source`` first."""
         if self.flags.ca_pin_source:
             return self.secrets.provider(self.flags.ca_pin_source, "--ca-pin-source")
-        return self.secrets.from_uri(uri) or self.secrets.provider(self.settings.pin_source, "--ca-pin-source")
+        source = self.flags.pin_source or self.settings.pin_source
+        return self.secrets.from_uri(uri) or self.secrets.provider(source, "--ca-pin-source")
 
     def so_pin_provider(self) -> "PinProvider":
         """The SO PIN: ``--so-pin-source``, the settings, or a person."""

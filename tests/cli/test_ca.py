@@ -1,0 +1,105 @@
+"""``dojang ca``: founding, showing, listing, revoking."""
+
+import json
+import subprocess
+
+import pytest
+
+
+@pytest.fixture
+def run(home, make_token, run_dojang):
+    """Runs dojang with the PIN of one token, as JSON."""
+    token = make_token()
+
+    def run(*words, ok=True):
+        done = run_dojang(*words, "--pin-source", token.pin_source, "--json")
+        assert not ok or done.returncode == 0, done.stdout + done.stderr
+        return json.loads(done.stdout) | {"status": done.returncode}
+
+    run.token = token
+    return run
+
+
+def _found(run, *more):
+    key = f"{run.token.uri};object=root"
+    return run("ca", "init", "--alias", "office", "--key", key, "--name", "CN=Office CA,C=KR", *more)
+
+
+def test_a_root_that_issues(run, tmp_path) -> None:
+    """The key is made on the token, the address holds no PIN, openssl accepts certificate and revocation list."""
+    authority = _found(run)["data"]["authority"]
+    assert authority["name"] == "office"
+    assert "pin" not in authority["address"]
+    assert [key["label"] for key in run("key", "list", run.token.uri)["data"]["keys"]] == ["root"]
+    (tmp_path / "ca.pem").write_text(authority["chain"])
+    run("ca", "crl", "-o", tmp_path / "ca.crl")
+    words = f"openssl crl -inform DER -in {tmp_path}/ca.crl -CAfile {tmp_path}/ca.pem -noout"
+    assert "verify OK" in subprocess.run(words.split(), capture_output=True, text=True).stderr
+    assert run("ca", "show", "office")["data"]["authority"]["crl"]["number"] == 2
+
+
+def test_an_issuing_authority_below_a_root(run) -> None:
+    """Two keys, two certificates; what is issued leads up to the root."""
+    issuing = ["--issuing-key", f"{run.token.uri};object=issuing", "--issuing-name", "CN=Office Issuing CA,C=KR"]
+    authority = _found(run, *issuing)["data"]["authority"]
+    assert authority["root"]["subject"] != authority["certificate"]["subject"]
+    issued = run("cert", "issue", "--to", run.token.uri, "--subject", "CN=Hong")["data"]["credential"]
+    assert issued["issuer"] == "CN=Office Issuing CA,C=KR"
+    assert len(run("cert", "show", issued["address"])["data"]["chain"]) == 2
+
+
+def test_a_key_that_is_there_is_used(run) -> None:
+    """A key generated before becomes the authority's; none is made."""
+    run("key", "generate", run.token.uri, "--algorithm", "rsa-2048", "--label", "root")
+    assert _found(run)["data"]["authority"]["certificate"]["algorithm"] == "rsa-2048"
+    assert len(run("key", "list", run.token.uri)["data"]["keys"]) == 1
+
+
+def test_founding_twice(run) -> None:
+    """The second time it is there already: 9, and the first stays as it was."""
+    first = _found(run)["data"]["authority"]
+    words = ["--alias", "office", "--key", run.token.uri, "--name", "CN=Other"]
+    again = run("ca", "init", *words, ok=False)
+    assert (again["status"], again["error"]["code"]) == (9, "already-exists")
+    assert run("ca", "show")["data"]["authority"]["certificate"]["serial"] == first["certificate"]["serial"]
+    assert len(run("key", "list", run.token.uri)["data"]["keys"]) == 1
+
+
+def test_founding_that_is_refused_leaves_no_key(run) -> None:
+    """A key made for an authority that cannot be is removed again."""
+    done = run("ca", "init", "--alias", "a/b", "--key", run.token.uri, "--name", "CN=Office CA", ok=False)
+    assert done["status"] == 2
+    assert run("key", "list", run.token.uri)["data"]["keys"] == []
+
+
+def test_without_an_authority(run) -> None:
+    """Every command that needs one says how to set one up."""
+    for words in (["show"], ["list"], ["crl"], ["revoke", "01"]):
+        done = run("ca", *words, ok=False)
+        assert (done["status"], done["error"]["code"]) == (3, "not-found")
+        assert "ca init" in done["error"]["next"]
+
+
+def test_profiles_are_listed(run) -> None:
+    """Names, days and algorithms, with titles in both languages."""
+    profiles = {one["name"]: one for one in run("ca", "profiles")["data"]["profiles"]}
+    assert profiles["personal"]["validity_days"] == 365
+    assert set(profiles["personal"]["titles"]) == {"en", "ko"}
+
+
+def test_revoke_suspend_restore(run) -> None:
+    """Each changes the state in the authority's list and in the holder's; what is revoked stays revoked."""
+    _found(run)
+    issued = run("cert", "issue", "--to", run.token.uri, "--subject", "CN=Hong")["data"]["credential"]
+    for words, state in (
+        (["suspend", issued["serial"]], "suspended"),
+        (["restore", issued["serial"]], "confirmed"),
+        (["revoke", issued["serial"], "--reason", "keyCompromise"], "revoked"),
+    ):
+        assert run("ca", *words)["data"]["certificate"]["state"] == state
+        held = run("cert", "show", issued["address"])["data"]["credential"]["state"]
+        assert held == {"confirmed": "valid"}.get(state, state)
+    assert run("ca", "restore", issued["serial"], ok=False)["status"] == 12
+    assert run("ca", "revoke", "dead", ok=False)["status"] == 3
+    (listed,) = run("ca", "list")["data"]["certificates"]
+    assert (listed["state"], listed["reason"]) == ("revoked", "keyCompromise")

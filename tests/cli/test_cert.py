@@ -1,0 +1,162 @@
+"""``dojang cert``: what scripts read, what people are asked, and how it ends."""
+
+import json
+import subprocess
+
+import pytest
+
+CREDENTIAL = {
+    "address",
+    "location",
+    "subject",
+    "issuer",
+    "serial",
+    "not_before",
+    "not_after",
+    "days_left",
+    "algorithm",
+    "key_leaves",
+    "copyable",
+    "state",
+}
+
+
+@pytest.fixture
+def office(home, make_token, run_dojang):
+    """Two tokens and an authority called office; returns a function that runs dojang with their PINs."""
+    token, authority = make_token(), make_token()
+    (home / "password").write_text("correct horse 1!")
+    (home / "password").chmod(0o600)
+    pins = ["--pin-source", token.pin_source, "--ca-pin-source", authority.pin_source]
+    pins += ["--password-source", f"file:{home / 'password'}"]
+
+    def run(*words, ok=True, **options):
+        done = run_dojang(*words, *pins, **options)
+        assert not ok or done.returncode == 0, done.stderr
+        return done
+
+    run("ca", "init", "--alias", "office", "--key", f"{authority.uri};object=root", "--name", "CN=Office CA,C=KR")
+    run.token = token
+    return run
+
+
+def _data(done):
+    envelope = json.loads(done.stdout)
+    assert envelope["schema"] == 1
+    assert envelope["ok"]
+    return envelope["data"]
+
+
+def test_issue_with_flags_alone(office) -> None:
+    """``--to`` and ``--subject`` are enough; the JSON has the fields of scripts; progress is on standard error."""
+    done = office("cert", "issue", "--to", office.token.uri, "--subject", "CN=Hong Gildong,C=KR", "--json")
+    credential = _data(done)["credential"]
+    assert credential.keys() >= CREDENTIAL
+    assert (credential["location"], credential["state"], credential["key_leaves"]) == ("token", "valid", False)
+    assert credential["address"].endswith("object=Hong%20Gildong")
+    assert credential["not_after"].endswith("Z")
+    assert "Asking the authority" in done.stderr
+
+
+def test_what_is_printed_can_be_pasted(office, tmp_path) -> None:
+    """The address works in show, list and the suggested next commands; openssl verifies the file it writes."""
+    address = office("cert", "issue", "--to", "npki:", "--subject", "CN=홍길동,C=KR", "--quiet").stdout.strip()
+    shown = office("cert", "show", address, "-o", tmp_path / "hong.pem").stdout
+    assert "CN=홍길동,C=KR" in shown
+    office("ca", "show", "office", "-o", tmp_path / "ca.pem")
+    words = ["openssl", "verify", "-x509_strict", "-CAfile", tmp_path / "ca.pem", tmp_path / "hong.pem"]
+    subprocess.run(words, check=True, capture_output=True)
+    (listed,) = _data(office("cert", "list", "npki:", "--json"))["credentials"]
+    assert listed["address"] == address
+    assert "CN=홍길동" in office("cert", "show", tmp_path / "hong.pem").stdout
+
+
+def test_a_plan_does_nothing(office) -> None:
+    """``--plan`` tells the steps and leaves the token empty."""
+    words = ["cert", "issue", "--to", office.token.uri, "--subject", "CN=Hong,C=KR"]
+    plan = _data(office(*words, "--plan", "--json"))
+    assert plan["changed"] is False
+    assert len(plan["plan"]) == 5
+    assert _data(office("cert", "list", office.token.uri, "--json"))["credentials"] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "code"),
+    [
+        (["--subject", "CN=Hong"], 2, "input-required"),
+        (["--to", "npki:"], 2, "input-required"),
+        (["--to", "npki:", "--subject", "Hong"], 2, "invalid-name"),
+        (["--to", "nowhere:", "--subject", "CN=Hong"], 2, "invalid-address"),
+        (["--to", "pkcs11:token=absent", "--subject", "CN=Hong"], 6, "token-not-found"),
+        (["--to", "npki:", "--subject", "CN=Hong", "--profile", "none"], 3, "not-found"),
+        (["--to", "npki:", "--subject", "CN=Hong", "--ca", "none"], 3, "not-found"),
+        (["--to", "npki:", "--subject", "CN=Hong", "--profile", "business"], 12, "authority-refused"),
+    ],
+)
+def test_each_mistake_has_its_status(office, words, status, code) -> None:
+    """Nobody is asked without a terminal; each mistake has its own code and exit status."""
+    done = office("cert", "issue", *words, "--json", ok=False)
+    error = json.loads(done.stdout)["error"]
+    assert (done.returncode, error["code"], error["exit"]) == (status, code, status)
+    assert error["message"]
+    assert error["next"]
+
+
+def test_an_existing_label(office) -> None:
+    """The second issue under one label is refused with 9 and changes nothing."""
+    words = ["cert", "issue", "--to", office.token.uri, "--subject", "CN=Hong", "--json"]
+    first = _data(office(*words))["credential"]
+    again = office(*words, ok=False)
+    assert (again.returncode, json.loads(again.stdout)["error"]["code"]) == (9, "already-exists")
+    (listed,) = _data(office("cert", "list", office.token.uri, "--json"))["credentials"]
+    assert listed["serial"] == first["serial"]
+
+
+def test_request_and_install(office, tmp_path) -> None:
+    """A request goes to an authority elsewhere and its certificate comes back to the key."""
+    office("cert", "request", office.token.uri, "--subject", "CN=Hong", "-o", tmp_path / "hong.csr")
+    for words in (
+        "req -x509 -newkey rsa:2048 -nodes -keyout k -out ca.pem -subj /CN=Elsewhere",
+        "x509 -req -in hong.csr -CA ca.pem -CAkey k -days 90 -out hong.pem",
+    ):
+        subprocess.run(["openssl", *words.split()], check=True, capture_output=True, cwd=tmp_path)
+    words = ["cert", "install", office.token.uri, "--cert", tmp_path / "hong.pem", "--chain", tmp_path / "ca.pem"]
+    assert _data(office(*words, "--json"))["credential"]["state"] == "valid"
+    other = office("cert", "install", office.token.uri, "--cert", tmp_path / "ca.pem", "--json", ok=False)
+    assert (other.returncode, json.loads(other.stdout)["error"]["code"]) == (3, "not-found")
+
+
+def test_delete_asks_for_the_serial(office) -> None:
+    """Without it nothing goes, with a wrong one neither; with the token's serial the credential is destroyed."""
+    issued = office("cert", "issue", "--to", office.token.uri, "--subject", "CN=Hong", "--quiet")
+    address = issued.stdout.strip()
+    assert office("cert", "delete", address, ok=False).returncode == 2
+    assert office("cert", "delete", address, "--yes", "0000", ok=False).returncode == 9
+    assert len(_data(office("cert", "list", office.token.uri, "--json"))["credentials"]) == 1
+    office("cert", "delete", address, "--yes", office.token.serial)
+    assert _data(office("cert", "list", office.token.uri, "--json"))["credentials"] == []
+
+
+def test_issue_run_bare_asks_for_everything(office, terminal, home) -> None:
+    """Profile, subject, location from a table of what protects it, algorithm; a wrong answer is asked again."""
+    child = terminal("cert", "issue", "--pin-source", office.token.pin_source, "--password-source", "prompt")
+    child.expect("personal")
+    child.sendline("")
+    child.expect("Subject")
+    child.sendline("Hong")
+    child.expect("distinguished name")
+    child.sendline("CN=Hong,C=KR")
+    child.expect("never leaves")
+    child.expect("whoever has the file")
+    rows = [line for line in child.before.splitlines() if line.strip()[:1].isdigit()]
+    child.sendline(str(1 + next((i for i, row in enumerate(rows) if office.token.label in row), len(rows))))
+    child.expect("ec-p256")
+    child.sendline("")
+    child.expect("Issued", timeout=30)
+    child.expect("Try next")
+
+
+def test_in_korean(office) -> None:
+    """The alias and the language work together."""
+    done = office("발급", "--to", office.token.uri, "--subject", "CN=홍길동,C=KR", "--lang", "ko", "--json")
+    assert json.loads(done.stdout)["command"] == "cert issue"

@@ -1,0 +1,66 @@
+"""``dojang renew``: now, due, run; exit statuses 0, 14 and 15."""
+
+import json
+
+import pytest
+
+
+@pytest.fixture
+def office(home, make_token, run_dojang):
+    """A token with one credential, an authority; returns a function that runs dojang with their PINs."""
+    token, authority = make_token(), make_token()
+    pins = ["--pin-source", token.pin_source, "--ca-pin-source", authority.pin_source]
+
+    def run(*words):
+        return run_dojang(*words, *pins, "--json")
+
+    assert run("ca", "init", "--key", authority.uri, "--name", "CN=Office CA").returncode == 0
+    assert run("cert", "issue", "--to", token.uri, "--subject", "CN=Hong", "--label", "hong").returncode == 0
+    run.token, run.address = token, f"{token.uri};object=hong"
+    return run
+
+
+def test_now_gives_new_and_previous(office) -> None:
+    """The JSON has the new credential and the old one; run again there is nothing to do."""
+    first = office("renew", "now", office.address)
+    assert first.returncode == 0, first.stderr
+    data = json.loads(first.stdout)["data"]
+    assert data["credential"]["address"] == office.address
+    assert (data["credential"]["state"], data["previous"]["state"]) == ("valid", "retired")
+    assert office("cert", "show", data["previous"]["address"]).returncode == 0
+    again = office("renew", "now", office.address)
+    assert (again.returncode, json.loads(again.stdout)["error"]["code"]) == (14, "nothing-due")
+    assert office("renew", "now", office.address, "--again").returncode == 0
+
+
+def test_due_and_run(office) -> None:
+    """Nothing due is 14 with an empty list; a window makes it due, ``run`` renews it, and then nothing is due again."""
+    due = office("renew", "due", office.token.uri)
+    assert (due.returncode, json.loads(due.stdout)["data"]["credentials"]) == (14, [])
+    due = office("renew", "due", office.token.uri, "--window", "365d")
+    assert (due.returncode, len(json.loads(due.stdout)["data"]["credentials"])) == (0, 1)
+    run = office("renew", "run", office.token.uri, "--window", "365d", "--plan")
+    assert json.loads(run.stdout)["data"]["changed"] is False
+    run = office("renew", "run", office.token.uri, "--window", "365d")
+    assert (run.returncode, len(json.loads(run.stdout)["data"]["renewed"])) == (0, 1)
+    assert office("renew", "run", office.token.uri).returncode == 14
+
+
+def test_one_that_fails_does_not_stop_the_others(office) -> None:
+    """A revoked certificate's successor is refused, the other is renewed, and the status is 15."""
+    other = office("cert", "issue", "--to", office.token.uri, "--subject", "CN=Kim", "--profile", "tls-client")
+    assert other.returncode == 0
+    serial = json.loads(other.stdout)["data"]["credential"]["serial"]
+    assert office("ca", "revoke", serial, "--reason", "superseded").returncode == 0
+    run = office("renew", "run", office.token.uri, "--window", "365d")
+    data = json.loads(run.stdout)["data"]
+    assert len(data["renewed"]) == 1
+    assert run.returncode == (15 if data["failed"] else 0)
+
+
+def test_keep_key_is_the_profiles_to_allow(office) -> None:
+    """The personal profile wants a new key: 9, and nothing has changed."""
+    done = office("renew", "now", office.address, "--keep-key")
+    assert (done.returncode, json.loads(done.stdout)["error"]["code"]) == (9, "not-permitted")
+    listed = json.loads(office("cert", "list", office.token.uri).stdout)["data"]["credentials"]
+    assert [one["state"] for one in listed] == ["valid"]
