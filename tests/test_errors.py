@@ -84,6 +84,20 @@ def test_no_fact_is_a_secret() -> None:
     assert named == []
 
 
+def test_words_in_facts_can_be_translated() -> None:
+    """A fact that is words of ours is a literal or a ``Phrase``: what an f-string has filled in has no Korean."""
+    words = {"problem", "what", "expected", "operation", "purpose", "remedy", "next_step", "wanted", "where"}
+    filled_in = [
+        f"{place} {keyword.arg}"
+        for place, _leaf, call in raised()
+        for keyword in call.keywords
+        if keyword.arg in words and isinstance(keyword.value, ast.JoinedStr)
+        for piece in keyword.value.values
+        if isinstance(piece, ast.Constant) and re.search(r"[a-z]{2}", str(piece.value))
+    ]
+    assert filled_in == []
+
+
 def test_a_missing_fact_is_refused() -> None:
     """A leaf that lacks a fact is a mistake found when it is made, not when it is shown."""
     with pytest.raises(TypeError, match="where"):

@@ -1,20 +1,45 @@
 """Where ``dojang`` and ``python -m dojang`` start."""
 
 import sys
+from typing import NoReturn
 
 
-def main() -> int:
-    """Run one command line and return its exit status; ``--version`` answers without loading the command line."""
+def main() -> NoReturn:
+    """Run one command line and end the process with its exit status.
+
+    ``--version`` answers without loading the command line.
+    """
     arguments = sys.argv[1:]
     if arguments == ["--version"]:
         from dojang import __version__
 
         sys.stdout.write(f"dojang {__version__}\n")
-        return 0
+        sys.exit(0)
+    # A command allocates far more than it drops: the collector would only slow its start down.
+    import gc
+
+    gc.set_threshold(100_000)
     from dojang.cli.run import run
 
-    return run(arguments)
+    _leave(run(arguments))
+
+
+def _leave(status: int) -> NoReturn:
+    """End the process in an orderly way, but leave taking the interpreter apart to the kernel: it takes 15 % of a start.
+
+    Modules are finalised by their exit handlers; every file and record is closed by the command that opened it.
+    """
+    import atexit
+    import os
+
+    atexit._run_exitfuncs()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        status = status or 1
+    os._exit(status)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -7,6 +7,8 @@ import pytest
 from babel.messages.pofile import read_po
 
 from dojang.cli import language
+from dojang.cli.commands import ROOT
+from dojang.cli.frame import Entry, Section
 from dojang.cli.korean import settle_particles
 from dojang.errors import NotFound, Phrase
 from dojang.settings import LANGUAGES
@@ -67,6 +69,25 @@ def test_nothing_is_left_over(texts: dict[str, str], click_texts: set[str], kore
     assert sorted(text for text in korean if text and text not in texts and text not in click_texts) == []
 
 
+def test_commands_in_texts_exist(texts: dict[str, str], korean: dict[str, str]) -> None:
+    """Every command that a text advises, in either language, is in the table."""
+    wrong = []
+    for text in [*texts, *korean.values()]:
+        for named in re.findall(r"(?:'|: )dojang ((?:[a-z]+ ?)+)", text):
+            if not leads_somewhere(named.split()):
+                wrong.append(text)
+    assert wrong == []
+
+
+def leads_somewhere(words: list[str]) -> bool:
+    found: Entry | Section | None = ROOT
+    for word in words:
+        if isinstance(found, Entry):
+            return True
+        found = found.entries.get(word) if found else None
+    return found is not None
+
+
 @pytest.mark.parametrize(
     ("asked", "environment", "chosen"),
     [
@@ -124,12 +145,22 @@ def test_roles_in_english() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [[], ["nope"], ["token", "init"], ["token", "list", "x"], ["--nope"], ["token", "list", "--module"],
-              ["key", "generate", "a", "--algorithm", "dsa"], ["--timeout", "x", "token", "list"], ["token", "list", "a", "b"]],
-)  # fmt: skip
-def test_usage_errors_in_korean(run_dojang, words: list[str]) -> None:
+    "words",
+    [
+        "",
+        "nope",
+        "--nope",
+        "token init",
+        "token pni",
+        "token list x",
+        "token list --module",
+        "key generate a --algorithm dsa",
+        "--timeout x token list",
+    ],
+)
+def test_usage_errors_in_korean(run_dojang, words: str) -> None:
     """click's own complaints are said in Korean too."""
-    done = run_dojang("--lang", "ko", *words)
+    done = run_dojang("--lang", "ko", *words.split())
     assert done.returncode == 2
     line = next(line for line in done.stderr.splitlines() if line.startswith("오류: "))
     assert HANGUL.search(line.removeprefix("오류: "))

@@ -51,7 +51,7 @@ def test_json_of_an_error_holds_its_facts_but_no_secret(flags: Flags, capsys: py
     Output(flags).failure("key show", error)
     answer = json.loads(capsys.readouterr().out)
     assert answer["error"]["details"] == {"what": "a", "where": "b", "command": "c"}
-    assert answer["error"]["next"] == "List what is there with 'c'."
+    assert answer["error"]["next"] == "See what is there: c"
 
 
 def test_a_list_of_problems_is_one_sentence(flags: Flags, capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,7 +22,7 @@ STREAM = Path("-")
 
 def _shared_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """What every format takes: the key, the files, the output, hash and padding."""
-    for decorate in (
+    parameters = (
         argument("files", metavar="FILE…", nargs=-1, required=True, type=FilePath()),
         option("--key", "address", metavar="ADDRESS", required=True, help=N_("Key or credential that signs.")),
         option(
@@ -39,7 +39,8 @@ def _shared_options(function: Callable[..., Any]) -> Callable[..., Any]:
             help=N_("Hash; otherwise the one that suits the key."),
         ),
         option("--padding", type=click.Choice(["pkcs1v15", "pss"]), help=N_("Padding of an RSA signature.")),
-    ):
+    )
+    for decorate in reversed(parameters):
         function = decorate(function)
     return function
 
