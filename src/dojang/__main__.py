@@ -25,7 +25,7 @@ def main() -> NoReturn:
 
 
 def _leave(status: int) -> NoReturn:
-    """End the process in an orderly way, but leave taking the interpreter apart to the kernel: it takes 15 % of a start.
+    """End the process in an orderly way, but leave taking the interpreter apart to the kernel: 15 % of a short run.
 
     Modules are finalised by their exit handlers; every file and record is closed by the command that opened it.
     """
