@@ -164,12 +164,13 @@ def test_a_broken_rule_is_seen(source, room, breaks):
 def _loaded_by(*args: str) -> set[str]:
     """The modules that ``dojang ARGS`` has loaded when it ends."""
     program = (
-        "import sys, runpy\n"
-        "try: runpy.run_module('dojang', run_name='__main__', alter_sys=True)\n"
-        "finally: print(*sys.modules, file=sys.stderr)"
+        "import atexit, sys, runpy\n"
+        "atexit.register(lambda: print(*sys.modules, file=sys.stderr))\n"
+        "runpy.run_module('dojang', run_name='__main__', alter_sys=True)"
     )
     run = subprocess.run([sys.executable, "-c", program, *args], capture_output=True, text=True, timeout=60, check=True)
     assert run.stdout
+    assert "dojang" in run.stderr
     return {name.split(".")[0] for name in run.stderr.split()}
 
 
