@@ -1,10 +1,13 @@
 """Where ``dojang`` and ``python -m dojang`` start."""
 
 import sys
-from typing import NoReturn
+
+TYPE_CHECKING = False  # as in the package: importing typing would cost --version more than everything else it does
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 
-def main() -> NoReturn:
+def main() -> "NoReturn":
     """Run one command line and end the process with its exit status.
 
     ``--version`` answers without loading the command line.
@@ -24,7 +27,7 @@ def main() -> NoReturn:
     _leave(run(arguments))
 
 
-def _leave(status: int) -> NoReturn:
+def _leave(status: int) -> "NoReturn":
     """End the process in an orderly way, but leave taking the interpreter apart to the kernel: 15 % of a short run.
 
     Modules are finalised by their exit handlers; every file and record is closed by the command that opened it.

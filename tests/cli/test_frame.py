@@ -34,7 +34,8 @@ def find(path: str) -> click.Command:
 
 def modules_loaded_by(*arguments: str) -> set[str]:
     """The modules that a command line loads, told by the interpreter itself."""
-    code = "import sys; from dojang.__main__ import main; main(); print('\\n', *sys.modules)"
+    tell = "atexit.register(lambda: print('\\n', *sys.modules))"
+    code = f"import atexit, sys; {tell}; from dojang.__main__ import main; main()"
     words = [sys.executable, "-c", code, *arguments]
     done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60)
     return set(done.stdout.splitlines()[-1].split())

@@ -167,8 +167,8 @@ def test_raw_with_a_token_loads_no_cryptography(signer, document, home, softhsm_
     """Signing by a token's key costs no import of cryptography, asn1crypto, sqlite3 or rich."""
     token = signer["token"]
     words = ["sign", "raw", "--key", f"{token.uri};object=ec-p256", str(document), "--pin-source", token.pin_source]
-    code = "import atexit, sys; atexit.register(lambda: print('\\n', *sys.modules));"
-    code += "from dojang.__main__ import main; main()"
+    tell = "atexit.register(lambda: print('\\n', *sys.modules))"
+    code = f"import atexit, sys; {tell}; from dojang.__main__ import main; main()"
     env = {**os.environ, "DOJANG_MODULE": softhsm_module}
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, env=env, timeout=60)
     loaded = set(done.stdout.splitlines()[-1].split())
