@@ -45,7 +45,7 @@ install_packages() {
 
 packages=$(missing_packages)
 if [ -n "$packages" ]; then
-    echo "Installing system packages:" $packages >&2
+    echo "Missing system packages:" $packages >&2
     install_packages $packages
     [ -z "$(missing_packages)" ] || { echo "Still missing:" $(missing_packages) >&2; exit 1; }
 fi
