@@ -64,6 +64,24 @@ def test_init_without_a_pin_changes_nothing(run_dojang, token) -> None:
     assert run_dojang("token", "show", f"pkcs11:token={label}").returncode == 6
 
 
+def test_init_with_an_unusable_pin_changes_nothing(run_dojang, token) -> None:
+    """A user PIN that the token would not take is refused before the slot is initialised."""
+    label = f"never-{uuid4().hex[:8]}"
+    words = ["token", "init", "--label", label, "--so-pin-source", token.so_pin_source, "--new-pin-source", "env:SHORT"]
+    done = run_dojang(*words, "--json", env={"SHORT": "12"})
+    assert (done.returncode, answer(done)["error"]["code"]) == (2, "pin-unusable")
+    assert run_dojang("token", "show", f"pkcs11:token={label}").returncode == 6
+
+
+def test_so_pin_change(run_dojang, token) -> None:
+    """--so changes the SO PIN: the new one unblocks."""
+    new = {"NEW": "87654321"}
+    words = ["token", "pin", "change", token.uri, "--so", "--so-pin-source", token.so_pin_source]
+    assert run_dojang(*words, "--new-pin-source", "env:NEW", env=new).returncode == 0
+    words = ["token", "pin", "unblock", token.uri, "--so-pin-source", "env:NEW", "--new-pin-source", token.pin_source]
+    assert run_dojang(*words, env=new).returncode == 0
+
+
 @pytest.mark.parametrize(
     "words",
     [

@@ -7,28 +7,32 @@ from dojang.cli.language import N_, say
 
 
 @command(
-    help=N_("Replace the user PIN of a token; the present one is asked first."),
+    help=N_("Replace the user PIN of a token, or with --so its SO PIN; the present one is asked first."),
     examples=[
         "dojang token pin change 'pkcs11:token=Hong'",
         "dojang token pin change 'pkcs11:token=Hong' --pin-source file:old.pin --new-pin-source file:new.pin",
     ],
 )
 @argument("address", metavar="ADDRESS")
-@option("--new-pin-source", metavar="SRC", help=N_("Where the new user PIN comes from."))
-def change(invocation: Invocation, address: str, new_pin_source: str | None) -> None:
+@option("--new-pin-source", metavar="SRC", help=N_("Where the new PIN comes from."))
+@option("--so", is_flag=True, help=N_("Replace the SO PIN instead of the user PIN."))
+def change(invocation: Invocation, address: str, new_pin_source: str | None, so: bool) -> None:
     """Change the PIN; nothing is changed when either PIN is not given."""
     from dojang.pkcs11 import find_token
     from dojang.pkcs11.uri import Pkcs11Uri
 
     uri = Pkcs11Uri.from_text(invocation.address(address))
     token = find_token(uri, invocation.search())
-    if invocation.planned([say("Change the user PIN of token {label}", label=token.info.label)], address=token.address):
+    role = "so" if so else "user"
+    plan = say("Change the {role} PIN of token {label}", role=role, label=token.info.label)
+    if invocation.planned([plan], address=token.address):
         return
-    request = pin_request(token.info, "user")
-    old = invocation.pin_provider(uri)(request)
+    request = pin_request(token.info, role)
+    old = (invocation.so_pin_provider() if so else invocation.pin_provider(uri))(request)
     new = invocation.new_pin_provider(new_pin_source)(request)
-    token.change_pin(old, new, invocation.pin_guard(), last_try=invocation.last_try)
-    text = say("The user PIN of token {label} is changed.", label=token.info.label)
+    exchange = token.change_so_pin if so else token.change_pin
+    exchange(old, new, invocation.pin_guard(), last_try=invocation.last_try)
+    text = say("The {role} PIN of token {label} is changed.", role=role, label=token.info.label)
     invocation.result({"address": token.address}, text)
 
 
