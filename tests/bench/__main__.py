@@ -37,9 +37,9 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument("--only", action="append", choices=PARTS, help="run this part only; may be repeated")
-    parser.add_argument("--rounds", type=int, default=9, help="interleaved rounds of each measurement")
-    parser.add_argument("--seconds", type=float, default=0.7, help="length of one signing round")
-    parser.add_argument("--quick", action="store_const", const=3, dest="rounds", help="three rounds")
+    parser.add_argument("--rounds", type=int, default=25, help="interleaved rounds of each measurement")
+    parser.add_argument("--seconds", type=float, default=0.25, help="length of one signing round")
+    parser.add_argument("--quick", action="store_const", const=5, dest="rounds", help="five rounds")
     parser.add_argument("--output", type=Path, default=Path("bench-results.json"), help="where the JSON goes")
     parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
     return parser.parse_args()

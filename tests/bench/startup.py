@@ -28,7 +28,7 @@ def measure(place: Place, *, rounds: int, seconds: float) -> list[Row]:
     times: dict[str, list[float]] = {name: [] for name in commands}
     for command in commands.values():
         _run(command)  # writes bytecode and fills the file cache
-    for _ in range(3 * rounds):
+    for _ in range(rounds):
         (place.folder / "out").unlink(missing_ok=True)
         for name, command in commands.items():
             times[name].append(_run(command))
