@@ -1,10 +1,13 @@
 """Certificates and lists that dojang's authority made, judged by pkilint against RFC 5280."""
 
 import json
+import sys
+from pathlib import Path
 
 import pytest
 
 ALGORITHMS = ("rsa-2048", "rsa-3072", "ec-p256", "ec-p384", "ec-p521", "ed25519")
+SCRIPTS = Path(sys.executable).parent
 
 
 def findings(printed: str) -> list[str]:
@@ -16,7 +19,7 @@ def findings(printed: str) -> list[str]:
 @pytest.mark.parametrize("name", ["root", "issuing", *ALGORITHMS])
 def test_certificates_have_no_error(office, read, name):
     """No certificate of the path has a finding that pkilint calls an error."""
-    printed = read("lint_pkix_cert", "lint", "-s", "ERROR", "-f", "JSON", office.folder / f"{name}.pem")
+    printed = read(SCRIPTS / "lint_pkix_cert", "lint", "-s", "ERROR", "-f", "JSON", office.folder / f"{name}.pem")
     assert findings(printed) == []
 
 
@@ -24,5 +27,7 @@ def test_certificates_have_no_error(office, read, name):
 def test_revocation_lists_have_no_error(office, read, form, tmp_path):
     """Neither authority's revocation list has a finding that pkilint calls an error."""
     office.dojang("ca", "crl", *form, "-o", tmp_path / "list.crl")
-    printed = read("lint_crl", "lint", "-p", "PKIX", "-t", "CRL", "-s", "ERROR", "-f", "JSON", tmp_path / "list.crl")
+    printed = read(
+        SCRIPTS / "lint_crl", "lint", "-p", "PKIX", "-t", "CRL", "-s", "ERROR", "-f", "JSON", tmp_path / "list.crl"
+    )
     assert findings(printed) == []
