@@ -15,6 +15,7 @@ openssl openssl
 gcc gcc
 EOF
     [ -e /usr/include/stdio.h ] || echo libc6-dev
+    [ -n "$(ls /usr/lib/*/pkcs11/p11-kit-client.so 2>/dev/null)" ] || echo p11-kit-modules
     [ -e /usr/sbin/pkcsslotd ] || echo opencryptoki
     [ -n "$(suitable_python)" ] || echo python3-venv
 }

@@ -111,6 +111,8 @@ class Cryptoki:
     """The functions of one loaded module; made by ``load``, everything else needs ``initialize`` first."""
 
     _ATTRIBUTE_LIMIT = 1 << 20
+    _LIST_LIMIT = 1 << 16
+    _OBJECT_LIMIT = 1 << 24
 
     def __init__(self, library: ctypes.CDLL) -> None:
         """Ask the library for its function list, once: p11-kit's client answers with a new instance every time."""
@@ -170,7 +172,7 @@ class Cryptoki:
         count = c_ulong()
         for _ in range(8):
             self._call("C_GetSlotList", int(token_present), None, addressof(count))
-            slots = (c_ulong * max(count.value, 1))()
+            slots = (c_ulong * max(_believable("C_GetSlotList", count.value, self._LIST_LIMIT), 1))()
             try:
                 self._call("C_GetSlotList", int(token_present), addressof(slots), addressof(count))
             except CryptokiError as error:
@@ -193,7 +195,7 @@ class Cryptoki:
     def mechanism_list(self, slot_id: int) -> list[int]:
         count = c_ulong()
         self._call("C_GetMechanismList", slot_id, None, addressof(count))
-        mechanisms = (c_ulong * max(count.value, 1))()
+        mechanisms = (c_ulong * max(_believable("C_GetMechanismList", count.value, self._LIST_LIMIT), 1))()
         self._call("C_GetMechanismList", slot_id, addressof(mechanisms), addressof(count))
         return list(mechanisms[: min(count.value, len(mechanisms))])
 
@@ -289,6 +291,7 @@ class Cryptoki:
                 found.extend(batch[: min(count.value, len(batch))])
                 if count.value == 0 or (limit and len(found) >= limit):
                     return found
+                _believable("C_FindObjects", len(found), self._OBJECT_LIMIT)
         finally:
             self.function("C_FindObjectsFinal")(session)
 
@@ -326,7 +329,7 @@ class Cryptoki:
     def wrap_key(self, session: int, mechanism: Mechanism, wrapping_key: int, key: int) -> bytes:
         length = c_ulong()
         self._call("C_WrapKey", session, mechanism.address, wrapping_key, key, None, addressof(length))
-        wrapped = create_string_buffer(length.value)
+        wrapped = create_string_buffer(_believable("C_WrapKey", length.value, self._ATTRIBUTE_LIMIT) or 1)
         self._call("C_WrapKey", session, mechanism.address, wrapping_key, key, addressof(wrapped), addressof(length))
         return wrapped.raw[: length.value]
 
@@ -359,6 +362,13 @@ class Cryptoki:
         length = c_ulong(len(plain))
         self._call("C_Decrypt", session, ciphertext, len(ciphertext), addressof(plain), addressof(length))
         return plain.raw[: length.value]
+
+
+def _believable(function: str, stated: int, limit: int) -> int:
+    """A length or count that a module states, before memory is given to it."""
+    if stated > limit:
+        raise CryptokiError(function, ck.CKR_FUNCTION_FAILED)
+    return stated
 
 
 def _pin(pin: bytes | None) -> tuple[bytes | None, int]:

@@ -5,8 +5,16 @@ from typing import NamedTuple
 from dojang import errors
 from dojang.pkcs11 import constants as ck
 from dojang.pkcs11.cryptoki import CryptokiError
-from dojang.pkcs11.objects import CURVES, ED25519_PARAMS, KEY_ALGORITHMS, PRIVATE_KEY_KINDS, algorithm_of
-from dojang.pkcs11.session import Session
+from dojang.pkcs11.objects import (
+    CURVES,
+    ED25519_PARAMS,
+    KEY_ALGORITHMS,
+    PRIVATE_KEY_KINDS,
+    PUBLIC_KEY_KINDS,
+    algorithm_of,
+    search_for,
+)
+from dojang.pkcs11.session import Search, Session
 from dojang.pkcs11.structures import AttributeValue, Mechanism
 
 Attributes = list[tuple[int, AttributeValue]]
@@ -34,20 +42,38 @@ class KeyUse(NamedTuple):
 SIGN_ONLY = KeyUse()
 
 
-def generate(session: Session, algorithm: str, *, label: str, key_id: bytes, use: KeyUse = SIGN_ONLY) -> None:
-    """Make a key pair: private, sensitive, not extractable. What was made is read back (``DeviceDisobeyed``)."""
+class KeyPair(NamedTuple):
+    """What a token says of the two keys it has just made."""
+
+    private: dict[int, bytes]
+    public: dict[int, bytes]
+
+
+def generate(session: Session, algorithm: str, *, label: str, key_id: bytes, use: KeyUse = SIGN_ONLY) -> KeyPair:
+    """Make a key pair: private, sensitive, not extractable. What was made is read back (``DeviceDisobeyed``).
+
+    After C_GenerateKeyPair nothing here is repeated: a pair that cannot be read back is removed and the error is ours.
+    """
     if algorithm not in KEY_ALGORITHMS:
         raise errors.UnsupportedMechanism(where="dojang", mechanism=f"keys of kind {algorithm}")
+    search = search_for(ck.CKO_PRIVATE_KEY, key_id=key_id)
+    if session.cryptoki.find_objects(session.handle, search, limit=1):
+        raise errors.AlreadyExists(
+            what=errors.Phrase("A key with the id {key_id}", key_id=key_id.hex()),
+            where=errors.Phrase("token {token}", token=session.token_label),
+        )
     private = private_template(label, key_id, use)
     if algorithm.startswith("rsa-"):
         size: Attributes = [(ck.CKA_MODULUS_BITS, int(algorithm[4:])), (ck.CKA_PUBLIC_EXPONENT, _PUBLIC_EXPONENT)]
         handles = _make(session, ck.CKM_RSA_PKCS_KEY_PAIR_GEN, public_template(label, key_id, use) + size, private)
     elif algorithm == "ed25519":
-        handles = _make_edwards(session, public_template(label, key_id, use), private)
+        handles = _make_edwards(session, public_template(label, key_id, use), private, search)
     else:
         curve: Attributes = [(ck.CKA_EC_PARAMS, CURVES[algorithm])]
         handles = _make(session, ck.CKM_EC_KEY_PAIR_GEN, public_template(label, key_id, use) + curve, private)
-    _insist(session, handles, algorithm, use)
+    pair = _read_back(session, handles, algorithm, use)
+    session.handles[search] = handles[1]
+    return pair
 
 
 def public_template(label: str, key_id: bytes, use: KeyUse) -> Attributes:
@@ -85,27 +111,41 @@ def _make(session: Session, mechanism: int, public: Attributes, private: Attribu
     return session.cryptoki.generate_key_pair(session.handle, Mechanism(mechanism), public, private)
 
 
-def _make_edwards(session: Session, public: Attributes, private: Attributes) -> tuple[int, int]:
+def _make_edwards(session: Session, public: Attributes, private: Attributes, made: Search) -> tuple[int, int]:
     first, second = ED25519_PARAMS
     try:
         return _make(session, ck.CKM_EC_EDWARDS_KEY_PAIR_GEN, [*public, (ck.CKA_EC_PARAMS, first)], private)
     except CryptokiError as error:
-        if error.rv not in _WRONG_PARAMETERS:
+        # Some of these answers do not say that nothing was made, and a second pair would be one too many.
+        if error.rv not in _WRONG_PARAMETERS or session.cryptoki.find_objects(session.handle, made, limit=1):
             raise
     return _make(session, ck.CKM_EC_EDWARDS_KEY_PAIR_GEN, [*public, (ck.CKA_EC_PARAMS, second)], private)
 
 
-def _insist(session: Session, handles: tuple[int, int], algorithm: str, use: KeyUse) -> None:
+def _read_back(session: Session, handles: tuple[int, int], algorithm: str, use: KeyUse) -> KeyPair:
     """Compare what the token made with what it was asked for; remove it and raise when they differ."""
-    wrong: list[str] = []
+    public, private = handles
     try:
-        wrong = disobedience(session.read(handles[1], PRIVATE_KEY_KINDS), algorithm, use)
+        pair = KeyPair(session.read(private, PRIVATE_KEY_KINDS), session.read(public, PUBLIC_KEY_KINDS))
     except CryptokiError as error:
-        wrong = [f"the new key cannot be read ({error})"]
+        _remove(session, handles)
+        raise errors.DeviceFailure(
+            token=session.token_label, function=error.function, result=ck.result_name(error.rv)
+        ) from error
+    wrong = disobedience(pair.private, algorithm, use)
     if wrong:
-        for handle in reversed(handles):
-            session.cryptoki.destroy_object(session.handle, handle)
+        _remove(session, handles)
         raise errors.DeviceDisobeyed(token=session.token_label, problem=", ".join(wrong))
+    return pair
+
+
+def _remove(session: Session, handles: tuple[int, int]) -> None:
+    """Take back a pair that cannot be trusted; where even that fails, its label and CKA_ID still name it."""
+    for handle in reversed(handles):
+        try:
+            session.cryptoki.destroy_object(session.handle, handle)
+        except CryptokiError:
+            session.spoiled = True
 
 
 def disobedience(values: dict[int, bytes], algorithm: str, use: KeyUse) -> list[str]:

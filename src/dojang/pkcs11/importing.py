@@ -1,5 +1,6 @@
 """Keys that were made elsewhere, put on a token: from then on as sensitive and unextractable as one made there."""
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -28,15 +29,21 @@ def import_key_pair(token: "OpenToken", key: SoftwareKey, *, label: str, key_id:
     public_object = [(ck.CKA_CLASS, ck.CKO_PUBLIC_KEY), *public_template(label, key_id, SIGN_ONLY), *public]
     private_object = [(ck.CKA_CLASS, ck.CKO_PRIVATE_KEY), *private_template(label, key_id, SIGN_ONLY), *private]
 
-    def store(session: "Session") -> None:
-        public_handle = session.cryptoki.create_object(session.handle, public_object)
-        try:
-            session.cryptoki.create_object(session.handle, private_object)
-        except BaseException:
-            session.cryptoki.destroy_object(session.handle, public_handle)
-            raise
+    def store_public(session: "Session") -> tuple[int, int]:
+        return session.generation, session.cryptoki.create_object(session.handle, public_object)
 
-    token.logged_in(store)
+    def take_back(session: "Session") -> None:
+        if session.generation == generation:  # later on, the handle may be another object's
+            session.cryptoki.destroy_object(session.handle, handle)
+
+    # One object a step: a step may be repeated, and none of it may have been done by then.
+    generation, handle = token.logged_in(store_public)
+    try:
+        token.logged_in(lambda session: session.cryptoki.create_object(session.handle, private_object))
+    except BaseException:
+        with suppress(errors.DojangError):
+            token.logged_in(take_back)
+        raise
 
 
 def _halves(key: SoftwareKey) -> tuple[Attributes, Attributes]:

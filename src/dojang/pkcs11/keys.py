@@ -132,9 +132,11 @@ class TokenEd25519PrivateKey(_OnToken, ed25519.Ed25519PrivateKey):
 TokenPrivateKey = TokenRSAPrivateKey | TokenECPrivateKey | TokenEd25519PrivateKey
 
 
-def private_key(token: "OpenToken", signer: TokenSigner) -> TokenPrivateKey:
+def private_key(
+    token: "OpenToken", signer: TokenSigner, public_attributes: dict[int, bytes] | None = None
+) -> TokenPrivateKey:
     """The key object for a signer, with its public key read from the token or from the certificate beside it."""
-    public = _public_key(token, signer)
+    public = _public_key(token, signer, public_attributes)
     if isinstance(public, rsa.RSAPublicKey):
         return TokenRSAPrivateKey(token, signer, public)
     if isinstance(public, ec.EllipticCurvePublicKey):
@@ -143,14 +145,14 @@ def private_key(token: "OpenToken", signer: TokenSigner) -> TokenPrivateKey:
 
 
 def _public_key(
-    token: "OpenToken", signer: TokenSigner
+    token: "OpenToken", signer: TokenSigner, known: dict[int, bytes] | None
 ) -> rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey:
     values = signer.attributes
-    if signer.family == "rsa" and values.get(ck.CKA_MODULUS) and values.get(ck.CKA_PUBLIC_EXPONENT):
-        return _rsa_public(values)
-    key_id = values.get(ck.CKA_ID)
-    values = token.public_key_attributes(key_id) if key_id else {}
     try:
+        if signer.family == "rsa" and values.get(ck.CKA_MODULUS) and values.get(ck.CKA_PUBLIC_EXPONENT):
+            return _rsa_public(values)
+        key_id = values.get(ck.CKA_ID)
+        values = known or (token.public_key_attributes(key_id) if key_id else {})
         if signer.family == "rsa" and values.get(ck.CKA_MODULUS):
             return _rsa_public(values)
         if signer.algorithm in _CURVES and values.get(ck.CKA_EC_POINT):

@@ -6,12 +6,15 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, TypeVar
 
 from dojang import errors
 from dojang.pkcs11 import constants as ck
 from dojang.pkcs11.cryptoki import Cryptoki, CryptokiError
+from dojang.pkcs11.quirks import ONE_CALL_AT_A_TIME
 from dojang.pkcs11.structures import text
+from dojang.secret import Secret
 
 if TYPE_CHECKING:
     from dojang.pkcs11.discovery import ModuleSpec
@@ -58,9 +61,11 @@ class Module:
         self.cryptoki = cryptoki
         self.generation = 0
         self.draining = False
-        self.parallel = True
+        self.parallel = not path.rpartition("/")[2].startswith(ONE_CALL_AT_A_TIME)
         self.lock = threading.RLock()
-        self.turn = threading.Lock()
+        self.turn = threading.RLock()
+        self.remembered: dict[object, Secret] = {}
+        """The PIN that opened each token, by ``Token.key``: for logging in again while it is open."""
         self._init_string = init_string
         self._ours = False
         self._ready = False
@@ -97,7 +102,8 @@ class Module:
 
     def join(self, holder: SessionHolder) -> None:
         """Count ``holder`` among those who may be inside the module."""
-        self._holders.add(holder)
+        with self.lock:  # a set must not grow while somebody walks through it
+            self._holders.add(holder)
 
     def ensure_ready(self) -> None:
         """Initialise if that has not happened yet, or not in this process since a fork."""
@@ -107,9 +113,15 @@ class Module:
             if not self._ready:
                 self._initialize()
 
+    def alone(self) -> AbstractContextManager[object]:
+        """For as long as a call into the module takes: no other thread calls one that bears no two. Taken before every
+        other lock.
+        """
+        return nullcontext() if self.parallel else self.turn
+
     def call(self, work: Callable[[Cryptoki], T]) -> T:
         """Run a short call that needs no session; once more when somebody had finalised the module."""
-        with self.lock:
+        with self.alone(), self.lock:
             self.ensure_ready()
             try:
                 return work(self.cryptoki)
@@ -142,8 +154,8 @@ class Module:
                 self._await_quiet()
                 if self._ours:
                     self._finalize_quietly()
-                self._initialize()
-                self.generation += 1
+                if self._initialize():
+                    self.generation += 1
             finally:
                 self.draining = False
 
@@ -172,7 +184,8 @@ class Module:
                 raise errors.DeviceBusy(token=self.name, function="C_Finalize", result="threads still at work")
             time.sleep(0.002)
 
-    def _initialize(self) -> None:
+    def _initialize(self) -> bool:
+        """Whether the module began anew; false where somebody else had initialised it, and sessions live on."""
         if self._inherited:
             # The copy a fork leaves must be finalised in the child; the parent's own is not touched by that.
             self._finalize_quietly()
@@ -186,13 +199,15 @@ class Module:
                 if error.rv == ck.CKR_CRYPTOKI_ALREADY_INITIALIZED:
                     # Somebody else's initialisation may lack locking: stay out of the way of parallel calls.
                     self._ours, self.parallel = False, False
-                    break
+                    self._ready = True
+                    return False
                 if error.rv != ck.CKR_GENERAL_ERROR or pause is None:
                     from dojang.pkcs11 import discovery
 
                     raise discovery.explain_initialize_failure(self.path, ck.result_name(error.rv)) from error
             time.sleep(pause)
         self._ready = True
+        return True
 
     def _finalize_quietly(self) -> None:
         try:
@@ -202,7 +217,7 @@ class Module:
 
     def _after_fork(self) -> None:
         self.lock = threading.RLock()
-        self.turn = threading.Lock()
+        self.turn = threading.RLock()
         self.draining = False
         self.generation += 1
         self._inherited = self._ours

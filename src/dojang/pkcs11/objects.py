@@ -181,5 +181,6 @@ def destroy_all(session: Session, searches: Sequence[Search]) -> int:
     for search in searches:
         for handle in session.cryptoki.find_objects(session.handle, search):
             session.cryptoki.destroy_object(session.handle, handle)
+            session.handles.clear()  # at once: the handle may be given to the next object made
             destroyed += 1
     return destroyed

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 NEW_KEY_ID_BYTES = 20
+_READ_AT_ONCE = 32
 
 
 class _Shared:
@@ -41,7 +42,6 @@ class _Shared:
         limit = max_sessions(token.info.manufacturer, token.info.max_sessions)
         self.pool = SessionPool(token.module, token.info.identity, token.slot_id, limit=limit)
         self.table = token.mechanisms()
-        self.pin: Secret | None = None
         self.openers = 0
 
 
@@ -72,11 +72,14 @@ class OpenToken:
         self._pin = pin
         self._guard = guard
         self._last_try = last_try
-        key = (id(token.module), token.info.identity)
+        key = (id(token.module), token.key)
         with _shared_lock:
             self._shared = _shared.get(key) or _shared.setdefault(key, _Shared(token))
             self._shared.openers += 1
+            self._shared.pool.open()
         self._pool = self._shared.pool
+        self._remembered = token.module.remembered
+        self._key = token.key
         self._open = True
 
     def __enter__(self) -> Self:
@@ -95,7 +98,7 @@ class OpenToken:
             self._open = False
             self._shared.openers -= 1
             if self._shared.openers == 0:
-                self._shared.pin = None
+                self._remembered.pop(self._key, None)
                 self._pool.close()
 
     @property
@@ -121,18 +124,30 @@ class OpenToken:
         """Do ``work`` on a session of this package after the login; what may be repeated is in ``retry``."""
         return self._pool.run(work, self._log_in)
 
-    def _log_in(self, session: Session) -> None:
+    def surely(self, work: Callable[[Session], T]) -> T:
+        """Like ``logged_in``, for work to which an object out of sight would mean that there is none."""
+
+        def checked(session: Session) -> T:
+            result = work(session)
+            if self._pool.login_lost(session):
+                raise CryptokiError("C_FindObjects", ck.CKR_USER_NOT_LOGGED_IN)
+            return result
+
+        return self.logged_in(checked)
+
+    def _log_in(self, session: Session) -> bool:
         info = self._info(session)
-        if not info.login_required and not info.user_pin_set:
-            return
+        if not info.login_required:
+            return False  # NSS without a password has a user PIN all the same, an empty one
         if not info.user_pin_set:
             raise errors.PinNotSet(token=self._label)
-        pin = self._shared.pin
+        pin = self._remembered.pop(self._key, None)  # kept only while it is known to be right
         if pin is None:
             pin = self._ask(info, "user")
-        self._shared.pin = None  # kept only while it is known to be right
         self._try_pin(session, "user", pin, ck.CKU_USER)
-        self._shared.pin = pin
+        if pin is not None:
+            self._remembered[self._key] = pin
+        return True
 
     def _authenticate(self, session: Session) -> None:
         """Context-specific login for one operation (2.40, 5.6.8); asks for the PIN each time, as the key demands."""
@@ -201,18 +216,35 @@ class OpenToken:
         """The private keys with their attributes; logs in."""
         return self._objects("private", label, key_id, log_in=True)
 
-    def all_objects(self) -> Iterator[TokenObject]:
-        """Every object, private ones too; logs in."""
-        return self._objects(None, None, None, log_in=True)
+    def private_objects(self, *, label: str | None = None, key_id: bytes | None = None) -> Iterator[TokenObject]:
+        """Every object that matches, private ones too; logs in."""
+        return self._objects(None, label, key_id, log_in=True)
 
     def _objects(
         self, object_type: str | None, label: str | None, key_id: bytes | None, *, log_in: bool
     ) -> Iterator[TokenObject]:
         object_class = None if object_type is None else objects.CLASSES[object_type]
         search = search_for(object_class, label=label, key_id=key_id)
-        with self._pool.reserved(self._log_in if log_in else None) as session:
-            for handle in session.cryptoki.find_objects(session.handle, search):
-                yield objects.read_object(session, handle, object_class)
+
+        def find(session: Session) -> tuple[int, list[int]]:
+            return session.generation, session.cryptoki.find_objects(session.handle, search)
+
+        generation, handles = self.surely(find) if log_in else self._pool.run(find)
+        for start in range(0, len(handles), _READ_AT_ONCE):
+            some = handles[start : start + _READ_AT_ONCE]
+            yield from self._read_some(generation, some, object_class, log_in=log_in)
+
+    def _read_some(
+        self, generation: int, handles: list[int], object_class: int | None, *, log_in: bool
+    ) -> list[TokenObject]:
+        """A session is held only meanwhile, so whoever walks through objects can use the token at the same time."""
+
+        def read(session: Session) -> list[TokenObject]:
+            if session.generation != generation:  # these handles may be other objects' by now
+                raise errors.ObjectVanished(what="The object", token=self._label)
+            return [objects.read_object(session, handle, object_class) for handle in handles]
+
+        return self._pool.run(read, self._log_in if log_in else None)
 
     def object_address(self, found: TokenObject) -> str:
         """A PKCS#11 URI that names this object on this token."""
@@ -234,7 +266,9 @@ class OpenToken:
             session.handles.pop(search, None)  # look afresh: a second match since the last look must be noticed
             return session.read(session.resolve(search), PRIVATE_KEY_KINDS)
 
-        values = self.logged_in(read)
+        return self._signer(search, self.logged_in(read))
+
+    def _signer(self, search: Search, values: dict[int, bytes]) -> TokenSigner:
         always = values.get(ck.CKA_ALWAYS_AUTHENTICATE, b"\0") != b"\0"
         return TokenSigner(
             self._pool,
@@ -272,10 +306,16 @@ class OpenToken:
 
         ``algorithm`` is one of ``KEY_ALGORITHMS``. The key is sensitive, not extractable, private and signs only unless
         ``use`` says otherwise; what the token made is read back, and removed with ``DeviceDisobeyed`` if it differs.
+        ``AlreadyExists`` when there is a private key under ``key_id``.
         """
+        from dojang.pkcs11.keys import private_key
+
         chosen = key_id if key_id is not None else os.urandom(NEW_KEY_ID_BYTES)
-        self.logged_in(lambda session: generation.generate(session, algorithm, label=label, key_id=chosen, use=use))
-        return self.private_key(key_id=chosen)
+        pair = self.logged_in(
+            lambda session: generation.generate(session, algorithm, label=label, key_id=chosen, use=use)
+        )
+        signer = self._signer(search_for(ck.CKO_PRIVATE_KEY, key_id=chosen), pair.private)
+        return private_key(self, signer, pair.public)
 
     def import_private_key(self, key: "SoftwareKey", *, label: str, key_id: bytes | None = None) -> "PrivateKey":
         """Store a key pair made elsewhere; from then on it is sensitive, not extractable and signs only, like our own.
@@ -301,11 +341,11 @@ class OpenToken:
             handles = session.cryptoki.find_objects(session.handle, search, limit=1)
             return session.read(handles[0], PUBLIC_KEY_KINDS) if handles else {}
 
-        return self.logged_in(read)
+        return self.surely(read)
 
     # Certificates and data
 
-    def add_certificate(self, certificate_der: bytes, *, label: str, key_id: bytes) -> None:
+    def add_certificate(self, certificate_der: bytes, *, label: str, key_id: bytes) -> TokenObject:
         """Store a certificate; storing the same again under the same CKA_ID changes nothing."""
         from cryptography import x509
         from cryptography.hazmat.primitives.serialization import Encoding
@@ -325,11 +365,14 @@ class OpenToken:
         ]
         same = ((ck.CKA_CLASS, ck.CKO_CERTIFICATE), (ck.CKA_ID, key_id), (ck.CKA_VALUE, certificate_der))
 
-        def store(session: Session) -> None:
-            if not session.cryptoki.find_objects(session.handle, same, limit=1):
-                session.cryptoki.create_object(session.handle, attributes)
+        def store(session: Session) -> TokenObject:
+            there = session.cryptoki.find_objects(session.handle, same, limit=1)
+            if there:
+                return objects.read_object(session, there[0], ck.CKO_CERTIFICATE)
+            session.cryptoki.create_object(session.handle, attributes)
+            return TokenObject(type="cert", label=label, key_id=key_id, value=certificate_der)
 
-        self.logged_in(store)
+        return self.logged_in(store)
 
     def add_data(self, value: bytes, *, label: str, application: str, key_id: bytes, private: bool = True) -> None:
         """Store a data object, tied to a key by CKA_ID, or by CKA_OBJECT_ID where data objects have no CKA_ID.
@@ -366,7 +409,7 @@ class OpenToken:
                     found.append(session.read(handle, (ck.CKA_VALUE,)).get(ck.CKA_VALUE, b""))
             return found
 
-        return self.logged_in(read)
+        return self.surely(read)
 
     # Changing and destroying
 
@@ -382,7 +425,7 @@ class OpenToken:
             session.handles.clear()
             return len(handles)
 
-        return self.logged_in(change)
+        return self.surely(change)
 
     def copy_object(self, object_type: str, *, key_id: bytes, new_label: str, new_key_id: bytes | None = None) -> None:
         """A second object like the first on the same token (C_CopyObject), under another label and CKA_ID."""
@@ -404,11 +447,7 @@ class OpenToken:
         if "data" in order:
             searches = [*_data_searches(key_id, None), *searches]
 
-        def remove(session: Session) -> int:
-            session.handles.clear()
-            return objects.destroy_all(session, searches)
-
-        return self.logged_in(remove)
+        return self.surely(lambda session: objects.destroy_all(session, searches))
 
     def relabel_certificate(self, key_id: bytes, certificate_der: bytes, label: str) -> None:
         """Give one certificate among several under the same CKA_ID a new label."""
@@ -419,12 +458,12 @@ class OpenToken:
                 session.cryptoki.set_attributes(session.handle, handle, [(ck.CKA_LABEL, label.encode())])
             session.handles.clear()
 
-        self.logged_in(change)
+        self.surely(change)
 
     def destroy_certificate(self, key_id: bytes, certificate_der: bytes) -> int:
         """Remove one certificate among several under the same CKA_ID."""
         search = ((ck.CKA_CLASS, ck.CKO_CERTIFICATE), (ck.CKA_ID, key_id), (ck.CKA_VALUE, certificate_der))
-        return self.logged_in(lambda session: objects.destroy_all(session, [search]))
+        return self.surely(lambda session: objects.destroy_all(session, [search]))
 
 
 def data_object_id(key_id: bytes) -> bytes:

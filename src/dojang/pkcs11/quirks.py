@@ -19,6 +19,10 @@ QUIRKS = (
 
 DEFAULT_MAX_SESSIONS = 16
 
+ONE_CALL_AT_A_TIME = ("p11-kit-client",)
+"""Modules, by the beginning of their file's name, that are not called by two threads at once. p11-kit's client has one
+connection for all; when its server dies, the threads that wait for each other's answers never return (seen, 0.24.1)."""
+
 
 def max_sessions(manufacturer: str, stated: int | None) -> int:
     """How many sessions to keep on a token: the quirk's number or the default, within what the token itself states."""

@@ -38,7 +38,17 @@ RUNGS: dict[int, Rung] = {
 }
 """Return values that are not here mean NEVER: wrong and locked PINs, missing mechanisms, refusals, bad data."""
 
-ONCE_MADE_NEVER_AGAIN = frozenset({"C_Sign", "C_Login", "C_GenerateKeyPair", "C_GenerateKey", "C_CreateObject"})
+ONCE_MADE_NEVER_AGAIN = frozenset(
+    {
+        "C_Sign",
+        "C_Login",
+        "C_GenerateKeyPair",
+        "C_GenerateKey",
+        "C_CreateObject",
+        "C_CopyObject",
+        "C_UnwrapKey",
+    }
+)
 """Functions with an effect that must not happen twice. They are repeated only after an answer that is surely a refusal.
 C_Login is here because each call may cost a PIN try."""
 

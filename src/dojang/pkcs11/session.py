@@ -3,14 +3,13 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from ctypes import addressof, c_ulong, create_string_buffer, string_at
 from typing import NamedTuple, TypeVar
 
 from dojang import errors
 from dojang.pkcs11 import constants as ck
-from dojang.pkcs11.cryptoki import CryptokiError
+from dojang.pkcs11.cryptoki import Cryptoki, CryptokiError
 from dojang.pkcs11.failures import explain
 from dojang.pkcs11.module import Module
 from dojang.pkcs11.retry import NEVER, REINITIALISE, SEARCH, Climb
@@ -18,8 +17,10 @@ from dojang.pkcs11.structures import AttributeReader, AttributeValue, Mechanism,
 
 T = TypeVar("T")
 
+_EMPTY = (ck.CKR_TOKEN_NOT_PRESENT, ck.CKR_TOKEN_NOT_RECOGNIZED, ck.CKR_DEVICE_REMOVED)
 _USER_STATES = (ck.CKS_RO_USER_FUNCTIONS, ck.CKS_RW_USER_FUNCTIONS)
 _SIGNATURE_ROOM = 1024
+_LONGEST_SIGNATURE = 1 << 20
 _SESSION_PATIENCE = 30.0
 
 Search = tuple[tuple[int, AttributeValue], ...]
@@ -36,7 +37,7 @@ class TokenIdentity(NamedTuple):
 
 
 class Session:
-    """One C session: used by one thread at a time, remembers the handles it has looked up and its own memory."""
+    """One C session: used by one thread at a time, with memory of its own and the handles its pool has looked up."""
 
     __slots__ = (
         "_address",
@@ -54,7 +55,9 @@ class Session:
         "token_label",
     )
 
-    def __init__(self, module: Module, handle: int, token_label: str, *, read_write: bool) -> None:
+    def __init__(
+        self, module: Module, handle: int, token_label: str, handles: "dict[Search, int]", *, read_write: bool
+    ) -> None:
         """Wrap an open session; the pool opens and closes."""
         self.cryptoki = module.cryptoki
         self.generation = module.generation
@@ -62,7 +65,7 @@ class Session:
         self.read_write = read_write
         self.token_label = token_label
         self.spoiled = False
-        self.handles: dict[Search, int] = {}
+        self.handles = handles
         self._readers: dict[tuple[int, ...], AttributeReader] = {}
         self._make_room(_SIGNATURE_ROOM)
         self._length = c_ulong()
@@ -103,12 +106,15 @@ class Session:
         length = self._length
         length.value = self._room
         rv = self.cryptoki.sign_into(self.handle, data, len(data), self._address, self._length_address)
-        if rv == ck.CKR_BUFFER_TOO_SMALL and length.value > self._room:
+        if rv == ck.CKR_BUFFER_TOO_SMALL and self._room < length.value <= _LONGEST_SIGNATURE:
             self._make_room(length.value)
             rv = self.cryptoki.sign_into(self.handle, data, len(data), self._address, self._length_address)
         if rv:
             raise CryptokiError("C_Sign", rv)
-        return string_at(self._address, length.value)
+        size = length.value
+        if size > self._room:  # it says that it wrote where there was no room
+            raise CryptokiError("C_Sign", ck.CKR_FUNCTION_FAILED)
+        return string_at(self._address, size)
 
     def close(self) -> None:
         """C_CloseSession; a session that is already gone is no error."""
@@ -138,8 +144,8 @@ class Missing(Exception):
         self.search = search
 
 
-LogIn = Callable[[Session], None]
-"""Performs one guarded C_Login on the session it is given."""
+LogIn = Callable[[Session], bool]
+"""Performs one guarded C_Login on the session it is given; false where the token wants no login."""
 
 
 class SessionPool:
@@ -156,6 +162,10 @@ class SessionPool:
         self.slot_id = slot_id
         self.logged_in = False
         self._limit = limit if module.parallel else 1
+        self._login_free = False
+        self._closed = False
+        self._handles: dict[Search, int] = {}
+        self._handles_generation = module.generation
         self._idle: deque[Session] = deque()
         self._count = 0
         self._waiting = 0
@@ -169,7 +179,8 @@ class SessionPool:
         return self._count - len(self._idle)
 
     def sessions_open(self) -> int:
-        return self._count
+        dead = sum(session.generation != self.module.generation for session in list(self._idle))
+        return self._count - dead
 
     def forked(self) -> None:
         """In the child of a fork: no session of the parent is ours."""
@@ -198,9 +209,11 @@ class SessionPool:
     def give(self, session: Session) -> None:
         """Return a session that has no operation under way."""
         self._idle.append(session)
-        if self._waiting:
+        if self._waiting or self._closed:
             with self._room:
                 self._room.notify()
+            if self._closed:
+                self._close_idle()
 
     def discard(self, session: Session) -> None:
         """Close a session instead of returning it; closing the last one ends the login (2.40, 5.6.2)."""
@@ -213,6 +226,7 @@ class SessionPool:
             self._count -= 1
             if self._count == 0 or session.generation != self.module.generation:
                 self.logged_in = False
+                self._handles.clear()
             self._room.notify()
 
     def _open_or_wait(self) -> Session:
@@ -222,20 +236,34 @@ class SessionPool:
             with self._room:
                 if self._idle:
                     return self._idle.pop()
-                if self._count < self._limit:
-                    self._count += 1
-                    break
-                self._wait(deadline)
-        # Counted before looking: a re-initialisation that has not begun by now waits for us.
+                if self._count >= self._limit:
+                    self._wait(deadline)
+                    continue
+                self._count += 1
+            session = self._open_counted()
+            if session is not None:
+                return session
+
+    def _open_counted(self) -> Session | None:
+        """A new session, or ``None`` when it is worth trying again: after a restart, or when one of ours is free."""
+        session = None
         try:
-            if self.module.draining:
-                raise CryptokiError("C_OpenSession", ck.CKR_CRYPTOKI_NOT_INITIALIZED)
-            return self._open()
-        except BaseException:
-            with self._room:
-                self._count -= 1
-                self._room.notify()
-            raise
+            # Counted before looking: a re-initialisation that has not begun by now waits for us.
+            if not self.module.draining:
+                session = self._open()
+        except CryptokiError as error:
+            if error.rv != ck.CKR_SESSION_COUNT or self._count <= 1:
+                raise
+            self._limit = max(self._count - 1, 1)  # the token has fewer sessions than it states: share those we have
+        finally:
+            if session is None:
+                with self._room:
+                    self._count -= 1
+                    self._room.notify()
+        if session is None:
+            with self.module.lock:  # held for as long as a re-initialisation takes
+                self.module.ensure_ready()
+        return session
 
     def _wait(self, deadline: float) -> None:
         if time.monotonic() > deadline:
@@ -252,12 +280,22 @@ class SessionPool:
         cryptoki = module.cryptoki
         try:
             handle = cryptoki.open_session(self.slot_id, read_write=True)
-            return Session(module, handle, self.identity.label, read_write=True)
+            return Session(module, handle, self.identity.label, self._current_handles(), read_write=True)
         except CryptokiError as error:
             if error.rv != ck.CKR_TOKEN_WRITE_PROTECTED:
                 raise
         handle = cryptoki.open_session(self.slot_id, read_write=False)
-        return Session(module, handle, self.identity.label, read_write=False)
+        return Session(module, handle, self.identity.label, self._current_handles(), read_write=False)
+
+    def _current_handles(self) -> dict[Search, int]:
+        """Shared by all sessions (2.40, 2.6.7: an object's handle is the same in each), dead with their generation.
+
+        Shared, so that destroying an object forgets its handle everywhere: some modules give it to the next one made.
+        """
+        with self._room:
+            if self._handles_generation != self.module.generation:
+                self._handles, self._handles_generation = {}, self.module.generation
+            return self._handles
 
     # Work
 
@@ -273,20 +311,24 @@ class SessionPool:
 
     def _climb(self, work: Callable[[Session], T], log_in: LogIn | None) -> T:
         climb: Climb | None = None
+        astray = False
         while True:
             session: Session | None = None
             try:
+                if astray:
+                    self._locate()
+                    astray = False
                 session = self.take()
                 if log_in is not None and not self.logged_in:
                     self._log_in(session, log_in)
                 result = work(session)
             except CryptokiError as error:
                 climb = climb or Climb()
-                self._recover(error, climb, session)
+                astray = self._recover(error, climb, session) or astray
                 continue
             except Missing as missing:
                 climb = climb or Climb()
-                self._doubt(missing, climb, session, logged_in=log_in is not None)
+                astray = self._doubt(missing, climb, session, logged_in=log_in is not None)
                 continue
             except errors.DojangError:
                 if session is not None:
@@ -299,11 +341,10 @@ class SessionPool:
             self.give(session)
             return result
 
-    def _doubt(self, missing: Missing, climb: Climb, session: Session | None, *, logged_in: bool) -> None:
+    def _doubt(self, missing: Missing, climb: Climb, session: Session | None, *, logged_in: bool) -> bool:
         """Private objects vanish from sight when somebody logs out; only then is the search repeated (2.40, 5.7.7)."""
-        if session is not None and logged_in and self._login_lost(session):
-            self._recover(CryptokiError("C_FindObjects", ck.CKR_USER_NOT_LOGGED_IN), climb, session)
-            return
+        if session is not None and logged_in and self.login_lost(session):
+            return self._recover(CryptokiError("C_FindObjects", ck.CKR_USER_NOT_LOGGED_IN), climb, session)
         if session is not None:
             self.give(session)
         raise errors.NotFound(
@@ -312,15 +353,15 @@ class SessionPool:
             command="dojang key list",
         ) from missing
 
-    def _recover(self, error: CryptokiError, climb: Climb, session: Session | None) -> None:
-        """Take the next rung, or raise the error of ours where there is none."""
+    def _recover(self, error: CryptokiError, climb: Climb, session: Session | None) -> bool:
+        """Take the next rung, or raise the error of ours where there is none; true when the slot must be looked up."""
         rung = climb.next_rung(error.function, error.rv)
         generation = session.generation if session else self.module.generation
         if session is not None and rung == SEARCH and not session.spoiled:
             session.handles.clear()
-            self.logged_in = self.logged_in and not self._login_lost(session)
+            self.logged_in = self.logged_in and not self.login_lost(session)
             self.give(session)
-            return
+            return False
         if session is not None:
             self.discard(session)
         if error.rv == ck.CKR_USER_NOT_LOGGED_IN:
@@ -329,14 +370,16 @@ class SessionPool:
             raise self.explain(error) from error
         if rung == REINITIALISE:
             self.module.reinitialise(generation)
+        self._handles.clear()
         self._close_idle()
-        self._locate()
+        return True
 
     def explain(self, error: CryptokiError, mechanism: str = "") -> errors.DojangError:
         """The error of ours for what the module answered."""
         if error.function == "C_Sign" and error.rv in (
             ck.CKR_DEVICE_ERROR,
             ck.CKR_DEVICE_REMOVED,
+            ck.CKR_TOKEN_NOT_RECOGNIZED,
             ck.CKR_GENERAL_ERROR,
             ck.CKR_SESSION_CLOSED,
             ck.CKR_FUNCTION_FAILED,
@@ -350,20 +393,29 @@ class SessionPool:
         """Sessions that were open when one died are doubtful; those in use will find out by themselves."""
         while True:
             try:
-                self.discard(self._idle.pop())
+                session = self._idle.pop()
             except IndexError:
                 return
+            if self.module.draining:
+                self._forget(session)  # C_Finalize closes it, perhaps at this moment
+            else:
+                self.discard(session)
 
     def _locate(self) -> None:
         """Find the token's slot again; slots are renumbered when a token is initialised or plugged in elsewhere."""
-        found = find_slot(self.module, self.identity)
+        found = find_slot(self.module, self.identity, self.slot_id)
+        if found is None and self.module.rescan():  # p11-kit's client shows nothing until it is begun anew
+            found = find_slot(self.module, self.identity, self.slot_id)
         if found is None:
             raise errors.TokenRemoved(token=self.identity.label)
         self.slot_id = found
 
     # Login
 
-    def _login_lost(self, session: Session) -> bool:
+    def login_lost(self, session: Session) -> bool:
+        """Whether the token no longer knows of the login that its objects need; private ones are then out of sight."""
+        if self._login_free:
+            return False
         try:
             return session.cryptoki.session_state(session.handle) not in _USER_STATES
         except CryptokiError:
@@ -375,46 +427,41 @@ class SessionPool:
                 return
             # CKR_USER_ALREADY_LOGGED_IN would say nothing about the PIN, so a login is never tried when one exists.
             if session.cryptoki.session_state(session.handle) not in _USER_STATES:
-                log_in(session)
+                self._login_free = not log_in(session)
             self.logged_in = True
 
-    @contextmanager
-    def reserved(self, log_in: LogIn | None = None) -> Iterator[Session]:
-        """A session kept for several steps of reading; a failure in them is explained, never repeated."""
-        self.run(lambda _: None, log_in)
-        session = self.take()
-        try:
-            yield session
-        except CryptokiError as error:
-            session.spoiled = True
-            raise self.explain(error) from error
-        except (errors.DojangError, GeneratorExit):  # a reader that has seen enough spoils nothing
-            raise
-        except BaseException:
-            session.spoiled = True
-            raise
-        finally:
-            (self.discard if session.spoiled else self.give)(session)
+    def open(self) -> None:
+        """Keep sessions that are given back."""
+        self._closed = False
 
     def close(self) -> None:
-        """Close the idle sessions; the login ends with the last session."""
+        """Close the idle sessions now, and those in use when they are given back; the login ends with the last one."""
+        self._closed = True
         self._close_idle()
 
 
-def find_slot(module: Module, identity: TokenIdentity) -> int | None:
-    """The slot that holds the token now, or ``None``."""
+def find_slot(module: Module, identity: TokenIdentity, last: int) -> int | None:
+    """The slot that holds the token now, or ``None``; ``last``, where it was seen last, wins among tokens alike.
 
-    def search(_: object) -> int | None:
-        for slot_id in module.cryptoki.slot_list(token_present=True):
+    Tokens without serial can be alike in everything; none is taken for another, for it would get the other's PIN.
+    """
+
+    def search(cryptoki: Cryptoki) -> int | None:
+        trouble: CryptokiError | None = None
+        alike = []
+        for slot_id in cryptoki.slot_list(token_present=True):
             try:
-                info = module.cryptoki.token_info(slot_id)
+                info = cryptoki.token_info(slot_id)
             except CryptokiError as error:
-                if error.rv in (ck.CKR_TOKEN_NOT_PRESENT, ck.CKR_TOKEN_NOT_RECOGNIZED, ck.CKR_DEVICE_REMOVED):
-                    continue
-                raise
+                if error.rv == ck.CKR_CRYPTOKI_NOT_INITIALIZED:
+                    raise
+                trouble = trouble if error.rv in _EMPTY else error  # one bad slot hides no other
+                continue
             found = TokenIdentity(text(info.label), text(info.serial), text(info.manufacturer), text(info.model))
             if found == identity:
-                return slot_id
-        return None
+                alike.append(slot_id)
+        if not alike and trouble is not None:
+            raise trouble
+        return last if last in alike else alike[0] if len(alike) == 1 else None
 
     return module.call(search)

@@ -11,6 +11,8 @@ from dojang.pkcs11.session import LogIn, Search, Session, SessionPool
 
 _SCHEMES = {"rsa": ("pkcs1v15", "pss"), "ec": ("ecdsa",), "ed25519": ("eddsa",)}
 
+_LONGEST_ECDSA = 132  # r and s of P-521
+
 
 class TokenSigner:
     """Signs with one private key where it lives; thread-safe.
@@ -119,7 +121,12 @@ class TokenSigner:
             return session.sign_end(data)
 
         signature = self._pool.run(work, self._log_in)
-        return ecdsa_der(signature) if self.family == "ec" else signature
+        if self.family != "ec":
+            return signature
+        if len(signature) > _LONGEST_ECDSA:
+            said = f"{len(signature)} bytes"
+            raise errors.DeviceFailure(token=self._pool.identity.label, function="C_Sign", result=said)
+        return ecdsa_der(signature)
 
 
 def _taken_back(error: errors.UnsupportedMechanism) -> bool:

@@ -11,6 +11,9 @@ ULONG_BYTES = ctypes.sizeof(c_ulong)
 UNAVAILABLE = c_ulong(-1).value
 """CK_UNAVAILABLE_INFORMATION: the length of an attribute that cannot be read, or a count the token does not tell."""
 
+_NUMBERS = frozenset({ck.CKA_CLASS, ck.CKA_CERTIFICATE_TYPE, ck.CKA_KEY_TYPE, ck.CKA_VALUE_LEN})
+"""Attributes that are a CK_ULONG."""
+
 
 class Packed(Structure):
     """PKCS#11 structures are byte-packed on Windows and naturally aligned elsewhere."""
@@ -168,10 +171,15 @@ class AttributeReader:
         """``kinds`` are CKA numbers, read together."""
         self.kinds = tuple(kinds)
         self._array = (AttributeStruct * len(self.kinds))()
-        self._sizes = [self._FIRST_GUESS if kind in (ck.CKA_VALUE, ck.CKA_MODULUS) else 512 for kind in self.kinds]
+        self._sizes = [self._first_guess(kind) for kind in self.kinds]
         self._buffers = [create_string_buffer(size) for size in self._sizes]
         self.address = addressof(self._array)
         self.count = len(self.kinds)
+
+    def _first_guess(self, kind: int) -> int:
+        if kind in _NUMBERS:
+            return ULONG_BYTES  # exactly: NSS answers nothing where there is more room than that
+        return self._FIRST_GUESS if kind in (ck.CKA_VALUE, ck.CKA_MODULUS) else 512
 
     def prepare(self) -> None:
         """Point every slot at its buffer and state the room there is."""

@@ -12,12 +12,14 @@ from dojang.pkcs11.guard import PinGuard
 from dojang.pkcs11.mechanisms import MechanismTable
 from dojang.pkcs11.module import Module
 from dojang.pkcs11.pin import PinState
-from dojang.pkcs11.session import TokenIdentity
+from dojang.pkcs11.session import Session, SessionPool, TokenIdentity
 from dojang.pkcs11.structures import UNAVAILABLE, TokenInfoStruct, text
 from dojang.pkcs11.uri import Pkcs11Uri
 from dojang.secret import Secret
 
 T = TypeVar("T")
+
+_UNFIT_PINS = (ck.CKR_PIN_INVALID, ck.CKR_PIN_LEN_RANGE, ck.CKR_PIN_TOO_WEAK)
 
 
 class TokenInfo(NamedTuple):
@@ -107,6 +109,11 @@ class Token:
         """A PKCS#11 URI that names this token and no other."""
         return Pkcs11Uri(token=self.info.label, serial=self.info.serial or None).to_text()
 
+    @property
+    def key(self) -> tuple[TokenIdentity, int | None]:
+        """What tells it from every other token of its module: the slot too where it has no serial."""
+        return self.info.identity, None if self.info.serial else self.slot_id
+
     def refresh(self) -> TokenInfo:
         """Ask the token again; flags change with every PIN try."""
         self.info = TokenInfo.from_struct(self._call(lambda cryptoki: cryptoki.token_info(self.slot_id)))
@@ -118,7 +125,7 @@ class Token:
 
     def change_pin(self, old: Secret | None, new: Secret | None, guard: PinGuard, *, last_try: bool = False) -> None:
         """Replace the user PIN (C_SetPIN); a wrong old PIN costs one guarded try. ``None`` means the token's keypad."""
-        self._check_new_pin(new)
+        _check_new_pin(self.info.label, self.info, new)
         old_pin, new_pin = _reveal(old), _reveal(new)
         self._guarded(
             guard,
@@ -127,11 +134,11 @@ class Token:
             lambda cryptoki, session: cryptoki.set_pin(session, old_pin, new_pin),
             last_try=last_try,
         )
-        guard.forget(serial=self.info.serial, role="user")
+        self._changed("user", new, guard)
 
     def change_so_pin(self, old: Secret | None, new: Secret | None, guard: PinGuard, *, last_try: bool = False) -> None:
         """Replace the SO PIN; some tokens refuse everything else until the factory's own has been replaced."""
-        self._check_new_pin(new)
+        _check_new_pin(self.info.label, self.info, new)
         old_pin, new_pin = _reveal(old), _reveal(new)
         self._guarded(
             guard,
@@ -141,13 +148,13 @@ class Token:
             lambda cryptoki, session: cryptoki.set_pin(session, old_pin, new_pin),
             last_try=last_try,
         )
-        guard.forget(serial=self.info.serial, role="so")
+        self._changed("so", new, guard)
 
     def unblock_pin(
         self, so_pin: Secret | None, new: Secret | None, guard: PinGuard, *, last_try: bool = False
     ) -> None:
         """Set the user PIN as security officer (C_InitPIN): the first one, or after it locked."""
-        self._check_new_pin(new)
+        _check_new_pin(self.info.label, self.info, new)
         new_pin = _reveal(new)
         self._guarded(
             guard,
@@ -157,7 +164,7 @@ class Token:
             lambda cryptoki, session: cryptoki.init_pin(session, new_pin),
             last_try=last_try,
         )
-        guard.forget(serial=self.info.serial, role="user")
+        self._changed("user", new, guard)
 
     def wipe(
         self, *, serial: str, so_pin: Secret | None, guard: PinGuard, label: str | None = None, last_try: bool = False
@@ -167,24 +174,26 @@ class Token:
             raise errors.SerialMismatch(serial=self.info.serial)
         name = label or self.info.label
         _check_label(name)
-        guard.attempt(
-            serial=self.info.serial,
-            token=self.info.label,
-            role="so",
-            pin=so_pin,
-            flags=lambda: self.refresh().so_pin,
-            login=lambda: self._call(lambda c: c.init_token(self.slot_id, _reveal(so_pin), name), role="so"),
-            last_try=last_try,
-        )
-        guard.forget(serial=self.info.serial, role="user")
+        with self.module.alone():
+            guard.attempt(
+                serial=self.info.serial,
+                token=self.info.label,
+                role="so",
+                pin=so_pin,
+                flags=lambda: self.refresh().so_pin,
+                login=lambda: self._call(lambda c: c.init_token(self.slot_id, _reveal(so_pin), name), role="so"),
+                last_try=last_try,
+            )
+        self.module.remembered.pop(self.key, None)
+        for gone in {self.info.label, name}:
+            guard.forget(serial=self.info.serial, role="user", token=gone)
         return _seen_again(self.module, self.slot_id, name)
 
-    def _check_new_pin(self, new: Secret | None) -> None:
-        low, high = self.info.min_pin_length, self.info.max_pin_length
-        if new is not None and low <= high and high and not low <= len(new) <= high:
-            raise errors.PinUnusable(
-                token=self.info.label, problem="its length is not allowed", min_length=low, max_length=high
-            )
+    def _changed(self, role: str, new: Secret | None, guard: PinGuard) -> None:
+        """Forget what was known of the old PIN; whoever has the token open logs in again with the new one."""
+        guard.forget(serial=self.info.serial, role=role, token=self.info.label)
+        if role == "user" and self.module.remembered.pop(self.key, None) is not None and new is not None:
+            self.module.remembered[self.key] = new
 
     def _guarded(
         self,
@@ -196,28 +205,66 @@ class Token:
         *,
         last_try: bool,
     ) -> None:
-        cryptoki = self.module.cryptoki
-        session = self._call(lambda c: c.open_session(self.slot_id, read_write=True))
+        # A pool of its own: nobody restarts the module, and so gives the handle to another token, while it is in use.
+        pool = SessionPool(self.module, self.info.identity, self.slot_id, limit=1)
+        with self.module.alone():
+            self._perform(pool, guard, role, pin, prove, then, last_try=last_try)
+
+    def _perform(
+        self,
+        pool: SessionPool,
+        guard: PinGuard,
+        role: str,
+        pin: Secret | None,
+        prove: Callable[[Cryptoki, int], None],
+        then: Callable[[Cryptoki, int], None] | None,
+        *,
+        last_try: bool,
+    ) -> None:
+        session = self._explained(pool.take)
+        officer = False
         try:
+            self._refuse_unfit(session, role)
             guard.attempt(
                 serial=self.info.serial,
                 token=self.info.label,
                 role=role,
                 pin=pin,
-                flags=lambda: self.refresh().so_pin if role == "so" else self.refresh().user_pin,
-                login=lambda: self._call(lambda c: prove(c, session), role=role),
+                flags=lambda: self._flags(session, role),
+                login=lambda: self._explained(lambda: prove(session.cryptoki, session.handle), role=role),
                 last_try=last_try,
             )
+            officer = role == "so"
             if then is not None:
-                self._call(lambda c: then(c, session))
+                self._explained(lambda: then(session.cryptoki, session.handle), role=role)
         finally:
-            _close_quietly(cryptoki, session)
+            if officer:  # other sessions of this process keep the login alive, and a user's PIN would go to the officer
+                _log_out_quietly(session)
+            pool.discard(session)
+
+    def _refuse_unfit(self, session: Session, role: str) -> None:
+        """C_SetPIN changes the PIN of whoever is logged in, so it must not be the security officer (2.40, 5.5.8)."""
+        if not session.read_write:
+            raise errors.TokenWriteProtected(token=self.info.label)
+        state = self._explained(lambda: session.cryptoki.session_state(session.handle))
+        if role == "user" and state == ck.CKS_RW_SO_FUNCTIONS:
+            raise errors.DeviceBusy(
+                token=self.info.label, function="C_SetPIN", result="CKR_USER_ANOTHER_ALREADY_LOGGED_IN"
+            )
+
+    def _flags(self, session: Session, role: str) -> PinState:
+        struct = self._explained(lambda: session.cryptoki.token_info(self.slot_id))
+        self.info = TokenInfo.from_struct(struct)
+        return self.info.so_pin if role == "so" else self.info.user_pin
 
     def _call(self, work: Callable[[Cryptoki], T], role: str = "user") -> T:
+        return self._explained(lambda: self.module.call(work), role)
+
+    def _explained(self, work: Callable[[], T], role: str = "user") -> T:
         try:
-            return self.module.call(work)
+            return work()
         except CryptokiError as error:
-            if error.rv in (ck.CKR_PIN_INVALID, ck.CKR_PIN_LEN_RANGE, ck.CKR_PIN_TOO_WEAK):
+            if error.rv in _UNFIT_PINS:
                 raise errors.PinUnusable(
                     token=self.info.label,
                     problem=errors.Phrase("the token answered {result}", result=ck.result_name(error.rv)),
@@ -237,27 +284,42 @@ class Slot(NamedTuple):
     removable: bool
     info: TokenInfo | None
 
-    def initialize(self, *, label: str, so_pin: Secret | None, user_pin: Secret | None, guard: PinGuard) -> Token:
+    def initialize(
+        self,
+        *,
+        label: str,
+        so_pin: Secret | None,
+        user_pin: Secret | None,
+        guard: PinGuard,
+        last_try: bool = False,
+    ) -> Token:
         """C_InitToken, then the first user PIN (C_InitPIN); for tokens not initialised yet (``Token.wipe`` erases).
 
-        A crash between the two leaves an initialised token without user PIN, which ``Token.unblock_pin`` completes.
+        Tokens that come with an SO PIN compare it, so it is guarded like every other. A crash between the two leaves an
+        initialised token without user PIN, which ``Token.unblock_pin`` completes.
         """
-        if self.info is not None and self.info.initialized:
+        if self.info is None:
+            raise errors.TokenRemoved(token=label)
+        if self.info.initialized:
             raise errors.AlreadyExists(
                 what=errors.Phrase("Token {token}", token=self.info.label),
                 where=errors.Phrase("slot {slot}", slot=self.description),
             )
         _check_label(label)
-        try:
-            self.module.call(lambda cryptoki: cryptoki.init_token(self.slot_id, _reveal(so_pin), label))
-        except CryptokiError as error:
-            if error.rv in (ck.CKR_PIN_INVALID, ck.CKR_PIN_LEN_RANGE, ck.CKR_PIN_TOO_WEAK):
-                low, high = (self.info.min_pin_length, self.info.max_pin_length) if self.info else (4, 255)
-                raise errors.PinUnusable(
-                    token=label, problem="the SO PIN was refused", min_length=low, max_length=high
-                ) from error
-            raise explain(error, token=label, role="so") from error
+        _check_new_pin(label, self.info, user_pin)
+        blank = Token(self, self.info)
+        with self.module.alone():
+            guard.attempt(
+                serial=self.info.serial,
+                token=self.info.label or self.description,
+                role="so",
+                pin=so_pin,
+                flags=lambda: blank.refresh().so_pin._replace(locked=False),  # SoftHSM says so of every blank token
+                login=lambda: blank._call(lambda c: c.init_token(self.slot_id, _reveal(so_pin), label), role="so"),
+                last_try=last_try,
+            )
         token = _seen_again(self.module, self.slot_id, label)
+        guard.forget(serial=token.info.serial, role="user", token=label)
         if user_pin is not None or token.info.protected_authentication_path:
             token.unblock_pin(so_pin, user_pin, guard)
         token.refresh()
@@ -373,7 +435,10 @@ def _matching(listing: TokenListing, wanted: Pkcs11Uri) -> list[Token]:
 def _matches_module(module: Module, wanted: Pkcs11Uri) -> bool:
     if wanted.library_manufacturer is wanted.library_description is wanted.library_version is None:
         return True
-    info = module.info()
+    try:
+        info = module.info()
+    except CryptokiError:
+        return False  # its tokens may be listed, but nothing proves that they are those of that library
     return wanted.matches_library(
         description=info.description, manufacturer=info.manufacturer, version=info.library_version
     )
@@ -397,6 +462,12 @@ def _seen_again(module: Module, slot_id: int, label: str) -> Token:
     raise errors.TokenNotFound(wanted=Pkcs11Uri(token=label).to_text())
 
 
+def _check_new_pin(token: str, info: TokenInfo, new: Secret | None) -> None:
+    low, high = info.min_pin_length, info.max_pin_length
+    if new is not None and low <= high and high and not low <= len(new) <= high:
+        raise errors.PinUnusable(token=token, problem="its length is not allowed", min_length=low, max_length=high)
+
+
 def _check_label(label: str) -> None:
     if not label.strip() or len(label.encode()) > 32 or "\0" in label:
         raise errors.Usage(problem="a token label has 1 to 32 bytes (about 10 Korean letters)")
@@ -406,8 +477,8 @@ def _reveal(pin: Secret | None) -> bytes | None:
     return None if pin is None else pin.reveal()
 
 
-def _close_quietly(cryptoki: Cryptoki, session: int) -> None:
+def _log_out_quietly(session: Session) -> None:
     try:
-        cryptoki.close_session(session)
+        session.cryptoki.logout(session.handle)
     except CryptokiError:
-        return  # the token is gone, and the session with it
+        return  # the token is gone, and the login with it
