@@ -51,7 +51,11 @@ def switch(place: Workplace, operation: Operation, location: Location) -> Stored
     """After the confirmation: the new credential takes the old one's name, the old is retired, the ledger says so."""
     place.say("switch")
     facts = operation.record.facts
-    stored = location.switch(old_key_id=key_id_of(operation, "old_key_id"), new_key_id=key_id_of(operation))
+    stored = location.switch(
+        old_key_id=key_id_of(operation, "old_key_id"),
+        new_key_id=key_id_of(operation),
+        certificate_der=noted_answer(operation)[0],
+    )
     renewed = certified_event("renewed", operation, stored)
     retired = Event(
         "retired",

@@ -122,8 +122,11 @@ class Location(Protocol):
         """Put certificate and chain beside the key; installing the same again changes nothing."""
         ...
 
-    def switch(self, *, old_key_id: bytes, new_key_id: bytes) -> StoredCredential:
-        """Give the staged credential the old one's place and retire the old; finishes a switch that was cut short."""
+    def switch(self, *, old_key_id: bytes, new_key_id: bytes, certificate_der: bytes | None = None) -> StoredCredential:
+        """Give the staged credential the old one's place and retire the old; finishes a switch that was cut short.
+
+        ``certificate_der``, the new certificate, tells old from new where both are for one key and equally young.
+        """
         ...
 
     def discard(self, key_id: bytes) -> None:

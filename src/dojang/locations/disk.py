@@ -116,7 +116,8 @@ class DiskLocation:
             path = shelves.place(self.root, path, certificate_der)
         return self._at(path)
 
-    def switch(self, *, old_key_id: bytes, new_key_id: bytes) -> StoredCredential:
+    def switch(self, *, old_key_id: bytes, new_key_id: bytes, certificate_der: bytes | None = None) -> StoredCredential:
+        del certificate_der  # what is staged, and what replaces what, stands in the folders themselves
         folders = list(scan(self.root))
         staged = next((f for f in folders if f.place is Place.STAGED and f.key_id == new_key_id), None)
         if staged is None:

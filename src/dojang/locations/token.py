@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
@@ -40,6 +40,7 @@ class TokenLocation:
             module_name=asked.module_name,
             module_path=asked.module_path,
         )
+        self._made: set[bytes] = set()
 
     @property
     def address(self) -> str:
@@ -79,9 +80,9 @@ class TokenLocation:
     def generate(self, algorithm: str, *, key_id: bytes, label: str, replaces: bytes | None = None) -> "PrivateKey":
         if replaces is None:
             self._refuse_taken(label, key_id)
-        if self.has_key(key_id):
-            raise AlreadyExists(what=Phrase("A key with the id {key_id}", key_id=key_id.hex()), where=self.address)
-        return self._token.generate_key_pair(algorithm, label=shown(label, replaces), key_id=key_id)
+        key = self._token.generate_key_pair(algorithm, label=shown(label, replaces), key_id=key_id)
+        self._made.add(key_id)
+        return key
 
     def private_key(self, key_id: bytes) -> "PrivateKey":
         return self._token.private_key(key_id=key_id)
@@ -101,7 +102,7 @@ class TokenLocation:
         here = self._certificates(key_id=key_id)
         done = next((one for one in here if one.value == certificate_der), None)
         if done is None:
-            if not self.has_key(key_id):
+            if key_id not in self._made and not self.has_key(key_id):
                 raise self._missing(Phrase("The private key"))
             if replaces is None:
                 self._refuse_taken(label, key_id)
@@ -110,12 +111,12 @@ class TokenLocation:
             for issuer_der in chain_der:
                 name, subject_key_id = authority_facts(issuer_der)
                 self._token.add_certificate(issuer_der, label=name, key_id=subject_key_id)
-            self._token.add_certificate(certificate_der, label=shown(label, replaces), key_id=key_id)
-        return self._stored(key_id, certificate_der)
+            done = self._token.add_certificate(certificate_der, label=shown(label, replaces), key_id=key_id)
+        return self._credential(done, named=True)
 
-    def switch(self, *, old_key_id: bytes, new_key_id: bytes) -> StoredCredential:
+    def switch(self, *, old_key_id: bytes, new_key_id: bytes, certificate_der: bytes | None = None) -> StoredCredential:
         if old_key_id == new_key_id:
-            return self._switch_certificate(new_key_id)
+            return self._switch_certificate(new_key_id, certificate_der)
         self._token.log_in()
         old, new = list(self._token.objects(key_id=old_key_id)), list(self._token.objects(key_id=new_key_id))
         certificate = next((one for one in new if one.type == "cert" and one.value), None)
@@ -141,13 +142,13 @@ class TokenLocation:
         _refuse_no_id(key_id)
         self._token.destroy(key_id)
 
-    def _switch_certificate(self, key_id: bytes) -> StoredCredential:
+    def _switch_certificate(self, key_id: bytes, certificate_der: bytes | None) -> StoredCredential:
         """The key is kept: one certificate takes the other's name under the same CKA_ID."""
         here = self._certificates(key_id=key_id)
         staged = [one for one in here if Label.from_text(one.label).staged]
         live = [one for one in here if Label.from_text(one.label).live]
-        # Both live: a switch was cut short after its first step, and the younger is the new one.
-        new = staged or _youngest(live)
+        # Both live: a switch was cut short after its first step; where nobody says which is new, the younger is.
+        new = staged or [one for one in live if one.value == certificate_der] or _youngest(live)
         if not new:
             raise self._missing(key_id.hex())
         name = name_handed_over([*live, *new])
@@ -179,12 +180,10 @@ class TokenLocation:
         return [one for one in self._token.certificates(label=label, key_id=key_id) if not one.problem]
 
     def _refuse_taken(self, label: str, key_id: bytes) -> None:
-        self._refuse_other(label, self._certificates(label=label), key_id)
-        self._refuse_other(label, self._token.keys(label=label), key_id)
-
-    def _refuse_other(self, label: str, found: "Iterable[TokenObject]", key_id: bytes) -> None:
-        if any(one.key_id != key_id for one in found):
-            raise AlreadyExists(what=f"'{label}'", where=self.address)
+        """A label in use by any certificate or private key but those under ``key_id``; one search for both."""
+        for one in self._token.private_objects(label=label):
+            if one.type in ("cert", "private") and one.key_id != key_id and not one.problem:
+                raise AlreadyExists(what=f"'{label}'", where=self.address)
 
     def _refuse_second(self, here: "Sequence[TokenObject]") -> None:
         for one in here:
