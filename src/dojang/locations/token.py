@@ -105,7 +105,8 @@ class TokenLocation:
             if key_id not in self._made and not self.has_key(key_id):
                 raise self._missing(Phrase("The private key"))
             if replaces is None:
-                self._refuse_taken(label, key_id)
+                if key_id not in self._made:
+                    self._refuse_taken(label, key_id)
                 self._refuse_second(here)
             # Issuers first: while the signer's certificate is missing, nothing looks complete.
             for issuer_der in chain_der:

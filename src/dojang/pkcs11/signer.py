@@ -41,6 +41,7 @@ class TokenSigner:
         self._log_in = log_in
         self._authenticate = authenticate
         self._chosen: dict[tuple[str, str, int | None, bool], Plan] = {}
+        self._proven: dict[tuple[str, str | None, int | None], tuple[int, Plan]] = {}
 
     def sign_digest(
         self, digest: bytes, hash_name: str, scheme: str | None = None, *, salt_length: int | None = None
@@ -50,6 +51,10 @@ class TokenSigner:
         ``scheme`` is ``pkcs1v15`` (the default for RSA), ``pss`` or ``ecdsa``; ``salt_length`` in bytes is for PSS and
         defaults to the digest's length. Ed25519 signs messages, not digests (RFC 8032): use ``sign_message``.
         """
+        asked = (hash_name, scheme, salt_length)
+        proven = self._proven.get(asked)
+        if proven is not None and len(digest) == proven[0]:
+            return self._perform(proven[1], digest, None)
         check_hash(hash_name)
         if len(digest) != DIGEST_BYTES[hash_name]:
             raise errors.Usage(
@@ -60,7 +65,10 @@ class TokenSigner:
                     wrong=len(digest),
                 )
             )
-        return self._sign(digest, None, hash_name, self._scheme(scheme), salt_length)
+        settled = self._scheme(scheme)
+        signature = self._sign(digest, None, hash_name, settled, salt_length)
+        self._proven[asked] = len(digest), self._chosen[settled, hash_name, salt_length, False]
+        return signature
 
     def sign_message(
         self, message: bytes, hash_name: str = "sha256", scheme: str | None = None, *, salt_length: int | None = None
