@@ -1,6 +1,5 @@
 """Distinguished names as people write them."""
 
-
 import pytest
 from cryptography import x509
 from cryptography.x509.oid import NameOID
