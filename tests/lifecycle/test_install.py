@@ -1,5 +1,8 @@
 """Requests taken elsewhere, certificates brought back, credentials deleted, states changed at the authority."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,6 +16,7 @@ from dojang.errors import (
     AnswerMismatch,
     AuthorityRefused,
     CertificateUnusable,
+    FileUnwritable,
     NotFound,
     NotPermitted,
 )
@@ -20,9 +24,11 @@ from dojang.lifecycle.delete import delete
 from dojang.lifecycle.held import held_in
 from dojang.lifecycle.install import InstallOrder, install
 from dojang.lifecycle.issue import issue
+from dojang.lifecycle.recover import recover
 from dojang.lifecycle.renew import RenewOrder, renew
 from dojang.lifecycle.request import RequestOrder, request
 from dojang.lifecycle.revoke import restore, revoke, suspend
+from dojang.locations.base import Location
 from dojang.x509.name import parse_name
 
 ISSUER = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Elsewhere CA")])
@@ -97,6 +103,28 @@ def test_a_second_certificate_for_one_key(office, made) -> None:
     assert len(office.credentials()) == 1
 
 
+def _interrupted(step: str) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_certificate_whose_place_is_taken(office, made) -> None:
+    """Refused at once or cut short and given up by the next run: either way its key waits on, unharmed."""
+    install(InstallOrder(office.address, _certify(made.public_key(), made.subject)), office.place)
+    with office.place.open_location(office.address) as location:
+        key = location.generate("ec-p256", key_id=b"waiting", label="Waiting")
+    order = InstallOrder(office.address, _certify(key.public_key(), made.subject), key_id=b"waiting", label="Hong")
+    with pytest.raises(KeyboardInterrupt):
+        install(order, replace(office.place, say=_interrupted))
+    assert [one.outcome for one in recover(office.place)] == ["undone"]
+    with pytest.raises(AlreadyExists):
+        install(order, office.place)
+    assert office.place.ledger.incomplete() == []
+    with office.place.open_location(office.address) as location:
+        assert location.has_key(b"waiting")
+        delete(next(one.address for one in location.credentials() if one.live), office.place)
+    assert install(order, office.place).state == "valid"
+
+
 def test_delete_destroys_the_pair(office) -> None:
     """Afterwards neither certificate nor key is there, and the ledger says so."""
     held = issue(office.order(), office.place)
@@ -105,6 +133,25 @@ def test_delete_destroys_the_pair(office) -> None:
     with office.place.open_location(office.address) as location:
         assert not location.has_key(held.stored.key_id)
     assert [event.event for event in office.place.ledger.history()] == ["issued", "deleted"]
+
+
+def test_delete_that_was_refused(office) -> None:
+    """A credential that a location would not give up is not destroyed by a later run either."""
+    held = issue(office.order(), office.place)
+
+    @contextmanager
+    def stubborn(address: str) -> Iterator[Location]:
+        with office.place.open_location(address) as location:
+            location.delete = refuse
+            yield location
+
+    def refuse(_key_id: bytes) -> None:
+        raise FileUnwritable(path="NPKI", problem="it may only be read")
+
+    with pytest.raises(FileUnwritable):
+        delete(held.stored.address, replace(office.place, open_location=stubborn))
+    assert recover(office.place) == []
+    assert held_in(office.place, office.address) == [held]
 
 
 def test_delete_of_a_retired_pair_leaves_the_one_in_use(office) -> None:

@@ -1,7 +1,10 @@
 """Delete: destroy a credential, key and all."""
 
-from dojang.errors import NotPermitted
-from dojang.ledger import Fact
+import contextlib
+from collections.abc import Iterator
+
+from dojang.errors import DojangError, NotPermitted
+from dojang.ledger import Fact, Operation
 from dojang.lifecycle.finish import finish_delete
 from dojang.lifecycle.held import Held, look_at
 from dojang.lifecycle.journal import key_in
@@ -13,6 +16,8 @@ from dojang.locations.base import Location, StoredCredential
 
 def delete(address: str, place: Workplace) -> Held:
     """Destroy the certificate and the key at ``address`` for good; cut short, the next run destroys the rest.
+
+    After an error that came before anything was destroyed, the credential stays.
 
     ``NotPermitted`` for a retired certificate whose key the one in use still needs.
     """
@@ -26,7 +31,11 @@ def delete(address: str, place: Workplace) -> Held:
             "key_id": credential.key_id.hex(),
             "fingerprint": fingerprint_of(credential.certificate_der),
         }
-        with place.ledger.begin("delete", key_in(location, credential.key_id), facts) as operation:
+        location.has_key(credential.key_id)  # asks for the PIN, so that a wrong one ends here
+        with (
+            place.ledger.begin("delete", key_in(location, credential.key_id), facts) as operation,
+            _called_off_when_whole(operation, location, credential),
+        ):
             held = look_at(place, location.traits, credential)
             finish_delete(place, operation, location)
     return held
@@ -38,6 +47,18 @@ def plan_delete(address: str, place: Workplace) -> tuple[Step, ...]:
         credential = location.find(address)
         _refuse_shared_key(location, credential)
         return (Step("delete", {"address": credential.address, "label": credential.label}),)
+
+
+@contextlib.contextmanager
+def _called_off_when_whole(operation: Operation, location: Location, credential: StoredCredential) -> Iterator[None]:
+    """What failed before anything was destroyed is over: a later run must not destroy what the user still has."""
+    try:
+        yield
+    except DojangError as error:
+        with contextlib.suppress(DojangError):
+            if credential in location.credentials() and location.has_key(credential.key_id):
+                operation.undo(error.code)
+        raise
 
 
 def _refuse_shared_key(location: Location, credential: StoredCredential) -> None:

@@ -9,7 +9,7 @@ from dojang.errors import AlreadyExists, AnswerMismatch, CertificateUnusable, No
 from dojang.ledger import Event, Fact
 from dojang.lifecycle.finish import finish_install
 from dojang.lifecycle.held import Held, look_at
-from dojang.lifecycle.journal import answer_facts, identity_of, key_in
+from dojang.lifecycle.journal import answer_facts, identity_of, key_in, taken_back_on_failure
 from dojang.lifecycle.recover import recover
 from dojang.lifecycle.request import fingerprint_of_key
 from dojang.lifecycle.workplace import Step, Workplace
@@ -37,13 +37,17 @@ def install(order: InstallOrder, place: Workplace) -> Held:
     """Put the certificate beside its key, proven to belong to it; installing it again changes nothing.
 
     ``AnswerMismatch`` when the key or the chain is another, ``CertificateUnusable`` when it has expired, ``NotFound``
-    when no key here waits for it, ``AlreadyExists`` when the key has another certificate. Nothing is changed then.
+    when no key here waits for it, ``AlreadyExists`` when the key has another certificate or its name is taken. The key
+    is as it was then, and the same again may be tried once the obstacle is gone.
     """
     with place.open_location(order.to) as location:
         recover(place, location)
         facts = _checked(order, place, location)
         key_id = bytes.fromhex(str(facts["key_id"]))
-        with place.ledger.begin("install", key_in(location, key_id), facts) as operation:
+        with (
+            place.ledger.begin("install", key_in(location, key_id), facts) as operation,
+            taken_back_on_failure(place, operation, location),
+        ):
             stored = finish_install(place, operation, location)
         return look_at(place, location.traits, stored)
 

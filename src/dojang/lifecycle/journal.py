@@ -69,8 +69,10 @@ def take_back(place: Workplace, operation: Operation, location: Location, reason
         operation.advance("undoing")
     if "authority" in operation.record.facts:
         _withdraw(place, operation)
-    remove = location.delete if operation.record.verb == "issue" else location.discard
-    remove(key_id_of(operation))
+    if operation.record.verb == "issue":
+        location.delete(key_id_of(operation))
+    elif operation.record.verb != "install":  # whose key was there before it, and goes on waiting
+        location.discard(key_id_of(operation))
     operation.undo(reason)
 
 

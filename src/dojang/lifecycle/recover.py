@@ -10,7 +10,8 @@ The rule, by the last transition that the journal holds:
                                           undone where the key is gone or the authority refuses by now
     renew                    confirmed    finished: switch
     request                  begun        undone: the key that nobody was told of goes
-    install                  begun        finished: install, prove; undone where the key is gone
+    install                  begun        finished: install, prove; given up where the key is gone or another
+                                          certificate has its place: the key itself is never touched
     delete                   begun        finished: delete
     any                      undoing      undone, to the end
     =======================  ===========  ==================================================================
