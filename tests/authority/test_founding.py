@@ -7,9 +7,19 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from dojang.authority import Founder, authority_names, create_authority, list_authorities, open_authority
-from dojang.errors import AlreadyExists, DeviceFailure, FileUnwritable, InvalidName, NotFound, NotPermitted, Usage
+from dojang.authority import Founder, Submission, authority_names, create_authority, list_authorities, open_authority
+from dojang.errors import (
+    AlreadyExists,
+    CertificateUnusable,
+    DeviceFailure,
+    FileUnwritable,
+    InvalidName,
+    NotFound,
+    NotPermitted,
+    Usage,
+)
 from dojang.x509.name import parse_name
+from dojang.x509.request import build_request
 
 ROOT = parse_name("CN=Root,C=KR")
 
@@ -52,6 +62,20 @@ def test_a_key_is_opened_once_and_only_to_sign(tmp_path: Path, new_key: Any) -> 
         authority.publish_crl()
         authority.publish_crl()
         assert asked == ["pkcs11:object=root"]
+
+
+def test_another_key_at_the_address_signs_nothing(tmp_path: Path, new_key: Any) -> None:
+    """A key that took the place of the authority's is refused, and the list that is out stays."""
+    found(tmp_path, new_key())
+    with open_authority(tmp_path, "office", lambda _address: new_key()) as authority:
+        before = authority.crl_path().read_bytes()
+        with pytest.raises(CertificateUnusable, match="does not belong"):
+            authority.publish_crl()
+        request = build_request(new_key(), parse_name("CN=Hong"))
+        with pytest.raises(CertificateUnusable, match="does not belong"):
+            authority.submit(Submission("issue", request, "personal", "t"))
+        assert list(authority.issued()) == []
+        assert authority.crl_path().read_bytes() == before
 
 
 def test_a_name_in_use_is_refused(tmp_path: Path, new_key: Any) -> None:

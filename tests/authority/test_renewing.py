@@ -115,11 +115,14 @@ def test_what_is_revoked_suspended_or_replaced_is_not_renewed(desk: Any, clock: 
 
 
 def test_of_two_renewals_one_is_confirmed(desk: Any, clock: Any) -> None:
-    """Both were asked for; once one is confirmed, no third is issued."""
+    """Both were asked for; once one is confirmed, neither the other nor a third is, and the first stays confirmed."""
     old = desk.have()
     clock.turn(340)
     desk.ask("renew", old=old, transaction="a")
     desk.ask("renew", old=old, transaction="b")
+    desk.authority.confirm("a")
+    with pytest.raises(AuthorityRefused, match="replaced already"):
+        desk.authority.confirm("b")
     desk.authority.confirm("a")
     desk.authority.cancel("b")
     refused(desk, "replaced already", "renew", old=old)

@@ -2,6 +2,7 @@
 
 import subprocess
 import threading
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -183,3 +184,19 @@ def test_the_root_revokes_the_issuing_authority(tiered: LocalAuthority, clock: A
     assert len(crl_of(tiered)) == 0
     assert tiered.crl_path() != tiered.crl_path(root=True)
     assert list(tiered.issued()) == []
+
+
+def test_a_revoked_issuing_authority_issues_nothing(tiered: LocalAuthority, desk: Any) -> None:
+    """Neither on hold nor revoked; back from hold it issues again, and what it issued can be revoked all the time."""
+    desk = replace(desk, authority=tiered)
+    own, issued = serial_of(tiered.certificate_der()), desk.have()
+    tiered.suspend(own)
+    with pytest.raises(AuthorityRefused, match="its own certificate is suspended"):
+        desk.ask()
+    tiered.restore(own)
+    desk.have()
+    tiered.revoke(own, "keyCompromise")
+    with pytest.raises(AuthorityRefused, match="its own certificate is revoked"):
+        desk.ask()
+    tiered.revoke(serial_of(issued), "superseded")
+    assert len(crl_of(tiered)) == 1

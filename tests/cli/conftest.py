@@ -15,8 +15,8 @@ from dojang import errors
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "dojang"
-# Where the first argument is a text for people. Check is the name of something that verifying looks at.
-KEYWORDS = dict.fromkeys(("_", "N_", "say", "Phrase", "Check"))
+# Where the first argument is a text for people, the second of ``refusal``. Check names what verifying looks at.
+KEYWORDS = {**dict.fromkeys(("_", "N_", "say", "Phrase", "Check", "Fault", "_refuse")), "refusal": (2,)}
 # Facts of an error that are words rather than names of things.
 WORDS_IN_FACTS = {"problem", "what", "expected", "operation", "purpose", "remedy", "next_step", "wanted", "where"}
 

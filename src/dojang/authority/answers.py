@@ -58,10 +58,8 @@ class Answers:
         found = self.recorded(submission.replaces_der)
         if found is None or found.signer != self.signer:
             raise refusal(self.authority, "the old certificate was not issued here")
-        # A successor that nobody confirmed does not count: it may have been lost on the way.
-        successors = self.store.records("replaces = ? AND state IN ('confirmed', 'suspended')", found.serial)
         certificate = x509.load_der_x509_certificate(found.certificate_der)
-        return Predecessor(certificate, found.profile, found.state, replaced=any(True for _ in successors))
+        return Predecessor(certificate, found.profile, found.state, self._is_replaced(found.serial))
 
     def recorded(self, certificate_der: bytes) -> Record | None:
         """The record of exactly this certificate."""
@@ -72,7 +70,10 @@ class Answers:
         return found if found.certificate_der == certificate_der else None
 
     def confirm(self, transaction_id: str, at: datetime) -> bool:
-        """Note that the certificate works; true when that revoked the one it replaces, as a reissue does."""
+        """Note that the certificate works; true when that revoked the one it replaces, as a reissue does.
+
+        Of several successors that were asked for, the first to be confirmed is the one.
+        """
         with self.store.writing() as database:
             answered = self.store.answered(transaction_id)
             if answered is None:
@@ -80,6 +81,8 @@ class Answers:
             record = self.store.find(answered.serial)
             if record.state not in ("issued", "confirmed"):
                 raise refusal(self.authority, "the certificate is {state}", state=record.state)
+            if record.state == "issued" and record.replaces is not None and self._is_replaced(record.replaces):
+                raise refusal(self.authority, "the old certificate was replaced already")
             database.execute("UPDATE certificate SET state = 'confirmed' WHERE serial = ?", (record.serial,))
             if record.state == "confirmed" or answered.kind != "reissue" or record.replaces is None:
                 return False
@@ -96,6 +99,10 @@ class Answers:
                 raise refusal(self.authority, "the certificate was confirmed; revoke it instead")
             revocation.set_revoked(database, answered.serial, "cessationOfOperation", at)
             database.execute("UPDATE submission SET cancelled = 1 WHERE transaction_id = ?", (transaction_id,))
+
+    def _is_replaced(self, serial: str) -> bool:
+        # A successor that nobody confirmed does not count: it may have been lost on the way.
+        return any(True for _ in self.store.records("replaces = ? AND state IN ('confirmed', 'suspended')", serial))
 
     def _again(self, before: Answered, submission: Submission) -> bytes:
         if before.fingerprint != fingerprint_of(submission):

@@ -4,6 +4,7 @@ The folder of an authority holds ``store.sqlite`` and ``crl.der`` (with a separa
 hold ``profiles/*.toml`` that add to the profiles shipped with dojang or replace them.
 """
 
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,7 +20,9 @@ from dojang.authority.base import Issued, Submission
 from dojang.authority.certificate import sign_certificate
 from dojang.authority.rules import Rulebook, refusal
 from dojang.authority.store import Record, Signer, Store
-from dojang.errors import AuthorityExpired, NotFound, Phrase
+from dojang.errors import AuthorityExpired, CertificateUnusable, NotFound, Phrase
+from dojang.x509.keys import same_key
+from dojang.x509.name import format_name
 from dojang.x509.profiles import Profile, profile, profiles
 from dojang.x509.status import CertificateFacts, credential_facts
 
@@ -166,7 +169,9 @@ class LocalAuthority:
 
     def _key(self, signer: Signer) -> "PrivateKey":
         if signer.role not in self._keys:
-            self._keys[signer.role] = self._open_key(signer.key_address)
+            key = self._open_key(signer.key_address)
+            _check_belongs(key, signer)
+            self._keys[signer.role] = key
         return self._keys[signer.role]
 
     def _publish_for(self, record: Record) -> None:
@@ -175,6 +180,7 @@ class LocalAuthority:
     def _issue(self, submission: Submission) -> bytes:
         at = self._now()
         self._check_term(at)
+        self._check_standing()
         issuer = x509.load_der_x509_certificate(self._signer.certificate_der)
         rules = Rulebook(self.name, issuer, at)
         draft = rules.draft(submission, self._wanted(submission.profile), self._answers.predecessor(submission))
@@ -183,14 +189,11 @@ class LocalAuthority:
         return self._answers.record(submission, rules, draft, serial, certificate_der)
 
     def _wanted(self, name: str) -> Profile:
-        template = "it does not issue by the profile '{profile}'"
-        try:
+        with contextlib.suppress(NotFound):
             wanted = profile(name, self._folder / "profiles")
-        except NotFound as error:
-            raise refusal(self.name, template, profile=name[:64]) from error
-        if wanted.is_ca:
-            raise refusal(self.name, template, profile=name)
-        return wanted
+            if not wanted.is_ca:
+                return wanted
+        raise refusal(self.name, "it does not issue by the profile '{profile}'", profile=name[:64])
 
     def _check_form(self, submission: Submission) -> None:
         if not 0 < len(submission.transaction_id) <= _LONGEST_TRANSACTION:
@@ -207,6 +210,22 @@ class LocalAuthority:
             start_at, end_at = own.not_valid_before_utc, own.not_valid_after_utc
             if not start_at <= at <= end_at:
                 raise AuthorityExpired(authority=self.name, not_before=start_at, not_after=end_at)
+
+    def _check_standing(self) -> None:
+        """An issuing authority that its root has revoked or put on hold issues nothing."""
+        if self._is_two_tier:
+            own = x509.load_der_x509_certificate(self._signer.certificate_der)
+            state = self._store.find(f"{own.serial_number:x}").state
+            if state != "confirmed":
+                raise refusal(self.name, "its own certificate is {state}", state=state)
+
+
+def _check_belongs(key: "PrivateKey", signer: Signer) -> None:
+    """Another key may have come to lie at the address; nothing is ever signed with it."""
+    certificate = x509.load_der_x509_certificate(signer.certificate_der)
+    if not same_key(key.public_key(), certificate.public_key()):
+        problem = Phrase("the private key does not belong to it")
+        raise CertificateUnusable(subject=format_name(certificate.subject), problem=problem)
 
 
 def open_authority(directory: Path, name: str, key: KeyOpener, *, clock: Clock = utc_now) -> LocalAuthority:
