@@ -64,6 +64,11 @@ def test_placeholders_agree(korean: dict[str, str]) -> None:
     assert differing == []
 
 
+def test_moments_are_said_as_they_come(texts: dict[str, str]) -> None:
+    """No text formats a moment: it has become words by then."""
+    assert [text for text in texts if any("%" in (form or "") for _name, form, _turn in placeholders(text))] == []
+
+
 def test_nothing_is_left_over(texts: dict[str, str], click_texts: set[str], korean: dict[str, str]) -> None:
     """The catalogue holds no text that is no longer said."""
     assert sorted(text for text in korean if text and text not in texts and text not in click_texts) == []

@@ -59,6 +59,20 @@ def test_a_mistake_without_a_place_to_log(home: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_words_that_cannot_be_put_together(home: Path) -> None:
+    """An error whose own words fail is a mistake of ours like any other, and no traceback."""
+    error = "__import__('dojang').errors.FileUnreadable(path='x', problem=Unsayable())"
+    code = BROKEN.replace("from dojang.cli import token", "from dojang.cli import token\nimport dojang.errors")
+    unsayable = (
+        "class Unsayable:\n    __str__ = lambda self: 1 / 0 if sys._getframe(1).f_code.co_name == 'say' else ''\n"
+    )
+    code = code.format(error=error).replace("def fail", f"{unsayable}def fail")
+    done = subprocess.run([sys.executable, "-c", code, "token", "list"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "inside dojang" in done.stderr
+
+
 def test_interrupt_is_130(home: Path) -> None:
     """Ctrl-C is exit status 130 and says that nothing was lost."""
     done = run_broken("KeyboardInterrupt", "token", "list", "--json")
@@ -116,6 +130,22 @@ def test_a_full_disk_behind_standard_output(home: Path, softhsm_module: str, wor
     assert done.returncode == 9
     assert "Traceback" not in done.stderr
     assert "standard output" in done.stderr or words[-1] == "--json"
+
+
+@pytest.mark.parametrize("words", ["nope --json", "token show rubbish --json", "nope 2>&1"])
+def test_a_full_disk_behind_an_error(home: Path, words: str) -> None:
+    """An error that cannot be written keeps its exit status."""
+    command = f"{sys.executable} -m dojang {words} >/dev/full"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (2, "")
+
+
+@pytest.mark.parametrize(("closed", "status"), [(">&-", 0), ("<&- >&- 2>&-", 0), ("--nope 2>&-", 2)])
+def test_closed_streams(home: Path, closed: str, status: int) -> None:
+    """A caller that closed a stream gets the exit status and no traceback."""
+    command = f"{sys.executable} -m dojang ca profiles {closed}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (status, "")
 
 
 def test_a_broken_configuration_is_reported(home: Path, run_dojang) -> None:

@@ -22,15 +22,15 @@ def answer(done) -> dict:
     return json.loads(done.stdout)
 
 
-def certify(private_key, name: str) -> x509.Certificate:
-    """A self-signed certificate, which is its own trust anchor."""
+def certify(private_key, name: str, *, days: int = 30) -> x509.Certificate:
+    """A self-signed certificate, which is its own trust anchor; it ends in so many days."""
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
     now = datetime.now(UTC)
     usage = x509.KeyUsage(True, True, False, False, False, True, True, False, False)
     builder = (
         x509.CertificateBuilder(subject, subject, private_key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=30))
+        .not_valid_before(now - timedelta(days=60))
+        .not_valid_after(now + timedelta(days=days))
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(usage, critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(private_key.public_key()), critical=False)
@@ -52,6 +52,8 @@ def signer(make_token, softhsm_module, tmp_path_factory) -> dict:
             (folder / f"{algorithm}.pem").write_bytes(certificate.public_bytes(Encoding.PEM))
             spki = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
             (folder / f"{algorithm}.pub").write_bytes(spki)
+        late = opened.generate_key_pair("ec-p256", label="late", key_id=b"late")
+        opened.add_certificate(certify(late, "late", days=-1).public_bytes(Encoding.DER), label="late", key_id=b"late")
     return {"token": token, "folder": folder}
 
 
@@ -102,6 +104,16 @@ def test_cms_is_read_by_openssl_and_by_us(sign, run_dojang, signer, document, al
     assert data["valid"] is True
     assert data["signers"][0]["subject"] == f"CN={algorithm}"
     assert all(check["ok"] for check in data["checks"])
+
+
+@pytest.mark.parametrize("language", ["en", "ko"])
+def test_an_expired_certificate_signs_nothing(sign, document, language: str) -> None:
+    """Signing with an expired certificate is refused in a sentence that says when it was valid."""
+    done = sign("cms", "late", document, "--lang", language)
+    assert done.returncode == 9
+    assert "Traceback" not in done.stderr
+    assert "UTC" in done.stderr
+    assert not Path(f"{document}.p7s").exists()
 
 
 def test_verify_says_no(sign, run_dojang, signer, document) -> None:

@@ -19,8 +19,7 @@ COMPLETE_VARIABLE = "_DOJANG_COMPLETE"
 
 def run(arguments: list[str]) -> int:
     """Run ``arguments`` (without the program's name) and return the exit status of the table in the README."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    _prepare_streams()
     invocation = Invocation(peek(arguments))
     try:
         language.speak(_language_of(invocation))
@@ -30,6 +29,15 @@ def run(arguments: list[str]) -> int:
         return 0
     except KeyboardInterrupt:
         return Interrupted.exit_status
+
+
+def _prepare_streams() -> None:
+    """What a terminal cannot show is spelt out; what a caller closed is a stream that nobody reads."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), "w" if number else "r"))
+        if number:
+            getattr(sys, name).reconfigure(errors="backslashreplace")
 
 
 def _language_of(invocation: Invocation) -> str:
@@ -57,7 +65,20 @@ def _answer(invocation: Invocation, arguments: list[str]) -> int:
         error = _nowhere_to_write(problem) or _bug(invocation, problem)
     except Exception as problem:  # no traceback reaches a person: it goes to the log
         error = _bug(invocation, problem)
-    invocation.out.failure(invocation.command, error)
+    return _failed(invocation, error)
+
+
+def _failed(invocation: Invocation, error: DojangError) -> int:
+    """Say what went wrong. Where that cannot be written down, the exit status says it alone."""
+    try:
+        invocation.out.failure(invocation.command, error)
+    except BrokenPipeError:
+        raise
+    except OSError:
+        _forget_the_reader()
+    except Exception as problem:  # words that cannot be put together are a mistake of ours like any other
+        error = _bug(invocation, problem)
+        invocation.out.failure(invocation.command, error)
     return error.exit_status
 
 

@@ -19,7 +19,7 @@ def check_certificate(certificate_der: bytes, key_algorithm: str, at: datetime) 
     if algorithm != key_algorithm:
         problem = Phrase("it is for {theirs}, the key is {ours}", theirs=algorithm, ours=key_algorithm)
     elif not begins <= at <= ends:
-        problem = Phrase("it is valid from {begins:%Y-%m-%d} to {ends:%Y-%m-%d}", begins=begins, ends=ends)
+        problem = Phrase("it is valid from {begins} to {ends}", begins=begins, ends=ends)
     else:
         return
     raise CertificateUnusable(subject=format_name(certificate.subject), problem=problem)
