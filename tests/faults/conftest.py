@@ -51,6 +51,10 @@ class Bench:
         assert run.status in (0, 14), (argv, run.out, run.err)
         return run.data
 
+    def findings(self) -> list[dict[str, Any]]:
+        """What the doctor says. It sees every token of this worker, other tests' too, so its exit status says little."""
+        return self.run("doctor", "--json").data["findings"]
+
     def issue_words(self, kind: str, name: str) -> list[str]:
         where = self.locations[kind]
         return ["cert", "issue", "--to", where, "--subject", f"CN={name},C=KR", "--profile", "tls-client"]

@@ -59,7 +59,7 @@ def _nothing_left_over(bench: Bench, kind: str) -> None:
     else:
         staging = bench.home.parent / "NPKI" / ".dojang"
         assert not staging.exists() or not any(staging.iterdir())
-    findings = bench.json("doctor")["findings"]
+    findings = bench.findings()
     assert "operation-incomplete" not in {finding["code"] for finding in findings}
 
 

@@ -73,7 +73,7 @@ def test_a_key_folder_nobody_may_write_to(bench: Bench) -> None:
     assert str(folder) in run.stderr
     assert list(folder.iterdir()) == []
     assert {one["state"] for one in bench.issued("Hong")} <= {"revoked"}
-    assert "operation-incomplete" not in {one["code"] for one in bench.json("doctor")["findings"]}
+    assert "operation-incomplete" not in {one["code"] for one in bench.findings()}
 
 
 def test_a_state_folder_nobody_may_write_to(bench: Bench) -> None:
