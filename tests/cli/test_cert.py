@@ -36,7 +36,7 @@ def office(home, make_token, run_dojang):
         return done
 
     run("ca", "init", "--alias", "office", "--key", f"{authority.uri};object=root", "--name", "CN=Office CA,C=KR")
-    run.token = token
+    run.token, run.ca_pin_source = token, authority.pin_source
     return run
 
 
@@ -154,6 +154,47 @@ def test_issue_run_bare_asks_for_everything(office, terminal, home) -> None:
     child.sendline("")
     child.expect("Issued", timeout=30)
     child.expect("Try next")
+
+
+def test_a_kind_that_wants_a_further_name_asks_for_it(office, terminal) -> None:
+    """Whoever chooses a kind of certificate that needs an alternative name is asked for one until it is one."""
+    words = ["--pin-source", office.token.pin_source, "--ca-pin-source", office.ca_pin_source]
+    child = terminal("cert", "issue", "--to", office.token.uri, "--profile", "email", *words)
+    child.expect("Subject")
+    child.sendline("CN=Hong,C=KR")
+    child.expect("further name")
+    child.sendline("hong@example.com")
+    child.expect("not an alternative name")
+    child.sendline("email:hong@example.com")
+    child.expect("ec-p256")
+    child.sendline("")
+    child.expect("Issued", timeout=30)
+
+
+@pytest.mark.parametrize("verb", ["issue", "request", "renew"])
+def test_a_wrong_pin_leaves_nothing_behind(office, run_dojang, verb: str) -> None:
+    """The PIN is asked before anything is begun: after a wrong one there is nothing to mend and nothing new."""
+    office("cert", "issue", "--to", office.token.uri, "--subject", "CN=Hong")
+    words = {
+        "issue": ["cert", "issue", "--to", office.token.uri, "--subject", "CN=Kim"],
+        "request": ["cert", "request", office.token.uri, "--subject", "CN=Kim"],
+        "renew": ["renew", "now", f"{office.token.uri};object=Hong"],
+    }[verb]
+    pins = ["--pin-source", "env:WRONG", "--ca-pin-source", office.ca_pin_source]
+    done = run_dojang(*words, *pins, env={"WRONG": "9999"})
+    assert done.returncode == 7
+    examined = json.loads(run_dojang("doctor", "--json").stdout)["data"]
+    assert not [one for one in examined["findings"] if one["code"] == "operation-incomplete"]
+    assert "Making the key" not in done.stderr
+
+
+def test_a_further_name_that_is_none_is_refused_at_once(office) -> None:
+    """It is refused before a key is made for it, and by the plan too."""
+    words = ["cert", "issue", "--to", office.token.uri, "--subject", "CN=Hong", "--alternative-name", "dns:a..b"]
+    for more in ([], ["--plan"]):
+        done = office(*words, *more, ok=False)
+        assert done.returncode == 2
+        assert "Making the key" not in done.stderr
 
 
 def test_in_korean(office) -> None:

@@ -47,6 +47,8 @@ def fill_in(
     with place.open_authority(ca) as opened:
         chosen = _profile(invocation, [one for one in opened.profiles() if not one.is_ca], profile, asking)
     name = subject_name(invocation, subject)
+    if asking and not alternative_names and _wants_further_name(chosen, name):
+        alternative_names = (_further_name(invocation),)
     address = invocation.address(to) if to is not None else _location(invocation)
     return IssueOrder(
         to=address,
@@ -57,6 +59,26 @@ def fill_in(
         label=label or label_in(address) or common_name(name),
         alternative_names=alternative_names,
     )
+
+
+def _wants_further_name(profile: "Profile", subject: "Name") -> bool:
+    """Whether a certificate of this kind must bear an alternative name, and the subject holds none that would do."""
+    from cryptography.x509.oid import NameOID
+
+    return profile.alternative_names_required and not (
+        "email" in profile.alternative_names_allowed and subject.get_attributes_for_oid(NameOID.EMAIL_ADDRESS)
+    )
+
+
+def _further_name(invocation: Invocation) -> str:
+    from dojang.x509.alternative_names import parse_alternative_names
+
+    def checked(text: str) -> str:
+        parse_alternative_names([text])
+        return text
+
+    question = N_("A further name, as in email:hong@example.com or dns:www.example.com")
+    return ask_until_valid(invocation, question, "--alternative-name", checked)
 
 
 def subject_name(invocation: Invocation, text: str | None) -> "Name":

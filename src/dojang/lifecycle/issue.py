@@ -50,6 +50,8 @@ def issue(order: IssueOrder, place: Workplace) -> Held:
         if (done := finished_now(recovered, "issue", name_in(location, order.label))) is not None:
             return look_at(place, location.traits, done)
         profile = profile_of(authority, order.profile, order.algorithm)
+        refuse_early(location, order.label, order.subject, order.alternative_names)
+        location.has_key(token_bytes(KEY_ID_BYTES))  # asks for the PIN, so that a wrong one ends here
         with _begin(order, place, location, profile) as operation:
             with taken_back_on_failure(place, operation, location):
                 location.check_free(label=order.label, subject_der=order.subject.public_bytes())
@@ -72,7 +74,7 @@ def plan_issue(order: IssueOrder, place: Workplace) -> tuple[Step, ...]:
     """The steps that ``issue`` would take, after the same refusals; nothing is made and no PIN is asked."""
     with place.open_location(order.to) as location, place.open_authority(order.authority) as authority:
         profile_of(authority, order.profile, order.algorithm)
-        location.check_free(label=order.label, subject_der=order.subject.public_bytes())
+        refuse_early(location, order.label, order.subject, order.alternative_names)
         where = {"location": location.address, "label": order.label}
         return (
             Step("generate", {**where, "algorithm": order.algorithm}),
@@ -81,6 +83,14 @@ def plan_issue(order: IssueOrder, place: Workplace) -> tuple[Step, ...]:
             Step("prove", where),
             Step("confirm", {"authority": order.authority}),
         )
+
+
+def refuse_early(location: Location, label: str, subject: "Name", alternative_names: tuple[str, ...]) -> None:
+    """What would stop a new key at once: a name that is taken, or is none."""
+    from dojang.x509.alternative_names import parse_alternative_names
+
+    parse_alternative_names(alternative_names)
+    location.check_free(label=label, subject_der=subject.public_bytes())
 
 
 def profile_of(authority: "CertificateAuthority", name: str, algorithm: str) -> "Profile":

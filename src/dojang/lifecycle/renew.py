@@ -66,6 +66,7 @@ def renew(order: RenewOrder, place: Workplace) -> Renewal:
         origin = origin_of(place, old)
         with place.open_authority(origin.authority) as authority:
             profile = _profile_for(order, authority, origin, old)
+            location.has_key(old.key_id)  # asks for the PIN, so that a wrong one ends here
             with _begin(order, place, location, old, origin, profile) as operation:
                 with taken_back_on_failure(place, operation, location):
                     _refuse_overtaken(place, old)

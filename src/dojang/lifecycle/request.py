@@ -6,7 +6,7 @@ from secrets import token_bytes
 from typing import TYPE_CHECKING
 
 from dojang.ledger import Event, Fact
-from dojang.lifecycle.issue import KEY_ID_BYTES
+from dojang.lifecycle.issue import KEY_ID_BYTES, refuse_early
 from dojang.lifecycle.journal import key_id_of, name_in, taken_back_on_failure
 from dojang.lifecycle.recover import recover
 from dojang.lifecycle.workplace import Step, Workplace
@@ -47,6 +47,8 @@ def request(order: RequestOrder, place: Workplace) -> WrittenRequest:
 
     with place.open_location(order.to) as location:
         recover(place, location)
+        refuse_early(location, order.label, order.subject, order.alternative_names)
+        location.has_key(token_bytes(KEY_ID_BYTES))  # asks for the PIN, so that a wrong one ends here
         facts: dict[str, Fact] = {
             "location": location.address,
             "address": location.address,
@@ -74,7 +76,7 @@ def request(order: RequestOrder, place: Workplace) -> WrittenRequest:
 def plan_request(order: RequestOrder, place: Workplace) -> tuple[Step, ...]:
     """The steps that ``request`` would take, after the same refusals."""
     with place.open_location(order.to) as location:
-        location.check_free(label=order.label, subject_der=order.subject.public_bytes())
+        refuse_early(location, order.label, order.subject, order.alternative_names)
         where = {"location": location.address, "label": order.label}
         return (Step("generate", {**where, "algorithm": order.algorithm}), Step("request", where))
 
