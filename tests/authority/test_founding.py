@@ -1,5 +1,7 @@
 """Founding an authority: complete or not at all."""
 
+import errno
+import os
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +137,20 @@ def test_a_token_that_fails_leaves_nothing(tmp_path: Path, new_key: Any) -> None
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(NotFound):
         open_authority(tmp_path, "office", lambda address: None)
+
+
+def test_a_folder_that_cannot_be_synced(tmp_path: Path, new_key: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some file systems cannot; the authority is founded then too, and nobody takes it for failed."""
+    honest = os.open
+
+    def refuse(path: Any, *rest: Any) -> int:
+        if Path(path) == tmp_path:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        return honest(path, *rest)
+
+    monkeypatch.setattr(os, "open", refuse)
+    found(tmp_path, new_key())
+    assert authority_names(tmp_path) == ["office"]
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, new_key: Any) -> None:

@@ -113,13 +113,15 @@ def _built(directory: Path, name: str) -> Iterator[Path]:
 def _take_name(folder: Path, final: Path) -> None:
     try:
         folder.rename(final)
+    except OSError as error:
+        raise AlreadyExists(what=Phrase("authority {name}", name=final.name), where=final.parent) from error
+    # Some file systems cannot sync a folder; the authority is founded all the same, and its keys must stay.
+    with contextlib.suppress(OSError):
         descriptor = os.open(final.parent, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-    except OSError as error:
-        raise AlreadyExists(what=Phrase("authority {name}", name=final.name), where=final.parent) from error
 
 
 def _found(folder: Path, root: Founder, below: Founder | None, at: datetime) -> None:

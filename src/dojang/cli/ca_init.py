@@ -79,9 +79,9 @@ def init(
             key_address=root.key_address,
             issuing=issuing,
         )
-        with authority:
-            info = authority.info()
-            chain = pem_of(authority.chain_der())
+    with authority:  # its key is kept from here on, whatever fails
+        info = authority.info()
+        chain = pem_of(authority.chain_der())
     data = info_data(info, chain)
     text = [_("The authority is set up."), *info_lines(data), "", _("Try next:")]
     text += ["  dojang ca profiles", f"  dojang cert issue --ca {alias}"]
