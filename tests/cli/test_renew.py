@@ -58,6 +58,15 @@ def test_one_that_fails_does_not_stop_the_others(office) -> None:
     assert run.returncode == (15 if data["failed"] else 0)
 
 
+def test_an_alias_that_leads_nowhere(office, home) -> None:
+    """A saved address that this version cannot open is noted, and everything else that is due is still found."""
+    (home / "config.toml").write_text('[aliases]\nphone = "phone:"\n')
+    due = office("renew", "due", "--window", "365d")
+    assert due.returncode == 0, due.stderr
+    assert office.address in [one["address"] for one in json.loads(due.stdout)["data"]["credentials"]]
+    assert "phone:" in due.stderr
+
+
 def test_keep_key_is_the_profiles_to_allow(office) -> None:
     """The personal profile wants a new key: 9, and nothing has changed."""
     done = office("renew", "now", office.address, "--keep-key")

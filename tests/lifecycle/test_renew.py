@@ -1,5 +1,6 @@
 """Renewing: when it is due, what is kept, what is refused, and that the old one works until the new one does."""
 
+import subprocess
 from dataclasses import replace
 from datetime import timedelta
 
@@ -10,6 +11,7 @@ from dojang.errors import AnswerMismatch, NothingDue, NotPermitted, NotRenewable
 from dojang.lifecycle.held import due_in, held_in
 from dojang.lifecycle.issue import issue
 from dojang.lifecycle.renew import RenewOrder, plan_renewal, renew
+from dojang.pkcs11.uri import Pkcs11Uri
 
 
 def _key(held):
@@ -125,3 +127,22 @@ def test_the_plan_is_what_happens(office) -> None:
     office.steps.clear()
     renew(order, office.place)
     assert planned == office.steps
+
+
+def test_an_unreadable_certificate_hides_no_other(office, tmp_path, softhsm_module) -> None:
+    """One that another program left damaged is left out of lists, and the rest comes due."""
+    held = issue(office.order(), office.place)
+    ends = held.facts.not_after_at.strftime("%y%m%d%H%M%SZ").encode()
+    damages = {b"Office CA": b"Office \xff\xff", ends: b"9913" + ends[4:]}
+    for number, (good, bad) in enumerate(damages.items()):
+        folder = tmp_path / "NPKI" / "Office" / "USER" / f"cn=damaged{number}"
+        folder.mkdir(parents=True)
+        (folder / "signCert.der").write_bytes(held.stored.certificate_der.replace(good, bad, 1))
+    if office.address.startswith("pkcs11:"):
+        label = str(Pkcs11Uri.from_text(office.address).token)
+        words = ["pkcs11-tool", "--module", softhsm_module, "--token-label", label, "--login", "--pin", "1234"]
+        words += ["--write-object", str(folder / "signCert.der"), "--type", "cert", "--label", "damaged", "--id", "7a"]
+        subprocess.run(words, check=True, capture_output=True)
+    assert held_in(office.place, office.address) == [held]
+    office.later = timedelta(days=350)
+    assert [one.stored for one in due_in(office.place, [office.address])] == [held.stored]

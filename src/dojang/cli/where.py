@@ -9,7 +9,7 @@ from dojang.cli.context import Invocation
 from dojang.cli.credentials import credential_data, credential_table
 from dojang.cli.frame import command, option
 from dojang.cli.language import N_, message_of
-from dojang.errors import Phrase, Usage
+from dojang.errors import DojangError, Phrase, Usage
 
 if TYPE_CHECKING:
     from dojang.ledger import Ledger
@@ -60,7 +60,11 @@ def _addresses(invocation: Invocation, ledger: "Ledger") -> Iterator[str]:
         yield token.address
     remembered = [*invocation.settings.aliases.values(), *recorded_locations(ledger)]
     for text in ("npki:", *remembered):
-        address = parse_address(text)
+        try:
+            address = parse_address(text)
+        except DojangError:
+            yield text  # who opens it says what is wrong with it
+            continue
         if isinstance(address, DiskAddress):
             yield str(address.location())
 

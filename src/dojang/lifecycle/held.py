@@ -1,10 +1,12 @@
 """Credentials as people ask about them: where they are, whose they are, what state they are in, when they are due."""
 
+import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from dojang.errors import FileMalformed
 from dojang.ledger import Event
 from dojang.lifecycle.origin import history_of, window_of
 from dojang.lifecycle.workplace import Workplace
@@ -32,12 +34,18 @@ class Held:
 def held_in(place: Workplace, address: str, window: timedelta | None = None) -> list[Held]:
     """Every credential in the location at ``address``, or the one that it names; no PIN is asked, no key is touched.
 
-    What a renewal has staged is not listed: nobody is to use it yet.
+    What a renewal has staged is not listed, nobody is to use it yet; nor is what cannot be read, which would hide the
+    others.
     """
     with place.open_location(address) as location:
-        named = names_credential(address)
-        found = [location.find(address)] if named else (one for one in location.credentials() if not one.staged)
-        return [look_at(place, location.traits, credential, window) for credential in found]
+        if names_credential(address):
+            return [look_at(place, location.traits, location.find(address), window)]
+        found = []
+        for credential in location.credentials():
+            if not credential.staged:
+                with contextlib.suppress(FileMalformed):
+                    found.append(look_at(place, location.traits, credential, window))
+        return found
 
 
 def held_at(place: Workplace, address: str) -> tuple[Held, tuple[bytes, ...]]:
