@@ -15,6 +15,7 @@ from dojang.errors import (
     NotPermitted,
 )
 from dojang.lifecycle.issue import issue, plan_issue
+from dojang.lifecycle.journal import identity_of
 from dojang.lifecycle.recover import recover
 
 
@@ -134,3 +135,30 @@ def test_what_cannot_be_recovered_stands_in_nobodys_way(office) -> None:
     assert outcome.error is not None
     issue(office.order(), office.place)
     assert len(office.place.ledger.incomplete()) == 1
+
+
+def test_what_was_recovered_answers_the_same_order_only(office) -> None:
+    """Cut short and asked for again, it is finished; asked for something else by that name, the name is taken."""
+    for change in ({}, {"algorithm": "ec-p384"}):
+        name = f"Hong{len(change)}"
+        with pytest.raises(KeyboardInterrupt):
+            issue(office.order(name), replace(office.place, say=_interrupted_at_confirm))
+        if change:
+            with pytest.raises(AlreadyExists):
+                issue(office.order(name, **change), office.place)
+        else:
+            assert issue(office.order(name), office.place).facts.algorithm == "ec-p256"
+    assert [record.state for record in office.issued()] == ["confirmed", "confirmed"]
+
+
+def _interrupted_at_confirm(step: str) -> None:
+    if step == "confirm":
+        raise KeyboardInterrupt
+
+
+def test_a_folder_has_one_identity(tmp_path) -> None:
+    """Whatever link leads to it, so that what a killed run left there is found; hints of a token do not count."""
+    (tmp_path / "NPKI").mkdir()
+    (tmp_path / "link").symlink_to("NPKI")
+    assert identity_of(f"npki:{tmp_path}/link") == identity_of(f"npki:{tmp_path}/NPKI")
+    assert identity_of("pkcs11:token=a?module-name=softhsm2") == "pkcs11:token=a"

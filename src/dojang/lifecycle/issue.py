@@ -5,7 +5,7 @@ from secrets import token_bytes
 from typing import TYPE_CHECKING
 
 from dojang.errors import NotPermitted, Phrase
-from dojang.ledger import Fact, Operation
+from dojang.ledger import Fact, Operation, OperationRecord
 from dojang.lifecycle.finish import confirm, install_and_prove
 from dojang.lifecycle.held import Held, look_at
 from dojang.lifecycle.journal import answer_facts, certified_event, key_id_of, name_in, taken_back_on_failure
@@ -46,7 +46,7 @@ def issue(order: IssueOrder, place: Workplace) -> Held:
     from dojang.x509.request import build_request
 
     with place.open_location(order.to) as location, place.open_authority(order.authority) as authority:
-        recovered = recover(place, location)
+        recovered = [one for one in recover(place, location) if _is_asked_again(one.record, order)]
         if (done := finished_now(recovered, "issue", name_in(location, order.label))) is not None:
             return look_at(place, location.traits, done)
         profile = profile_of(authority, order.profile, order.algorithm)
@@ -108,6 +108,18 @@ def profile_of(authority: "CertificateAuthority", name: str, algorithm: str) -> 
             remedy=Phrase("Choose one of: {choices}.", choices=", ".join(allowed)),
         )
     return offered[name]
+
+
+def _is_asked_again(record: OperationRecord, order: IssueOrder) -> bool:
+    from dojang.x509.name import format_name
+
+    wanted = {
+        "subject": format_name(order.subject),
+        "authority": order.authority,
+        "profile": order.profile,
+        "algorithm": order.algorithm,
+    }
+    return all(record.facts.get(name) == value for name, value in wanted.items())
 
 
 def _begin(order: IssueOrder, place: Workplace, location: Location, profile: "Profile") -> Operation:
