@@ -1,6 +1,7 @@
 """``dojang cert``: what scripts read, what people are asked, and how it ends."""
 
 import json
+import re
 import subprocess
 
 import pytest
@@ -126,6 +127,15 @@ def test_request_and_install(office, tmp_path) -> None:
     assert (other.returncode, json.loads(other.stdout)["error"]["code"]) == (3, "not-found")
 
 
+def test_a_request_that_cannot_be_written(office, tmp_path) -> None:
+    """A file that cannot be is refused before the key is made, so that the same may be tried again."""
+    words = ["cert", "request", office.token.uri, "--subject", "CN=Hong", "-o"]
+    for output in (tmp_path / "missing" / "hong.csr", tmp_path):
+        refused = office(*words, output, "--json", ok=False)
+        assert json.loads(refused.stdout)["error"]["code"] == "file-unwritable"
+    office(*words, tmp_path / "hong.csr")
+
+
 def test_delete_asks_for_the_serial(office) -> None:
     """Without it nothing goes, with a wrong one neither; with the token's serial the credential is destroyed."""
     issued = office("cert", "issue", "--to", office.token.uri, "--subject", "CN=Hong", "--quiet")
@@ -147,9 +157,10 @@ def test_issue_run_bare_asks_for_everything(office, terminal, home) -> None:
     child.expect("distinguished name")
     child.sendline("CN=Hong,C=KR")
     child.expect("never leaves")
+    table = child.before + child.after
     child.expect("whoever has the file")
-    rows = [line for line in child.before.splitlines() if line.strip()[:1].isdigit()]
-    child.sendline(str(1 + next((i for i, row in enumerate(rows) if office.token.label in row), len(rows))))
+    rows = re.split(r"(?m)^\s*(?=\d+\s)", table + child.before)[1:]
+    child.sendline(str(next(number for number, row in enumerate(rows, 1) if office.token.label in row)))
     child.expect("ec-p256")
     child.sendline("")
     child.expect("Issued", timeout=30)

@@ -13,7 +13,7 @@ from dojang.cli.credentials import (
     credential_lines,
     credential_table,
 )
-from dojang.cli.files import certificates_of, pem_of, write_file
+from dojang.cli.files import certificates_of, check_writable, pem_of, write_file
 from dojang.cli.frame import argument, command, option
 from dojang.cli.key import ALGORITHMS
 from dojang.cli.language import N_, _, message_of, say
@@ -160,6 +160,8 @@ def request(
         if invocation.flags.plan:
             invocation.planned(plan_words(plan_request(order, place)), location=address)
             return
+        if output is not None:
+            check_writable(output)
         made = make_request(order, place)
     text = _request_pem(made.request_der)
     if output is not None:

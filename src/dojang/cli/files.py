@@ -1,5 +1,7 @@
 """Certificates and requests in files, as commands read and write them."""
 
+import errno
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -30,6 +32,18 @@ def pem_of(certificates_der: Iterable[bytes]) -> str:
     from cryptography.x509 import load_der_x509_certificate
 
     return "".join(load_der_x509_certificate(der).public_bytes(Encoding.PEM).decode() for der in certificates_der)
+
+
+def check_writable(path: Path) -> None:
+    """Before something is made whose only account goes there. ``FileUnwritable``."""
+    part = path.with_name(f"{path.name}.part")
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        part.touch()
+        part.unlink()
+    except OSError as error:
+        raise FileUnwritable(path=path, problem=error.strerror or str(error)) from error
 
 
 def write_file(path: Path, content: bytes) -> None:
