@@ -11,7 +11,7 @@
     │   ├── TokenNotFound · AmbiguousToken · TokenRemoved · TokenNotInitialized · TokenWriteProtected · TokenFull
     │   ├── PinLocked · PinLastTry · PinNotSet · LoginRequired
     │   ├── ModuleUnloadable · DeviceBusy · DeviceFailure · DeviceDisobeyed · DeviceRefused · ObjectVanished
-    │   └── SignatureUncertain
+    │   └── SignatureUncertain · TimedOut
     ├── AuthorityError       the certificate authority or the peer
     │   └── AuthorityRefused · AuthorityUnreachable · AuthorityExpired · AnswerMismatch
     ├── ConfigurationError   a setting or the state folder
@@ -367,6 +367,13 @@ class SignatureUncertain(DeviceError):
         "whether it signed is unknown, so it was not asked again."
     )
     next_step = "Check the token, then sign again if a second signature does no harm."
+
+
+class TimedOut(DeviceError):
+    code = "timed-out"
+    exit_status = 11
+    sentence = "The command was not done after {seconds} seconds and was ended."
+    next_step = "Run it again: it finishes or undoes what was begun. If that takes long again, run 'dojang doctor'."
 
 
 class AuthorityError(DojangError):

@@ -70,7 +70,7 @@ def flag_options(*, hidden: bool) -> tuple[click.Option, ...]:
         ("--password-source", source, N_("Where the password of a key file comes from.")),
         ("--no-input", switch, N_("Never ask; fail instead.")),
         ("--lang", {"type": click.Choice(LANGUAGES)}, N_("Language of help and messages.")),
-        ("--timeout", seconds, N_("How long to wait for a busy device or an authority.")),
+        ("--timeout", seconds, N_("Give up after so many seconds; the next run finishes or undoes what was begun.")),
         ("--plan", switch, N_("Say what would happen and do nothing.")),
         ("--config", file, N_("Configuration file to read.")),
         ("--last-try", switch, N_("Allow the last PIN try before the token locks to be spent.")),

@@ -90,7 +90,13 @@ class Command(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         ctx.obj.command = self.path
         assert self.callback is not None
-        return self.callback(ctx.obj, **ctx.params)
+        seconds = ctx.obj.flags.timeout
+        if seconds is None:
+            return self.callback(ctx.obj, **ctx.params)
+        from dojang.cli.deadline import kept
+
+        with kept(ctx.obj, seconds):
+            return self.callback(ctx.obj, **ctx.params)
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         _paragraphs(formatter, _(self.help or ""))

@@ -22,11 +22,13 @@ class Output:
 
     def __init__(self, flags: Flags) -> None:
         self.flags = flags
+        self.answered = False
 
     def result(
         self, command: str, data: Mapping[str, Any], text: str | Callable[[], str], *, quiet: Iterable[str] = ()
     ) -> None:
         """The one result: ``data`` with ``--json``, the lines of ``quiet`` with ``--quiet``, else ``text``."""
+        self.answered = True
         if self.flags.json:
             self._json({"schema": SCHEMA, "command": command, "ok": True, "data": data})
         elif self.flags.quiet:
