@@ -33,6 +33,7 @@ from dojang.x509.name import parse_name
 
 ISSUER = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Elsewhere CA")])
 ISSUER_KEY = ec.generate_private_key(ec.SECP256R1())
+EC_KEY, UNKNOWN_KEY = bytes.fromhex("2a8648ce3d0201"), bytes.fromhex("2a8648ce3d0277")
 
 
 def _certify(public_key, subject: x509.Name, *, ended: bool = False, key=ISSUER_KEY) -> bytes:
@@ -65,10 +66,11 @@ def test_a_request_and_its_certificate(office, made) -> None:
     [
         (lambda made: _certify(ec.generate_private_key(ec.SECP256R1()).public_key(), made.subject), NotFound),
         (lambda made: _certify(made.public_key(), made.subject, ended=True), CertificateUnusable),
+        (lambda made: _certify(made.public_key(), made.subject).replace(EC_KEY, UNKNOWN_KEY), CertificateUnusable),
     ],
 )
 def test_a_certificate_that_cannot_be_installed(office, made, certificate, leaf) -> None:
-    """A stranger's or an expired certificate is refused and nothing is installed."""
+    """A stranger's, an expired one or one for an unknown kind of key is refused and nothing is installed."""
     with pytest.raises(leaf):
         install(InstallOrder(office.address, certificate(made)), office.place)
     assert office.credentials() == []

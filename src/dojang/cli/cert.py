@@ -64,13 +64,7 @@ alternative_name_option = option(
 @option("--algorithm", type=click.Choice(ALGORITHMS), help=N_("Kind of key."))
 @option("--label", help=N_("Name of the credential in its location; the common name unless said."))
 @option("--ca", metavar="NAME", help=N_("The authority that issues; the only one unless said."))
-@option(
-    "--alternative-name",
-    "alternative_names",
-    multiple=True,
-    metavar="KIND:NAME",
-    help=N_("A further name: dns:…, ip:…, email:… or uri:…; may be repeated."),
-)
+@alternative_name_option
 def issue(
     invocation: Invocation,
     to: str | None,

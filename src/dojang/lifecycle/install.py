@@ -16,6 +16,7 @@ from dojang.lifecycle.workplace import Step, Workplace
 from dojang.locations.base import Location
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
     from cryptography.x509 import Certificate
 
 
@@ -70,10 +71,11 @@ def _checked(order: InstallOrder, place: Workplace, location: Location) -> dict[
         raise CertificateUnusable(
             subject=subject, problem=Phrase("it expired at {not_after}", not_after=certificate.not_valid_after_utc)
         )
+    public_key = _public_key(certificate, subject)
     _check_chain([certificate, *map(load_der_x509_certificate, order.chain_der)])
-    key_id, label = _waiting_key(order, place, location, certificate)
+    key_id, label = _waiting_key(order, place, location, fingerprint_of_key(public_key), subject)
     _refuse_other_certificate(location, key_id, order.certificate_der)
-    if location.private_key(key_id).public_key() != certificate.public_key():
+    if location.private_key(key_id).public_key() != public_key:
         raise AnswerMismatch(problems=["the key is another"])
     return {
         "location": location.address,
@@ -86,25 +88,31 @@ def _checked(order: InstallOrder, place: Workplace, location: Location) -> dict[
 
 
 def _check_chain(chain: "Sequence[Certificate]") -> None:
-    from cryptography.exceptions import InvalidSignature
+    from dojang.x509.path import is_signed_by
 
     for certificate, issuer in pairwise(chain):
-        try:
-            certificate.verify_directly_issued_by(issuer)
-        except (ValueError, TypeError, InvalidSignature) as error:
-            problem = Phrase("{issuer} did not issue it", issuer=issuer.subject.rfc4514_string())
-            raise AnswerMismatch(problems=[problem]) from error
+        if not is_signed_by(certificate, issuer):
+            raise AnswerMismatch(problems=[Phrase("{issuer} did not issue it", issuer=issuer.subject.rfc4514_string())])
+
+
+def _public_key(certificate: "Certificate", subject: str) -> "PublicKeyTypes":
+    from dojang.x509.reading import UNREADABLE
+
+    try:
+        return certificate.public_key()
+    except UNREADABLE as error:
+        raise CertificateUnusable(subject=subject, problem=Phrase("its key cannot be read")) from error
 
 
 def _waiting_key(
-    order: InstallOrder, place: Workplace, location: Location, certificate: "Certificate"
+    order: InstallOrder, place: Workplace, location: Location, fingerprint: str, subject: str
 ) -> tuple[bytes, str]:
-    """The key that was made for this certificate's request, else the one that the order names."""
-    for event in reversed(place.ledger.history(fingerprint=fingerprint_of_key(certificate.public_key()))):
+    """The key that was made for the request of this public key, else the one that the order names."""
+    for event in reversed(place.ledger.history(fingerprint=fingerprint)):
         if event.event == "requested" and _is_here(location, event):
             return bytes.fromhex(str(event.facts["key_id"])), str(event.facts["label"])
     if order.key_id is not None and location.has_key(order.key_id):
-        return order.key_id, order.label or certificate.subject.rfc4514_string()
+        return order.key_id, order.label or subject
     raise NotFound(
         what="the key of this certificate",
         where=location.address,

@@ -2,10 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from cryptography import x509
 
 _BASIC_CONSTRAINTS = bytes.fromhex("0603551d13")
 _LONGEST_CHAIN = 10
@@ -43,10 +39,12 @@ def chain_among(certificate_der: bytes, candidates_der: Sequence[bytes]) -> tupl
     from cryptography import x509
     from cryptography.hazmat.primitives.serialization import Encoding
 
+    from dojang.x509.path import is_signed_by
+
     authorities = [x509.load_der_x509_certificate(der) for der in candidates_der if is_authority(der)]
     path = [x509.load_der_x509_certificate(certificate_der)]
     while len(path) <= _LONGEST_CHAIN and path[-1].issuer != path[-1].subject:
-        issuer = next((one for one in authorities if _issued(one, path[-1])), None)
+        issuer = next((one for one in authorities if is_signed_by(path[-1], one)), None)
         if issuer is None or issuer in path:
             break
         path.append(issuer)
@@ -61,13 +59,3 @@ def not_before(certificate_der: bytes) -> datetime:
         return x509.load_der_x509_certificate(certificate_der).not_valid_before_utc
     except ValueError:
         return datetime.min.replace(tzinfo=UTC)
-
-
-def _issued(issuer: "x509.Certificate", certificate: "x509.Certificate") -> bool:
-    from cryptography.exceptions import InvalidSignature
-
-    try:
-        certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature):
-        return False
-    return True
