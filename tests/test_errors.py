@@ -42,7 +42,7 @@ def test_every_leaf_can_be_shown(leaf: type[DojangError]) -> None:
     assert re.fullmatch(r"[a-z]+(-[a-z]+)*", leaf.code)
     assert leaf.exit_status in EXIT_CODES
     assert leaf.sentence.endswith((".", "}"))
-    assert leaf.next_step.endswith((".", "}"))
+    assert leaf.next_step.endswith((".", "}", "}'"))
     assert leaf.__subclasses__() == []
 
 
@@ -72,6 +72,7 @@ def test_every_raise_gives_the_facts_of_its_templates() -> None:
         needed = _placeholders(leaf.sentence)
         if "next_step" not in given:
             needed |= _placeholders(leaf.next_step)
+        given |= {"token_address"} if "token" in given else set()
         if None not in given and needed - given:
             lacking.append(f"{place} {leaf.__name__} lacks {sorted(needed - given)}")
     assert lacking == []
@@ -116,3 +117,12 @@ def test_a_phrase_is_its_english_text() -> None:
     phrase = Phrase("line {line} is long", line=7)
     assert phrase == "line 7 is long"
     assert (phrase.template, phrase.facts) == ("line {line} is long", {"line": 7})
+
+
+def test_a_label_becomes_an_address() -> None:
+    """Advice about a token can be pasted, whatever its label is; a locked SO PIN is not unlocked with the SO PIN."""
+    locked = errors.PinLocked(token="it's 내; 100%", role="user")
+    assert locked.advice().endswith("'pkcs11:token=it%27s%20%EB%82%B4%3B%20100%25'")
+    for leaf in (errors.PinLocked, errors.PinLastTry):
+        assert "unblock" in leaf(token="Hong", role="user").advice()
+        assert "unblock" not in leaf(token="Hong", role="so").advice()

@@ -37,6 +37,12 @@ def _placeholders(template: str) -> frozenset[str]:
     return frozenset(name for _, name, _, _ in Formatter().parse(template) if name)
 
 
+def _token_address(label: str) -> str:
+    """The label as an address to paste (RFC 7512): everything but letters, digits and ``-._~`` as %XX."""
+    plain = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
+    return "pkcs11:token=" + "".join(chr(one) if one in plain else f"%{one:02X}" for one in label.encode())
+
+
 class Phrase(str):
     """Words for a fact that has facts of its own: reads as English, and can still be translated with them."""
 
@@ -58,7 +64,12 @@ class DojangError(Exception):
     next_step: str = ""
 
     def __init__(self, *, next_step: str | None = None, **facts: object) -> None:
-        """Keep the facts; ``next_step`` replaces the leaf's own advice where the situation allows better advice."""
+        """Keep the facts; ``next_step`` replaces the leaf's own advice where the situation allows better advice.
+
+        The fact ``token``, a label, brings the fact ``token_address``, for advice that can be pasted.
+        """
+        if "token" in facts:
+            facts.setdefault("token_address", _token_address(str(facts["token"])))
         if next_step is not None:
             self.next_step = next_step
         missing = (_placeholders(self.sentence) | _placeholders(self.next_step)) - facts.keys()
@@ -153,8 +164,8 @@ class AlreadyExists(UserError):
 class SerialMismatch(UserError):
     code = "serial-mismatch"
     exit_status = 9
-    sentence = "The token's serial is {serial}, not the one given; nothing was changed."
-    next_step = "Read the serial from 'dojang token show' and pass exactly that."
+    sentence = "The serial to confirm is {serial}, not the one given; nothing was changed."
+    next_step = "Make sure that this is the one you mean, then give exactly that serial."
 
 
 class Interrupted(UserError):
@@ -189,7 +200,9 @@ class PinIncorrect(UserError):
     code = "pin-incorrect"
     exit_status = 7
     sentence = "The {role} PIN for token {token} is wrong."
-    next_step = "Check the PIN before the next try; 'dojang token show' tells whether tries are running out."
+    next_step = (
+        "Make sure of the PIN before the next try; whether tries are running out: dojang token show '{token_address}'"
+    )
 
 
 class PinKnownWrong(UserError):
@@ -286,28 +299,45 @@ class TokenFull(DeviceError):
     code = "token-full"
     exit_status = 9
     sentence = "Token {token} has no room left."
-    next_step = "Delete what is no longer needed with 'dojang cert delete', or use another token."
+    next_step = (
+        "Delete what is no longer needed, or use another token; what is there: dojang cert list '{token_address}'"
+    )
 
 
 class PinLocked(DeviceError):
     code = "pin-locked"
     exit_status = 8
     sentence = "The {role} PIN of token {token} is locked."
-    next_step = "Unlock it with 'dojang token pin unblock' and the SO PIN."
+    next_step = "Unlock it with the SO PIN: dojang token pin unblock '{token_address}'"
+    so_next_step = Phrase("Only the maker's tool can reset it.")
+
+    def __init__(self, *, next_step: str | None = None, **facts: object) -> None:
+        if facts.get("role") == "so":
+            next_step = next_step or self.so_next_step
+        super().__init__(next_step=next_step, **facts)
 
 
 class PinLastTry(DeviceError):
     code = "pin-last-try"
     exit_status = 8
     sentence = "Token {token} has one {role} PIN try left, so it was not spent."
-    next_step = "Make sure of the PIN, then repeat with --last-try; 'dojang token pin unblock' sets a new one."
+    next_step = (
+        "Make sure of the PIN, then repeat with --last-try, "
+        "or set a new one with the SO PIN: dojang token pin unblock '{token_address}'"
+    )
+    so_next_step = Phrase("Make sure of the SO PIN, then repeat with --last-try; nothing can unlock it afterwards.")
+
+    def __init__(self, *, next_step: str | None = None, **facts: object) -> None:
+        if facts.get("role") == "so":
+            next_step = next_step or self.so_next_step
+        super().__init__(next_step=next_step, **facts)
 
 
 class PinNotSet(DeviceError):
     code = "pin-not-set"
     exit_status = 6
     sentence = "Token {token} has no user PIN yet."
-    next_step = "Set one with 'dojang token pin unblock' and the SO PIN."
+    next_step = "Set one with the SO PIN: dojang token pin unblock '{token_address}'"
 
 
 class LoginRequired(DeviceError):
@@ -356,7 +386,7 @@ class ObjectVanished(DeviceError):
     code = "object-vanished"
     exit_status = 3
     sentence = "{what} is no longer on token {token}."
-    next_step = "List what is there with 'dojang key list'."
+    next_step = "See what is there: dojang key list '{token_address}'"
 
 
 class SignatureUncertain(DeviceError):
@@ -398,7 +428,7 @@ class AuthorityExpired(AuthorityError):
     code = "authority-expired"
     exit_status = 12
     sentence = "The certificate of authority {authority} is not valid at this time ({not_before} to {not_after})."
-    next_step = "Renew the authority's own certificate with 'dojang ca init', or correct the clock."
+    next_step = "Correct the clock, or set up a successor: dojang ca init --alias NAME --key ADDRESS --name DN."
 
 
 class AnswerMismatch(AuthorityError):

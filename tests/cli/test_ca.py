@@ -103,3 +103,12 @@ def test_revoke_suspend_restore(run) -> None:
     assert run("ca", "revoke", "dead", ok=False)["status"] == 3
     (listed,) = run("ca", "list")["data"]["certificates"]
     assert (listed["state"], listed["reason"]) == ("revoked", "keyCompromise")
+
+
+def test_advice_names_the_authority(run) -> None:
+    """Where there are several authorities, what is advised still runs as it stands."""
+    _found(run)
+    run("ca", "init", "--alias", "second", "--key", f"{run.token.uri};object=second", "--name", "CN=Second,C=KR")
+    for words in (["ca", "revoke", "1a", "--ca", "second"], ["ca", "list", "--ca", "third"]):
+        advice = run(*words, ok=False)["error"]["next"]
+        assert run(*advice.partition(": dojang ")[2].split())["ok"], advice

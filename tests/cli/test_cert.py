@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import subprocess
 
 import pytest
@@ -206,6 +207,19 @@ def test_a_further_name_that_is_none_is_refused_at_once(office) -> None:
         done = office(*words, *more, ok=False)
         assert done.returncode == 2
         assert "Making the key" not in done.stderr
+
+
+def test_advice_about_a_folder(office, tmp_path, terminal) -> None:
+    """A folder's name may hold a space; its credential is destroyed by the certificate's serial."""
+    folder = f"npki:{tmp_path}/My%20NPKI"
+    held = _data(office("cert", "issue", "--to", folder, "--subject", "CN=Hong", "--json"))["credential"]
+    done = office("cert", "show", f"{folder}?cn=Kim", "--json", ok=False)
+    advised = shlex.split(json.loads(done.stdout)["error"]["next"].partition(": dojang ")[2])
+    assert office(*advised, "--quiet").stdout.strip() == held["address"]
+    child = terminal("cert", "delete", held["address"])
+    child.expect_exact("The certificate's serial: ")
+    child.sendline("1")
+    child.expect_exact("nothing was changed")
 
 
 def test_in_korean(office) -> None:

@@ -85,7 +85,7 @@ def test_sigint_while_a_person_is_asked(terminal, make_token) -> None:
     child = terminal("key", "list", make_token().uri)
     child.expect("PIN of token")
     child.sendintr()
-    child.expect("Interrupted")
+    child.expect_exact("\r\nError: Interrupted")
     child.expect_exact("Next:")
     child.wait()
     assert child.exitstatus == 130

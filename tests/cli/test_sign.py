@@ -116,6 +116,20 @@ def test_an_expired_certificate_signs_nothing(sign, document, language: str) -> 
     assert not Path(f"{document}.p7s").exists()
 
 
+def test_verify_without_anybody_to_trust(sign, run_dojang, document) -> None:
+    """Where nobody was named, the advice is to name somebody, not to distrust the file."""
+    sign("cms", "ec-p256", document, "--detached", "-o", document.with_suffix(".p7s"))
+    done = run_dojang("verify", document.with_suffix(".p7s"), "--content", document)
+    assert done.returncode == 13
+    assert "--trust FILE" in done.stderr
+
+
+def test_advice_about_the_form_of_a_signature(sign, document) -> None:
+    """What suits another kind of key is to be left out."""
+    done = sign("raw", "ec-p256", document, "--padding", "pss")
+    assert (done.returncode, "Leave --padding out" in done.stderr) == (10, True)
+
+
 def test_verify_says_no(sign, run_dojang, signer, document) -> None:
     """A changed file is exit status 13, with every check in the answer."""
     sign("cms", "ec-p256", document, "--detached", "-o", document.with_suffix(".p7s"))

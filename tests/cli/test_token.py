@@ -1,6 +1,7 @@
 """``dojang token`` on a real token."""
 
 import json
+import shlex
 from uuid import uuid4
 
 import pytest
@@ -131,6 +132,18 @@ def test_wrong_pin(run_dojang, token) -> None:
     assert (again.returncode, answer(again)["error"]["code"]) == (7, "pin-known-wrong")
     assert "62951413" not in first.stdout + first.stderr + again.stdout + again.stderr
     assert run_dojang("key", "list", token.uri, "--pin-source", token.pin_source).returncode == 0
+
+
+def test_advice_can_be_pasted(run_dojang, make_token) -> None:
+    """The command that an error advises is whole, whatever the token is called."""
+    token = make_token(f"it's; 내 토큰 {uuid4().hex[:4]}")
+    for words in (["key", "list", token.uri], ["token", "init", "--label", token.label]):
+        done = run_dojang(*words, "--pin-source", "env:WRONG", "--json", env={"WRONG": "0000"})
+        advice = json.loads(done.stdout)["error"]["next"]
+        words = shlex.split(advice.partition(": dojang ")[2])
+        shown = run_dojang(*words, "--plan")
+        assert shown.returncode == 0, advice
+        assert token.label in shown.stdout
 
 
 def test_a_pin_of_the_wrong_length_is_refused_before(run_dojang, token) -> None:

@@ -235,7 +235,7 @@ def open_authority(directory: Path, name: str, key: KeyOpener, *, clock: Clock =
     """
     if name not in authority_names(directory):
         what = Phrase("authority {name}", name=name[:64])
-        raise NotFound(what=what, where=directory, command="dojang ca list")
+        raise NotFound(what=what, where=directory, command="dojang ca show")
     folder = directory / name
     return LocalAuthority(folder, Store.open(folder / STORE_NAME), key, clock)
 

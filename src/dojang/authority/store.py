@@ -167,7 +167,9 @@ class Store:
         if found is None:
             where = self.path.parent.name
             raise NotFound(
-                what=Phrase("certificate {serial}", serial=serial[:64]), where=where, command="dojang ca list"
+                what=Phrase("certificate {serial}", serial=serial[:64]),
+                where=where,
+                command=f"dojang ca list --ca {where}",
             )
         return found
 

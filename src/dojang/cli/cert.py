@@ -232,7 +232,7 @@ def list_(invocation: Invocation, address: str | None) -> None:
 @command(
     help=N_("Show one certificate: in a location, by its address, or in a file."),
     examples=[
-        "dojang cert show 'pkcs11:token=Hong;object=Hong Gildong'",
+        "dojang cert show 'pkcs11:token=Hong;object=Hong%20Gildong'",
         "dojang cert show 'npki:?cn=Hong Gildong' -o hong.pem",
         "dojang cert show hong.pem",
     ],
@@ -323,14 +323,16 @@ def delete(invocation: Invocation, address: str, yes: str | None) -> None:
             return
         held, _chain = held_at(place, address)
         what = say("the certificate and key of {subject}", subject=held.facts.subject)
-        invocation.confirm_serial(_serial_to_type(held), yes, what=what, option="--yes SERIAL")
+        serial, question = _serial_to_type(held)
+        invocation.confirm_serial(serial, yes, what=what, option="--yes SERIAL", question=question)
         held = delete_credential(address, place)
     text = say("Destroyed {subject} ({address}).", subject=held.facts.subject, address=held.stored.address)
     invocation.result({"credential": credential_data(held)}, text, quiet=[held.stored.address])
 
 
-def _serial_to_type(held: "Held") -> str:
+def _serial_to_type(held: "Held") -> tuple[str, str]:
     """A token is told apart by its serial; a folder has none, so its certificate's stands in."""
     from dojang.locations.address import parse_address
 
-    return getattr(parse_address(held.stored.address), "serial", None) or held.facts.serial
+    serial = getattr(parse_address(held.stored.address), "serial", None)
+    return (serial, N_("The token's serial")) if serial else (held.facts.serial, N_("The certificate's serial"))

@@ -154,10 +154,12 @@ class Invocation:
 
         return ask_choice(_(question), [_(column) for column in columns], rows, default)
 
-    def confirm_serial(self, serial: str, given: str | None, *, what: str, option: str) -> None:
-        """Destroying needs the token's serial, passed with ``option`` or typed; anything else is ``SerialMismatch``."""
+    def confirm_serial(
+        self, serial: str, given: str | None, *, what: str, option: str, question: str = N_("The token's serial")
+    ) -> None:
+        """Destroying needs a serial, passed with ``option`` or typed; anything else is ``SerialMismatch``."""
         if given is None:
             self.out.note(say("This destroys {what} for good.", what=what))
-            given = self.ask(N_("The token's serial"), option=option)
+            given = self.ask(question, option=option)
         if given.strip() != serial.strip():
             raise SerialMismatch(serial=serial)

@@ -69,7 +69,11 @@ def generate(invocation: Invocation, address: str, algorithm: str, label: str | 
         if invocation.planned(steps, address=token.address, algorithm=algorithm, label=label):
             return
         if any(token.keys(label=label)) or (uri.id is not None and any(token.keys(key_id=uri.id))):
-            raise AlreadyExists(what=Phrase(N_("Key {label}"), label=label), where=token.address)
+            raise AlreadyExists(
+                what=Phrase(N_("Key {label}"), label=label),
+                where=token.address,
+                next_step=N_("Choose another --label, or see what is there: dojang key list '{where}'"),
+            )
         token.generate_key_pair(algorithm, label=label, key_id=uri.id)
         made = _one(token, label=label, key_id=uri.id)
         where = address_of(token, made, alone=True)

@@ -1,7 +1,8 @@
 """Questions to a person at a terminal; what is typed for a secret stays hidden."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from dojang.cli.language import _, say
 from dojang.cli.table import plain_table
@@ -14,7 +15,8 @@ def ask_line(question: str, default: str | None = None) -> str:
     while True:
         sys.stderr.write(f"{question}{suffix}: ")
         sys.stderr.flush()
-        line = sys.stdin.readline()
+        with _line_ended():
+            line = sys.stdin.readline()
         if not line:
             raise EOFError
         if answer := line.strip() or default:
@@ -36,7 +38,18 @@ def ask_secret(question: str) -> Secret:
     """Something hidden, asked once."""
     from getpass import getpass
 
-    return Secret(getpass(f"{question}: ", stream=None))
+    with _line_ended():
+        return Secret(getpass(f"{question}: ", stream=None))
+
+
+@contextmanager
+def _line_ended() -> Iterator[None]:
+    """What is said after a question that was interrupted begins on a line of its own."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.stderr.write("\n")
+        raise
 
 
 def ask_new_secret(question: str) -> Secret:

@@ -103,7 +103,7 @@ def _free_slot(listing: "TokenListing", label: str, serial: str | None) -> "Slot
             raise AlreadyExists(
                 what=Phrase(N_("Token {label}"), label=token.info.label),
                 where=token.address,
-                next_step=N_("Choose another label, or empty that token with 'dojang token wipe'."),
+                next_step=N_("Choose another label, or empty that token: dojang token wipe '{where}'"),
             )
     for slot in listing.empty_slots:
         if slot.info is not None and serial in (None, slot.info.serial):

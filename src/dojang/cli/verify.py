@@ -49,7 +49,7 @@ def verify(
     try:
         found = _check(invocation, file, content, certificate, believed, extract)
     except VerificationFailed as error:
-        raise _explained(error) from error
+        raise _explained(error, believed) from error
     invocation.result(_data(found), lambda: _text(invocation, found))
 
 
@@ -69,7 +69,7 @@ def _check(
         return verify_cms(file, trust=trust, content=content, extract_to=extract, on_progress=progress.reached)
 
 
-def _explained(error: VerificationFailed) -> VerificationFailed:
+def _explained(error: VerificationFailed, trust: "Trust") -> VerificationFailed:
     """The same error with facts as ``--json`` prints them, and what failed in the person's language."""
     from dojang.signing.verification import Verification
 
@@ -78,7 +78,12 @@ def _explained(error: VerificationFailed) -> VerificationFailed:
         return error
     failed = [check for check in found.checks if not check.ok]
     problems = [f"{_(check.name)}: {say('{detail}', detail=check.detail)}" for check in failed]
-    return VerificationFailed(problems=problems or error.facts["problems"], **_data(found))
+    advice = None
+    if not trust.anchors_der and [check.name for check in failed] == ["path"]:
+        advice = N_(
+            "Say whom you trust: --trust FILE with the authority's certificate, or trust-anchors in the settings."
+        )
+    return VerificationFailed(next_step=advice, problems=problems or error.facts["problems"], **_data(found))
 
 
 def _trust(invocation: Invocation, anchors: tuple[Path, ...], crls: tuple[Path, ...]) -> "Trust":

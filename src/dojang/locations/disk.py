@@ -56,7 +56,7 @@ class DiskLocation:
                 break
             time.sleep(pause)
         if not found:
-            raise NotFound(what=f"'{address}'", where=self.address, command=f"dojang cert list {self.address}")
+            raise NotFound(what=f"'{address}'", where=self.address, command=f"dojang cert list '{self.address}'")
         if len(found) > 1:
             matches = ", ".join(self._credential(folder).address for folder in found)
             raise Ambiguous(what=f"'{address}'", matches=matches)
@@ -86,7 +86,7 @@ class DiskLocation:
         if key_id not in self._opened:
             path = self._key_path(key_id)
             if path is None:
-                raise NotFound(what="The private key", where=self.address, command=f"dojang cert list {self.address}")
+                raise NotFound(what="The private key", where=self.address, command=f"dojang cert list '{self.address}'")
             key_der = read_file(path, at_most=MAX_FILE_BYTES)
             check_key_file(key_der, str(path))
             self._opened[key_id] = open_key(key_der, self._password(str(path), new=False), str(path))
@@ -150,7 +150,7 @@ class DiskLocation:
         new = next((f for f in folders if f.place is Place.LIVE and f.key_id == new_key_id and f.replaces), None)
         new = new or _live(folders, new_key_id)
         if new is None:
-            raise NotFound(what="The new credential", where=self.address, command=f"dojang cert list {self.address}")
+            raise NotFound(what="The new credential", where=self.address, command=f"dojang cert list '{self.address}'")
         if new.replaces:
             for folder in folders:
                 if folder.place is Place.LIVE and folder.key_id == old_key_id and succeeds(new, folder):
@@ -166,7 +166,7 @@ class DiskLocation:
             return path
         kept = _live(folders, key_id)
         if kept is None:
-            raise NotFound(what="The private key", where=self.address, command=f"dojang cert list {self.address}")
+            raise NotFound(what="The private key", where=self.address, command=f"dojang cert list '{self.address}'")
         return shelves.stage_copy(self.root, kept, files)
 
     def _key_path(self, key_id: bytes) -> Path | None:

@@ -54,11 +54,15 @@ def choose_scheme(key_algorithm: str, *, hash_name: str | None = None, padding: 
     paddings = _SCHEMES_OF_FAMILY.get(key_algorithm.split("-")[0], ())
     padding = padding or (paddings[0] if paddings else "signing")
     if padding not in paddings:
-        raise UnsupportedMechanism(where=key_algorithm, mechanism=padding)
+        raise UnsupportedMechanism(
+            where=key_algorithm, mechanism=padding, next_step="Leave --padding out, or sign with an RSA key."
+        )
     allowed = ("sha512",) if padding == "ed25519" else HASHES
     hash_name = hash_name or ("sha512" if padding == "ed25519" else _HASH_OF_KEY.get(key_algorithm, "sha256"))
     if hash_name not in allowed:
-        raise UnsupportedMechanism(where=key_algorithm, mechanism=hash_name)
+        raise UnsupportedMechanism(
+            where=key_algorithm, mechanism=hash_name, next_step="Leave --hash out; the one that suits the key is taken."
+        )
     return Scheme(padding, hash_name)
 
 

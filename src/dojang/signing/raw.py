@@ -49,7 +49,11 @@ def sign_raw(
     """
     scheme = choose_scheme(signer.algorithm, hash_name=_hash_option(signer, options), padding=options.padding)
     if options.plain_ecdsa and scheme.padding != "ecdsa":
-        raise UnsupportedMechanism(where=signer.algorithm, mechanism=Phrase("r||s, which is a form of ECDSA"))
+        raise UnsupportedMechanism(
+            where=signer.algorithm,
+            mechanism=Phrase("r||s, which is a form of ECDSA"),
+            next_step="Leave --plain-ecdsa out, or sign with an EC key.",
+        )
     with open_source(source) as opened:
         digest, message = _prepare(opened, scheme, on_progress)
     signature = sign_prepared(signer, scheme, digest=digest, message=message)
@@ -72,7 +76,11 @@ def read_message(source: Source, on_progress: Progress | None) -> bytes:
 
 def _hash_option(signer: DigestSigner, options: RawOptions) -> str | None:
     if signer.algorithm == "ed25519" and options.hash_name is not None:
-        raise UnsupportedMechanism(where="ed25519", mechanism=Phrase("a chosen hash; it hashes by itself"))
+        raise UnsupportedMechanism(
+            where="ed25519",
+            mechanism=Phrase("a chosen hash; it hashes by itself"),
+            next_step="Leave --hash out; the one that suits the key is taken.",
+        )
     return options.hash_name
 
 
