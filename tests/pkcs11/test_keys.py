@@ -175,6 +175,35 @@ def test_prehashed_digests_sign_like_messages(keys):
         rsa_key.sign(digest[:-1], padding.PKCS1v15(), Prehashed(hashes.SHA256()))
 
 
+def test_plain_signatures_are_the_same_signature_in_another_form(keys):
+    """r and s side by side, put into DER, verify; RSA has no other form."""
+    from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+
+    digest = hashlib.sha256(b"m").digest()
+    for _ in range(40):  # leading zeros and sign bytes come up by chance
+        plain = keys["ec-p256"].signer.sign_digest(digest, "sha256", plain=True)
+        assert len(plain) == 64
+        der = encode_dss_signature(int.from_bytes(plain[:32], "big"), int.from_bytes(plain[32:], "big"))
+        keys["ec-p256"].public_key().verify(der, b"m", ec.ECDSA(hashes.SHA256()))
+        sign = keys["ec-p256"].signer.sign_digest(digest, "sha256")
+        keys["ec-p256"].public_key().verify(sign, b"m", ec.ECDSA(hashes.SHA256()))
+    assert len(keys["rsa-2048"].signer.sign_digest(digest, "sha256", plain=True)) == 256
+
+
+def test_der_of_ecdsa_is_what_another_program_makes():
+    """Every shape of r and s, zeros in front and high bits, gives the bytes that cryptography gives."""
+    from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+
+    from dojang.pkcs11.mechanisms import ecdsa_der
+
+    for size in (32, 48, 66):
+        for first in (0, 1, 127, 128, 255):
+            for second in (0, 1, 127, 128, 255):
+                raw = bytes([first, 0, *range(size - 2)]) + bytes([second, 200, *range(size - 2)])
+                values = (int.from_bytes(raw[:size], "big"), int.from_bytes(raw[size:], "big"))
+                assert ecdsa_der(raw) == encode_dss_signature(*values)
+
+
 def test_what_cannot_be_done_is_said(keys):
     """Hashes and paddings that the package does not do are refused with UnsupportedMechanism, before the token."""
     mixed = padding.PSS(padding.MGF1(hashes.SHA1()), 32)

@@ -135,10 +135,16 @@ def check_hash(hash_name: str) -> None:
 
 
 _BYTE = tuple(bytes([value]) for value in range(256))
+_P256_OPENING = (b"\x30\x44\x02\x20", b"\x30\x45\x02\x21\0", b"\x30\x45\x02\x20", b"\x30\x46\x02\x21\0")
+_P256_MIDDLE = (b"\x02\x20", b"\x02\x20", b"\x02\x21\0", b"\x02\x21\0")
 
 
 def ecdsa_der(signature_raw: bytes) -> bytes:
     """Ecdsa-Sig-Value (RFC 3279, 2.2.3) from the r and s that a token puts side by side."""
+    if len(signature_raw) == 64 and signature_raw[0] and signature_raw[32]:
+        # Nearly every P-256 signature: only whether r and s need a sign byte is open.
+        shape = (signature_raw[0] > 127) + 2 * (signature_raw[32] > 127)
+        return _P256_OPENING[shape] + signature_raw[:32] + _P256_MIDDLE[shape] + signature_raw[32:]
     half = len(signature_raw) // 2
     r = signature_raw[:half].lstrip(b"\0") or b"\0"
     s = signature_raw[half:].lstrip(b"\0") or b"\0"

@@ -4,7 +4,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from ctypes import addressof, c_ulong, create_string_buffer, string_at
+from ctypes import addressof, c_ulong, create_string_buffer
 from typing import NamedTuple, TypeVar
 
 from dojang import errors
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 _EMPTY = (ck.CKR_TOKEN_NOT_PRESENT, ck.CKR_TOKEN_NOT_RECOGNIZED, ck.CKR_DEVICE_REMOVED)
 _USER_STATES = (ck.CKS_RO_USER_FUNCTIONS, ck.CKS_RW_USER_FUNCTIONS)
-_SIGNATURE_ROOM = 1024
+_SIGNATURE_ROOM = 512
 _LONGEST_SIGNATURE = 1 << 20
 _SESSION_PATIENCE = 30.0
 
@@ -95,26 +95,38 @@ class Session:
             reader = self._readers[kinds] = AttributeReader(kinds)
         return self.cryptoki.read_attributes(self.handle, handle, reader)
 
+    def sign(self, mechanism: Mechanism, key: int, data: bytes) -> bytes:
+        """C_SignInit and C_Sign."""
+        cryptoki, handle, length = self.cryptoki, self.handle, self._length
+        rv = cryptoki.sign_init(handle, mechanism.address, key)
+        if rv:
+            raise CryptokiError("C_SignInit", rv)
+        length.value = self._room
+        rv = cryptoki.sign_into(handle, data, len(data), self._address, self._length_address)
+        return self._signed(rv, data)
+
     def sign_begin(self, mechanism: Mechanism, key: int) -> None:
-        """C_SignInit."""
+        """C_SignInit alone, where something must happen before C_Sign."""
         rv = self.cryptoki.sign_init(self.handle, mechanism.address, key)
         if rv:
             raise CryptokiError("C_SignInit", rv)
 
     def sign_end(self, data: bytes) -> bytes:
         """C_Sign, once; again only where the module asked for more room, which means that it has not signed (5.2)."""
-        length = self._length
-        length.value = self._room
+        self._length.value = self._room
         rv = self.cryptoki.sign_into(self.handle, data, len(data), self._address, self._length_address)
-        if rv == ck.CKR_BUFFER_TOO_SMALL and self._room < length.value <= _LONGEST_SIGNATURE:
-            self._make_room(length.value)
-            rv = self.cryptoki.sign_into(self.handle, data, len(data), self._address, self._length_address)
+        return self._signed(rv, data)
+
+    def _signed(self, rv: int, data: bytes) -> bytes:
+        size = self._length.value
+        if rv == ck.CKR_BUFFER_TOO_SMALL and self._room < size <= _LONGEST_SIGNATURE:
+            self._make_room(size)
+            return self.sign_end(data)
         if rv:
             raise CryptokiError("C_Sign", rv)
-        size = length.value
         if size > self._room:  # it says that it wrote where there was no room
             raise CryptokiError("C_Sign", ck.CKR_FUNCTION_FAILED)
-        return string_at(self._address, size)
+        return self._signature.raw[:size]
 
     def close(self) -> None:
         """C_CloseSession; a session that is already gone is no error."""
@@ -210,10 +222,13 @@ class SessionPool:
         """Return a session that has no operation under way."""
         self._idle.append(session)
         if self._waiting or self._closed:
-            with self._room:
-                self._room.notify()
-            if self._closed:
-                self._close_idle()
+            self._wake()
+
+    def _wake(self) -> None:
+        with self._room:
+            self._room.notify()
+        if self._closed:
+            self._close_idle()
 
     def discard(self, session: Session) -> None:
         """Close a session instead of returning it; closing the last one ends the login (2.40, 5.6.2)."""
@@ -299,19 +314,71 @@ class SessionPool:
 
     # Work
 
-    def run(self, work: Callable[[Session], T], log_in: LogIn | None = None) -> T:
+    def run(
+        self,
+        work: Callable[[Session], T],
+        log_in: LogIn | None = None,
+        failed: tuple[CryptokiError, Session] | None = None,
+    ) -> T:
         """Do ``work`` on a session, logged in when ``log_in`` is given; recover as ``retry`` allows.
 
         ``work`` may be repeated from its beginning, except after a function of ``ONCE_MADE_NEVER_AGAIN`` has begun.
+        ``failed`` is a first attempt that the caller made itself.
         """
         if not self.module.parallel:
             with self.module.turn:
-                return self._climb(work, log_in)
-        return self._climb(work, log_in)
+                return self._climb(work, log_in, failed)
+        return self._climb(work, log_in, failed)
 
-    def _climb(self, work: Callable[[Session], T], log_in: LogIn | None) -> T:
+    def sign(self, mechanism: Mechanism, search: Search, data: bytes, log_in: LogIn) -> bytes:
+        """One C_SignInit and one C_Sign with the key that ``search`` finds.
+
+        The way without obstacles is written out, because what Python does here is paid with every signature; all that
+        could be in the way (no free session, no login, a handle not known yet, a failure) is left to ``run``'s climb.
+        """
+        failed = None
+        try:
+            session = self._idle.pop()
+        except IndexError:
+            return self.run(self._signing(mechanism, search, data), log_in)
+        module = self.module
+        handle = session.handles.get(search)
+        clear = self.logged_in and module.parallel and not module.draining and session.generation == module.generation
+        if handle is None or not clear:
+            self._idle.append(session)
+        else:
+            try:
+                signature = session.sign(mechanism, handle, data)
+            except CryptokiError as error:
+                failed = error, session
+            except BaseException:
+                self.discard(session)
+                raise
+            else:
+                self._idle.append(session)
+                if self._waiting or self._closed:
+                    self._wake()
+                return signature
+        return self.run(self._signing(mechanism, search, data), log_in, failed)
+
+    @staticmethod
+    def _signing(mechanism: Mechanism, search: Search, data: bytes) -> Callable[[Session], bytes]:
+        def work(session: Session) -> bytes:
+            return session.sign(mechanism, session.resolve(search), data)
+
+        return work
+
+    def _climb(
+        self,
+        work: Callable[[Session], T],
+        log_in: LogIn | None,
+        failed: tuple[CryptokiError, Session] | None = None,
+    ) -> T:
         climb: Climb | None = None
         astray = False
+        if failed is not None:
+            climb = Climb()
+            astray = self._recover(failed[0], climb, failed[1])
         while True:
             session: Session | None = None
             try:

@@ -8,6 +8,7 @@ from dojang.pkcs11.cryptoki import CryptokiError
 from dojang.pkcs11.mechanisms import DIGEST_BYTES, REFUSALS, MechanismTable, Plan, check_hash, ecdsa_der
 from dojang.pkcs11.objects import algorithm_of
 from dojang.pkcs11.session import LogIn, Search, Session, SessionPool
+from dojang.pkcs11.structures import Mechanism
 
 _SCHEMES = {"rsa": ("pkcs1v15", "pss"), "ec": ("ecdsa",), "ed25519": ("eddsa",)}
 
@@ -41,12 +42,20 @@ class TokenSigner:
         self._log_in = log_in
         self._authenticate = authenticate
         self._chosen: dict[tuple[str, str, int | None, bool], Plan] = {}
-        self._proven: dict[tuple[str, str | None, int | None], tuple[int, Plan]] = {}
+        self._proven: dict[tuple[str, str | None, int | None], tuple[int, Mechanism, bytes]] = {}
+        self._elliptic = self.family == "ec"
 
     def sign_digest(
-        self, digest: bytes, hash_name: str, scheme: str | None = None, *, salt_length: int | None = None
+        self,
+        digest: bytes,
+        hash_name: str,
+        scheme: str | None = None,
+        *,
+        salt_length: int | None = None,
+        plain: bool = False,
     ) -> bytes:
-        """The signature over a digest made on the host: RSA as it is, ECDSA as Ecdsa-Sig-Value.
+        """The signature over a digest made on the host: RSA as it is, ECDSA as Ecdsa-Sig-Value, or r and s side by
+        side (IEEE P1363, as JWS wants it) when ``plain``.
 
         ``scheme`` is ``pkcs1v15`` (the default for RSA), ``pss`` or ``ecdsa``; ``salt_length`` in bytes is for PSS and
         defaults to the digest's length. Ed25519 signs messages, not digests (RFC 8032): use ``sign_message``.
@@ -54,7 +63,8 @@ class TokenSigner:
         asked = (hash_name, scheme, salt_length)
         proven = self._proven.get(asked)
         if proven is not None and len(digest) == proven[0]:
-            return self._perform(proven[1], digest, None)
+            signature = self._pool.sign(proven[1], self.search, proven[2] + digest, self._log_in)
+            return self._der(signature) if self._elliptic and not plain else signature
         check_hash(hash_name)
         if len(digest) != DIGEST_BYTES[hash_name]:
             raise errors.Usage(
@@ -67,8 +77,10 @@ class TokenSigner:
             )
         settled = self._scheme(scheme)
         signature = self._sign(digest, None, hash_name, settled, salt_length)
-        self._proven[asked] = len(digest), self._chosen[settled, hash_name, salt_length, False]
-        return signature
+        plan = self._chosen[settled, hash_name, salt_length, False]
+        if self._authenticate is None:
+            self._proven[asked] = len(digest), plan.mechanism, plan.prefix
+        return self._der(signature) if self._elliptic and not plain else signature
 
     def sign_message(
         self, message: bytes, hash_name: str = "sha256", scheme: str | None = None, *, salt_length: int | None = None
@@ -79,7 +91,8 @@ class TokenSigner:
             return self._sign(None, message, "", scheme, None)
         check_hash(hash_name)
         digest = hashlib.new(hash_name, message).digest()
-        return self._sign(digest, message, hash_name, scheme, salt_length)
+        signature = self._sign(digest, message, hash_name, scheme, salt_length)
+        return self._der(signature) if self._elliptic else signature
 
     def _scheme(self, scheme: str | None) -> str:
         allowed = _SCHEMES.get(self.family, ())
@@ -116,21 +129,21 @@ class TokenSigner:
 
     def _perform(self, plan: Plan, digest: bytes | None, message: bytes | None) -> bytes:
         data = (message if plan.takes_message else plan.prefix + (digest or b"")) or b""
-        search, mechanism, authenticate = self.search, plan.mechanism, self._authenticate
+        authenticate = self._authenticate
+        if authenticate is None:
+            return self._pool.sign(plan.mechanism, self.search, data, self._log_in)
 
         def work(session: Session) -> bytes:
-            session.sign_begin(mechanism, session.handles.get(search) or session.resolve(search))
-            if authenticate is not None:
-                session.spoiled = True  # until the operation is over, this session must not be given to anybody else
-                authenticate(session)
-                signature = session.sign_end(data)
-                session.spoiled = False
-                return signature
-            return session.sign_end(data)
-
-        signature = self._pool.run(work, self._log_in)
-        if self.family != "ec":
+            session.sign_begin(plan.mechanism, session.resolve(self.search))
+            session.spoiled = True  # until the operation is over, this session must not be given to anybody else
+            authenticate(session)
+            signature = session.sign_end(data)
+            session.spoiled = False
             return signature
+
+        return self._pool.run(work, self._log_in)
+
+    def _der(self, signature: bytes) -> bytes:
         if len(signature) > _LONGEST_ECDSA:
             said = f"{len(signature)} bytes"
             raise errors.DeviceFailure(token=self._pool.identity.label, function="C_Sign", result=said)

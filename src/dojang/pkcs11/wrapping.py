@@ -143,8 +143,4 @@ def hmac_digest(token: OpenToken, message: bytes, *, key_id: bytes, hash_name: s
     mechanism = Mechanism(HMAC[hash_name])
     search = search_for(ck.CKO_SECRET_KEY, key_id=key_id)
 
-    def work(session: Session) -> bytes:
-        session.sign_begin(mechanism, session.handles.get(search) or session.resolve(search))
-        return session.sign_end(message)
-
-    return token.logged_in(work)
+    return token.logged_in(lambda session: session.sign(mechanism, session.resolve(search), message))
