@@ -10,6 +10,7 @@ from cryptography.x509 import load_der_x509_certificate
 from dojang.errors import AnswerMismatch, NothingDue, NotPermitted, NotRenewable
 from dojang.lifecycle.held import due_in, held_in
 from dojang.lifecycle.issue import issue
+from dojang.lifecycle.recover import recover
 from dojang.lifecycle.renew import RenewOrder, plan_renewal, renew
 from dojang.pkcs11.uri import Pkcs11Uri
 
@@ -146,3 +147,22 @@ def test_an_unreadable_certificate_hides_no_other(office, tmp_path, softhsm_modu
     assert held_in(office.place, office.address) == [held]
     office.later = timedelta(days=350)
     assert [one.stored for one in due_in(office.place, [office.address])] == [held.stored]
+
+
+def test_a_disk_that_is_not_mounted(tmp_path, office) -> None:
+    """What was cut short on it waits until it is there again, and is finished then; its keys are not taken for gone."""
+    place = office.place
+    office.address = f"npki:{tmp_path}/disk/NPKI"
+    held = issue(office.order(), place)
+    with pytest.raises(KeyboardInterrupt):
+        renew(RenewOrder(held.stored.address), replace(place, say=_interrupted_at_confirm))
+    (tmp_path / "disk").rename(tmp_path / "unplugged")
+    assert [one.outcome for one in recover(place)] == ["left"]
+    (tmp_path / "unplugged").rename(tmp_path / "disk")
+    assert [one.outcome for one in recover(place)] == ["finished"]
+    assert sorted(one.state for one in held_in(place, office.address)) == ["retired", "valid"]
+
+
+def _interrupted_at_confirm(step: str) -> None:
+    if step == "confirm":
+        raise KeyboardInterrupt

@@ -28,7 +28,7 @@ from dojang.ledger import Operation, OperationRecord
 from dojang.lifecycle.finish import finish_delete, finish_install, finish_issue, finish_renewal
 from dojang.lifecycle.journal import identity_of, take_back
 from dojang.lifecycle.workplace import Recovered, Workplace
-from dojang.locations.base import Location, StoredCredential
+from dojang.locations.base import Location, MayBeAbsent, StoredCredential
 
 FINISH: dict[tuple[str, str], Callable[[Workplace, Operation, Location], StoredCredential | None]] = {
     ("issue", "answered"): finish_issue,
@@ -70,9 +70,17 @@ def _recover_one(place: Workplace, record: OperationRecord, location: Location |
     with operation, contextlib.ExitStack() as opened:
         try:
             here = location or opened.enter_context(place.open_location(str(record.facts["location"])))
+            _check_present(operation.record, here)
             return _finish_or_undo(place, operation, here)
         except DojangError as error:
             return Recovered(operation.record, "left", error=error)
+
+
+def _check_present(record: OperationRecord, location: Location) -> None:
+    """What a killed run worked on is not gone while its disk is not mounted; what it was to make needs no place yet."""
+    was_there = record.step != "begun" or record.verb not in ("issue", "request")
+    if was_there and isinstance(location, MayBeAbsent):
+        location.check_present()
 
 
 def _finish_or_undo(place: Workplace, operation: Operation, location: Location) -> Recovered:

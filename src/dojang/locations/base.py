@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from dojang.secret import Secret
 
@@ -135,4 +135,13 @@ class Location(Protocol):
 
     def delete(self, key_id: bytes) -> None:
         """Remove key, certificates and data under ``key_id``, live and retired; nothing there is not an error."""
+        ...
+
+
+@runtime_checkable
+class MayBeAbsent(Protocol):
+    """A location that opens where nothing is yet, and so looks empty while its disk is not mounted."""
+
+    def check_present(self) -> None:
+        """Refuse with ``FileUnreadable`` when there is nothing at all, not even an empty location."""
         ...

@@ -44,6 +44,10 @@ class DiskLocation:
     def address(self) -> str:
         return self._address.to_text()
 
+    def check_present(self) -> None:
+        if not self.root.is_dir():
+            raise FileUnreadable(path=str(self.root), problem="it is not there")
+
     def credentials(self) -> Iterator[StoredCredential]:
         folders = list(scan(self.root))
         return (self._credential(folder) for folder in settled(folders))
