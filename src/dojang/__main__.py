@@ -20,8 +20,11 @@ def main() -> "NoReturn":
         sys.exit(0)
     # A command allocates far more than it drops: the collector would only slow its start down.
     import gc
+    import signal
 
     gc.set_threshold(100_000)
+    # Ctrl-C while the program is still being loaded waits until run() can answer it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
     from dojang.cli.run import run
 
     _leave(run(arguments))

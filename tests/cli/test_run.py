@@ -91,6 +91,18 @@ def test_sigint_while_a_person_is_asked(terminal, make_token) -> None:
     assert child.exitstatus == 130
 
 
+def test_sigint_while_it_starts(home: Path) -> None:
+    """Ctrl-C before a command has even been understood is answered like any other."""
+    code = "import importlib.abc, os, signal, sys, dojang.__main__ as start\n"
+    code += "class Interrupting(importlib.abc.MetaPathFinder):\n"
+    code += "    def find_spec(self, name, *_):\n"
+    code += "        if name == 'click': os.kill(os.getpid(), signal.SIGINT)\n"
+    code += "sys.meta_path.insert(0, Interrupting()); start.main()"
+    done = subprocess.run([sys.executable, "-c", code, "token", "list", "--json"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "")
+    assert json.loads(done.stdout)["error"]["code"] == "interrupted"
+
+
 def test_sigint_while_waiting(home: Path, tmp_path: Path, softhsm_module: str) -> None:
     """SIGINT while standard input is read leaves no half-written file."""
     fifo, output = tmp_path / "fifo", tmp_path / "out.sig"

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import sys
 from typing import Any
 
@@ -51,6 +52,7 @@ def _language_of(invocation: Invocation) -> str:
 
 def _answer(invocation: Invocation, arguments: list[str]) -> int:
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT,))
         return _invoke(invocation, arguments)
     except (KeyboardInterrupt, click.Abort, EOFError):
         error: DojangError = Interrupted()
