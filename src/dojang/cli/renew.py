@@ -9,7 +9,7 @@ from dojang.cli.frame import argument, command, option
 from dojang.cli.language import N_, _, advice_of, message_of, say
 from dojang.cli.where import days_of, known_addresses
 from dojang.cli.workplace import plan_words, workplace
-from dojang.errors import DojangError, NothingDue, NotRenewable
+from dojang.errors import DojangError, NothingDue
 
 if TYPE_CHECKING:
     from dojang.lifecycle.held import Held
@@ -118,8 +118,6 @@ def _renew_all(
             done.append(renew(RenewOrder(address, window=window), place))
         except NothingDue:
             invocation.out.note(say("{address} was renewed meanwhile.", address=address))
-        except NotRenewable as error:  # said each time, but nothing that a later run could do better
-            invocation.out.note(f"{message_of(error)} {advice_of(error)}")
         except DojangError as error:
             invocation.out.warning(f"{address}: {message_of(error)} {advice_of(error)}")
             failed.append((address, error))

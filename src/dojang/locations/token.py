@@ -132,8 +132,8 @@ class TokenLocation:
 
     def discard(self, key_id: bytes) -> None:
         _refuse_no_id(key_id)
-        here = self._certificates(key_id=key_id)
-        staged = [one for one in here if Label.from_text(one.label).staged]
+        here = list(self._token.certificates(key_id=key_id))  # one that cannot be read now may be the live one
+        staged = [one for one in here if not one.problem and Label.from_text(one.label).staged]
         if len(staged) == len(here):
             self._token.destroy(key_id)
         for one in staged:
