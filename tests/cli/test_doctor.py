@@ -73,6 +73,22 @@ def test_an_operation_that_was_cut_short(run_dojang, home) -> None:
     assert finding["command"] == "dojang renew run"
 
 
+def test_an_operation_whose_token_is_gone_for_good_is_given_up(run_dojang, home) -> None:
+    """What no run can finish is closed by name, once, and the journal is clean."""
+    state = home / "state"
+    state.mkdir(mode=0o700)
+    with Ledger.open(state / "ledger.sqlite") as ledger:
+        operation = ledger.begin("renew", "key", {"address": "pkcs11:token=lost", "location": "pkcs11:token=lost"})
+        operation.leave()
+    stuck = run_dojang("renew", "run", "--json")
+    assert answer(stuck)["recovered"] == [{"verb": "renew", "outcome": "left"}]
+    assert run_dojang("doctor", "--give-up", operation.operation_id, "--plan").returncode == 0
+    assert operation.operation_id in run_dojang("doctor").stdout
+    assert run_dojang("doctor", "--give-up", operation.operation_id).returncode == 0
+    assert run_dojang("doctor", "--give-up", operation.operation_id).returncode == 3
+    assert "operation-incomplete" not in {one["code"] for one in answer(run_dojang("doctor", "--json"))["findings"]}
+
+
 def test_a_state_folder_that_others_may_read(run_dojang, home) -> None:
     """An open state folder is found, and chmod mends it."""
     (home / "state").mkdir(mode=0o755)

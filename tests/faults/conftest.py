@@ -52,7 +52,7 @@ class Bench:
         return run.data
 
     def findings(self) -> list[dict[str, Any]]:
-        """What the doctor says. It sees every token of this worker, other tests' too, so its exit status says little."""
+        """What the doctor says; it sees every token of this worker, other tests' too, so its status says little."""
         return self.run("doctor", "--json").data["findings"]
 
     def issue_words(self, kind: str, name: str) -> list[str]:

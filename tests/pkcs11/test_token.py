@@ -142,6 +142,15 @@ def test_pin_value_in_the_uri_opens_the_token(make_token, search, guard):
         opened.log_in()
 
 
+def test_a_token_without_a_keypad_is_not_asked_for_one(make_token, search, guard):
+    """``pinpad`` on a token that has none says so, and no login is tried."""
+    made = make_token()
+    with open_token(made.uri, lambda request: None, search=search, guard=guard) as opened:
+        with pytest.raises(errors.SecretUnavailable):
+            opened.log_in()
+        assert not opened.token.refresh().user_pin.count_low
+
+
 def test_without_a_pin_only_public_objects_are_seen(make_token, search, guard):
     """No PIN is invented: what needs the login says so, what does not works."""
     made = make_token()

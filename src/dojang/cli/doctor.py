@@ -28,7 +28,10 @@ WORDS = {
     "pin-to-be-changed": N_("The user PIN of token {token} must be changed."),
     "so-pin-locked": N_("The SO PIN of token {token} is locked; only the maker's tool can reset it."),
     "same-label": N_("More than one token has the label {label}; name them by serial: {matches}."),
-    "operation-incomplete": N_("'{verb}' of {subject} was cut short after '{step}' ({begun_at})."),
+    "operation-incomplete": N_(
+        "'{verb}' of {subject} was cut short after '{step}' ({begun_at}). If its token or disk will never come back: "
+        "dojang doctor --give-up {operation_id}"
+    ),
     "state-not-private": N_("Others may look into {path}, which holds dojang's records."),
     "invalid-setting": N_("The configuration {path} cannot be used: {problem}."),
     "sign-test-failed": N_("The key {address} did not sign: {message} {advice}"),
@@ -43,11 +46,18 @@ WORDS = {
     examples=["dojang doctor", "dojang doctor 'pkcs11:token=Hong' --sign-test"],
 )
 @argument("address", metavar="[ADDRESS]", required=False)
+@option(
+    "--give-up",
+    metavar="OPERATION",
+    help=N_("Close an operation that was cut short and whose token or disk will never come back."),
+)
 @option("--sign-test", is_flag=True, help=N_("Sign something with every key at ADDRESS and verify it; needs the PIN."))
-def doctor(invocation: Invocation, address: str | None, sign_test: bool) -> int:
+def doctor(invocation: Invocation, address: str | None, give_up: str | None, sign_test: bool) -> int:
     """Print every finding; the status is that of the first serious one."""
     from dojang.pkcs11 import find_token, list_tokens
 
+    if give_up is not None:
+        return _give_up(invocation, give_up)
     if sign_test and address is None:
         raise Usage(problem=N_("--sign-test needs the address of a token or key"))
     search = invocation.search()
@@ -59,6 +69,20 @@ def doctor(invocation: Invocation, address: str | None, sign_test: bool) -> int:
         findings += _sign_test(invocation, address, tested)
     _report(invocation, listing, tokens, findings, tested)
     return next((finding.exit_status for finding in findings if finding.serious), 0)
+
+
+def _give_up(invocation: Invocation, operation_id: str) -> int:
+    from dojang.cli.workplace import workplace
+    from dojang.lifecycle.give_up import give_up
+
+    if invocation.planned([say("Give up the operation {operation}", operation=operation_id)]):
+        return 0
+    with workplace(invocation) as place:
+        record = give_up(place, operation_id)
+    subject = record.facts.get("address", record.subject_key)
+    data = {"given_up": {"operation": operation_id, "verb": record.verb, "subject": subject}}
+    invocation.result(data, say("Given up: '{verb}' of {subject}.", verb=record.verb, subject=subject))
+    return 0
 
 
 def _examine(

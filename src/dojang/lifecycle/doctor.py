@@ -88,6 +88,7 @@ def examine_operations(records: Iterable[OperationRecord]) -> Iterator[Finding]:
             "subject": record.facts.get("address", record.subject_key),
             "step": record.step,
             "begun_at": record.begun_at,
+            "operation_id": record.operation_id,
         }
         yield Finding("operation-incomplete", OperationUnfinished.exit_status, facts, "dojang renew run")
 

@@ -169,6 +169,10 @@ class OpenToken:
         pin = self._pin if isinstance(self._pin, Secret) else self._pin(request)
         if pin is not None:
             check_pin_length(pin, request)
+        elif not info.protected_authentication_path:
+            raise errors.SecretUnavailable(
+                purpose="PIN", source="pinpad", problem=errors.Phrase("token {token} has no keypad", token=self._label)
+            )
         return pin
 
     def _try_pin(self, session: Session, role: str, pin: Secret | None, user: int) -> None:

@@ -1,5 +1,6 @@
 """Sessions on one token: a pool that logs in once, gives each thread its own session, and climbs the retry ladder."""
 
+import shlex
 import threading
 import time
 from collections import deque
@@ -417,8 +418,13 @@ class SessionPool:
         raise errors.NotFound(
             what=describe(missing.search),
             where=errors.Phrase("token {token}", token=self.identity.label),
-            command="dojang key list",
+            command=f"dojang key list {shlex.quote(self._address())}",
         ) from missing
+
+    def _address(self) -> str:
+        from dojang.pkcs11.uri import Pkcs11Uri
+
+        return Pkcs11Uri(token=self.identity.label, serial=self.identity.serial or None).to_text()
 
     def _recover(self, error: CryptokiError, climb: Climb, session: Session | None) -> bool:
         """Take the next rung, or raise the error of ours where there is none; true when the slot must be looked up."""

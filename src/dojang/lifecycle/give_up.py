@@ -1,0 +1,33 @@
+"""Give up: close an operation that was cut short and whose token or disk will never come back."""
+
+import contextlib
+
+from dojang.errors import AuthorityRefused, NotFound, Phrase
+from dojang.ledger import OperationRecord
+from dojang.lifecycle.workplace import Workplace
+
+
+def give_up(place: Workplace, operation_id: str) -> OperationRecord:
+    """Close the operation as taken back without looking at its location; what was issued for it and never arrived is
+    cancelled where the authority is still there.
+
+    ``NotFound`` when no such operation waits; one that a live process is at does not count as waiting.
+    """
+    for record in place.ledger.incomplete():
+        operation = place.ledger.resume(record) if record.operation_id == operation_id else None
+        if operation is None:
+            continue
+        with operation:
+            if "authority" in record.facts:
+                with (
+                    contextlib.suppress(AuthorityRefused, NotFound),
+                    place.open_authority(str(record.facts["authority"])) as authority,
+                ):
+                    authority.cancel(operation_id)
+            operation.undo("given up")
+        return record
+    raise NotFound(
+        what=Phrase("The operation {operation_id}", operation_id=operation_id),
+        where=Phrase("the journal"),
+        command="dojang doctor",
+    )
