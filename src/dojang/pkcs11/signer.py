@@ -63,7 +63,8 @@ class TokenSigner:
         asked = (hash_name, scheme, salt_length)
         proven = self._proven.get(asked)
         if proven is not None and len(digest) == proven[0]:
-            signature = self._pool.sign(proven[1], self.search, proven[2] + digest, self._log_in)
+            prefix = proven[2]
+            signature = self._pool.sign(proven[1], self.search, prefix + digest if prefix else digest, self._log_in)
             return self._der(signature) if self._elliptic and not plain else signature
         check_hash(hash_name)
         if len(digest) != DIGEST_BYTES[hash_name]:
