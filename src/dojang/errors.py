@@ -40,7 +40,9 @@ def _placeholders(template: str) -> frozenset[str]:
 def _token_address(label: str) -> str:
     """The label as an address to paste (RFC 7512): everything but letters, digits and ``-._~`` as %XX."""
     plain = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
-    return "pkcs11:token=" + "".join(chr(one) if one in plain else f"%{one:02X}" for one in label.encode())
+    return "pkcs11:token=" + "".join(
+        chr(one) if one in plain else f"%{one:02X}" for one in label.encode(errors="replace")
+    )
 
 
 class Phrase(str):

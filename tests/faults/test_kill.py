@@ -72,7 +72,7 @@ def test_issue_killed_anywhere(bench: Bench, kind: str) -> None:
             again = bench.run(*bench.issue_words(kind, name))
             assert again.status == 0, again.err
         else:
-            assert bench.run("renew", "run").status in (0, 14)
+            assert bench.run("renew", "run", bench.locations[kind]).status in (0, 14)
         if point % 2 or bench.credentials(kind, name):
             _live, retired = _one_live(bench, kind, name)
             assert not retired
@@ -117,7 +117,7 @@ def test_renew_killed_anywhere(bench: Bench, kind: str, keep: list[str]) -> None
             again = bench.run("renew", "now", address, *keep)
             assert again.status == 0, again.err
         else:
-            assert bench.run("renew", "run").status in (0, 14)
+            assert bench.run("renew", "run", bench.locations[kind]).status in (0, 14)
         live, retired = _one_live(bench, kind, name)
         if live["serial"] == before[name]:
             assert not retired
@@ -140,7 +140,7 @@ def test_delete_killed_anywhere(bench: Bench, kind: str) -> None:
         return ["cert", "delete", made["address"], "--yes", serial]
 
     def check(name: str, point: int) -> None:
-        assert bench.run("renew", "run").status in (0, 14)
+        assert bench.run("renew", "run", bench.locations[kind]).status in (0, 14)
         assert len(bench.credentials(kind, name)) == (1 if point == 0 else 0)
         _nothing_left_over(bench, kind)
 
@@ -152,7 +152,7 @@ def test_request_and_install_killed_anywhere(bench: Bench, kind: str) -> None:
     """A killed request leaves no key; a killed install is finished or can be run again, and the credential works."""
 
     def check_request(name: str, point: int) -> None:
-        assert bench.run("renew", "run").status in (0, 14)
+        assert bench.run("renew", "run", bench.locations[kind]).status in (0, 14)
         _nothing_left_over(bench, kind)
 
     _strike_everywhere(bench, lambda name: _request_words(bench, kind, name), check_request)

@@ -98,7 +98,9 @@ def run(invocation: Invocation, addresses: tuple[str, ...], window: str | None) 
         "failed": [{"address": address, "code": error.code, "message": message_of(error)} for address, error in failed],
         "recovered": [{"verb": one.record.verb, "outcome": one.outcome} for one in recovered],
     }
-    invocation.result(data, lambda: _run_text(done), quiet=[renewal.credential.stored.address for renewal in done])
+    invocation.result(
+        data, lambda: _run_text(done, failed), quiet=[renewal.credential.stored.address for renewal in done]
+    )
     if failed:
         return SOME_FAILED
     return 0 if done or recovered else NothingDue.exit_status
@@ -162,7 +164,9 @@ def _text(renewal: "Renewal") -> str:
     )
 
 
-def _run_text(done: "list[Renewal]") -> str:
+def _run_text(done: "list[Renewal]", failed: "list[tuple[str, DojangError]]") -> str:
+    if failed and not done:
+        return say("Due, but not renewed: {number}", number=len(failed))
     lines = [
         say(
             "Renewed {subject} until {not_after}: {address}",
