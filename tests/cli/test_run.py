@@ -175,3 +175,13 @@ def test_letters_that_the_terminal_cannot_show(run_dojang) -> None:
     done = run_dojang("--help", env={"PYTHONIOENCODING": "ascii"})
     assert done.returncode == 0
     assert "\\u" in done.stdout
+
+
+def test_remarks_between_libraries_stay_there(run_dojang, tmp_path) -> None:
+    """A certificate that cryptography has something to say about is shown without a word from cryptography."""
+    certificate = tmp_path / "zero.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    command += ["-keyout", tmp_path / "key.pem", "-out", certificate, "-subj", "/CN=zero", "-set_serial", "0"]
+    subprocess.run(command, check=True, capture_output=True)
+    done = run_dojang("cert", "show", certificate)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -4,6 +4,7 @@ import errno
 import os
 import signal
 import sys
+import warnings
 from typing import Any
 
 import click
@@ -21,6 +22,8 @@ COMPLETE_VARIABLE = "_DOJANG_COMPLETE"
 def run(arguments: list[str]) -> int:
     """Run ``arguments`` (without the program's name) and return the exit status of the table in the README."""
     _prepare_streams()
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # remarks of libraries to programmers; what a user should know is said by us
     invocation = Invocation(peek(arguments))
     try:
         language.speak(_language_of(invocation))
