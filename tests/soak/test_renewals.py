@@ -23,10 +23,11 @@ def test_a_credential_outlives_many_renewals(make_token, run_dojang, home):
     succeed("ca", "init", "--alias", "office", "--key", f"{office.uri};object=root", "--name", "CN=Office CA")
     succeed("cert", "issue", "--to", token.uri, "--label", "hong", "--subject", "CN=Hong", "--ca", "office")
     for _ in range(RENEWALS):
-        renewed = succeed("renew", "now", address)
+        renewed = succeed("renew", "now", address, "--again")
         assert renewed["credential"]["serial"] != renewed["previous"]["serial"]
     states = [one["state"] for one in succeed("cert", "list", token.uri)["credentials"]]
     assert states.count("retired") == RENEWALS
     (home / "letter").write_text("letter")
     succeed("sign", "cms", "--key", address, str(home / "letter"), "-o", str(home / "letter.p7s"))
-    succeed("verify", str(home / "letter.p7s"))
+    succeed("ca", "show", "office", "-o", str(home / "office.pem"))
+    succeed("verify", str(home / "letter.p7s"), "--trust", str(home / "office.pem"))
