@@ -70,10 +70,6 @@ class Settings(NamedTuple):
         return self.state_dir / "authorities"
 
     @property
-    def locks_dir(self) -> Path:
-        return self.state_dir / "locks"
-
-    @property
     def log_path(self) -> Path:
         return self.state_dir / "dojang.log"
 

@@ -222,10 +222,6 @@ def _nearest_state(found: "list[TokenObject]") -> "list[TokenObject]":
     return _youngest(live) or staged or found
 
 
-def _in_use(found: "list[TokenObject]") -> "list[TokenObject]":
-    return [one for one in found if not Label.from_text(one.label).retired]
-
-
 def _by_key(found: "list[TokenObject]") -> "list[list[TokenObject]]":
     keys = dict.fromkeys(one.key_id for one in found)
     return [[one for one in found if one.key_id == key_id] for key_id in keys]

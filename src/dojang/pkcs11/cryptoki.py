@@ -15,7 +15,6 @@ from dojang.pkcs11.structures import (
     InfoStruct,
     InitializeArgs,
     Mechanism,
-    MechanismInfoStruct,
     Packed,
     SessionInfoStruct,
     SlotInfoStruct,
@@ -198,11 +197,6 @@ class Cryptoki:
         mechanisms = (c_ulong * max(_believable("C_GetMechanismList", count.value, self._LIST_LIMIT), 1))()
         self._call("C_GetMechanismList", slot_id, addressof(mechanisms), addressof(count))
         return list(mechanisms[: min(count.value, len(mechanisms))])
-
-    def mechanism_info(self, slot_id: int, mechanism: int) -> MechanismInfoStruct:
-        info = MechanismInfoStruct()
-        self._call("C_GetMechanismInfo", slot_id, mechanism, addressof(info))
-        return info
 
     def init_token(self, slot_id: int, so_pin: bytes | None, label: str) -> None:
         """C_InitToken; the label is padded with spaces to 32 bytes as 5.5 demands."""

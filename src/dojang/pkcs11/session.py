@@ -346,7 +346,7 @@ class SessionPool:
         handle = session.handles.get(search)
         clear = self.logged_in and module.parallel and not module.draining and session.generation == module.generation
         if handle is None or not clear:
-            self._idle.append(session)
+            self.give(session)  # who began to wait meanwhile is woken
         else:
             try:
                 signature = session.sign(mechanism, handle, data)

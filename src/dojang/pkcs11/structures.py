@@ -76,10 +76,6 @@ class SessionInfoStruct(Packed):
     _fields_ = [("slot_id", c_ulong), ("state", c_ulong), ("flags", c_ulong), ("device_error", c_ulong)]
 
 
-class MechanismInfoStruct(Packed):
-    _fields_ = [("min_key_size", c_ulong), ("max_key_size", c_ulong), ("flags", c_ulong)]
-
-
 class MechanismStruct(Packed):
     _fields_ = [("mechanism", c_ulong), ("parameter", c_void_p), ("parameter_len", c_ulong)]
 

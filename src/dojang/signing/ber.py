@@ -162,8 +162,3 @@ class BerReader:
         limit = self._limits[-1]
         if limit is not None and self._window.position + length > limit:
             raise MalformedDer(Phrase("a length goes beyond the end"))
-
-
-def from_source(source: Source) -> BerReader:
-    """A reader over a DER or PEM source."""
-    return BerReader(ByteWindow(source))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from dojang.errors import Phrase
 
-INTEGER, BIT_STRING, OCTET_STRING, OID = 0x02, 0x03, 0x04, 0x06
+INTEGER, OCTET_STRING, OID = 0x02, 0x04, 0x06
 UTC_TIME, GENERALIZED_TIME = 0x17, 0x18
 SEQUENCE, SET = 0x30, 0x31
 CONSTRUCTED = 0x20

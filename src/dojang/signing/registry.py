@@ -20,7 +20,6 @@ class SigningFormat(NamedTuple):
 
     name: str
     suffix: str
-    needs_certificate: bool
     module: str
 
     def load(self) -> Callable[..., Signed]:
@@ -29,8 +28,8 @@ class SigningFormat(NamedTuple):
 
 
 FORMATS = (
-    SigningFormat(name="raw", suffix=".sig", needs_certificate=False, module="dojang.signing.raw"),
-    SigningFormat(name="cms", suffix=".p7s", needs_certificate=True, module="dojang.signing.cms"),
+    SigningFormat(name="raw", suffix=".sig", module="dojang.signing.raw"),
+    SigningFormat(name="cms", suffix=".p7s", module="dojang.signing.cms"),
 )
 
 
