@@ -18,6 +18,32 @@ EOF
     [ -n "$(ls /usr/lib/*/pkcs11/p11-kit-client.so 2>/dev/null)" ] || echo p11-kit-modules
     [ -e /usr/sbin/pkcsslotd ] || echo opencryptoki
     [ -n "$(suitable_python)" ] || echo python3-venv
+    [ -z "${for_tests:-}" ] || missing_test_packages
+}
+
+# The modules, daemons and readers that only tests and benchmarks talk to.
+missing_test_packages() {
+    while read -r file package; do
+        ls $file >/dev/null 2>&1 || echo "$package"
+    done <<END
+/usr/sbin/pcscd pcscd
+/usr/lib/pcsc/drivers/serial/libifdvpcd.so* vsmartcard-vpcd
+/usr/lib/*/pkcs11/opensc-pkcs11.so opensc-pkcs11
+/usr/lib/*/libykcs11.so* ykcs11
+/usr/bin/swtpm swtpm
+/usr/bin/tpm2_dictionarylockout tpm2-tools
+/usr/sbin/tpm2-abrmd tpm2-abrmd
+/usr/bin/tpm2_ptool libtpm2-pkcs11-tools
+/usr/lib/*/pkcs11/libtpm2_pkcs11.so* libtpm2-pkcs11-1
+/usr/lib/*/libtss2-tcti-tabrmd.so* libtss2-tcti-tabrmd0
+/usr/lib/*/libtss2-tcti-swtpm.so* libtss2-tcti-swtpm0
+/usr/bin/dbus-daemon dbus
+/usr/bin/certutil libnss3-tools
+/usr/lib/*/libsoftokn3.so libnss3
+/usr/bin/ssh openssh-client
+/usr/sbin/sshd openssh-server
+/usr/bin/git git
+END
 }
 
 suitable_python() {
