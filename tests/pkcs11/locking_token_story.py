@@ -18,7 +18,9 @@ guard = PinGuard(Path(os.environ["DOJANG_HOME"]) / "state" / "pin-guard")
 
 
 def tell(step: str, result: str = "ok") -> None:
-    flags = [name for name in token.refresh().flag_names() if name.startswith("user-pin-") and name != "user-pin-set"]
+    flags = [
+        name for name in token.refresh().flag_names() if name.startswith("user-pin-") and name != "user-pin-initialized"
+    ]
     print(json.dumps({"step": step, "result": result, "flags": flags}), flush=True)
 
 
@@ -47,20 +49,46 @@ tell("eight threads", ",".join(sorted(results)))
 tell("again", log_in("0000"))
 tell("right", log_in(PIN))
 
+HOME = Path(os.environ["DOJANG_HOME"])
+
+
+def dojang(*words: str) -> "subprocess.Popen[str]":
+    """``dojang WORDS`` with the PIN that lies in the file ``pin``."""
+    command = [sys.executable, "-m", "dojang", "--module", MODULE, "--json", "--no-input", "--pin-source", "file:pin"]
+    return subprocess.Popen([*command, *words], stdout=subprocess.PIPE, text=True, cwd=HOME)
+
+
+def answer(process: "subprocess.Popen[str]") -> str:
+    document = json.loads(process.communicate()[0])
+    return f"{process.returncode} {document['error']['code']}"
+
+
+(HOME / "pin").write_text("0100")
+(HOME / "pin").chmod(0o600)
+answers = [answer(process) for process in [dojang("key", "list", token.address) for _ in range(3)]]
+tell("three processes", ",".join(sorted(answers)))
+tell("right after processes", log_in(PIN))
+
+(HOME / "pin").write_text("0200")
+names = [f"letter-{number}" for number in range(1000)]
+for name in names:
+    (HOME / name).write_text(name)
+tell("batch", answer(dojang("sign", "raw", "--key", f"{token.address};object=k", *names)))
+tell("batch again", answer(dojang("sign", "raw", "--key", f"{token.address};object=k", *names)))
+tell("signatures of the batch", str(len(list(HOME.glob("*.sig")))))
+tell("right after batch", log_in(PIN))
+
 tell("wrong 1", log_in("0001"))
 tell("wrong 2", log_in("0002"))
 tell("last try withheld", log_in("0003"))
 tell("right one withheld too", log_in(PIN))
 
-(Path(os.environ["DOJANG_HOME"]) / "pin").write_text("0003")
-command = [sys.executable, "-m", "dojang", "--module", MODULE, "--json", "--pin-source", "file:pin", "key", "list"]
-done = subprocess.run([*command, token.address], capture_output=True, text=True, cwd=os.environ["DOJANG_HOME"])
-tell("command line", f"{done.returncode} {json.loads(done.stdout)['error']['code']}")
+(HOME / "pin").write_text("0003")
+tell("command line", answer(dojang("key", "list", token.address)))
 
 tell("last try on purpose", log_in("0003", last_try=True))
 tell("locked", log_in(PIN, last_try=True))
-done = subprocess.run([*command, token.address], capture_output=True, text=True, cwd=os.environ["DOJANG_HOME"])
-tell("command line locked", f"{done.returncode} {json.loads(done.stdout)['error']['code']}")
+tell("command line locked", answer(dojang("key", "list", token.address)))
 
 token.unblock_pin(Secret(SO_PIN), Secret("0003"), guard)
 tell("unblocked", log_in("0003"))

@@ -40,6 +40,22 @@ def test_the_right_pin_clears_the_count(story):
     assert "user-pin-count-low" not in story["right"]["flags"]
 
 
+def test_a_wrong_pin_source_in_three_processes_costs_one_try(story):
+    """One process tries; the other two wait for it and then know."""
+    assert story["three processes"]["result"] == "7 pin-incorrect,7 pin-known-wrong,7 pin-known-wrong"
+    assert story["three processes"]["flags"] == ["user-pin-count-low"]
+    assert story["right after processes"]["flags"] == []
+
+
+def test_a_wrong_pin_source_in_a_batch_of_a_thousand_costs_one_try(story):
+    """The first file ends the batch, and the batch run again does not reach the token at all."""
+    assert story["batch"]["result"] == "7 pin-incorrect"
+    assert story["batch again"]["result"] == "7 pin-known-wrong"
+    assert story["batch again"]["flags"] == ["user-pin-count-low"]
+    assert story["signatures of the batch"]["result"] == "0"
+    assert story["right after batch"]["flags"] == []
+
+
 def test_the_last_try_is_never_spent_unasked(story):
     """Two wrong PINs, then nothing reaches the token, not even the right PIN, without being told to."""
     assert story["wrong 2"]["result"] == "pin-incorrect"
