@@ -98,6 +98,12 @@ _SIGNATURES: tuple[tuple[str, tuple[object, ...]], ...] = (
     ("C_GenerateKeyPair", (_U, _V, _V, _U, _V, _U, _V, _V)),
     ("C_WrapKey", (_U, _V, _U, _U, _V, _V)),
     ("C_UnwrapKey", (_U, _V, _U, _V, _U, _V, _U, _V)),
+    ("C_DeriveKey", (_U, _V, _U, _V, _U, _V)),
+    ("C_SeedRandom", (_U, _V, _U)),
+    ("C_GenerateRandom", (_U, _V, _U)),
+    ("C_GetFunctionStatus", (_U,)),
+    ("C_CancelFunction", (_U,)),
+    ("C_WaitForSlotEvent", (_U, _V, _V)),
 )
 _INDEX = {name: index for index, (name, _) in enumerate(_SIGNATURES)}
 
@@ -190,6 +196,17 @@ class Cryptoki:
         info = TokenInfoStruct()
         self._call("C_GetTokenInfo", slot_id, addressof(info))
         return info
+
+    def slot_event(self) -> int | None:
+        """The slot in which something was put in or taken out since the last call; never waits (CKF_DONT_BLOCK)."""
+        slot_id = c_ulong()
+        try:
+            self._call("C_WaitForSlotEvent", ck.CKF_DONT_BLOCK, addressof(slot_id), None)
+        except CryptokiError as error:
+            if error.rv == ck.CKR_NO_EVENT:
+                return None
+            raise
+        return slot_id.value
 
     def mechanism_list(self, slot_id: int) -> list[int]:
         count = c_ulong()

@@ -28,6 +28,9 @@ be writing a token file, about once in forty simultaneous starts."""
 _QUIET_PATIENCE = 30.0
 """Seconds that a re-initialisation waits for other threads to come out of the module."""
 
+_CLOSE_PATIENCE = 1.0
+"""Seconds that the end of the process waits for a module that does not answer."""
+
 
 class ModuleInfo(NamedTuple):
     """CK_INFO: who made the module, what it is, and the versions of itself and of the standard it speaks."""
@@ -52,7 +55,8 @@ class Module:
     """One shared library, loaded and initialised once in this process. Get it from ``Module.load``."""
 
     _loaded: ClassVar["dict[tuple[str, str | None], Module]"] = {}
-    _loading = threading.Lock()
+    _loading: ClassVar["dict[tuple[str, str | None], threading.Lock]"] = {}
+    """One for each module: a module that hangs while it starts keeps nobody from another."""
 
     def __init__(self, path: str, name: str, init_string: str | None, cryptoki: Cryptoki) -> None:
         """Use ``load`` instead: two of these over one library would initialise it twice."""
@@ -78,7 +82,7 @@ class Module:
         from dojang.pkcs11 import discovery
 
         key = (os.path.realpath(spec.path), spec.init_string)
-        with cls._loading:
+        with cls._loading.setdefault(key, threading.Lock()):
             module = cls._loaded.get(key)
             if module is None:
                 discovery.check_pin_of_file(spec)
@@ -169,13 +173,17 @@ class Module:
 
     def close(self) -> None:
         """Finalise in an orderly way; a thread still inside the module keeps it alive until the process ends."""
-        with self.lock:
+        if not self.lock.acquire(timeout=_CLOSE_PATIENCE):
+            return  # it hangs, and must not keep the process from ending
+        try:
             self.draining = True
             if not any(holder.sessions_in_use() for holder in self._holders) and self._ours and self._ready:
                 self._finalize_quietly()
                 self._ready = False
                 self.generation += 1
             self.draining = False
+        finally:
+            self.lock.release()
 
     def _await_quiet(self) -> None:
         deadline = time.monotonic() + _QUIET_PATIENCE
@@ -227,7 +235,7 @@ class Module:
 
 
 def _heal_child() -> None:
-    Module._loading = threading.Lock()
+    Module._loading = {}
     for module in Module.loaded():
         module._after_fork()
 
