@@ -3,7 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from dojang.testing.daemon import Daemon
+
+
+class BringUpFailed(RuntimeError):
+    """Something that a token for tests needs is not installed, not allowed or does not start; the text says what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +21,7 @@ class TokenSetup:
     ``environment`` belongs into ``os.environ`` before the module is loaded, and into that of every child that uses the
     token. ``pin`` and ``so_pin`` are for tests only; ``so_pin`` is ``None`` where the token has none that we may use.
     ``pin_source`` and ``so_pin_source`` name files with them (mode 0600), as ``--pin-source`` wants it.
+    ``unlock_command`` takes back a lock that is the device's and not the PIN's; ``daemons`` stand behind the module.
     """
 
     name: str
@@ -25,6 +34,8 @@ class TokenSetup:
     so_pin_source: str | None
     environment: Mapping[str, str]
     init_string: str | None = None
+    unlock_command: tuple[str, ...] = ()
+    daemons: "Mapping[str, Daemon]" = field(default_factory=dict)
 
     @property
     def uri(self) -> str:
