@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from dojang.der import parse
 from dojang.errors import CertificateUnusable, FileChanged, FileMalformed, FileUnwritable, Usage
 from dojang.signing.cms import CmsOptions, sign_file
 from dojang.signing.cms_frame import correct_opening
-from dojang.signing.der import parse
 from dojang.signing.source import CHUNK
 from dojang.signing.verify import verify_cms
 

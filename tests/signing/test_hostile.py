@@ -12,10 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dojang.der import OCTET_STRING, SEQUENCE, SET, MalformedDer, header, integer, parse, set_of, tlv
 from dojang.errors import FileMalformed, VerificationFailed
 from dojang.signing import oids
 from dojang.signing.cms_frame import definite_opening, indefinite_opening
-from dojang.signing.der import OCTET_STRING, SEQUENCE, SET, MalformedDer, header, integer, parse, set_of, tlv
 from dojang.signing.verify import verify_cms
 
 CONTENT = bytes(range(256)) * 4

@@ -10,12 +10,12 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from dojang.der import OCTET_STRING, SEQUENCE, SET, children, integer, parse, set_of, tlv
 from dojang.errors import FileMalformed, InputRequired, Usage, VerificationFailed
 from dojang.signing import oids
 from dojang.signing.algorithms import digest_identifier, signature_identifier
 from dojang.signing.cms_frame import definite_opening
 from dojang.signing.cms_seal import Seal, _attribute
-from dojang.signing.der import OCTET_STRING, SEQUENCE, SET, children, integer, parse, set_of, tlv
 from dojang.signing.digest import Scheme
 from dojang.signing.verification import Trust
 from dojang.signing.verify import verify_cms

@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass
 
-from dojang.errors import Phrase
-from dojang.signing import oids
-from dojang.signing.der import (
+from dojang.der import (
     INTEGER,
     OID,
     SEQUENCE,
@@ -16,6 +14,8 @@ from dojang.signing.der import (
     read_integer,
     tlv,
 )
+from dojang.errors import Phrase
+from dojang.signing import oids
 from dojang.signing.digest import Scheme
 
 _NULL = b"\x05\x00"

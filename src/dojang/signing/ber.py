@@ -5,8 +5,8 @@ Only the frames around large things may have an indefinite length; every small v
 
 from collections.abc import Iterator
 
+from dojang.der import CONSTRUCTED, OCTET_STRING, Element, MalformedDer, long_length, parse, unexpected_tag
 from dojang.errors import Phrase
-from dojang.signing.der import CONSTRUCTED, OCTET_STRING, Element, MalformedDer, long_length, parse, unexpected_tag
 from dojang.signing.pem import PemReader
 from dojang.signing.source import CHUNK, Source
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from dojang.der import SEQUENCE, MalformedDer, children, expect, parse, read_integer
 from dojang.errors import Phrase
-from dojang.signing.der import SEQUENCE, MalformedDer, children, expect, parse, read_integer
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from dojang.der import GENERALIZED_TIME, OCTET_STRING, UTC_TIME, Element, MalformedDer, span
 from dojang.errors import Phrase
 from dojang.signing import oids
 from dojang.signing.cms_ess import certificate_binding
 from dojang.signing.cms_reader import SignerInfo
 from dojang.signing.content import ContentDigest
-from dojang.signing.der import GENERALIZED_TIME, OCTET_STRING, UTC_TIME, Element, MalformedDer, span
 from dojang.signing.signature import hash_is_allowed, signature_matches
 from dojang.x509.keys import algorithm_of, is_strong
 from dojang.x509.path import Check

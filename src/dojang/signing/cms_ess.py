@@ -3,10 +3,10 @@
 import hashlib
 import hmac
 
+from dojang.der import OCTET_STRING, SEQUENCE, Element, MalformedDer, children, expect, read_integer
 from dojang.errors import Phrase
 from dojang.signing.algorithms import read_digest_identifier
 from dojang.signing.certificate import identify
-from dojang.signing.der import OCTET_STRING, SEQUENCE, Element, MalformedDer, children, expect, read_integer
 from dojang.signing.signature import hash_is_allowed
 
 

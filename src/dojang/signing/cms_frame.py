@@ -2,8 +2,8 @@
 
 from typing import Protocol
 
+from dojang.der import OCTET_STRING, SEQUENCE, header, integer, tlv
 from dojang.signing import oids
-from dojang.signing.der import OCTET_STRING, SEQUENCE, header, integer, tlv
 from dojang.signing.output import Output
 from dojang.signing.source import CHUNK
 

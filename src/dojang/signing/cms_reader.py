@@ -6,12 +6,7 @@ BER is accepted in the frames around the content, as signers that stream write i
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from dojang.errors import Phrase
-from dojang.signing import oids
-from dojang.signing.algorithms import SignatureAlgorithm, read_digest_identifier, read_signature_identifier
-from dojang.signing.ber import BerReader
-from dojang.signing.content import ContentDigest
-from dojang.signing.der import (
+from dojang.der import (
     INTEGER,
     OCTET_STRING,
     OID,
@@ -24,6 +19,11 @@ from dojang.signing.der import (
     read_integer,
     set_of,
 )
+from dojang.errors import Phrase
+from dojang.signing import oids
+from dojang.signing.algorithms import SignatureAlgorithm, read_digest_identifier, read_signature_identifier
+from dojang.signing.ber import BerReader
+from dojang.signing.content import ContentDigest
 
 _MEMBER_BYTES = 1 << 20
 _CRL_BYTES = 16 << 20

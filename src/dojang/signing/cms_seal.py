@@ -4,10 +4,10 @@ import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from dojang.der import GENERALIZED_TIME, OCTET_STRING, SEQUENCE, SET, UTC_TIME, integer, set_of, tlv
 from dojang.signing import oids
 from dojang.signing.algorithms import digest_identifier, signature_identifier
 from dojang.signing.certificate import CertificateIdentity, identify
-from dojang.signing.der import GENERALIZED_TIME, OCTET_STRING, SEQUENCE, SET, UTC_TIME, integer, set_of, tlv
 from dojang.signing.digest import Scheme
 
 _LAST_UTC_TIME_YEAR = 2049

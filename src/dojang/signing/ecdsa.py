@@ -1,7 +1,7 @@
 """The two forms of an ECDSA signature: DER (RFC 3279, 2.2.3), and r and s side by side (IEEE P1363)."""
 
+from dojang.der import SEQUENCE, MalformedDer, children, integer, parse, read_integer, tlv
 from dojang.errors import Phrase
-from dojang.signing.der import SEQUENCE, MalformedDer, children, integer, parse, read_integer, tlv
 
 _COORDINATE_BYTES = {"ec-p256": 32, "ec-p384": 48, "ec-p521": 66}
 

@@ -1,6 +1,6 @@
 """The object identifiers of CMS, in DER, and what each names."""
 
-from dojang.signing.der import oid
+from dojang.der import oid
 
 DATA = oid("1.2.840.113549.1.7.1")
 SIGNED_DATA = oid("1.2.840.113549.1.7.2")

@@ -5,8 +5,8 @@ import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from dojang.der import MalformedDer
 from dojang.errors import Phrase
-from dojang.signing.der import MalformedDer
 from dojang.signing.output import Output
 
 if TYPE_CHECKING:

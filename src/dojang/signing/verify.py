@@ -8,13 +8,13 @@ from typing import BinaryIO
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from dojang.der import MalformedDer
 from dojang.errors import FileMalformed, InputRequired, Phrase, Usage
 from dojang.signing.ber import BerReader, ByteWindow
 from dojang.signing.certificate import identify
 from dojang.signing.cms_checks import Signature, check_signature, signed_at
 from dojang.signing.cms_reader import SignedMessage, SignerInfo, read_signed_message
 from dojang.signing.content import ContentDigest
-from dojang.signing.der import MalformedDer
 from dojang.signing.digest import Scheme
 from dojang.signing.output import atomic_output
 from dojang.signing.source import Progress, Source, open_source

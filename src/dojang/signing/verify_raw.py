@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, BinaryIO
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
+from dojang.der import MalformedDer
 from dojang.errors import FileMalformed, Phrase
 from dojang.signing.algorithms import SignatureAlgorithm
-from dojang.signing.der import MalformedDer
 from dojang.signing.digest import Scheme, choose_scheme
 from dojang.signing.ecdsa import der_from_plain
 from dojang.signing.raw import read_message
