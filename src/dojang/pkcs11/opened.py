@@ -40,7 +40,9 @@ class _Shared:
 
     def __init__(self, token: Token) -> None:
         limit = max_sessions(token.info.manufacturer, token.info.max_sessions)
-        self.pool = SessionPool(token.module, token.info.identity, token.slot_id, limit=limit)
+        self.pool = SessionPool(
+            token.module, token.info.identity, token.slot_id, limit=limit, generation=token.generation
+        )
         self.table = token.mechanisms()
         self.openers = 0
 

@@ -168,11 +168,14 @@ class SessionPool:
     only when the token says that the login is gone. The pool never calls C_Logout, so nobody else is logged out.
     """
 
-    def __init__(self, module: Module, identity: TokenIdentity, slot_id: int, *, limit: int) -> None:
-        """Sessions are opened when somebody needs one."""
+    def __init__(
+        self, module: Module, identity: TokenIdentity, slot_id: int, *, limit: int, generation: int | None = None
+    ) -> None:
+        """Sessions are opened when somebody needs one; ``generation`` is the module's when ``slot_id`` was right."""
         self.module = module
         self.identity = identity
         self.slot_id = slot_id
+        self._slot_generation = module.generation if generation is None else generation
         self.logged_in = False
         self._limit = limit if module.parallel else 1
         self._login_free = False
@@ -212,12 +215,19 @@ class SessionPool:
                 session = self._idle.pop()
             except IndexError:
                 session = self._open_or_wait()
-            # Checked after taking: a re-initialisation that began earlier is seen here, one that begins now sees us.
-            if not self.module.draining and session.generation == self.module.generation:
-                return session
-            self._forget(session)
-            with self.module.lock:  # held for as long as a re-initialisation takes
-                self.module.ensure_ready()
+            # Checked after taking: who began earlier to drain the module is seen here, who begins now sees us.
+            if not self.module.draining:
+                if session.generation == self.module.generation:
+                    return session
+                self._forget(session)
+            else:
+                self._step_aside(session)
+
+    def _step_aside(self, session: Session) -> None:
+        """Wait until the module is no longer drained; whether the session is still good then is for the next to see."""
+        self._idle.append(session)
+        with self.module.lock:  # held for as long as a re-initialisation or a fork takes
+            self.module.ensure_ready()
 
     def give(self, session: Session) -> None:
         """Return a session that has no operation under way."""
@@ -249,6 +259,8 @@ class SessionPool:
         deadline = time.monotonic() + _SESSION_PATIENCE
         while True:
             self.module.ensure_ready()
+            if self._slot_generation != self.module.generation:
+                self._locate()  # slot numbers from before may be another token's, and it would get this one's PIN
             with self._room:
                 if self._idle:
                     return self._idle.pop()
@@ -265,7 +277,7 @@ class SessionPool:
         session = None
         try:
             # Counted before looking: a re-initialisation that has not begun by now waits for us.
-            if not self.module.draining:
+            if not self.module.draining and self._slot_generation == self.module.generation:
                 session = self._open()
         except CryptokiError as error:
             if error.rv != ck.CKR_SESSION_COUNT or self._count <= 1:
@@ -470,18 +482,20 @@ class SessionPool:
             except IndexError:
                 return
             if self.module.draining:
-                self._forget(session)  # C_Finalize closes it, perhaps at this moment
+                self._step_aside(session)
             else:
                 self.discard(session)
 
     def _locate(self) -> None:
         """Find the token's slot again; slots are renumbered when a token is initialised or plugged in elsewhere."""
+        generation = self.module.generation
         found = find_slot(self.module, self.identity, self.slot_id)
         if found is None and self.module.rescan():  # p11-kit's client shows nothing until it is begun anew
+            generation = self.module.generation
             found = find_slot(self.module, self.identity, self.slot_id)
         if found is None:
             raise errors.TokenRemoved(token=self.identity.label)
-        self.slot_id = found
+        self.slot_id, self._slot_generation = found, generation
 
     # Login
 

@@ -102,6 +102,7 @@ class Token:
         self.module = slot.module
         self.slot = slot
         self.slot_id = slot.slot_id
+        self.generation = slot.generation
         self.info = info
 
     @property
@@ -172,8 +173,14 @@ class Token:
         """Erase everything (C_InitToken) and keep or change the label; ``serial`` must be the token's own."""
         if serial != self.info.serial:
             raise errors.SerialMismatch(serial=self.info.serial)
-        name = label or self.info.label
+        name, identity = label or self.info.label, self.info.identity
         _check_label(name)
+
+        def erase(cryptoki: Cryptoki) -> None:
+            if TokenInfo.from_struct(cryptoki.token_info(self.slot_id)).identity != identity:
+                raise errors.TokenRemoved(token=identity.label)  # slots were numbered anew: this would be another one
+            cryptoki.init_token(self.slot_id, _reveal(so_pin), name)
+
         with self.module.alone():
             guard.attempt(
                 serial=self.info.serial,
@@ -181,7 +188,7 @@ class Token:
                 role="so",
                 pin=so_pin,
                 flags=lambda: self.refresh().so_pin,
-                login=lambda: self._call(lambda c: c.init_token(self.slot_id, _reveal(so_pin), name), role="so"),
+                login=lambda: self._call(erase, role="so"),
                 last_try=last_try,
             )
         self.module.remembered.pop(self.key, None)
@@ -206,7 +213,7 @@ class Token:
         last_try: bool,
     ) -> None:
         # A pool of its own: nobody restarts the module, and so gives the handle to another token, while it is in use.
-        pool = SessionPool(self.module, self.info.identity, self.slot_id, limit=1)
+        pool = SessionPool(self.module, self.info.identity, self.slot_id, limit=1, generation=self.generation)
         with self.module.alone():
             self._perform(pool, guard, role, pin, prove, then, last_try=last_try)
 
@@ -222,6 +229,7 @@ class Token:
         last_try: bool,
     ) -> None:
         session = self._explained(pool.take)
+        self.slot_id, self.generation = pool.slot_id, session.generation
         officer = False
         try:
             self._refuse_unfit(session, role)
@@ -283,6 +291,8 @@ class Slot(NamedTuple):
     manufacturer: str
     removable: bool
     info: TokenInfo | None
+    generation: int = 0
+    """The module's when the slot was seen; its number means nothing in another."""
 
     def initialize(
         self,
@@ -389,7 +399,8 @@ def _read_slot(module: Module, cryptoki: Cryptoki, slot_id: int) -> Slot:
             if error.rv not in (ck.CKR_TOKEN_NOT_PRESENT, ck.CKR_TOKEN_NOT_RECOGNIZED, ck.CKR_DEVICE_REMOVED):
                 raise
     removable = bool(slot.flags & ck.CKF_REMOVABLE_DEVICE)
-    return Slot(module, slot_id, text(slot.description), text(slot.manufacturer), removable, info)
+    description, manufacturer = text(slot.description), text(slot.manufacturer)
+    return Slot(module, slot_id, description, manufacturer, removable, info, module.generation)
 
 
 def find_token(uri: str | Pkcs11Uri, search: ModuleSearch | None = None) -> Token:
