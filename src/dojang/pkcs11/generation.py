@@ -49,9 +49,18 @@ class KeyPair(NamedTuple):
     public: dict[int, bytes]
 
 
-def generate(session: Session, algorithm: str, *, label: str, key_id: bytes, use: KeyUse = SIGN_ONLY) -> KeyPair:
+def generate(
+    session: Session,
+    algorithm: str,
+    *,
+    label: str,
+    key_id: bytes,
+    use: KeyUse = SIGN_ONLY,
+    unsaid: frozenset[int] = frozenset(),
+) -> KeyPair:
     """Make a key pair: private, sensitive, not extractable. What was made is read back (``DeviceDisobeyed``).
 
+    ``unsaid`` are attributes of the public key that this module must not be told (see ``quirks``).
     After C_GenerateKeyPair nothing here is repeated: a pair that cannot be read back is removed and the error is ours.
     """
     if algorithm not in KEY_ALGORITHMS:
@@ -63,14 +72,15 @@ def generate(session: Session, algorithm: str, *, label: str, key_id: bytes, use
             where=errors.Phrase("token {token}", token=session.token_label),
         )
     private = private_template(label, key_id, use)
+    public = [attribute for attribute in public_template(label, key_id, use) if attribute[0] not in unsaid]
     if algorithm.startswith("rsa-"):
         size: Attributes = [(ck.CKA_MODULUS_BITS, int(algorithm[4:])), (ck.CKA_PUBLIC_EXPONENT, _PUBLIC_EXPONENT)]
-        handles = _make(session, ck.CKM_RSA_PKCS_KEY_PAIR_GEN, public_template(label, key_id, use) + size, private)
+        handles = _make(session, ck.CKM_RSA_PKCS_KEY_PAIR_GEN, public + size, private)
     elif algorithm == "ed25519":
-        handles = _make_edwards(session, public_template(label, key_id, use), private, search)
+        handles = _make_edwards(session, public, private, search)
     else:
         curve: Attributes = [(ck.CKA_EC_PARAMS, CURVES[algorithm])]
-        handles = _make(session, ck.CKM_EC_KEY_PAIR_GEN, public_template(label, key_id, use) + curve, private)
+        handles = _make(session, ck.CKM_EC_KEY_PAIR_GEN, public + curve, private)
     pair = _read_back(session, handles, algorithm, use)
     session.handles[search] = handles[1]
     return pair

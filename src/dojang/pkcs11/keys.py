@@ -156,10 +156,11 @@ def _public_key(
         if signer.family == "rsa" and values.get(ck.CKA_MODULUS):
             return _rsa_public(values)
         if signer.algorithm in _CURVES and values.get(ck.CKA_EC_POINT):
-            point = _unwrapped(values[ck.CKA_EC_POINT])
-            return ec.EllipticCurvePublicKey.from_encoded_point(_CURVES[signer.algorithm], point)
+            curve = _CURVES[signer.algorithm]
+            point = _unwrapped(values[ck.CKA_EC_POINT], 2 * ((curve.key_size + 7) // 8) + 1)
+            return ec.EllipticCurvePublicKey.from_encoded_point(curve, point)
         if signer.algorithm == "ed25519" and values.get(ck.CKA_EC_POINT):
-            return ed25519.Ed25519PublicKey.from_public_bytes(_unwrapped(values[ck.CKA_EC_POINT]))
+            return ed25519.Ed25519PublicKey.from_public_bytes(_unwrapped(values[ck.CKA_EC_POINT], 32))
     except ValueError as error:
         raise errors.DeviceDisobeyed(token=token.token.info.label, problem="its public key is not one") from error
     return _from_certificate(token, signer)
@@ -191,14 +192,14 @@ def _rsa_public(values: dict[int, bytes]) -> rsa.RSAPublicKey:
     return rsa.RSAPublicNumbers(exponent, modulus).public_key()
 
 
-def _unwrapped(point: bytes) -> bytes:
-    """CKA_EC_POINT is a DER OCTET STRING (2.40, mechanisms 2.3.3); some modules store the point itself."""
-    if len(point) > 2 and point[0] == 0x04:
-        if point[1] < 0x80 and len(point) == 2 + point[1]:
-            return point[2:]
-        if point[1] == 0x81 and len(point) == 3 + point[2]:
-            return point[3:]
-    return point
+def _unwrapped(value: bytes, length: int) -> bytes:
+    """The ``length`` bytes of a point: CKA_EC_POINT is a DER OCTET STRING of it (2.40, mechanisms 2.3.3).
+
+    Some modules store the point itself; tpm2-pkcs11 (seen, 1.9.0) writes the length of a P-521 point into one byte.
+    """
+    header = value[: max(len(value) - length, 0)]
+    wrapped = header in (bytes([0x04, length]), bytes([0x04, 0x81, length]))
+    return value[len(header) :] if wrapped else value
 
 
 def _rsa_scheme(

@@ -15,9 +15,10 @@ from dojang.pkcs11.failures import explain
 from dojang.pkcs11.generation import Attributes
 from dojang.pkcs11.guard import PinGuard
 from dojang.pkcs11.mechanisms import MechanismTable
+from dojang.pkcs11.module import Module
 from dojang.pkcs11.objects import PRIVATE_KEY_KINDS, PUBLIC_KEY_KINDS, TokenObject, search_for
 from dojang.pkcs11.pin import PinProvider, PinRequest, check_pin_length
-from dojang.pkcs11.quirks import max_sessions
+from dojang.pkcs11.quirks import max_sessions, quirk_of
 from dojang.pkcs11.session import Search, Session, SessionPool
 from dojang.pkcs11.signer import TokenSigner
 from dojang.pkcs11.token import Token, TokenInfo, find_token
@@ -39,12 +40,21 @@ class _Shared:
     """What everybody who opened one token shares: sessions, mechanism table and the PIN that opened it."""
 
     def __init__(self, token: Token) -> None:
-        limit = max_sessions(token.info.manufacturer, token.info.max_sessions)
+        self.quirk = quirk_of(_maker(token.module))
+        limit = max_sessions(self.quirk, token.info.max_sessions)
         self.pool = SessionPool(
             token.module, token.info.identity, token.slot_id, limit=limit, generation=token.generation
         )
         self.table = token.mechanisms()
         self.openers = 0
+
+
+def _maker(module: Module) -> str:
+    """Who made the module; empty where it does not say."""
+    try:
+        return module.info().manufacturer
+    except CryptokiError:
+        return ""
 
 
 _shared: dict[tuple[int, object], _Shared] = {}
@@ -317,11 +327,16 @@ class OpenToken:
         from dojang.pkcs11.keys import private_key
 
         chosen = key_id if key_id is not None else os.urandom(NEW_KEY_ID_BYTES)
+        unsaid = self._shared.quirk.unsaid
         pair = self.logged_in(
-            lambda session: generation.generate(session, algorithm, label=label, key_id=chosen, use=use)
+            lambda session: generation.generate(session, algorithm, label=label, key_id=chosen, use=use, unsaid=unsaid)
         )
         signer = self._signer(search_for(ck.CKO_PRIVATE_KEY, key_id=chosen), pair.private)
-        return private_key(self, signer, pair.public)
+        try:
+            return private_key(self, signer, pair.public)
+        except errors.DeviceDisobeyed:
+            self.destroy(chosen)  # nobody can use a key whose public half is unknown
+            raise
 
     def import_private_key(self, key: "SoftwareKey", *, label: str, key_id: bytes | None = None) -> "PrivateKey":
         """Store a key pair made elsewhere; from then on it is sensitive, not extractable and signs only, like our own.

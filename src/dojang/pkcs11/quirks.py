@@ -2,19 +2,32 @@
 
 from typing import NamedTuple
 
+from dojang.pkcs11 import constants as ck
+
 
 class Quirk(NamedTuple):
-    """Applies to tokens whose manufacturer begins with ``manufacturer``."""
+    """Applies where the module says that ``library`` made it (CK_INFO); by the beginning of that name.
 
-    manufacturer: str
-    max_sessions: int
+    ``max_sessions`` is how many sessions to keep. ``unsaid`` are attributes of a public key that are left out where a
+    pair is generated.
+    """
+
+    library: str
     reason: str
+    max_sessions: int | None = None
+    unsaid: frozenset[int] = frozenset()
 
 
 QUIRKS = (
-    Quirk("OpenSC", 1, "A card does one thing at a time and each extra session probes it (0.2 s, seen with 0.23)."),
-    Quirk("Yubico", 1, "A card does one thing at a time; see the row above."),
-    Quirk("IBM", 8, "opencryptoki serialises in its daemon; more sessions only cost (seen with 3.8.1)."),
+    Quirk("OpenSC", "A card does one thing at a time and each extra session probes it (0.2 s, seen with 0.23).", 1),
+    Quirk("Yubico", "A card does one thing at a time; see the row above.", 1),
+    Quirk("IBM", "opencryptoki serialises in its daemon; more sessions only cost (seen with 3.8.1).", 8),
+    Quirk(
+        "tpm2-software",
+        "tpm2-pkcs11 takes the public key's uses for the private key's: asked to verify and not to decrypt, it makes a "
+        "key and then says CKR_GENERAL_ERROR (seen with 1.9.0, which logs 'attr mismatch: 0x10a').",
+        unsaid=frozenset({ck.CKA_VERIFY, ck.CKA_ENCRYPT}),
+    ),
 )
 
 DEFAULT_MAX_SESSIONS = 16
@@ -23,9 +36,19 @@ ONE_CALL_AT_A_TIME = ("p11-kit-client",)
 """Modules, by the beginning of their file's name, that are not called by two threads at once. p11-kit's client has one
 connection for all; when its server dies, the threads that wait for each other's answers never return (seen, 0.24.1)."""
 
+NO_QUIRK = Quirk("", "It does what the standard says.")
 
-def max_sessions(manufacturer: str, stated: int | None) -> int:
+
+def quirk_of(library: str) -> Quirk:
+    """The row for modules made by ``library``, or one that changes nothing."""
+    return next((quirk for quirk in QUIRKS if library.startswith(quirk.library)), NO_QUIRK)
+
+HIDES_WHAT_IS_WRITTEN = ("libsofthsm2",)
+"""Modules, by the beginning of their file's name, that leave out for good a token which another process was just writing
+when they started. SoftHSM writes at every login: up to half of 48 simultaneous starts missed their token (2.6.1)."""
+
+
+def max_sessions(quirk: Quirk, stated: int | None) -> int:
     """How many sessions to keep on a token: the quirk's number or the default, within what the token itself states."""
-    wanted = next((quirk.max_sessions for quirk in QUIRKS if manufacturer.startswith(quirk.manufacturer)), None)
-    limit = wanted if wanted is not None else DEFAULT_MAX_SESSIONS
+    limit = quirk.max_sessions if quirk.max_sessions is not None else DEFAULT_MAX_SESSIONS
     return min(limit, stated) if stated else limit
