@@ -4,20 +4,20 @@
     ├── UserError            the person at the keyboard can fix it
     │   ├── Usage · InvalidUri · InvalidAddress · InvalidName · InvalidSource · SecretUnavailable · InputRequired
     │   ├── NotFound · Ambiguous · AlreadyExists · SerialMismatch · Interrupted · NothingDue
-    │   ├── CredentialBusy · OperationUnfinished
+    │   ├── CredentialBusy · OperationUnfinished · BatchIncomplete · AgentNotRunning
     │   ├── PinIncorrect · PinKnownWrong · PinUnusable · PasswordIncorrect
     │   └── FileUnreadable · FileUnwritable · FileMalformed · FileChanged
     ├── DeviceError          the token, its driver or its daemon
     │   ├── TokenNotFound · AmbiguousToken · TokenRemoved · TokenNotInitialized · TokenWriteProtected · TokenFull
     │   ├── PinLocked · PinLastTry · PinNotSet · LoginRequired
     │   ├── ModuleUnloadable · DeviceBusy · DeviceFailure · DeviceDisobeyed · DeviceRefused · ObjectVanished
-    │   └── SignatureUncertain · TimedOut
+    │   └── DaemonSilent · KeyReplaced · TokenClosed · SignatureUncertain · TimedOut · AgentUnavailable
     ├── AuthorityError       the certificate authority or the peer
     │   └── AuthorityRefused · AuthorityUnreachable · AuthorityExpired · AnswerMismatch
     ├── ConfigurationError   a setting or the state folder
     │   └── InvalidSetting · StateUnreadable · NoModule
     ├── PolicyError          refused by rule, whoever asks
-    │   └── NotPermitted · KeyDoesNotLeave · NotRenewable · CertificateUnusable
+    │   └── NotPermitted · KeyDoesNotLeave · NotRenewable · CertificateUnusable · AgentRefused
     ├── UnsupportedError     nobody can, here
     │   └── UnsupportedMechanism · UnsupportedFormat · UnsupportedOperation
     ├── VerificationFailed   the signature or the path is not good
@@ -26,7 +26,8 @@
 A leaf declares its ``code`` (stable, for scripts), its ``exit_status`` (the table in the README), one ``sentence``
 saying what happened and one ``next_step`` saying what to do. Both are templates in English; ``{names}`` are facts given
 to the constructor, kept in ``facts`` and never secret. The room that shows the error translates the template, then
-fills it in.
+fills it in. A leaf that is ``retryable`` says that the same may succeed later without anybody changing what was asked:
+a service waits a moment and tries again.
 """
 
 from string import Formatter
@@ -62,6 +63,7 @@ class DojangError(Exception):
 
     code: str = ""
     exit_status: int = 1
+    retryable: bool = False
     sentence: str = ""
     next_step: str = ""
 
@@ -187,6 +189,7 @@ class NothingDue(UserError):
 class CredentialBusy(UserError):
     code = "credential-busy"
     exit_status = 11
+    retryable = True
     sentence = "Another dojang command is at work on {subject} ({verb})."
     next_step = "Wait until it is done, then run the command again if it is still needed."
 
@@ -196,6 +199,20 @@ class OperationUnfinished(UserError):
     exit_status = 9
     sentence = "An earlier '{verb}' of {subject} was cut short and could not be finished or undone yet."
     next_step = "'dojang doctor' says what it waits for; 'dojang renew run' finishes it once that is there."
+
+
+class BatchIncomplete(UserError):
+    code = "batch-incomplete"
+    exit_status = 15
+    sentence = "The batch finished; {failed} of {total} files could not be signed."
+    next_step = "Mend what is said above of each, then run the same command with --skip-signed."
+
+
+class AgentNotRunning(UserError):
+    code = "agent-not-running"
+    exit_status = 3
+    sentence = "No agent is running at {path}."
+    next_step = "Start one: dojang agent start --key ADDRESS"
 
 
 class PinIncorrect(UserError):
@@ -265,6 +282,7 @@ class DeviceError(DojangError):
 class TokenNotFound(DeviceError):
     code = "token-not-found"
     exit_status = 6
+    retryable = True
     sentence = "No token matches {wanted}."
     next_step = "Plug it in and run 'dojang token list'; 'dojang doctor' says which modules were searched."
 
@@ -279,6 +297,7 @@ class AmbiguousToken(DeviceError):
 class TokenRemoved(DeviceError):
     code = "token-removed"
     exit_status = 6
+    retryable = True
     sentence = "Token {token} was removed or stopped answering."
     next_step = "Plug it in again and repeat the command."
 
@@ -359,6 +378,7 @@ class ModuleUnloadable(DeviceError):
 class DeviceBusy(DeviceError):
     code = "device-busy"
     exit_status = 11
+    retryable = True
     sentence = "Token {token} is busy or unreachable ({function} said {result})."
     next_step = "Try again in a moment."
 
@@ -366,6 +386,7 @@ class DeviceBusy(DeviceError):
 class DeviceFailure(DeviceError):
     code = "device-failure"
     exit_status = 11
+    retryable = True
     sentence = "Token {token} failed: {function} said {result}."
     next_step = "Unplug and plug it in again, then run 'dojang doctor'."
 
@@ -391,9 +412,32 @@ class ObjectVanished(DeviceError):
     next_step = "See what is there: dojang key list '{token_address}'"
 
 
+class DaemonSilent(DeviceError):
+    code = "daemon-silent"
+    exit_status = 11
+    retryable = True
+    sentence = "{daemon} does not answer, and the PKCS#11 module {module} shows no token without it."
+    next_step = "{remedy}"
+
+
+class KeyReplaced(DeviceError):
+    code = "key-replaced"
+    exit_status = 3
+    sentence = "On token {token} another key has taken the place of the one with {what}; it was not used."
+    next_step = "See what is there: dojang key list '{token_address}'"
+
+
+class TokenClosed(DeviceError):
+    code = "token-closed"
+    exit_status = 2
+    sentence = "Token {token} was closed by this program, and its keys with it."
+    next_step = "Keep the token open for as long as its keys are in use."
+
+
 class SignatureUncertain(DeviceError):
     code = "signature-uncertain"
     exit_status = 11
+    retryable = True
     sentence = (
         "Token {token} stopped in the middle of a signature ({function} said {result}); "
         "whether it signed is unknown, so it was not asked again."
@@ -404,8 +448,17 @@ class SignatureUncertain(DeviceError):
 class TimedOut(DeviceError):
     code = "timed-out"
     exit_status = 11
+    retryable = True
     sentence = "The command was not done after {seconds} seconds and was ended."
     next_step = "Run it again: it finishes or undoes what was begun. If that takes long again, run 'dojang doctor'."
+
+
+class AgentUnavailable(DeviceError):
+    code = "agent-unavailable"
+    exit_status = 11
+    retryable = True
+    sentence = "The agent cannot go on: {problem}."
+    next_step = "Run the command again; where no agent can sign, it asks for the PIN."
 
 
 class AuthorityError(DojangError):
@@ -422,6 +475,7 @@ class AuthorityRefused(AuthorityError):
 class AuthorityUnreachable(AuthorityError):
     code = "authority-unreachable"
     exit_status = 11
+    retryable = True
     sentence = "The authority {authority} cannot be reached: {problem}."
     next_step = "Try again later; what was begun is kept."
 
@@ -495,6 +549,13 @@ class CertificateUnusable(PolicyError):
     exit_status = 9
     sentence = "The certificate {subject} cannot be used: {problem}."
     next_step = "Choose another certificate, or renew this one."
+
+
+class AgentRefused(PolicyError):
+    code = "agent-refused"
+    exit_status = 9
+    sentence = "The agent refused: {problem}."
+    next_step = "{remedy}"
 
 
 class UnsupportedError(DojangError):

@@ -6,6 +6,7 @@ import sys
 from typing import Final
 
 from dojang.errors import ModuleUnloadable, Phrase
+from dojang.pkcs11 import softhsm
 
 _ELF_MACHINES: Final = {
     3: "i386", 8: "mips", 20: "ppc", 21: "ppc64", 22: "s390", 40: "arm", 62: "x86_64", 183: "aarch64", 243: "riscv",
@@ -211,9 +212,7 @@ def _own_architecture() -> str | None:
 
 def _about_softhsm(path: str, said: str) -> ModuleUnloadable:
     named = os.environ.get("SOFTHSM2_CONF")
-    places = [named] if named else ["~/.config/softhsm2/softhsm2.conf", "/etc/softhsm/softhsm2.conf"]
-    places += [] if named else ["/etc/softhsm2.conf"]
-    readable = [place for place in map(os.path.expanduser, places) if os.access(place, os.R_OK)]
+    readable = [place for place in softhsm.configuration_files() if os.access(place, os.R_OK)]
     reason = "missing-configuration"
     if not readable:
         problem = (
@@ -222,7 +221,7 @@ def _about_softhsm(path: str, said: str) -> ModuleUnloadable:
             else Phrase("SoftHSM2 has no configuration here")
         )
         return _failure(path, reason, problem, _SOFTHSM_REMEDY)
-    folder = _softhsm_folder(readable[0])
+    folder = softhsm.token_folder(readable[0])
     if folder is None:
         return _failure(
             path,
@@ -248,13 +247,3 @@ _SOFTHSM_REMEDY: Final = Phrase(
     "Write a file with the line 'directories.tokendir = /some/folder', make that folder, "
     "and set SOFTHSM2_CONF to the file."
 )
-
-
-def _softhsm_folder(configuration: str) -> str | None:
-    try:
-        with open(configuration, encoding="utf-8", errors="replace") as file:
-            text = file.read(65536)
-    except OSError:
-        return None
-    found = re.search(r"^\s*directories\.tokendir\s*=\s*(\S.*?)\s*$", text, re.MULTILINE)
-    return found[1] if found else None

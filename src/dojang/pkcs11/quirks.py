@@ -43,9 +43,10 @@ def quirk_of(library: str) -> Quirk:
     """The row for modules made by ``library``, or one that changes nothing."""
     return next((quirk for quirk in QUIRKS if library.startswith(quirk.library)), NO_QUIRK)
 
+
 HIDES_WHAT_IS_WRITTEN = ("libsofthsm2",)
-"""Modules, by the beginning of their file's name, that leave out for good a token which another process was just writing
-when they started. SoftHSM writes at every login: up to half of 48 simultaneous starts missed their token (2.6.1)."""
+"""Modules, by the beginning of their file's name, that leave out for good a token which another process was writing as
+they started. SoftHSM writes at every login: up to half of 48 simultaneous starts missed their token (seen, 2.6.1)."""
 
 
 def max_sessions(quirk: Quirk, stated: int | None) -> int:

@@ -189,6 +189,11 @@ class SessionPool:
         self._login_lock = threading.RLock()
         module.join(self)
 
+    @property
+    def at_once(self) -> int:
+        """How many threads can be at work at the same time."""
+        return self._limit if self.module.parallel else 1
+
     # What the module asks of those who hold sessions
 
     def sessions_in_use(self) -> int:
@@ -490,11 +495,12 @@ class SessionPool:
         """Find the token's slot again; slots are renumbered when a token is initialised or plugged in elsewhere."""
         generation = self.module.generation
         found = find_slot(self.module, self.identity, self.slot_id)
-        if found is None and self.module.rescan():  # p11-kit's client shows nothing until it is begun anew
+        restarts = self.module.restarts()  # p11-kit's client shows nothing until it is begun anew
+        while found is None and next(restarts, False):
             generation = self.module.generation
             found = find_slot(self.module, self.identity, self.slot_id)
         if found is None:
-            raise errors.TokenRemoved(token=self.identity.label)
+            raise self.module.silence() or errors.TokenRemoved(token=self.identity.label)
         self.slot_id, self._slot_generation = found, generation
 
     # Login

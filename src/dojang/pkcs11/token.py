@@ -1,6 +1,6 @@
 """Slots and the tokens in them: found by label, serial or URI, initialised, and their PINs looked after."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeVar
 
 from dojang import errors
@@ -108,7 +108,7 @@ class Token:
     @property
     def address(self) -> str:
         """A PKCS#11 URI that names this token and no other."""
-        return Pkcs11Uri(token=self.info.label, serial=self.info.serial or None).to_text()
+        return address_of(self.info, self.slot.description)
 
     @property
     def key(self) -> tuple[TokenIdentity, int | None]:
@@ -336,6 +336,13 @@ class Slot(NamedTuple):
         return token
 
 
+def address_of(info: TokenInfo, slot_description: str) -> str:
+    """A PKCS#11 URI by label and serial; where there is no serial, by the slot it is in."""
+    if info.serial:
+        return Pkcs11Uri(token=info.label, serial=info.serial).to_text()
+    return Pkcs11Uri(token=info.label, slot_description=slot_description or None).to_text()
+
+
 class TokenListing(NamedTuple):
     """Everything the modules show: tokens, slots that wait for one, and modules that do not load."""
 
@@ -410,20 +417,27 @@ def find_token(uri: str | Pkcs11Uri, search: ModuleSearch | None = None) -> Toke
     """
     wanted = Pkcs11Uri.from_text(uri) if isinstance(uri, str) else uri
     search = for_address(search or ModuleSearch(), wanted)
-    listing = list_tokens(search)
-    matches = _matching(listing, wanted)
-    rescanned = [module.rescan() for module in listing.modules] if not matches else []
-    if any(rescanned):
-        listing = list_tokens(search)
+    for listing in _listings(search):
         matches = _matching(listing, wanted)
+        if matches:
+            break
     if len(matches) == 1:
         return matches[0]
     shown = wanted.token_part().to_text()
     if not matches:
         if not listing.modules:
             raise listing.failures[0] if listing.failures else errors.NoModule()
-        raise errors.TokenNotFound(wanted=shown)
+        silence = listing.modules[0].silence() if len(listing.modules) == 1 else None
+        raise silence or errors.TokenNotFound(wanted=shown)
     raise errors.AmbiguousToken(wanted=shown, matches=", ".join(_distinct_addresses(matches)))
+
+
+def _listings(search: ModuleSearch) -> Iterator[TokenListing]:
+    """What the modules show, now and after every restart that may bring more to light."""
+    yield (listing := list_tokens(search))
+    restarts = [module.restarts() for module in listing.modules]
+    while restarts := [steps for steps in restarts if next(steps, False)]:
+        yield list_tokens(search)
 
 
 def _matching(listing: TokenListing, wanted: Pkcs11Uri) -> list[Token]:
