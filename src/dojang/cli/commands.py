@@ -12,12 +12,13 @@ TOKEN_PIN = Section(
 )
 
 TOKEN = Section(
-    N_("Tokens: list, look at, initialise, PINs, wipe."),
+    N_("Tokens: list, look at, watch, initialise, PINs, wipe."),
     {
         "list": Entry("dojang.cli.token:list_", N_("List the tokens that are present.")),
         "show": Entry("dojang.cli.token:show", N_("Show one token: flags, PIN state, mechanisms.")),
         "init": Entry("dojang.cli.token:init", N_("Initialise an empty slot: label, SO PIN, user PIN.")),
         "pin": TOKEN_PIN,
+        "watch": Entry("dojang.cli.token_watch:watch", N_("Tell of tokens that are put in or taken out.")),
         "wipe": Entry("dojang.cli.token:wipe", N_("Destroy everything on a token.")),
     },
 )

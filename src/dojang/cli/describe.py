@@ -19,14 +19,18 @@ _PIN_STATES = {
 
 def token_data(token: "Token") -> dict[str, Any]:
     """A token as every command prints it with ``--json``."""
-    info = token.info
+    return info_data(token.info, module=token.module.path, address=token.address)
+
+
+def info_data(info: "TokenInfo", *, module: str, address: str) -> dict[str, Any]:
+    """What a token said of itself, as every command prints it with ``--json``."""
     return {
         "label": info.label,
         "serial": info.serial,
         "model": info.model,
         "manufacturer": info.manufacturer,
-        "module": token.module.path,
-        "address": token.address,
+        "module": module,
+        "address": address,
         "flags": info.flag_names(),
         "initialized": info.initialized,
         "user_pin": pin_state_names(info.user_pin),

@@ -19,7 +19,7 @@ from dojang.pkcs11.cryptoki import Cryptoki, CryptokiError
 from dojang.pkcs11.discovery import ModuleSearch, ModuleSpec, find_modules
 from dojang.pkcs11.module import Module
 from dojang.pkcs11.structures import text
-from dojang.pkcs11.token import TokenInfo
+from dojang.pkcs11.token import TokenInfo, address_of
 
 INTERVAL: Final = 0.5
 """Seconds between two looks; the promise is one second from the change to the event."""
@@ -39,6 +39,7 @@ _HOPELESS: Final = frozenset(
     }
 )
 """Reasons not to load that do not pass while a program runs."""
+_LONGEST_PAUSE: Final = 10.0
 _MOST_EVENTS: Final = 64
 _MOST_ROUNDS: Final = 4
 _EMPTY: Final = (ck.CKR_TOKEN_NOT_PRESENT, ck.CKR_TOKEN_NOT_RECOGNIZED, ck.CKR_DEVICE_REMOVED)
@@ -57,6 +58,11 @@ class TokenEvent(NamedTuple):
     slot: str
     at: datetime
     initial: bool = False
+
+    @property
+    def address(self) -> str:
+        """A PKCS#11 URI for the token."""
+        return address_of(self.token, self.slot)
 
 
 class _Place(NamedTuple):
@@ -100,7 +106,7 @@ def watch(
     ended = threading.Event()
     watchers = [_Watcher(spec, news, ended, interval) for spec in find_modules(search)]
     for watcher in watchers:
-        watcher.start()
+        watcher.thread.start()
     left = len(watchers)
     try:
         while left and not stop.is_set():
@@ -120,26 +126,27 @@ def watch(
         ended.set()
         deadline = time.monotonic() + 2 * _LISTEN
         for watcher in watchers:  # one that hangs is left behind; it keeps nothing from ending
-            watcher.join(max(0.0, deadline - time.monotonic()))
+            watcher.thread.join(max(0.0, deadline - time.monotonic()))
 
 
-class _Watcher(threading.Thread):
+class _Watcher:
     """Looks at one module again and again and puts what changed into ``news``; ``None`` when it gives up."""
 
     def __init__(self, spec: ModuleSpec, news: News, ended: threading.Event, interval: float) -> None:
-        super().__init__(name=f"watch {spec.name}", daemon=True)
+        self.thread = threading.Thread(target=self._run, name=f"watch {spec.name}", daemon=True)
         self._spec = spec
         self._news = news
         self._ended = ended
         self._interval = interval
         self._anew = False
-        self._failed = False
+        self._failed = self._started = False
+        self._patience = interval
         self._reason: object = None
         self._tells = True
         self._changed: set[int] = set()
         self._held: dict[int, _Place] = {}
 
-    def run(self) -> None:
+    def _run(self) -> None:
         try:
             self._watch()
         except ModuleUnloadable as failure:
@@ -155,7 +162,14 @@ class _Watcher(threading.Thread):
             began = time.monotonic()
             self._tell(self._look_surely(), initial=initial)
             initial = False
-            self._ended.wait(max(self._interval - (time.monotonic() - began), _LISTEN))
+            self._ended.wait(max(self._pause() - (time.monotonic() - began), _LISTEN))
+
+    def _pause(self) -> float:
+        """Longer and longer for a module that has never started: each try may cost it seconds and loud complaints."""
+        if self._started:
+            return self._interval
+        self._patience = min(2 * self._patience, _LONGEST_PAUSE)
+        return self._patience
 
     def _look_surely(self) -> dict[int, _Place]:
         """What is there now. A token that is gone from a fixed slot is looked for again before that is believed."""
@@ -177,7 +191,7 @@ class _Watcher(threading.Thread):
         except (CryptokiError, DojangError) as error:
             self._fail(error)
             return {}
-        self._failed = False
+        self._failed, self._started = False, True
         self._anew = not any(one.removable for one in places)
         return {one.slot_id: one for one in places if one.info is not None}
 
