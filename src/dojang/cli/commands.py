@@ -76,6 +76,16 @@ SIGN = Section(
     },
 )
 
+AGENT = Section(
+    N_("An agent that holds the login: one PIN, many commands; also for ssh and git."),
+    {
+        "start": Entry("dojang.cli.agent:start", N_("Start it, or have it serve further keys.")),
+        "status": Entry("dojang.cli.agent:status", N_("Show what it serves.")),
+        "lock": Entry("dojang.cli.agent:lock", N_("Have it forget its PINs.")),
+        "stop": Entry("dojang.cli.agent:stop", N_("End it.")),
+    },
+)
+
 ROOT = Section(
     N_("Keeps the key that signs on a token, and does everything around it: issue, sign, renew."),
     {
@@ -87,6 +97,7 @@ ROOT = Section(
         "cert": CERT,
         "renew": RENEW,
         "sign": SIGN,
+        "agent": AGENT,
         "verify": Entry("dojang.cli.verify:verify", N_("Check a signature.")),
         "completion": Entry("dojang.cli.completion:completion", N_("Print the completion script for a shell.")),
     },
