@@ -152,7 +152,7 @@ def _public_key(
         if signer.family == "rsa" and values.get(ck.CKA_MODULUS) and values.get(ck.CKA_PUBLIC_EXPONENT):
             return _rsa_public(values)
         key_id = values.get(ck.CKA_ID)
-        values = known or (token.public_key_attributes(key_id) if key_id else {})
+        values = known or signer.public or (token.public_key_attributes(key_id) if key_id else {})
         if signer.family == "rsa" and values.get(ck.CKA_MODULUS):
             return _rsa_public(values)
         if signer.algorithm in _CURVES and values.get(ck.CKA_EC_POINT):

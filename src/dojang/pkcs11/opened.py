@@ -19,7 +19,8 @@ from dojang.pkcs11.module import Module
 from dojang.pkcs11.objects import PRIVATE_KEY_KINDS, PUBLIC_KEY_KINDS, TokenObject, search_for
 from dojang.pkcs11.pin import PinProvider, PinRequest, check_pin_length
 from dojang.pkcs11.quirks import max_sessions, quirk_of
-from dojang.pkcs11.session import Search, Session, SessionPool
+from dojang.pkcs11.same_key import half_of, narrowed
+from dojang.pkcs11.session import LogIn, Search, Session, SessionPool
 from dojang.pkcs11.signer import TokenSigner
 from dojang.pkcs11.token import Token, TokenInfo, find_token
 from dojang.pkcs11.uri import Pkcs11Uri
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from dojang.pkcs11.keys import TokenPrivateKey as PrivateKey
 
 T = TypeVar("T")
+
+Elsewhere = Callable[[Pkcs11Uri, str], TokenSigner | None]
+"""Given the URI of a private key and the path of its module, gives what signs in our place, or nothing."""
 
 NEW_KEY_ID_BYTES = 20
 _READ_AT_ONCE = 32
@@ -77,13 +81,23 @@ class OpenToken:
     """
 
     def __init__(
-        self, token: Token, pin: "PinProvider | Secret | None", guard: PinGuard, *, last_try: bool = False
+        self,
+        token: Token,
+        pin: "PinProvider | Secret | None",
+        guard: PinGuard,
+        *,
+        last_try: bool = False,
+        elsewhere: "Elsewhere | None" = None,
     ) -> None:
-        """``pin`` is a secret, or something that is asked for one when it is needed; ``None`` allows public objects."""
+        """``pin`` is a secret, or something that is asked for one when it is needed; ``None`` allows public objects.
+
+        ``elsewhere`` knows keys of this token that somebody else is logged in for; they sign there.
+        """
         self.token = token
         self._pin = pin
         self._guard = guard
         self._last_try = last_try
+        self._elsewhere = elsewhere
         key = (id(token.module), token.key)
         with _shared_lock:
             self._shared = _shared.get(key) or _shared.setdefault(key, _Shared(token))
@@ -92,7 +106,7 @@ class OpenToken:
         self._pool = self._shared.pool
         self._remembered = token.module.remembered
         self._key = token.key
-        self._open = True
+        self.is_open = True
 
     def __enter__(self) -> Self:
         return self
@@ -105,9 +119,9 @@ class OpenToken:
     def close(self) -> None:
         """Give the token back. When the last opener in this process does, the sessions close and the login ends."""
         with _shared_lock:
-            if not self._open:
+            if not self.is_open:
                 return
-            self._open = False
+            self.is_open = False
             self._shared.openers -= 1
             if self._shared.openers == 0:
                 self._remembered.pop(self._key, None)
@@ -134,7 +148,12 @@ class OpenToken:
 
     def logged_in(self, work: Callable[[Session], T]) -> T:
         """Do ``work`` on a session of this package after the login; what may be repeated is in ``retry``."""
-        return self._pool.run(work, self._log_in)
+        return self._run(work, self._log_in)
+
+    def _run(self, work: Callable[[Session], T], log_in: LogIn | None = None) -> T:
+        if not self.is_open:
+            raise errors.TokenClosed(token=self._label)
+        return self._pool.run(work, log_in)
 
     def surely(self, work: Callable[[Session], T]) -> T:
         """Like ``logged_in``, for work to which an object out of sight would mean that there is none."""
@@ -245,7 +264,7 @@ class OpenToken:
         def find(session: Session) -> tuple[int, list[int]]:
             return session.generation, session.cryptoki.find_objects(session.handle, search)
 
-        generation, handles = self.surely(find) if log_in else self._pool.run(find)
+        generation, handles = self.surely(find) if log_in else self._run(find)
         for start in range(0, len(handles), _READ_AT_ONCE):
             some = handles[start : start + _READ_AT_ONCE]
             yield from self._read_some(generation, some, object_class, log_in=log_in)
@@ -260,7 +279,7 @@ class OpenToken:
                 raise errors.ObjectVanished(what="The object", token=self._label)
             return [objects.read_object(session, handle, object_class) for handle in handles]
 
-        return self._pool.run(read, self._log_in if log_in else None)
+        return self._run(read, self._log_in if log_in else None)
 
     def object_address(self, found: TokenObject) -> str:
         """A PKCS#11 URI that names this object on this token."""
@@ -276,23 +295,45 @@ class OpenToken:
 
     def signer(self, *, label: str | None = None, key_id: bytes | None = None) -> TokenSigner:
         """The one private key that matches, as something that signs digests; ``NotFound``, ``Ambiguous``."""
+        if self._elsewhere is not None:
+            named = Pkcs11Uri(
+                token=self._label, serial=self.token.info.serial or None, object=label, id=key_id, type="private"
+            )
+            found = self._elsewhere(named, self.token.module.path)
+            if found is not None:
+                return found
         search = search_for(ck.CKO_PRIVATE_KEY, label=label, key_id=key_id)
 
-        def read(session: Session) -> dict[int, bytes]:
+        def read(session: Session) -> tuple[dict[int, bytes], dict[int, bytes]]:
             session.handles.pop(search, None)  # look afresh: a second match since the last look must be noticed
-            return session.read(session.resolve(search), PRIVATE_KEY_KINDS)
+            handle = session.resolve(search)
+            values = session.read(handle, PRIVATE_KEY_KINDS)
+            public = self._public_beside(session, values)
+            session.handles[narrowed(search, half_of(values | public))] = handle
+            return values, public
 
-        return self._signer(search, self.logged_in(read))
+        return self._signer(search, *self.logged_in(read))
 
-    def _signer(self, search: Search, values: dict[int, bytes]) -> TokenSigner:
+    def _public_beside(self, session: Session, values: dict[int, bytes]) -> dict[int, bytes]:
+        """The attributes of the public key object where the private key does not show them itself."""
+        key_id = values.get(ck.CKA_ID)
+        if half_of(values) is not None or not key_id:
+            return {}
+        search = search_for(ck.CKO_PUBLIC_KEY, key_id=key_id)
+        handles = session.cryptoki.find_objects(session.handle, search, limit=1)
+        return session.read(handles[0], PUBLIC_KEY_KINDS) if handles else {}
+
+    def _signer(self, search: Search, values: dict[int, bytes], public: dict[int, bytes]) -> TokenSigner:
         always = values.get(ck.CKA_ALWAYS_AUTHENTICATE, b"\0") != b"\0"
         return TokenSigner(
             self._pool,
-            search,
+            narrowed(search, half_of(values | public)),
             values,
             self._shared.table,
             self._log_in,
             self._authenticate if always else None,
+            self,
+            public,
         )
 
     def private_key(self, *, label: str | None = None, key_id: bytes | None = None) -> "PrivateKey":
@@ -331,7 +372,7 @@ class OpenToken:
         pair = self.logged_in(
             lambda session: generation.generate(session, algorithm, label=label, key_id=chosen, use=use, unsaid=unsaid)
         )
-        signer = self._signer(search_for(ck.CKO_PRIVATE_KEY, key_id=chosen), pair.private)
+        signer = self._signer(search_for(ck.CKO_PRIVATE_KEY, key_id=chosen), pair.private, pair.public)
         try:
             return private_key(self, signer, pair.public)
         except errors.DeviceDisobeyed:
@@ -518,6 +559,7 @@ def open_token(
     search: ModuleSearch | None = None,
     guard: PinGuard | None = None,
     last_try: bool = False,
+    elsewhere: Elsewhere | None = None,
 ) -> OpenToken:
     """Open the one token that a PKCS#11 URI names.
 
@@ -532,4 +574,5 @@ def open_token(
         from dojang.pkcs11.pin import PinSource
 
         chosen = PinSource.from_uri(wanted.pin_source)
-    return OpenToken(find_token(wanted, search), chosen, guard or PinGuard(pin_guard_path()), last_try=last_try)
+    token = find_token(wanted, search)
+    return OpenToken(token, chosen, guard or PinGuard(pin_guard_path()), last_try=last_try, elsewhere=elsewhere)

@@ -14,6 +14,7 @@ from dojang.pkcs11.cryptoki import Cryptoki, CryptokiError
 from dojang.pkcs11.failures import explain
 from dojang.pkcs11.module import Module
 from dojang.pkcs11.retry import NEVER, REINITIALISE, SEARCH, Climb
+from dojang.pkcs11.same_key import PUBLIC_HALF, has_half
 from dojang.pkcs11.structures import AttributeReader, AttributeValue, Mechanism, text
 
 T = TypeVar("T")
@@ -23,6 +24,7 @@ _USER_STATES = (ck.CKS_RO_USER_FUNCTIONS, ck.CKS_RW_USER_FUNCTIONS)
 _SIGNATURE_ROOM = 512
 _LONGEST_SIGNATURE = 1 << 20
 _SESSION_PATIENCE = 30.0
+_MOST_ALIKE = 64  # keys under one label or CKA_ID of which one is told by its public half
 
 Search = tuple[tuple[int, AttributeValue], ...]
 """What identifies one object: attributes to search for, in a fixed order so that it can be a dictionary key."""
@@ -81,13 +83,23 @@ class Session:
         """The handle of the one object that ``search`` describes, from memory where it was looked up before."""
         handle = self.handles.get(search)
         if handle is None:
-            found = self.cryptoki.find_objects(self.handle, search, limit=2)
+            found = self._find(search)
             if len(found) > 1:
                 raise errors.Ambiguous(what=describe(search), matches=f"{len(found)} objects with the same CKA_ID")
             if not found:
                 raise Missing(search)
             handle = self.handles[search] = found[0]
         return handle
+
+    def _find(self, search: Search) -> list[int]:
+        if search[-1][0] != PUBLIC_HALF:
+            return self.cryptoki.find_objects(self.handle, search, limit=2)
+        plain, half = search[:-1], search[-1][1]
+        found = self.cryptoki.find_objects(self.handle, plain, limit=_MOST_ALIKE)
+        same = [handle for handle in found if has_half(self, handle, half)] if isinstance(half, bytes) else []
+        if found and not same:
+            raise errors.KeyReplaced(token=self.token_label, what=describe(plain))
+        return same
 
     def read(self, handle: int, kinds: tuple[int, ...]) -> dict[int, bytes]:
         """Attributes of one object in one call; what it lacks or hides is absent."""

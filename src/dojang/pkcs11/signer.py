@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from typing import Protocol
 
 from dojang import errors
 from dojang.pkcs11.cryptoki import CryptokiError
@@ -13,6 +14,12 @@ from dojang.pkcs11.structures import Mechanism
 _SCHEMES = {"rsa": ("pkcs1v15", "pss"), "ec": ("ecdsa",), "ed25519": ("eddsa",)}
 
 _LONGEST_ECDSA = 132  # r and s of P-521
+
+
+class Opened(Protocol):
+    """Whoever opened the token for the key: nothing signs once that is closed."""
+
+    is_open: bool
 
 
 class TokenSigner:
@@ -31,19 +38,31 @@ class TokenSigner:
         table: MechanismTable,
         log_in: LogIn,
         authenticate: Callable[[Session], None] | None,
+        opened: Opened,
+        public: dict[int, bytes],
     ) -> None:
-        """Made by ``OpenToken.signer``; ``authenticate`` is given for keys that are always authenticated."""
+        """Made by ``OpenToken.signer``; ``authenticate`` is given for keys that are always authenticated.
+
+        ``public`` are the attributes of its public key object, as far as there is one.
+        """
         self.algorithm = algorithm_of(attributes)
         self.family = self.algorithm.partition("-")[0]
         self.attributes = attributes
+        self.public = public
         self.search = search
         self._pool = pool
         self._table = table
         self._log_in = log_in
         self._authenticate = authenticate
+        self._opened = opened
         self._chosen: dict[tuple[str, str, int | None, bool], Plan] = {}
         self._proven: dict[tuple[str, str | None, int | None], tuple[int, Mechanism, bytes]] = {}
         self._elliptic = self.family == "ec"
+
+    @property
+    def at_once(self) -> int:
+        """How many threads may sign at the same time; one where a person may have to answer for each signature."""
+        return self._pool.at_once if self._authenticate is None else 1
 
     def sign_digest(
         self,
@@ -64,6 +83,8 @@ class TokenSigner:
         proven = self._proven.get(asked)
         if proven is not None and len(digest) == proven[0]:
             prefix = proven[2]
+            if not self._opened.is_open:
+                raise errors.TokenClosed(token=self._pool.identity.label)
             signature = self._pool.sign(proven[1], self.search, prefix + digest if prefix else digest, self._log_in)
             return self._der(signature) if self._elliptic and not plain else signature
         check_hash(hash_name)
@@ -129,6 +150,8 @@ class TokenSigner:
         )
 
     def _perform(self, plan: Plan, digest: bytes | None, message: bytes | None) -> bytes:
+        if not self._opened.is_open:
+            raise errors.TokenClosed(token=self._pool.identity.label)
         data = (message if plan.takes_message else plan.prefix + (digest or b"")) or b""
         authenticate = self._authenticate
         if authenticate is None:
