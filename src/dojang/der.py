@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 from dojang.errors import Phrase
 
-INTEGER, OCTET_STRING, OID = 0x02, 0x04, 0x06
+INTEGER, BIT_STRING, OCTET_STRING, NULL, OID = 0x02, 0x03, 0x04, 0x05, 0x06
 UTC_TIME, GENERALIZED_TIME = 0x17, 0x18
 SEQUENCE, SET = 0x30, 0x31
 CONSTRUCTED = 0x20
 MAX_DEPTH = 40
+_LONGEST_OID = 64
 
 
 class MalformedDer(ValueError):
@@ -52,6 +53,23 @@ def oid(dotted: str) -> bytes:
     """An OBJECT IDENTIFIER from its dotted form."""
     first, second, *rest = (int(arc) for arc in dotted.split("."))
     return tlv(OID, *(_base128(arc) for arc in (first * 40 + second, *rest)))
+
+
+def read_oid(element: Element) -> str:
+    """The dotted form of an OBJECT IDENTIFIER."""
+    content = expect(element, OID).content
+    if not content or content[-1] & 0x80 or len(content) > _LONGEST_OID:
+        raise MalformedDer(Phrase("an OBJECT IDENTIFIER is cut off"))
+    arcs, arc = [], 0
+    for octet in content:
+        if not arc and octet == 0x80:
+            raise MalformedDer(Phrase("an OBJECT IDENTIFIER is not in its shortest form"))
+        arc = arc << 7 | octet & 0x7F
+        if not octet & 0x80:
+            arcs.append(arc)
+            arc = 0
+    first = min(arcs[0] // 40, 2)
+    return ".".join(map(str, (first, arcs[0] - 40 * first, *arcs[1:])))
 
 
 def _base128(arc: int) -> bytes:
@@ -129,6 +147,55 @@ def long_length(octets: bytes, first: int) -> int:
     if len(octets) > 8 or octets[0] == 0 or value < 0x80:
         raise MalformedDer(Phrase("a length is not in its shortest form"))
     return value
+
+
+def to_der(data: bytes) -> bytes:
+    """One BER value with its lengths definite and short and its OCTET STRINGs in one piece. ``MalformedDer``."""
+    made, end = _normal(data, 0, len(data), 0)
+    if end != len(data):
+        raise MalformedDer(Phrase("there is something after the end"))
+    return made
+
+
+def _normal(data: bytes, position: int, limit: int, depth: int) -> tuple[bytes, int]:
+    """The value at ``position`` in its normal form, and where it ends."""
+    if depth > MAX_DEPTH:
+        raise MalformedDer(Phrase("it is nested too deep"))
+    tag, start, end = _loose_span(data, position, limit)
+    if not tag & CONSTRUCTED:
+        if end is None:
+            raise MalformedDer(Phrase("an indefinite length stands where DER is needed"))
+        return tlv(tag, data[start:end]), end
+    place, parts = start, list[bytes]()
+    while place != end:
+        if end is None and data[place : place + 2] == b"\0\0":
+            return _joined(tag, parts), place + 2
+        part, place = _normal(data, place, limit if end is None else end, depth + 1)
+        parts.append(part)
+    return _joined(tag, parts), place
+
+
+def _joined(tag: int, parts: list[bytes]) -> bytes:
+    if tag != OCTET_STRING | CONSTRUCTED:
+        return tlv(tag, *parts)
+    return tlv(OCTET_STRING, *(expect(_first(part), OCTET_STRING).content for part in parts))
+
+
+def _loose_span(data: bytes, position: int, limit: int) -> tuple[int, int, int | None]:
+    """Tag, start and end of a value whose length may be indefinite (``None``) or longer than need be."""
+    if limit - position < 2:
+        raise MalformedDer(Phrase("it is cut off"))
+    tag, length, start = data[position], data[position + 1], position + 2
+    if tag & 0x1F == 0x1F:
+        raise MalformedDer(Phrase("a tag number is higher than 30"))
+    if length == 0x80:
+        return tag, start, None
+    if length & 0x80:
+        start += length & 0x7F
+        length = int.from_bytes(data[position + 2 : start])
+    if length > limit - start:
+        raise MalformedDer(Phrase("a length goes beyond the end"))
+    return tag, start, start + length
 
 
 def _first(der: bytes) -> Element:

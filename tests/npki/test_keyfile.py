@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from asn1crypto import algos, core, keys
+from asn1crypto import core, keys
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -17,21 +17,41 @@ from cryptography.hazmat.primitives.serialization import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dojang.der import OCTET_STRING, SEQUENCE, parse, tlv
 from dojang.errors import (
     DojangError,
-    FileMalformed,
     NotPermitted,
     PasswordIncorrect,
     UnsupportedFormat,
     UnsupportedMechanism,
 )
-from dojang.npki.keyfile import check_key_file, generate_key, open_key, seal_key, seal_pkcs8
+from dojang.npki.derivation import pbkdf1_sha1
+from dojang.npki.keyfile import (
+    SCHEMES,
+    check_key_file,
+    generate_key,
+    is_unencrypted,
+    open_key,
+    open_pkcs8,
+    seal_key,
+    seal_pkcs8,
+)
+from dojang.npki.passwords import ENCODINGS
+from dojang.npki.pkcs8 import Pkcs8
+from dojang.npki.schemes import Pbkdf2, SeedPbe
 from dojang.secret import Secret
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 PASSWORD = Secret("correct horse 1!")
 PLAIN_DER = KEY.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
 SEALED_DER = seal_key(KEY, PASSWORD, iterations=1000)
+R = Secret(bytes(range(1, 21)))
+# One more attribute beside R, a friendlyName, that nobody may drop.
+_BESIDE = tlv(0x30, bytes.fromhex("06092a864886f70d010914"), tlv(0x31, tlv(0x1E, "홍".encode("utf-16-be"))))
+WITH_R = Pkcs8.from_der(tlv(SEQUENCE, parse(PLAIN_DER).content, tlv(0xA0, _BESIDE))).with_random_number(R)
+RSA_DER = generate_key("rsa-2048", where="here").private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+LEGACY = ("-provider", "default", "-provider", "legacy")
+PRFS = ("SHA1", "SHA224", "SHA256", "SHA384", "SHA512", "SHA512-224", "SHA512-256")
 
 
 def openssl(*arguments: str, data: bytes) -> bytes:
@@ -58,35 +78,37 @@ def test_sealing_costs_whoever_guesses_passwords() -> None:
 
 @pytest.mark.parametrize(
     "form",
-    ["-v2 aes-128-cbc", "-v2 aes-256-cbc -v2prf hmacWithSHA512", "-v2 des3", "-scrypt", "-v1 PBE-SHA1-3DES"],
+    [
+        *(f"-v2 aes-{bits}-cbc" for bits in (128, 192, 256)),
+        *(f"-v2 aes-256-cbc -v2prf hmacWith{prf}" for prf in PRFS),
+        "-v2 seed-cbc",
+        "-v2 seed-cbc -v2prf hmacWithSHA1 -iter 1024",
+        "-v2 des3",
+        "-v2 rc2-cbc",
+        "-v2 rc2-40-cbc",
+        "-scrypt",
+        "-v1 PBE-SHA1-3DES",
+        "-v1 PBE-SHA1-2DES",
+        "-v1 PBE-SHA1-RC2-40",
+        "-v1 PBE-SHA1-RC2-128",
+    ],
 )
 def test_what_openssl_seals_is_opened(form: str) -> None:
-    """Every form that cryptography reads."""
+    """SEED, AES of every size, 3DES and RC2; every PRF, PBKDF2, scrypt and the older derivations."""
     sealed = openssl(
         "pkcs8", "-topk8", "-inform", "DER", "-outform", "DER", *form.split(), "-passout", "pass:correct horse 1!",
-        data=PLAIN_DER,
+        *LEGACY, data=PLAIN_DER,
     )  # fmt: skip
     assert open_key(sealed, PASSWORD, "signPri.key").private_numbers() == KEY.private_numbers()
 
 
-@pytest.mark.parametrize("cipher", ["seed-cbc", "aria-256-cbc"])
-def test_a_korean_cipher_is_named_before_a_password_is_asked(cipher: str) -> None:
-    """Not a wrong password: dojang cannot read it yet."""
+@pytest.mark.parametrize("cipher", ["aria-128-cbc", "aria-192-cbc", "aria-256-cbc", "aria-256-ctr", "camellia-128-cbc"])
+def test_a_foreign_cipher_is_named_before_a_password_is_asked(cipher: str) -> None:
+    """Not a wrong password: dojang cannot read it, and says with what it was made."""
     sealed = openssl(
-        "pkcs8", "-topk8", "-inform", "DER", "-outform", "DER", "-v2", cipher, "-passout", "pass:x",
-        "-provider", "default", "-provider", "legacy", data=PLAIN_DER,
-    )  # fmt: skip
-    with pytest.raises(UnsupportedFormat, match=cipher.split("-")[0]):
-        check_key_file(sealed, "signPri.key")
-
-
-def test_the_old_seed_scheme_is_named_too() -> None:
-    """seedCBCWithSHA1 (1.2.410.200004.1.15), in which most existing files are."""
-    scheme = algos.EncryptionAlgorithm(
-        {"algorithm": "1.2.410.200004.1.15", "parameters": algos.Pbes1Params({"salt": b"12345678", "iterations": 2048})}
+        "pkcs8", "-topk8", "-inform", "DER", "-outform", "DER", "-v2", cipher, "-passout", "pass:x", data=PLAIN_DER
     )
-    sealed = keys.EncryptedPrivateKeyInfo({"encryption_algorithm": scheme, "encrypted_data": b"x" * 16}).dump()
-    with pytest.raises(UnsupportedFormat, match="seedCBCWithSHA1"):
+    with pytest.raises(UnsupportedFormat, match=f"{cipher[:4]}|1[.]2"):
         check_key_file(sealed, "signPri.key")
 
 
@@ -131,40 +153,140 @@ def test_a_hostile_scrypt_is_refused_at_once() -> None:
         check_key_file(hostile, "signPri.key")
 
 
-def test_a_key_that_is_not_encrypted_is_said_to_be_so() -> None:
-    """It is no key file, whatever the password."""
-    with pytest.raises(FileMalformed):
-        open_key(PLAIN_DER, PASSWORD, "signPri.key")
+def test_a_key_that_is_not_encrypted_needs_no_password() -> None:
+    """Plain PKCS#8 is read too, with its attributes."""
+    assert is_unencrypted(PLAIN_DER)
+    check_key_file(PLAIN_DER, "signPri.key")
+    assert open_key(PLAIN_DER, None, "signPri.key").private_numbers() == KEY.private_numbers()
+    assert open_pkcs8(WITH_R.der, None, "signPri.key").random_number == R
+    assert not is_unencrypted(SEALED_DER)
 
 
-def test_attributes_survive_sealing() -> None:
-    """A PKCS#8 is encrypted as it stands, with whatever a CA's client put into it."""
-    # Attribute { 1.2.410.200004.10.1.1.3, SET { BIT STRING R } } as [0] of the PrivateKeyInfo (npki facts, 3.1)
-    random_r = core.BitString((0, 1, 1, 0) * 40).dump()
-    attribute = core.ObjectIdentifier("1.2.410.200004.10.1.1.3").dump() + wrapped(0x31, random_r)
-    inside = core.Sequence.load(PLAIN_DER).contents + wrapped(0xA0, wrapped(0x30, attribute))
-    plain = wrapped(0x30, inside)
-    sealed = seal_pkcs8(plain, PASSWORD, 1000)
-    opened = openssl("enc", "-aes-256-cbc", "-d", *_raw_parameters(sealed), data=_ciphertext(sealed))
-    assert opened == plain
+def test_no_password_opens_nothing_that_is_encrypted() -> None:
+    """The same error as a wrong one."""
+    with pytest.raises(PasswordIncorrect):
+        open_key(SEALED_DER, None, "signPri.key")
 
 
-def wrapped(tag: int, contents: bytes) -> bytes:
-    length = len(contents)
-    return bytes([tag, length] if length < 128 else [tag, 0x81, length]) + contents
+# PBKDF1 of the public test password, by the facts on the Korean formats (section 2)
+def test_scheme_a_derives_what_others_derive() -> None:
+    """The published key, and the IV from the rest of it."""
+    scheme = SeedPbe(bytes.fromhex("C8EA2FA25023C285"), 2048)
+    derived = pbkdf1_sha1(b"WTuA8Ev0lWXVFSiI!", scheme.salt, scheme.iterations)
+    assert derived.hex() == "6240e2686a6abbc48c922ccba906bb91c58eec36"
+    key, iv = scheme.key_and_iv(b"WTuA8Ev0lWXVFSiI!")
+    assert (key, iv.hex()) == (derived[:16], "4471a1fd154167f22848770d578a5b73")
 
 
-def _ciphertext(sealed: bytes) -> bytes:
-    return keys.EncryptedPrivateKeyInfo.load(sealed)["encrypted_data"].native
-
-
-def _raw_parameters(sealed: bytes) -> list[str]:
-    parameters = keys.EncryptedPrivateKeyInfo.load(sealed)["encryption_algorithm"]["parameters"]
-    derivation = parameters["key_derivation_func"]["parameters"]
-    key = hashlib.pbkdf2_hmac(
-        "sha256", PASSWORD.reveal(), derivation["salt"].native, derivation["iteration_count"].native, 32
+def test_scheme_b_has_the_same_key_and_a_constant_iv() -> None:
+    """The digits 0 to 9 and 0 to 5."""
+    scheme = SeedPbe(bytes.fromhex("C8EA2FA25023C285"), 2048, constant_iv=True)
+    assert scheme.key_and_iv(b"WTuA8Ev0lWXVFSiI!") == (
+        bytes.fromhex("6240e2686a6abbc48c922ccba906bb91"),
+        b"0123456789012345",
     )
-    return ["-K", key.hex(), "-iv", parameters["encryption_scheme"]["parameters"].native.hex()]
+
+
+def test_scheme_c_derives_what_others_derive() -> None:
+    """PBKDF2 with the PRF left out, which means HMAC-SHA1."""
+    derived = Pbkdf2(bytes.fromhex("28CE9089E2828009"), 1024).derive(b"WTuA8Ev0lWXVFSiI!", 16)
+    assert derived.hex() == "01739401d7f3df5319eff4edb0afa66f"
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_r_survives_every_scheme(scheme: str) -> None:
+    """What is sealed comes back byte for byte, from one scheme to the next, with R and the attribute beside it."""
+    first = seal_pkcs8(WITH_R.der, PASSWORD, 1000, scheme=scheme)
+    for other in SCHEMES:
+        opened = open_pkcs8(first, PASSWORD, "signPri.key")
+        assert opened == WITH_R
+        assert opened.random_number == R
+        again = seal_pkcs8(opened.der, PASSWORD, 1000, scheme=other)
+        assert open_pkcs8(again, PASSWORD, "signPri.key") == WITH_R
+
+
+def test_scheme_c_is_written_as_openssl_reads_it() -> None:
+    """PBES2 with SEED by the legacy provider; the PRF is left out, since HMAC-SHA1 is the default."""
+    sealed = seal_key(KEY, PASSWORD, scheme="pbes2-seed")
+    plain = openssl(
+        "pkcs8", "-inform", "DER", "-outform", "DER", "-passin", "pass:correct horse 1!", *LEGACY, data=sealed
+    )
+    assert load_der_private_key(plain, None).private_numbers() == KEY.private_numbers()
+    shown = openssl("asn1parse", "-inform", "DER", data=sealed).decode()
+    assert "seed-cbc" in shown
+    assert "hmac" not in shown
+
+
+@pytest.mark.parametrize(("scheme", "constant_iv"), [("seed-cbc-sha1", False), (None, True)])
+def test_schemes_a_and_b_are_seed_under_the_derived_key(scheme: str | None, constant_iv: bool) -> None:
+    """OpenSSL's SEED, given the key and the IV worked out here step by step, finds the PKCS#8 in the file."""
+    if scheme:
+        sealed = seal_pkcs8(WITH_R.der, PASSWORD, 100, scheme=scheme)
+    else:
+        old = SeedPbe(b"saltsalt", 100, constant_iv=True)
+        sealed = tlv(SEQUENCE, old.algorithm(), tlv(OCTET_STRING, old.encrypt(PASSWORD.reveal(), WITH_R.der)))
+    envelope = keys.EncryptedPrivateKeyInfo.load(sealed)
+    parameters = core.SequenceOf.load(envelope["encryption_algorithm"]["parameters"].dump(), spec=core.Any)
+    salt, count = (one.parse().native for one in parameters)
+    derived = PASSWORD.reveal() + salt
+    for _ in range(count):
+        derived = hashlib.sha1(derived).digest()
+    iv = b"0123456789012345" if constant_iv else hashlib.sha1(derived[16:]).digest()[:16]
+    command = ["enc", "-seed-cbc", "-d", "-K", derived[:16].hex(), "-iv", iv.hex(), *LEGACY]
+    assert openssl(*command, data=envelope["encrypted_data"].native) == WITH_R.der
+    assert open_pkcs8(sealed, PASSWORD, "signPri.key") == WITH_R
+
+
+def test_a_key_file_of_other_lengths_is_read() -> None:
+    """BER: an indefinite length outside and a length with zeros in front, as some programs write."""
+    inside = SEALED_DER[4:] if SEALED_DER[1] == 0x82 else SEALED_DER[3:]
+    assert open_key(b"\x30\x80" + inside + b"\0\0", PASSWORD, "signPri.key")
+    assert open_key(b"\x30\x84" + len(inside).to_bytes(4) + inside, PASSWORD, "signPri.key")
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_korean_password_opens_in_either_encoding(scheme: str, encoding: str) -> None:
+    """UTF-8 is tried first, then CP949; told which, only that is tried."""
+    password = Secret("한글암호뷁1!")
+    sealed = seal_pkcs8(WITH_R.der, password, 1000, scheme=scheme, encoding=encoding)
+    assert open_pkcs8(sealed, password, "signPri.key") == WITH_R
+    assert open_pkcs8(sealed, password, "signPri.key", (encoding,)) == WITH_R
+    (other,) = set(ENCODINGS) - {encoding}
+    with pytest.raises(PasswordIncorrect):
+        open_pkcs8(sealed, password, "signPri.key", (other,))
+
+
+def test_a_password_that_an_encoding_lacks_is_refused_when_sealing() -> None:
+    """CP949 has no emoji; on reading that encoding is left out."""
+    password = Secret("correct horse 🐴")
+    with pytest.raises(NotPermitted, match="cp949"):
+        seal_pkcs8(PLAIN_DER, password, 1000, encoding="cp949")
+    assert open_key(seal_key(KEY, password, iterations=1000), password, "signPri.key")
+
+
+def test_a_password_that_is_no_text_is_used_as_it_is() -> None:
+    """Bytes of CP949 given by a file or a pipe."""
+    sealed = seal_pkcs8(PLAIN_DER, Secret("암호"), 1000, encoding="cp949")
+    assert open_key(sealed, Secret("암호".encode("cp949")), "signPri.key")
+
+
+def test_an_rsa_key_whose_parts_do_not_fit_is_damage() -> None:
+    """With one exponent changed a signature would give the key away; so it is refused like a damaged file."""
+    plain = bytearray(RSA_DER)
+    numbers = load_der_private_key(RSA_DER, None).private_numbers()
+    for number in (numbers.dmp1, numbers.dmq1, numbers.iqmp, numbers.p, numbers.d):
+        place = plain.index(number.to_bytes(-(-number.bit_length() // 8)))
+        spoilt = bytes(plain[: place + 9]) + bytes([plain[place + 9] ^ 4]) + bytes(plain[place + 10 :])
+        with pytest.raises(PasswordIncorrect):
+            open_key(seal_pkcs8(spoilt, PASSWORD, 1000), PASSWORD, "signPri.key")
+    assert open_key(seal_pkcs8(RSA_DER, PASSWORD, 1000), PASSWORD, "signPri.key")
+
+
+def test_r_is_shown_by_nothing() -> None:
+    """Neither R nor the key appears in what an opened file prints of itself."""
+    opened = open_pkcs8(seal_pkcs8(WITH_R.der, PASSWORD, 1000), PASSWORD, "signPri.key")
+    assert repr(opened) == "Pkcs8(random_number=Secret(…))"
 
 
 def test_an_empty_password_protects_nothing() -> None:

@@ -13,7 +13,7 @@ from dojang.npki import shelves
 from dojang.npki.contents import KEY, files_beside_key, files_of_key, forget_replaced, read_chain
 from dojang.npki.files import read_file
 from dojang.npki.folder import KeyFolder, Place, scan, settled, succeeds
-from dojang.npki.keyfile import MAX_FILE_BYTES, check_key_file, generate_key, open_key, seal_key
+from dojang.npki.keyfile import MAX_FILE_BYTES, check_key_file, generate_key, is_unencrypted, open_key, seal_key
 from dojang.npki.names import comparable, subject_folder_name
 
 if TYPE_CHECKING:
@@ -93,7 +93,8 @@ class DiskLocation:
                 raise NotFound(what="The private key", where=self.address, command=f"dojang cert list '{self.address}'")
             key_der = read_file(path, at_most=MAX_FILE_BYTES)
             check_key_file(key_der, str(path))
-            self._opened[key_id] = open_key(key_der, self._password(str(path), new=False), str(path))
+            password = None if is_unencrypted(key_der) else self._password(str(path), new=False)
+            self._opened[key_id] = open_key(key_der, password, str(path))
         return self._opened[key_id]
 
     def has_key(self, key_id: bytes) -> bool:

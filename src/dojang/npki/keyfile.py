@@ -1,78 +1,92 @@
-"""The encrypted private-key file (``signPri.key``): what it asks for, opening it, making one."""
+"""The private-key file (``signPri.key``, ``kmPri.key``): what it asks for, opening it, making one.
+
+What is inside stays as it is, byte for byte: a PKCS#8 with its attributes, so that R is never lost.
+"""
 
 import os
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final
 
-from dojang.errors import (
-    FileMalformed,
-    NotPermitted,
-    PasswordIncorrect,
-    Phrase,
-    UnsupportedFormat,
-    UnsupportedMechanism,
-)
+from dojang.der import OCTET_STRING, SEQUENCE, MalformedDer, children, expect, parse, tlv, to_der
+from dojang.errors import NotPermitted, PasswordIncorrect, Phrase, UnsupportedFormat, UnsupportedMechanism
+from dojang.npki import ciphers
+from dojang.npki.derivation import MAX_ITERATIONS
+from dojang.npki.passwords import ENCODINGS, byte_forms, utf16_forms
+from dojang.npki.pkcs8 import Pkcs8, is_plain
+from dojang.npki.schemes import Pbes2, Pbkdf2, Scheme, SeedPbe, UnknownScheme, read_scheme
 
 if TYPE_CHECKING:
-    from asn1crypto import core, keys
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes as PrivateKey
 
     from dojang.secret import Secret
 
-MAX_FILE_BYTES = 1 << 20
-MAX_ITERATIONS = 10_000_000
-SEAL_ITERATIONS = 600_000  # OWASP 2023 for PBKDF2-HMAC-SHA256
-_MAX_KEY_BYTES = 64
-_MAX_SCRYPT_BYTES = 256 << 20
-_MAX_SCRYPT_LANES = 16
+MAX_FILE_BYTES: Final = 1 << 20
+SEAL_ITERATIONS: Final = 600_000  # OWASP 2023 for PBKDF2-HMAC-SHA256
+_KOREAN_ITERATIONS: Final = 2048  # what other programs write, and what some are said to insist on
 
-_PBES2 = "1.2.840.113549.1.5.13"
-_SCRYPT = "1.3.6.1.4.1.11591.4.11"  # RFC 7914
-
-# KCAC.TS.ENC and the ARIA arc; these have an issue of their own.
-_KOREAN_SCHEMES = {
-    "1.2.410.200004.1.15": "seedCBCWithSHA1",
-    "1.2.410.200004.1.4": "seedCBC",
-    "1.2.410.200046.1.1.2": "aria128-cbc",
-    "1.2.410.200046.1.1.7": "aria192-cbc",
-    "1.2.410.200046.1.1.12": "aria256-cbc",
-}
+SCHEMES: Final = ("pbes2-aes256", "pbes2-seed", "seed-cbc-sha1")
+"""What a key file can be written with: ours, scheme C for any NPKI client of today, scheme A for older ones."""
 
 
 def check_key_file(der: bytes, path: str) -> None:
     """Refuse a key file that could not or should not be opened, before anybody types a password.
 
-    ``FileMalformed`` when it is not encrypted, ``UnsupportedFormat`` for ciphers dojang lacks, ``NotPermitted`` when
-    it asks for more work than an honest file does, ``PasswordIncorrect`` when its frame is damaged.
+    ``UnsupportedFormat`` for ciphers dojang lacks, ``NotPermitted`` when it asks for more work than an honest file
+    does, ``PasswordIncorrect`` when its frame is damaged. A key that is not encrypted passes.
     """
+    if not is_unencrypted(der):
+        _read(der, path)
+
+
+def is_unencrypted(der: bytes) -> bool:
+    """Whether it is a PKCS#8 that anybody can read."""
     try:
-        plain = _is_plain(der)
-        korean, excessive = (None, False) if plain else _demands(der)
-    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
-        raise PasswordIncorrect(path=path) from error
-    if plain:
-        raise FileMalformed(path=path, expected="an encrypted private key", problem="its key is not encrypted")
-    if excessive:
-        raise NotPermitted(
-            problem=Phrase("{path} asks for more work to open than any honest key file", path=path),
-            remedy="Do not open this file; get the key from where it was made.",
-        )
-    if korean:
-        raise UnsupportedFormat(what=path, problem=Phrase("its key is encrypted with {cipher}", cipher=korean))
+        return is_plain(der)
+    except MalformedDer:
+        return False
 
 
-def open_key(der: bytes, password: "Secret", path: str) -> "PrivateKey":
-    """The private key in a key file; ``PasswordIncorrect`` for a wrong password and for a damaged file alike."""
+def open_pkcs8(der: bytes, password: "Secret | None", path: str, encodings: tuple[str, ...] = ENCODINGS) -> Pkcs8:
+    """What a key file holds, attributes included; ``PasswordIncorrect`` for a wrong password and for damage alike.
+
+    The password is tried as the bytes of each encoding in turn; a file that is not encrypted needs none.
+    """
     from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.serialization import load_der_private_key
 
-    check_key_file(der, path)
     try:
-        return cast("PrivateKey", load_der_private_key(der, password.reveal()))
+        if is_unencrypted(der):
+            return Pkcs8.from_der(der)
+    except MalformedDer as error:
+        raise PasswordIncorrect(path=path) from error
+    scheme, hidden = _read(der, path)
+    if password is None:
+        raise PasswordIncorrect(path=path)
+    forms = utf16_forms(password, encodings) if scheme.takes_text else byte_forms(password, encodings)
+    failure: Exception | None = None
+    for form in forms:
+        try:
+            return Pkcs8.from_der(scheme.decrypt(form, hidden))
+        except UnsupportedAlgorithm as error:
+            raise UnsupportedFormat(what=path, problem="its encryption or its kind of key is unknown") from error
+        except ValueError as error:
+            # Bad padding and bad ASN.1 are not told apart: that would help whoever guesses passwords, and nobody else.
+            failure = error
+    raise PasswordIncorrect(path=path) from failure
+
+
+def open_key(der: bytes, password: "Secret | None", path: str, encodings: tuple[str, ...] = ENCODINGS) -> "PrivateKey":
+    """The private key in a key file, by the same rules."""
+    return load_key(open_pkcs8(der, password, path, encodings), path)
+
+
+def load_key(pkcs8: Pkcs8, path: str) -> "PrivateKey":
+    """The key of an opened file; one whose parts do not fit counts as damage of the file at ``path``."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+
+    try:
+        return pkcs8.key()
     except UnsupportedAlgorithm as error:
         raise UnsupportedFormat(what=path, problem="its encryption or its kind of key is unknown") from error
     except (ValueError, TypeError) as error:
-        # cryptography answers an unknown cipher, bad padding and bad ASN.1 with ValueError; telling them apart would
-        # help whoever guesses passwords, and nobody else.
         raise PasswordIncorrect(path=path) from error
 
 
@@ -90,96 +104,65 @@ def generate_key(algorithm: str, *, where: str) -> "PrivateKey":
     raise UnsupportedMechanism(where=where, mechanism=algorithm)
 
 
-def seal_key(key: "PrivateKey", password: "Secret", *, iterations: int = SEAL_ITERATIONS) -> bytes:
-    """``key`` as EncryptedPrivateKeyInfo: PBES2, PBKDF2-HMAC-SHA256, AES-256-CBC (RFC 8018)."""
-    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+def seal_key(
+    key: "PrivateKey", password: "Secret", *, iterations: int | None = None, scheme: str = SCHEMES[0]
+) -> bytes:
+    """``key`` as EncryptedPrivateKeyInfo; see ``seal_pkcs8``."""
+    return seal_pkcs8(Pkcs8.from_key(key).der, password, iterations, scheme=scheme)
 
-    return seal_pkcs8(key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()), password, iterations)
 
+def seal_pkcs8(
+    pkcs8_der: bytes,
+    password: "Secret",
+    iterations: int | None = None,
+    *,
+    scheme: str = SCHEMES[0],
+    encoding: str = ENCODINGS[0],
+) -> bytes:
+    """A PKCS#8 encrypted as it stands, attributes (R) included, by one of ``SCHEMES``.
 
-def seal_pkcs8(pkcs8_der: bytes, password: "Secret", iterations: int = SEAL_ITERATIONS) -> bytes:
-    """A PKCS#8 encrypted as it stands, attributes (R) included.
-
-    cryptography's own PBES2 output is fixed at 2048 iterations and drops attributes, so only its primitives are used.
+    ``encoding`` is for programs that take a password beyond ASCII in another way. ``iterations`` are 600,000 for AES
+    and otherwise what other programs write.
     """
-    from asn1crypto import core, keys
-
-    if not password.reveal():
+    if not len(password):
         raise NotPermitted(problem="the password is empty", remedy="Choose a password of ten characters or more.")
-    salt, iv = os.urandom(16), os.urandom(16)
-    encrypted = _encrypt(_derived_key(password.reveal(), salt, iterations), iv, pkcs8_der)
-    parameters = {
-        "key_derivation_func": {
-            "algorithm": "pbkdf2",
-            "parameters": {
-                "salt": core.OctetString(salt),
-                "iteration_count": iterations,
-                "prf": {"algorithm": "sha256"},
-            },
-        },
-        "encryption_scheme": {"algorithm": "aes256_cbc", "parameters": iv},
-    }
-    envelope = keys.EncryptedPrivateKeyInfo(
-        {"encryption_algorithm": {"algorithm": "pbes2", "parameters": parameters}, "encrypted_data": encrypted}
-    )
-    return cast(bytes, envelope.dump())
+    chosen = _new_scheme(scheme, iterations)
+    hidden = chosen.encrypt(_bytes_in(password, encoding), pkcs8_der)
+    return tlv(SEQUENCE, chosen.algorithm(), tlv(OCTET_STRING, hidden))
 
 
-def _derived_key(password: bytes, salt: bytes, iterations: int) -> bytes:
-    import hashlib
-
-    return hashlib.pbkdf2_hmac("sha256", password, salt, iterations, 32)
-
-
-def _encrypt(key: bytes, iv: bytes, plain: bytes) -> bytes:
-    from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-
-    fill = 16 - len(plain) % 16
-    encryptor = Cipher(algorithms.AES(key), modes.CBC(iv)).encryptor()
-    return encryptor.update(plain + bytes([fill]) * fill) + encryptor.finalize()
+def _new_scheme(name: str, iterations: int | None) -> Scheme:
+    if name == "seed-cbc-sha1":
+        return SeedPbe(os.urandom(8), iterations or _KOREAN_ITERATIONS)
+    if name == "pbes2-seed":
+        return Pbes2(Pbkdf2(os.urandom(8), iterations or _KOREAN_ITERATIONS), ciphers.SEED, os.urandom(16))
+    assert name == "pbes2-aes256"
+    return Pbes2(Pbkdf2(os.urandom(16), iterations or SEAL_ITERATIONS, "sha256"), ciphers.AES_256, os.urandom(16))
 
 
-def _envelope(der: bytes) -> "keys.EncryptedPrivateKeyInfo":
-    from asn1crypto import keys
-
-    return keys.EncryptedPrivateKeyInfo.load(der, strict=True)
-
-
-def _is_plain(der: bytes) -> bool:
-    """PrivateKeyInfo begins with its version, an INTEGER; EncryptedPrivateKeyInfo with a SEQUENCE."""
-    from asn1crypto import core
-
-    contents = core.Sequence.load(der, strict=True).contents
-    return bool(contents) and contents[0] == 0x02
+def _bytes_in(password: "Secret", encoding: str) -> bytes:
+    forms = byte_forms(password, (encoding,))
+    if not forms:
+        raise NotPermitted(
+            problem=Phrase("the password cannot be written in {encoding}", encoding=encoding),
+            remedy="Choose one of letters, digits and signs that every keyboard has.",
+        )
+    return forms[0]
 
 
-def _demands(der: bytes) -> tuple[str | None, bool]:
-    """The Korean cipher a key file is encrypted with, if any, and whether opening it would take excessive work."""
-    algorithm = _envelope(der)["encryption_algorithm"]
-    scheme, parameters = algorithm["algorithm"].dotted, algorithm["parameters"]
-    if scheme != _PBES2:
-        return _KOREAN_SCHEMES.get(scheme), _asks_too_much(_integers(parameters))
-    function = parameters["key_derivation_func"]
-    integers = _integers(function["parameters"])
-    excessive = _scrypt_too_much(integers) if function["algorithm"].dotted == _SCRYPT else _asks_too_much(integers)
-    return _KOREAN_SCHEMES.get(parameters["encryption_scheme"]["algorithm"].dotted), excessive
-
-
-def _integers(parameters: "core.Asn1Value") -> list[int]:
-    """The numbers in SEQUENCE { salt, numbers…, … }: iterations first in PBES1 and PBKDF2, N, r, p in scrypt."""
-    from asn1crypto import core
-
-    fields = core.SequenceOf.load(parameters.dump(), strict=True, spec=core.Any)
-    parsed = [field.parse() for field in fields]
-    return [int(value.native) for value in parsed if isinstance(value, core.Integer)]
-
-
-def _asks_too_much(integers: list[int]) -> bool:
-    """A hostile file can ask for 2^31 rounds or a key of gigabytes."""
-    iterations, *key_length = integers or [0]
-    return not 1 <= iterations <= MAX_ITERATIONS or any(not 1 <= length <= _MAX_KEY_BYTES for length in key_length)
-
-
-def _scrypt_too_much(integers: list[int]) -> bool:
-    n, r, p, *_ = integers
-    return n * r * 128 > _MAX_SCRYPT_BYTES or p > _MAX_SCRYPT_LANES
+def _read(der: bytes, path: str) -> tuple[Scheme, bytes]:
+    """The scheme and the hidden part of an EncryptedPrivateKeyInfo that may be opened."""
+    try:
+        algorithm, hidden = children(parse(to_der(der), SEQUENCE))
+        scheme, data = read_scheme(algorithm), expect(hidden, OCTET_STRING).content
+    except UnknownScheme as error:
+        problem = Phrase("its key is encrypted with {cipher}", cipher=error)
+        raise UnsupportedFormat(what=path, problem=problem) from error
+    except ValueError as error:
+        raise PasswordIncorrect(path=path) from error
+    if not 1 <= scheme.work <= MAX_ITERATIONS:
+        raise NotPermitted(
+            problem=Phrase("{path} asks for more work to open than any honest key file", path=path),
+            remedy="Do not open this file; get the key from where it was made.",
+        )
+    return scheme, data
