@@ -114,6 +114,14 @@ def children(element: Element) -> list[Element]:
     return found
 
 
+def parts(element: Element, least: int, most: int) -> list[Element]:
+    """The values inside a constructed one, when there are as many as belong there."""
+    found = children(element)
+    if not least <= len(found) <= most:
+        raise MalformedDer(Phrase("there are more or fewer parts than belong there"))
+    return found
+
+
 def read_integer(element: Element) -> int:
     """The value of an INTEGER."""
     content = expect(element, INTEGER).content
@@ -166,13 +174,13 @@ def _normal(data: bytes, position: int, limit: int, depth: int) -> tuple[bytes, 
         if end is None:
             raise MalformedDer(Phrase("an indefinite length stands where DER is needed"))
         return tlv(tag, data[start:end]), end
-    place, parts = start, list[bytes]()
+    place, inside = start, list[bytes]()
     while place != end:
         if end is None and data[place : place + 2] == b"\0\0":
-            return _joined(tag, parts), place + 2
+            return _joined(tag, inside), place + 2
         part, place = _normal(data, place, limit if end is None else end, depth + 1)
-        parts.append(part)
-    return _joined(tag, parts), place
+        inside.append(part)
+    return _joined(tag, inside), place
 
 
 def _joined(tag: int, parts: list[bytes]) -> bytes:

@@ -18,10 +18,10 @@ from dojang.der import (
     SEQUENCE,
     Element,
     MalformedDer,
-    children,
     expect,
     integer,
     oid,
+    parts,
     read_integer,
     read_oid,
     tlv,
@@ -251,16 +251,16 @@ def read_pbkdf2(algorithm: Element) -> tuple[Pbkdf2, int | None]:
     dotted, parameters = _named(algorithm)
     if dotted != _PBKDF2:
         raise UnknownScheme(dotted)
-    salt, count, *rest = _parts(parameters, 2, 4)
+    salt, count, *rest = _in(parameters, 2, 4)
     length = read_integer(rest.pop(0)) if rest and rest[0].tag == integer(0)[0] else None
-    prf = read_oid(_parts(rest[0], 1, 2)[0]) if rest else _SHA1
+    prf = read_oid(_in(rest[0], 1, 2)[0]) if rest else _SHA1
     if prf not in derivation.PRFS:
         raise UnknownScheme(prf)
     return Pbkdf2(expect(salt, OCTET_STRING).content, read_integer(count), derivation.PRFS[prf]), length
 
 
 def _pbes2(parameters: Element) -> Pbes2:
-    function, encryption = _parts(parameters, 2, 2)
+    function, encryption = _in(parameters, 2, 2)
     dotted, cipher_parameters = _named(encryption)
     kind, iv = _rc2(function, cipher_parameters) if dotted == _RC2_CBC else (_CIPHERS.get(dotted), cipher_parameters)
     if kind is None:
@@ -272,7 +272,7 @@ def _pbes2(parameters: Element) -> Pbes2:
 
 
 def _rc2(function: Element, parameters: Element) -> tuple[CipherKind, Element]:
-    version, iv = _parts(parameters, 2, 2)
+    version, iv = _in(parameters, 2, 2)
     bits, (_, length) = _RC2_BITS.get(read_integer(version)), read_pbkdf2(function)
     if bits is None:
         raise UnknownScheme("rc2-cbc")
@@ -282,27 +282,24 @@ def _rc2(function: Element, parameters: Element) -> tuple[CipherKind, Element]:
 
 
 def _scrypt(function: Element) -> tuple[Scrypt, int | None]:
-    salt, *numbers = _parts(_named(function)[1], 4, 5)
+    salt, *numbers = _in(_named(function)[1], 4, 5)
     n, r, p, *length = (read_integer(number) for number in numbers)
     return Scrypt(expect(salt, OCTET_STRING).content, n, r, p), length[0] if length else None
 
 
 def _named(algorithm: Element) -> tuple[str, Element]:
     """An AlgorithmIdentifier taken apart; absent parameters read as NULL."""
-    dotted, *parameters = _parts(algorithm, 1, 2)
+    dotted, *parameters = _in(algorithm, 1, 2)
     return read_oid(dotted), parameters[0] if parameters else Element(NULL, b"", tlv(NULL))
 
 
 def _salt_and_count(parameters: Element) -> tuple[bytes, int]:
-    salt, count = _parts(parameters, 2, 2)
+    salt, count = _in(parameters, 2, 2)
     return expect(salt, OCTET_STRING).content, read_integer(count)
 
 
-def _parts(sequence: Element, least: int, most: int) -> list[Element]:
-    found = children(expect(sequence, SEQUENCE))
-    if not least <= len(found) <= most:
-        raise MalformedDer("there are more or fewer parts than belong there")
-    return found
+def _in(sequence: Element, least: int, most: int) -> list[Element]:
+    return parts(expect(sequence, SEQUENCE), least, most)
 
 
 def _oid_of_prf(name: str) -> str:
