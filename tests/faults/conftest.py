@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from signal import SIGKILL
@@ -14,6 +14,7 @@ import pytest
 from cryptography.x509 import load_pem_x509_certificate
 
 ZYGOTE = Path(__file__).with_name("zygote.py")
+STORIES = Path(__file__).with_name("stories")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,3 +110,28 @@ def bench(home: Path, make_token, softhsm_module: str) -> Iterator[Bench]:
     yield bench
     process.stdin.close()
     process.wait()
+
+
+Story = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def tell_story(tmp_path_factory: pytest.TempPathFactory) -> Story:
+    """Runs one of ``stories/`` in a process and a home of its own; the facts that it told, the last one of each name.
+
+    ``around`` is the name of a module that has to be brought up around the whole process.
+    """
+
+    def tell(name: str, *words: object, around: str | None = None, timeout: float = 100) -> dict[str, Any]:
+        command = [sys.executable, STORIES / f"{name}.py", *map(str, words)]
+        if around is not None:
+            command = [sys.executable, "-m", "dojang.testing", around, *command]
+        environment = {**os.environ, "DOJANG_HOME": str(tmp_path_factory.mktemp(name)), "LC_ALL": "C.UTF-8"}
+        told = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=timeout)
+        assert told.returncode == 0, told.stdout + told.stderr
+        facts: dict[str, Any] = {}
+        for line in told.stdout.splitlines():
+            facts |= json.loads(line)
+        return facts
+
+    return tell

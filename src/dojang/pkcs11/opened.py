@@ -49,7 +49,7 @@ class _Shared:
         self.pool = SessionPool(
             token.module, token.info.identity, token.slot_id, limit=limit, generation=token.generation
         )
-        self.table = token.mechanisms()
+        self.table = MechanismTable(token.mechanisms().listed, self.quirk.cannot)
         self.openers = 0
 
 
@@ -159,8 +159,9 @@ class OpenToken:
         """Like ``logged_in``, for work to which an object out of sight would mean that there is none."""
 
         def checked(session: Session) -> T:
+            logins = self._pool.logins
             result = work(session)
-            if self._pool.login_lost(session):
+            if logins != self._pool.logins or self._pool.login_lost(session):
                 raise CryptokiError("C_FindObjects", ck.CKR_USER_NOT_LOGGED_IN)
             return result
 
@@ -368,9 +369,16 @@ class OpenToken:
         from dojang.pkcs11.keys import private_key
 
         chosen = key_id if key_id is not None else os.urandom(NEW_KEY_ID_BYTES)
-        unsaid = self._shared.quirk.unsaid
+        quirk = self._shared.quirk
+        if algorithm in quirk.useless:
+            where = errors.Phrase("Token {token}", token=self._label)
+            raise errors.UnsupportedMechanism(where=where, mechanism=f"keys of kind {algorithm}")
+        if quirk.rsa_decrypts and use.sign and algorithm.startswith("rsa-"):
+            use = use._replace(decrypt=True)
         pair = self.logged_in(
-            lambda session: generation.generate(session, algorithm, label=label, key_id=chosen, use=use, unsaid=unsaid)
+            lambda session: generation.generate(
+                session, algorithm, label=label, key_id=chosen, use=use, unsaid=quirk.unsaid
+            )
         )
         signer = self._signer(search_for(ck.CKO_PRIVATE_KEY, key_id=chosen), pair.private, pair.public)
         try:
@@ -382,17 +390,23 @@ class OpenToken:
     def import_private_key(self, key: "SoftwareKey", *, label: str, key_id: bytes | None = None) -> "PrivateKey":
         """Store a key pair made elsewhere; from then on it is sensitive, not extractable and signs only, like our own.
 
-        Read back like a generated one: a token that stores it any other way gets it removed (``DeviceDisobeyed``).
+        Read back like a generated one, and proved by a signature: a token that stores it any other way
+        (``DeviceDisobeyed``), or that cannot sign with what it stores (``UnsupportedMechanism``), gets it removed.
         """
-        from dojang.pkcs11.importing import import_key_pair
+        from dojang.pkcs11.importing import import_key_pair, signs_like
 
         chosen = key_id if key_id is not None else os.urandom(NEW_KEY_ID_BYTES)
         import_key_pair(self, key, label=label, key_id=chosen)
-        imported = self.private_key(key_id=chosen)
-        wrong = generation.disobedience(imported.signer.attributes, imported.signer.algorithm, generation.SIGN_ONLY)
-        if wrong:
+        try:
+            imported = self.private_key(key_id=chosen)
+            wrong = generation.disobedience(imported.signer.attributes, imported.signer.algorithm, generation.SIGN_ONLY)
+            if not wrong and not signs_like(imported, key):
+                wrong = ["its signatures are not those of the key"]
+            if wrong:
+                raise errors.DeviceDisobeyed(token=self._label, problem=", ".join(wrong))
+        except (errors.DeviceDisobeyed, errors.UnsupportedMechanism):
             self.destroy(chosen)
-            raise errors.DeviceDisobeyed(token=self._label, problem=", ".join(wrong))
+            raise
         return imported
 
     def public_key_attributes(self, key_id: bytes) -> dict[int, bytes]:

@@ -189,6 +189,8 @@ class SessionPool:
         self.slot_id = slot_id
         self._slot_generation = module.generation if generation is None else generation
         self.logged_in = False
+        self.logins = 0
+        """How often this pool found or made a login: what was not seen may have been hidden if it grew meanwhile."""
         self._limit = limit if module.parallel else 1
         self._login_free = False
         self._closed = False
@@ -411,6 +413,7 @@ class SessionPool:
             astray = self._recover(failed[0], climb, failed[1])
         while True:
             session: Session | None = None
+            logins = self.logins
             try:
                 if astray:
                     self._locate()
@@ -418,6 +421,7 @@ class SessionPool:
                 session = self.take()
                 if log_in is not None and not self.logged_in:
                     self._log_in(session, log_in)
+                    logins = self.logins
                 result = work(session)
             except CryptokiError as error:
                 climb = climb or Climb()
@@ -425,7 +429,7 @@ class SessionPool:
                 continue
             except Missing as missing:
                 climb = climb or Climb()
-                astray = self._doubt(missing, climb, session, logged_in=log_in is not None)
+                astray = self._doubt(missing, climb, session, None if log_in is None else logins)
                 continue
             except errors.DojangError:
                 if session is not None:
@@ -438,9 +442,12 @@ class SessionPool:
             self.give(session)
             return result
 
-    def _doubt(self, missing: Missing, climb: Climb, session: Session | None, *, logged_in: bool) -> bool:
-        """Private objects vanish from sight when somebody logs out; only then is the search repeated (2.40, 5.7.7)."""
-        if session is not None and logged_in and self.login_lost(session):
+    def _doubt(self, missing: Missing, climb: Climb, session: Session | None, logins: int | None) -> bool:
+        """Private objects vanish from sight when somebody logs out; only then is the search repeated (2.40, 5.7.7).
+
+        Another thread may have logged in again since; ``logins`` is their number when this search began.
+        """
+        if session is not None and logins is not None and (logins != self.logins or self.login_lost(session)):
             return self._recover(CryptokiError("C_FindObjects", ck.CKR_USER_NOT_LOGGED_IN), climb, session)
         if session is not None:
             self.give(session)
@@ -534,6 +541,7 @@ class SessionPool:
             if session.cryptoki.session_state(session.handle) not in _USER_STATES:
                 self._login_free = not log_in(session)
             self.logged_in = True
+            self.logins += 1
 
     def open(self) -> None:
         """Keep sessions that are given back."""
