@@ -2,10 +2,10 @@
 
 TYPE_CHECKING = False  # type checkers know the name; importing typing would take a third of the time of --version
 if TYPE_CHECKING:
+    from dojang.agent.opening import open_token as open_token
     from dojang.errors import DojangError as DojangError
     from dojang.pkcs11.objects import KEY_ALGORITHMS as KEY_ALGORITHMS
     from dojang.pkcs11.opened import OpenToken as OpenToken
-    from dojang.pkcs11.opened import open_token as open_token
     from dojang.pkcs11.pin import PinSource as PinSource
     from dojang.pkcs11.token import find_token as find_token
     from dojang.pkcs11.token import list_tokens as list_tokens
@@ -24,7 +24,7 @@ _PUBLIC = {
     "Secret": "dojang.secret",
     "find_token": "dojang.pkcs11",
     "list_tokens": "dojang.pkcs11",
-    "open_token": "dojang.pkcs11",
+    "open_token": "dojang.agent.opening",
 }
 
 __all__ = [

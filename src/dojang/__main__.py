@@ -18,6 +18,8 @@ def main() -> "NoReturn":
 
         sys.stdout.write(f"dojang {__version__}\n")
         sys.exit(0)
+    if arguments[:2] == ["sign", "raw"]:
+        _take_shortcut(arguments)
     # A command allocates far more than it drops: the collector would only slow its start down.
     import gc
     import signal
@@ -28,6 +30,18 @@ def main() -> "NoReturn":
     from dojang.cli.run import run
 
     _leave(run(arguments))
+
+
+def _take_shortcut(arguments: list[str]) -> None:
+    """End the process here if the command is the one that has a short way."""
+    from dojang.cli.shortcut import shortcut
+
+    try:
+        status = shortcut(arguments)
+    except KeyboardInterrupt:
+        status = 130
+    if status is not None:
+        _leave(status)
 
 
 def _leave(status: int) -> "NoReturn":

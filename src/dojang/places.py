@@ -19,16 +19,31 @@ def folders(environment: "Mapping[str, str] | None" = None) -> "tuple[Path, Path
     """
     from pathlib import Path
 
-    env = os.environ if environment is None else environment
+    config, state = _folder_names(os.environ if environment is None else environment)
+    return Path(config), Path(state)
+
+
+def _folder_names(env: "Mapping[str, str]") -> tuple[str, str]:
     if env.get("DOJANG_HOME"):
-        together = Path(env["DOJANG_HOME"]).absolute()
-        return together, together / "state"
+        together = _absolute(env["DOJANG_HOME"])
+        return together, f"{together}{os.sep}state"
+    home = os.path.expanduser("~")  # noqa: PTH111
     if sys.platform == "win32":
-        local = Path(env.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "dojang"
-        return local, local / "state"
-    config = Path(env.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    state = Path(env.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-    return config.absolute() / "dojang", state.absolute() / "dojang"
+        local = f"{env.get('LOCALAPPDATA') or f'{home}{os.sep}AppData{os.sep}Local'}{os.sep}dojang"
+        return local, f"{local}{os.sep}state"
+    config = _absolute(env.get("XDG_CONFIG_HOME") or f"{home}/.config")
+    state = _absolute(env.get("XDG_STATE_HOME") or f"{home}/.local/state")
+    return f"{config}/dojang", f"{state}/dojang"
+
+
+def _absolute(path: str) -> str:
+    return path if os.path.isabs(path) else os.path.join(os.getcwd(), path)  # noqa: PTH117, PTH118, PTH109
+
+
+def has_configuration(environment: "Mapping[str, str] | None" = None) -> bool:
+    """Whether there is a configuration to read, or somebody says that there is."""
+    env = os.environ if environment is None else environment
+    return bool(env.get("DOJANG_CONFIG")) or os.path.exists(f"{_folder_names(env)[0]}{os.sep}config.toml")  # noqa: PTH110
 
 
 def pin_guard_path(state_dir: "Path | None" = None) -> "Path":
@@ -43,7 +58,7 @@ def agent_socket_path(environment: "Mapping[str, str] | None" = None) -> str:
     """
     env = os.environ if environment is None else environment
     if env.get("DOJANG_AGENT_SOCK"):
-        return os.path.abspath(env["DOJANG_AGENT_SOCK"])  # noqa: PTH100
+        return _absolute(env["DOJANG_AGENT_SOCK"])
     if env.get("XDG_RUNTIME_DIR") and not env.get("DOJANG_HOME"):
         return env["XDG_RUNTIME_DIR"] + "/dojang/agent.sock"
-    return str(folders(env)[1] / "agent" / "agent.sock")
+    return f"{_folder_names(env)[1]}/agent/agent.sock"

@@ -4,6 +4,7 @@ module = "/usr/lib/softhsm/libsofthsm2.so"     # the module to use, by path or n
 discover-modules = true                        # also look in p11-kit and the well-known places
 pin-source = "prompt"                          # and so-pin-source, password-source
 lang = "ko"
+agent = true                                   # have the agent sign where one runs
 renewal-window-days = 30
 trust-anchors = ["/etc/dojang/root.pem"]
 
@@ -53,6 +54,7 @@ class Settings(NamedTuple):
     so_pin_source: str | None = None
     password_source: str | None = None
     lang: str | None = None
+    agent: bool = True
     aliases: Mapping[str, str] = MappingProxyType({})
     renewal_window_days: int | None = None
     trust_anchors: tuple[Path, ...] = ()
@@ -177,6 +179,7 @@ _KEYS: dict[str, Callable[[object], Any]] = {
     "so-pin-source": _text,
     "password-source": _text,
     "lang": _language,
+    "agent": _switch,
     "aliases": _aliases,
     "renewal-window-days": _days,
     "trust-anchors": _paths,

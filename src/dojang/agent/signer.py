@@ -69,6 +69,7 @@ class AgentSigner:
         self.address = found.text()
         self.at_once = found.uint32()
         self.attributes = {found.uint32(): found.string() for _ in range(found.uint32())}
+        self.public = self.attributes
         self.family = self.algorithm.partition("-")[0]
         self._heads: dict[tuple[int, str, str | None, int | None, bool], bytes] = {}
 

@@ -36,7 +36,7 @@ STOP: "Final" = b"stop@dojang"
 EXTENSIONS: "Final" = (QUERY, FIND, SIGN, ADD, STATUS, STOP)
 
 OK, ABSENT, LOCKED, FAILED, WANTS_PIN = range(5)
-"""How an answer to one of dojang's own requests begins. ABSENT: the agent does not serve this. FAILED: with an error."""
+"""How an answer to one of dojang's own requests begins. ABSENT: it does not serve this. FAILED: an error follows."""
 
 DIGEST, MESSAGE = range(2)
 """What a signature is asked over."""

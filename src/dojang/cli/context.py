@@ -121,6 +121,13 @@ class Invocation:
         source = self.flags.pin_source or self.settings.pin_source
         return self.secrets.from_uri(uri) or self.secrets.provider(source, "--ca-pin-source")
 
+    def may_use_agent(self, uri: "Pkcs11Uri | None" = None, source: str | None = None) -> bool:
+        """Whether a running agent may sign. Who says where the PIN is has said how the token is to be opened: by URI,
+        by ``--pin-source``, or by ``source``.
+        """
+        told = self.flags.pin_source or source or (uri is not None and (uri.pin_source or uri.pin_value))
+        return not (told or self.flags.no_agent) and self.settings.agent
+
     def so_pin_provider(self) -> "PinProvider":
         """The SO PIN: ``--so-pin-source``, the settings, or a person."""
         return self.secrets.provider(self.flags.so_pin_source or self.settings.so_pin_source, "--so-pin-source")

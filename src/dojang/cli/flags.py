@@ -29,6 +29,7 @@ class Flags:
     plan: bool = False
     config: Path | None = None
     last_try: bool = False
+    no_agent: bool = False
 
 
 def peek(arguments: list[str]) -> Flags:
@@ -73,6 +74,7 @@ def flag_options(*, hidden: bool) -> tuple[click.Option, ...]:
         ("--timeout", seconds, N_("Give up after so many seconds; the next run finishes or undoes what was begun.")),
         ("--plan", switch, N_("Say what would happen and do nothing.")),
         ("--config", file, N_("Configuration file to read.")),
+        ("--no-agent", switch, N_("Leave the agent aside.")),
         ("--last-try", switch, N_("Allow the last PIN try before the token locks to be spent.")),
     ]
     return tuple(

@@ -29,7 +29,7 @@ def parse(invocation: Invocation, address: str) -> "Pkcs11Uri":
 
 def open_at(invocation: Invocation, uri: "Pkcs11Uri") -> "OpenToken":
     """The token that ``uri`` names, with the PIN asked for when something needs it."""
-    from dojang.pkcs11 import open_token
+    from dojang.agent.opening import open_token
 
     bare = replace(uri.token_part(), pin_source=None, pin_value=None)
     return open_token(
@@ -38,6 +38,7 @@ def open_at(invocation: Invocation, uri: "Pkcs11Uri") -> "OpenToken":
         search=invocation.search(),
         guard=invocation.pin_guard(),
         last_try=invocation.last_try,
+        agent=invocation.may_use_agent(uri),
     )
 
 

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -21,13 +22,27 @@ COMPLETE_VARIABLE = "_DOJANG_COMPLETE"
 
 def run(arguments: list[str]) -> int:
     """Run ``arguments`` (without the program's name) and return the exit status of the table in the README."""
+    return _run(arguments, lambda invocation: _invoke(invocation, arguments))
+
+
+def report(arguments: list[str], command: str, error: BaseException) -> int:
+    """Tell what a shorter way to ``command`` raised, as ``run`` would have, and return the exit status."""
+
+    def fail(invocation: Invocation) -> int:
+        invocation.command = command
+        raise error
+
+    return _run(arguments, fail)
+
+
+def _run(arguments: list[str], work: Callable[[Invocation], int]) -> int:
     _prepare_streams()
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # remarks of libraries to programmers; what a user should know is said by us
     invocation = Invocation(peek(arguments))
     try:
         language.speak(_language_of(invocation))
-        return _answer(invocation, arguments)
+        return _answer(invocation, work)
     except BrokenPipeError:
         _forget_the_reader()
         return 0
@@ -53,10 +68,10 @@ def _language_of(invocation: Invocation) -> str:
     return language.choose(asked, os.environ)
 
 
-def _answer(invocation: Invocation, arguments: list[str]) -> int:
+def _answer(invocation: Invocation, work: Callable[[Invocation], int]) -> int:
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT,))
-        return _invoke(invocation, arguments)
+        return work(invocation)
     except (KeyboardInterrupt, click.Abort, EOFError):
         error: DojangError = Interrupted()
     except click.ClickException as problem:

@@ -125,10 +125,17 @@ def cms(
 def _signer(invocation: Invocation, address: str) -> "Iterator[DigestSigner]":
     """The key at ``address``; a token's key signs without ``cryptography`` being loaded."""
     if address[:7].lower() == "pkcs11:":
-        from dojang.cli.key import open_at
+        from dojang.agent.signer import find_signer
         from dojang.pkcs11.uri import Pkcs11Uri
 
         uri = Pkcs11Uri.from_text(address)
+        module = invocation.flags.module or invocation.settings.module or ""
+        held = find_signer(address, module) if invocation.may_use_agent(uri) else None
+        if held is not None:
+            yield held
+            return
+        from dojang.cli.key import open_at
+
         with open_at(invocation, uri) as token:
             yield token.signer(label=uri.object, key_id=uri.id)
     else:

@@ -84,13 +84,15 @@ def open_location_at(invocation: Invocation, address: str) -> "AbstractContextMa
     from dojang.pkcs11.uri import Pkcs11Uri
 
     parsed = parse_address(address)
+    uri = parsed if isinstance(parsed, Pkcs11Uri) else None
     return open_location(
         address,
         search=invocation.search(),
-        pins=invocation.pin_provider(parsed if isinstance(parsed, Pkcs11Uri) else None),
+        pins=invocation.pin_provider(uri),
         passwords=lambda path, new: invocation.password(path, new=new),
         guard=invocation.pin_guard(),
         last_try=invocation.last_try,
+        agent=invocation.may_use_agent(uri),
     )
 
 
@@ -106,7 +108,7 @@ def open_authority_named(invocation: Invocation, name: str) -> "Iterator[LocalAu
 @contextlib.contextmanager
 def key_opener(invocation: Invocation) -> "Iterator[Callable[[str], PrivateKey]]":
     """Opens keys of authorities by their addresses; their tokens stay open until this is left."""
-    from dojang.pkcs11 import open_token
+    from dojang.agent.opening import open_token
     from dojang.pkcs11.uri import Pkcs11Uri
 
     with contextlib.ExitStack() as tokens:
@@ -119,6 +121,7 @@ def key_opener(invocation: Invocation) -> "Iterator[Callable[[str], PrivateKey]]
                 search=invocation.search(),
                 guard=invocation.pin_guard(),
                 last_try=invocation.last_try,
+                agent=invocation.may_use_agent(uri, invocation.flags.ca_pin_source),
             )
             return tokens.enter_context(token).private_key(label=uri.object, key_id=uri.id)
 

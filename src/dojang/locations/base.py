@@ -21,13 +21,16 @@ PasswordProvider = Callable[[str, bool], Secret]
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What opening a location may take: where modules are, who gives PINs and passwords, how careful to be."""
+    """What opening a location may take: where modules are, who gives PINs and passwords, how careful to be, and whether
+    the agent that runs may sign.
+    """
 
     search: "ModuleSearch | None" = None
     pins: "PinProvider | Secret | None" = None
     passwords: PasswordProvider | None = None
     guard: "PinGuard | None" = None
     last_try: bool = False
+    agent: bool = True
 
 
 @dataclass(frozen=True, slots=True)

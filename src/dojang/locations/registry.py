@@ -60,9 +60,10 @@ def open_location(
     passwords: PasswordProvider | None = None,
     guard: "PinGuard | None" = None,
     last_try: bool = False,
+    agent: bool = True,
 ) -> AbstractContextManager[Location]:
     """Open the location in which ``address`` lies; PINs and passwords are asked for when something needs them."""
     parsed = parse_address(address)
     scheme = "npki:" if isinstance(parsed, DiskAddress) else "pkcs11:"
     kind = next(row for row in _KINDS if row.scheme == scheme)
-    return kind.load().open_at(parsed, Access(search, pins, passwords, guard, last_try))
+    return kind.load().open_at(parsed, Access(search, pins, passwords, guard, last_try, agent))

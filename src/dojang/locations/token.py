@@ -244,9 +244,16 @@ def _refuse_no_id(key_id: bytes) -> None:
 @contextmanager
 def open_at(address: "Address", access: Access) -> Iterator[TokenLocation]:
     """The one token that an address names."""
-    from dojang.pkcs11 import open_token
+    from dojang.agent.opening import open_token
 
     assert isinstance(address, Pkcs11Uri)
-    opened = open_token(address, access.pins, search=access.search, guard=access.guard, last_try=access.last_try)
+    opened = open_token(
+        address,
+        access.pins,
+        search=access.search,
+        guard=access.guard,
+        last_try=access.last_try,
+        agent=access.agent,
+    )
     with opened as token:
         yield TokenLocation(token, address)
