@@ -3,7 +3,9 @@
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from dojang import errors
@@ -12,11 +14,13 @@ from dojang.pkcs11.generation import SIGN_ONLY, Attributes, private_template, pu
 from dojang.pkcs11.objects import CURVES, ED25519_PARAMS
 
 if TYPE_CHECKING:
+    from dojang.pkcs11.keys import TokenPrivateKey
     from dojang.pkcs11.opened import OpenToken
     from dojang.pkcs11.session import Session
 
 SoftwareKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
+_CHALLENGE = b"dojang: is this the key?"
 _CURVE_NAMES = {"secp256r1": "ec-p256", "secp384r1": "ec-p384", "secp521r1": "ec-p521"}
 
 
@@ -44,6 +48,22 @@ def import_key_pair(token: "OpenToken", key: SoftwareKey, *, label: str, key_id:
         with suppress(errors.DojangError):
             token.logged_in(take_back)
         raise
+
+
+def signs_like(imported: "TokenPrivateKey", original: SoftwareKey) -> bool:
+    """Whether the imported key signs as the original does; ``UnsupportedMechanism`` where it cannot sign at all."""
+    signature = imported.signer.sign_message(_CHALLENGE)
+    public = original.public_key()
+    try:
+        if isinstance(public, rsa.RSAPublicKey):
+            public.verify(signature, _CHALLENGE, padding.PKCS1v15(), SHA256())
+        elif isinstance(public, ec.EllipticCurvePublicKey):
+            public.verify(signature, _CHALLENGE, ec.ECDSA(SHA256()))
+        else:
+            public.verify(signature, _CHALLENGE)
+    except InvalidSignature:
+        return False
+    return True
 
 
 def _halves(key: SoftwareKey) -> tuple[Attributes, Attributes]:

@@ -74,9 +74,10 @@ class Plan(NamedTuple):
 class MechanismTable:
     """What one token can do: its own list, and what trials have shown since."""
 
-    def __init__(self, listed: frozenset[int]) -> None:
-        """``listed`` is the answer of C_GetMechanismList."""
+    def __init__(self, listed: frozenset[int], cannot: frozenset[tuple[str, str]] = frozenset()) -> None:
+        """``listed`` is the answer of C_GetMechanismList; ``cannot`` are schemes and hashes not to try (``quirks``)."""
         self.listed = listed
+        self._cannot = cannot
         self.refused: set[int] = set()
         self.proved: set[int] = set()
 
@@ -106,6 +107,8 @@ class MechanismTable:
         """Every way worth trying, best first; empty when none is left."""
         if scheme == "eddsa":
             return [Plan(Mechanism(ck.CKM_EDDSA), b"", True)] if self.order([ck.CKM_EDDSA]) else []
+        if (scheme, hash_name) in self._cannot:
+            return []
         numbers = [_RAW[scheme]]
         if have_message and hash_name in _COMBINED[scheme]:
             numbers.append(_COMBINED[scheme][hash_name])

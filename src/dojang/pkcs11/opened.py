@@ -155,6 +155,10 @@ class OpenToken:
             raise errors.TokenClosed(token=self._label)
         return self._pool.run(work, log_in)
 
+    def publicly(self, work: Callable[[Session], T]) -> T:
+        """Do ``work`` without asking for a login; private objects are out of sight unless there is one already."""
+        return self._run(work)
+
     def surely(self, work: Callable[[Session], T]) -> T:
         """Like ``logged_in``, for work to which an object out of sight would mean that there is none."""
 

@@ -9,13 +9,17 @@ class Quirk(NamedTuple):
     """Applies where the module says that ``library`` made it (CK_INFO); by the beginning of that name.
 
     ``max_sessions`` is how many sessions to keep. ``unsaid`` are attributes of a public key that are left out where a
-    pair is generated.
+    pair is generated. ``rsa_decrypts``: an RSA key that is to sign has to be allowed to decrypt. ``cannot`` are schemes
+    and hashes that are not tried, ``useless`` kinds of key that it makes and cannot use.
     """
 
     library: str
     reason: str
     max_sessions: int | None = None
     unsaid: frozenset[int] = frozenset()
+    rsa_decrypts: bool = False
+    cannot: frozenset[tuple[str, str]] = frozenset()
+    useless: frozenset[str] = frozenset()
 
 
 QUIRKS = (
@@ -25,8 +29,14 @@ QUIRKS = (
     Quirk(
         "tpm2-software",
         "tpm2-pkcs11 takes the public key's uses for the private key's: asked to verify and not to decrypt, it makes a "
-        "key and then says CKR_GENERAL_ERROR (seen with 1.9.0, which logs 'attr mismatch: 0x10a').",
+        "key and then says CKR_GENERAL_ERROR. It signs a digest by CKM_RSA_PKCS with the TPM's RSA_Decrypt, which a "
+        "key that only signs refuses in C_Sign. It knows no SHA-224, and a key with which C_SignInit has failed can no "
+        "longer be destroyed by that process. It cannot read the point of the P-521 keys it makes (seen with 1.9.0, "
+        "which logs 'attr mismatch: 0x10a' and 'asn1 encoding routines::too long').",
         unsaid=frozenset({ck.CKA_VERIFY, ck.CKA_ENCRYPT}),
+        rsa_decrypts=True,
+        cannot=frozenset({("ecdsa", "sha224"), ("pss", "sha224")}),
+        useless=frozenset({"ec-p521"}),
     ),
 )
 
@@ -35,6 +45,11 @@ DEFAULT_MAX_SESSIONS = 16
 ONE_CALL_AT_A_TIME = ("p11-kit-client",)
 """Modules, by the beginning of their file's name, that are not called by two threads at once. p11-kit's client has one
 connection for all; when its server dies, the threads that wait for each other's answers never return (seen, 0.24.1)."""
+
+TAKE_NO_LOCKS = ("opensc-pkcs11", "onepin-opensc-pkcs11")
+"""Modules, by the beginning of their file's name, that are told at C_Initialize that they need no locks, and so are not
+called by two threads at once. When a card was reset or pulled out, OpenSC's sc_unlock returns with the card's mutex
+still locked, and the next call waits for it for ever (seen, 0.23)."""
 
 NO_QUIRK = Quirk("", "It does what the standard says.")
 

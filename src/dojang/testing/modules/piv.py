@@ -1,4 +1,4 @@
-"""OpenSC and an emulated PIV card: three tries for the PIN, a PUK that unblocks it, one key that always wants the PIN."""
+"""OpenSC and an emulated PIV card: its PIN has three tries, its PUK unblocks it, one key wants the PIN every time."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,0 +1,64 @@
+"""Certificates and data objects: stored, found, renamed and destroyed; what the token cannot keep is refused whole."""
+
+from cryptography.hazmat.primitives.serialization import Encoding
+from tests.contract.token.abilities import attempt
+
+FIRST, SECOND = b"\x0b\x01", b"\x0b\x02"
+VALUE = bytes(range(256)) * 4
+
+
+def test_a_certificate_is_stored_or_refused(token, certificate, abilities):
+    """It is found by label and by CKA_ID as it was given, once, however often it is stored; then it can be removed."""
+    der = certificate("Stored").public_bytes(Encoding.DER)
+    if attempt(lambda: token.add_certificate(der, label="stored", key_id=FIRST)) is None:
+        assert list(token.certificates(label="stored")) == []
+        return
+    abilities.note("store certificates")
+    token.add_certificate(der, label="stored", key_id=FIRST)
+    (by_label,), (by_id,) = token.certificates(label="stored"), token.certificates(key_id=FIRST)
+    assert by_label.value == by_id.value == der
+    assert token.destroy_certificate(FIRST, der) == 1
+    assert list(token.certificates(key_id=FIRST)) == []
+
+
+def test_two_certificates_under_one_id_are_told_apart(token, certificate):
+    """As after a renewal that keeps the key: each can be renamed and removed without touching the other."""
+    old, new = (certificate("Twice").public_bytes(Encoding.DER) for _ in range(2))
+    if attempt(lambda: token.add_certificate(old, label="old", key_id=SECOND)) is None:
+        return
+    token.add_certificate(new, label="new", key_id=SECOND)
+    token.relabel_certificate(SECOND, old, "retired")
+    assert {one.label: one.value for one in token.certificates(key_id=SECOND)} == {"retired": old, "new": new}
+    assert token.destroy_certificate(SECOND, old) == 1
+    assert [one.value for one in token.certificates(key_id=SECOND)] == [new]
+    assert token.destroy(SECOND) == 1
+
+
+def test_certificates_that_came_with_the_token_fit_its_keys(token):
+    """Whatever was there before can be read, and names the key with its CKA_ID."""
+    keys = {one.key_id: one for one in list(token.keys())}
+    for found in token.certificates():
+        if found.key_id in keys:
+            from_token = token.private_key(key_id=found.key_id).public_key()
+            from cryptography import x509
+
+            assert x509.load_der_x509_certificate(found.value).public_key() == from_token
+
+
+def test_a_data_object_is_stored_or_refused(token, abilities):
+    """Private and public ones come back byte for byte, by label and by the key they belong to, and can be removed."""
+    for private in (True, False):
+        label, key_id = f"data {private}", bytes([0x0D, private])
+
+        def store(label=label, key_id=key_id, private=private) -> bool:
+            token.add_data(VALUE, label=label, application="dojang", key_id=key_id, private=private)
+            return True
+
+        if attempt(store) is None:
+            assert token.read_data(label=label) == []
+            continue
+        abilities.note("store data objects", "private" if private else "public")
+        assert token.read_data(label=label) == [VALUE]
+        assert token.read_data(key_id=key_id) == [VALUE]
+        assert token.destroy(key_id, "data") == 1
+        assert token.read_data(label=label) == []

@@ -1,0 +1,44 @@
+"""Runs the contract of tokens on one kind of token, in a process of its own with that token brought up around it."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[2]
+CHAPTERS = tuple(sorted(path.stem.removeprefix("check_") for path in HERE.glob("check_*.py")))
+SECONDS = 110
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What came of it: for each chapter the outcome of its checks, what the token can do, and what was printed."""
+
+    results: dict[str, list[str]]
+    abilities: dict[str, str]
+    output: str
+
+    def failures(self, chapter: str) -> list[str]:
+        """Every check of a chapter that did not hold; a chapter that was not run is one."""
+        outcomes = self.results.get(chapter) or [f"{chapter} was not run\n{self.output}"]
+        return [outcome for outcome in outcomes if outcome != "passed"]
+
+
+def run_contract(kind: str, folder: Path) -> Seen:
+    """Bring up the token and run every chapter; a crash is in the output, and only this process's."""
+    report = folder / "report.json"
+    suite = [sys.executable, "-m", "pytest", str(HERE), f"--confcutdir={HERE}", f"--report={report}"]
+    options = ["-o", "python_files=check_*.py", "-p", "no:cacheprovider", "-p", "no:xdist", "--timeout=60", "-q"]
+    command = [sys.executable, "-m", "dojang.testing", kind, *suite, *options, f"--basetemp={folder}/base"]
+    ours = [name for name in os.environ if name.startswith(("DOJANG_", "PYTEST_", "SOFTHSM2_"))]
+    environment = {name: value for name, value in os.environ.items() if name not in ours} | {"LC_ALL": "C.UTF-8"}
+    try:
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=SECONDS)
+        output = f"exit status {done.returncode}\n{done.stdout}\n{done.stderr}"
+    except subprocess.TimeoutExpired as late:
+        output = f"not done after {SECONDS} seconds\n{(late.stdout or b'').decode()}\n{(late.stderr or b'').decode()}"
+    seen = json.loads(report.read_text()) if report.exists() else {"results": {}, "abilities": {}}
+    return Seen(seen["results"], seen["abilities"], output)
