@@ -23,6 +23,8 @@ class Output:
     def __init__(self, flags: Flags) -> None:
         self.flags = flags
         self.answered = False
+        self.ending: Callable[[Mapping[str, Any]], None] | None = None
+        """Ends a JSON document that has been begun, with what a failure has to say."""
 
     def result(
         self, command: str, data: Mapping[str, Any], text: str | Callable[[], str], *, quiet: Iterable[str] = ()
@@ -37,16 +39,20 @@ class Output:
             words = text if isinstance(text, str) else text()
             _write(f"{words}\n" if words else "")
 
+    def line(self, text: str, *, quiet: str) -> None:
+        """One of many results, as soon as it is there: ``quiet`` with ``--quiet``, nothing with ``--json``."""
+        if not self.flags.json:
+            sys.stdout.write(f"{quiet if self.flags.quiet else text}\n")
+
     def failure(self, command: str, error: DojangError) -> None:
         """What went wrong and what to do next."""
-        message, advice = message_of(error), advice_of(error)
-        if self.flags.json:
-            details = {name: value for name, value in error.facts.items() if not isinstance(value, Secret)}
-            report = {"code": error.code, "exit": error.exit_status, "message": message, "next": advice}
-            self._json({"schema": SCHEMA, "command": command, "ok": False, "error": {**report, "details": details}})
+        if not self.flags.json:
+            self._tell(say("Error: {message}", message=message_of(error)))
+            self._tell(say("Next: {advice}", advice=advice_of(error)))
+        elif self.ending is not None:
+            self.ending({"ok": False, "error": report_of(error)})
         else:
-            self._tell(say("Error: {message}", message=message))
-            self._tell(say("Next: {advice}", advice=advice))
+            self._json({"schema": SCHEMA, "command": command, "ok": False, "error": report_of(error)})
 
     def note(self, text: str) -> None:
         """Something worth knowing on the way; not with ``--quiet``."""
@@ -79,9 +85,21 @@ class Output:
         sys.stderr.flush()
 
     def _json(self, document: Mapping[str, Any]) -> None:
-        import json
+        _write(json_text(document) + "\n")
 
-        _write(without_pins(json.dumps(document, ensure_ascii=False, default=plain)) + "\n")
+
+def json_text(value: Mapping[str, Any]) -> str:
+    """A JSON object on one line."""
+    import json
+
+    return without_pins(json.dumps(value, ensure_ascii=False, default=plain))
+
+
+def report_of(error: DojangError) -> dict[str, Any]:
+    """An error as the JSON envelope has it."""
+    details = {name: value for name, value in error.facts.items() if not isinstance(value, Secret)}
+    said = {"code": error.code, "exit": error.exit_status, "message": message_of(error), "next": advice_of(error)}
+    return {**said, "details": details}
 
 
 def without_pins(text: str) -> str:

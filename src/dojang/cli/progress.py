@@ -29,9 +29,14 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.aside()
+
+    def aside(self) -> None:
+        """Take the bar off the line, for something else to be written there; the next step may draw it again."""
         if self._drawn and self._bar:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
+            self._drawn = False
 
     def advance(self, amount: int = 1) -> None:
         """``amount`` more units are done."""

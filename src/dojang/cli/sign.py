@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import click
 
@@ -20,10 +20,47 @@ if TYPE_CHECKING:
 STREAM = Path("-")
 
 
+class Papers(NamedTuple):
+    """What is to be signed, and where the signatures go."""
+
+    suffix: str
+    files: tuple[Path, ...]
+    output: Path | None
+    files_from: Path | None
+    null: bool
+    skip_signed: bool
+
+    @property
+    def many(self) -> bool:
+        return len(self.files) > 1 or self.files_from is not None or self.skip_signed
+
+    def check(self, *, json: bool) -> None:
+        """What cannot be is ``Usage`` before any PIN is asked."""
+        if not self.files and self.files_from is None:
+            raise Usage(problem=Phrase(N_("there is nothing to sign; name a file, or a list with --files-from")))
+        if self.many and (self.output is not None or STREAM in self.files):
+            raise Usage(problem=Phrase(N_("-o and the file - are for one file, and there are several to sign")))
+        if json and not self.many and self.target(self.files[0]) == STREAM:
+            raise Usage(problem=Phrase(N_("--json and the signature cannot both go to standard output; use -o")))
+
+    def target(self, file: Path) -> Path:
+        """Where the signature of ``file`` goes."""
+        return self.output or (STREAM if file == STREAM else Path(f"{file}{self.suffix}"))
+
+    def each(self) -> Iterator[tuple[Path, Path]]:
+        """Every file with its output; a list is read as it is signed."""
+        yield from ((file, self.target(file)) for file in self.files)
+        if self.files_from is not None:
+            from dojang.cli.batch import names_in
+
+            for file in names_in(self.files_from, b"\0" if self.null else b"\n"):
+                yield file, Path(f"{file}{self.suffix}")
+
+
 def _shared_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """What every format takes: the key, the files, the output, hash and padding."""
     parameters = (
-        argument("files", metavar="FILE…", nargs=-1, required=True, type=FilePath()),
+        argument("files", metavar="FILE…", nargs=-1, type=FilePath()),
         option("--key", "address", metavar="ADDRESS", required=True, help=N_("Key or credential that signs.")),
         option(
             "-o",
@@ -39,6 +76,14 @@ def _shared_options(function: Callable[..., Any]) -> Callable[..., Any]:
             help=N_("Hash; otherwise the one that suits the key."),
         ),
         option("--padding", type=click.Choice(["pkcs1v15", "pss"]), help=N_("Padding of an RSA signature.")),
+        option(
+            "--files-from",
+            metavar="LIST",
+            type=FilePath(),
+            help=N_("Sign the files named in LIST, one a line; - reads standard input."),
+        ),
+        option("--null", is_flag=True, help=N_("The names in LIST end with NUL, as find -print0 writes them.")),
+        option("--skip-signed", is_flag=True, help=N_("Leave out files whose signature is there and newer.")),
     )
     for decorate in reversed(parameters):
         function = decorate(function)
@@ -53,6 +98,7 @@ def _shared_options(function: Callable[..., Any]) -> Callable[..., Any]:
     examples=[
         "dojang sign raw --key 'pkcs11:token=Hong;object=sign' report.pdf",
         "dojang sign raw --key 'pkcs11:token=Hong;object=sign' report.pdf -o report.sig --hash sha512",
+        "find . -name '*.pdf' -print0 | dojang sign raw --key @hong --files-from - --null --skip-signed",
     ],
 )
 @_shared_options
@@ -61,21 +107,19 @@ def raw(
     invocation: Invocation,
     *,
     address: str,
-    files: tuple[Path, ...],
-    output: Path | None,
     hash_name: str | None,
     padding: str | None,
     plain_ecdsa: bool,
+    **papers: Any,
 ) -> None:
     """Sign every file by the key; nothing heavy is loaded for a key on a token."""
-    address = invocation.address(address)
-    outputs = _outputs(invocation, files, output, ".sig")
-    if _planned(invocation, address, files, outputs):
+    address, wanted = invocation.address(address), Papers(".sig", **papers)
+    if _planned(invocation, address, wanted):
         return
     from dojang.signing.raw import RawOptions
 
     with _signer(invocation, address) as signer:
-        _sign_all(invocation, "raw", files, outputs, signer, RawOptions(hash_name, padding, plain_ecdsa))
+        _sign(invocation, "raw", wanted, signer, RawOptions(hash_name, padding, plain_ecdsa))
 
 
 @command(
@@ -95,17 +139,15 @@ def cms(
     invocation: Invocation,
     *,
     address: str,
-    files: tuple[Path, ...],
-    output: Path | None,
     hash_name: str | None,
     padding: str | None,
     detached: bool,
     pem: bool,
+    **papers: Any,
 ) -> None:
     """Sign every file with the credential's certificate and chain."""
-    address = invocation.address(address)
-    outputs = _outputs(invocation, files, output, ".p7s")
-    if _planned(invocation, address, files, outputs):
+    address, wanted = invocation.address(address), Papers(".p7s", **papers)
+    if _planned(invocation, address, wanted):
         return
     from dojang.cli.workplace import open_location_at
     from dojang.signing.cms import CmsOptions
@@ -118,7 +160,7 @@ def cms(
             stored.certificate_der, chain, detached=detached, pem=pem, hash_name=hash_name, padding=padding
         )
         signer = PrivateKeySigner(location.private_key(stored.key_id))
-        _sign_all(invocation, "cms", files, outputs, signer, options)
+        _sign(invocation, "cms", wanted, signer, options)
 
 
 @contextmanager
@@ -146,49 +188,44 @@ def _signer(invocation: Invocation, address: str) -> "Iterator[DigestSigner]":
             yield PrivateKeySigner(location.private_key(location.find(address).key_id))
 
 
-def _outputs(invocation: Invocation, files: tuple[Path, ...], output: Path | None, suffix: str) -> list[Path]:
-    """Where each signature goes; what cannot be is ``Usage`` before any PIN is asked."""
-    if output is not None and len(files) > 1:
-        raise Usage(problem=Phrase(N_("-o names one file, and there are several to sign")))
-    outputs = [output or (STREAM if file == STREAM else Path(f"{file}{suffix}")) for file in files]
-    if invocation.flags.json and STREAM in outputs:
-        raise Usage(problem=Phrase(N_("--json and the signature cannot both go to standard output; use -o")))
-    return outputs
+def _planned(invocation: Invocation, address: str, papers: Papers) -> bool:
+    papers.check(json=invocation.flags.json)
+    if not invocation.flags.plan:
+        return False
+    each = list(papers.each())
+    text = N_("Sign {file} with {address} into {output}")
+    steps = [say(text, file=file, address=address, output=output) for file, output in each]
+    return invocation.planned(steps, output=[str(output) for _file, output in each])
 
 
-def _planned(invocation: Invocation, address: str, files: tuple[Path, ...], outputs: list[Path]) -> bool:
-    steps = [
-        say("Sign {file} with {address} into {output}", file=file, address=address, output=output)
-        for file, output in zip(files, outputs, strict=True)
-    ]
-    return invocation.planned(steps, output=[str(output) for output in outputs])
-
-
-def _sign_all(
-    invocation: Invocation,
-    name: str,
-    files: tuple[Path, ...],
-    outputs: list[Path],
-    signer: "DigestSigner",
-    options: Any,
-) -> None:
+def _sign(invocation: Invocation, name: str, papers: Papers, signer: "DigestSigner", options: Any) -> None:
     from dojang.signing.registry import signing_format
 
     sign_file = signing_format(name).load()
-    done: list[Signed] = []
-    for file, output in zip(files, outputs, strict=True):
-        with invocation.out.progress(str(file), None) as progress:
-            done.append(sign_file(_input(file), _output(output), signer, options, progress.reached))
-    results = [{"output": one.output, "format": one.format, "algorithm": one.algorithm} for one in done]
-    lines = [
-        say("Signed {file} ({algorithm}): {output}", file=file, algorithm=one.algorithm, output=one.output)
-        for file, one in zip(files, done, strict=True)
-    ]
-    if STREAM in outputs:
-        invocation.out.note("\n".join(lines))
+    if papers.many:
+        from dojang.cli.batch import sign_all
+
+        total = len(papers.files) if papers.files_from is None else None
+        sign_all(invocation, papers.each(), total, sign_file, signer, options, skip_signed=papers.skip_signed)
     else:
-        data = results[0] if len(results) == 1 else {"results": results}
-        invocation.result(data, "\n".join(lines), quiet=[one.output for one in done])
+        _sign_one(invocation, papers.files[0], papers.target(papers.files[0]), sign_file, signer, options)
+
+
+def _sign_one(
+    invocation: Invocation,
+    file: Path,
+    output: Path,
+    sign_file: "Callable[..., Signed]",
+    signer: "DigestSigner",
+    options: Any,
+) -> None:
+    with invocation.out.progress(str(file), None) as progress:
+        done = sign_file(_input(file), _output(output), signer, options, progress.reached)
+    line = say("Signed {file} ({algorithm}): {output}", file=file, algorithm=done.algorithm, output=done.output)
+    if output == STREAM:
+        invocation.out.note(line)
+    else:
+        invocation.result(done._asdict(), line, quiet=[done.output])
 
 
 def _input(file: Path) -> Path | BinaryIO:

@@ -43,6 +43,7 @@ def sign_file(
     signer: DigestSigner,
     options: CmsOptions,
     on_progress: Progress | None = None,
+    unsynced: set[str] | None = None,
 ) -> Signed:
     """Sign ``source`` into ``output``, which appears whole or not at all.
 
@@ -52,7 +53,7 @@ def sign_file(
     """
     refuse_same_file(source, output)
     seal = _seal(signer, options)
-    with open_source(source) as content, open_output(output) as destination:
+    with open_source(source) as content, open_output(output, unsynced=unsynced) as destination:
         signing = _Signing(content, seal, signer, on_progress)
         if options.pem:
             armour = PemWriter(destination, "CMS")

@@ -3,7 +3,7 @@
 Nothing here imports more than the standard library, so that a token key signs a file without loading ``cryptography``.
 """
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from dojang.errors import UnsupportedMechanism
 
@@ -31,6 +31,14 @@ class DigestSigner(Protocol):
     def sign_message(self, message: bytes) -> bytes:
         """Sign ``message`` itself by PureEdDSA (RFC 8032)."""
         ...
+
+
+@runtime_checkable
+class ManyAtOnce(Protocol):
+    """A signer that says how many threads may sign with it at the same time; with any other it is one."""
+
+    @property
+    def at_once(self) -> int: ...
 
 
 class Scheme(NamedTuple):

@@ -65,46 +65,55 @@ class OutputStream:
 
 
 @contextmanager
-def atomic_output(path: Path, mode: int = 0o644) -> Iterator[OutputFile]:
+def atomic_output(path: Path, mode: int = 0o644, unsynced: set[str] | None = None) -> Iterator[OutputFile]:
     """A file that appears under ``path``, whole and on disk, only when the block ends without an exception.
 
     It is written beside the target under another name (``mode``, less the umask) and renamed at the end; a symbolic
     link is followed. On any exception, Ctrl-C too, it is removed and what stood under ``path`` before is untouched.
     ``FileUnwritable`` on a full disk, a read-only folder and the like.
+
+    Who writes many files gives ``unsynced`` and calls ``sync_folder`` once for each folder that it finds there. Until
+    then a power cut may take the new name back; it never leaves half a file under it.
     """
     final = _destination(path)
-    beside = final.with_name(f".dojang-{os.urandom(8).hex()}.tmp")
+    folder = os.path.dirname(final) or os.curdir
+    beside = os.path.join(folder, f".dojang-{os.urandom(8).hex()}.tmp")
     try:
         with _created(beside, str(path), mode) as file:
             yield file
             _settle(file, beside, final)
-        _sync_folder(final.parent)
     except BaseException:
         with suppress(OSError):
-            beside.unlink()
+            os.unlink(beside)
         raise
+    if unsynced is None:
+        sync_folder(folder)
+    else:
+        unsynced.add(folder)
 
 
 @contextmanager
-def open_output(target: Path | BinaryIO, mode: int = 0o644) -> Iterator[OutputFile | OutputStream]:
+def open_output(
+    target: Path | BinaryIO, mode: int = 0o644, unsynced: set[str] | None = None
+) -> Iterator[OutputFile | OutputStream]:
     """``atomic_output`` for a path; a stream, a pipe or a device such as /dev/null is written as it is."""
     if not isinstance(target, Path):
         stream = OutputStream(target, "-")
         yield stream
         stream.flush()
-    elif _is_special(target):
-        with _opened(target) as file:
-            yield file
-    else:
-        with atomic_output(target, mode) as file:
-            yield file
+        return
+    with _opened(target) if _is_special(target) else atomic_output(target, mode, unsynced) as file:
+        yield file
 
 
-def _destination(path: Path) -> Path:
+def _destination(path: Path) -> str:
     try:
-        final = Path(os.path.realpath(path))
-        if final.is_dir():
+        mode = os.lstat(path).st_mode
+        final = os.path.realpath(path) if stat.S_ISLNK(mode) else os.fspath(path)
+        if stat.S_ISDIR(mode) or os.path.isdir(final):
             raise FileUnwritable(path=str(path), problem=Phrase("it is a folder"))
+    except FileNotFoundError:
+        return os.fspath(path)
     except ValueError as error:
         raise FileUnwritable(path=repr(str(path)), problem=Phrase("the name holds a NUL")) from error
     except OSError as error:
@@ -112,7 +121,7 @@ def _destination(path: Path) -> Path:
     return final
 
 
-def _created(beside: Path, target: str, mode: int) -> OutputFile:
+def _created(beside: str, target: str, mode: int) -> OutputFile:
     try:
         return OutputFile(os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), target)
     except OSError as error:
@@ -126,15 +135,16 @@ def _opened(target: Path) -> OutputFile:
         raise _unwritable(str(target), error) from error
 
 
-def _settle(file: OutputFile, beside: Path, final: Path) -> None:
+def _settle(file: OutputFile, beside: str, final: str) -> None:
     try:
         os.fsync(file.fileno())
-        beside.replace(final)
+        os.replace(beside, final)
     except OSError as error:
         raise _unwritable(file.target, error) from error
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: str) -> None:
+    """Put the names in ``folder`` on disk."""
     # Some file systems cannot sync a folder; the file itself is already safe there.
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -146,7 +156,7 @@ def _sync_folder(folder: Path) -> None:
 
 def _is_special(path: Path) -> bool:
     try:
-        mode = path.stat().st_mode
+        mode = os.stat(path).st_mode
     except (OSError, ValueError):
         return False
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))

@@ -26,6 +26,7 @@ class PrivateKeySigner:
             raise UnsupportedMechanism(where="dojang", mechanism=algorithm)
         self._key = key
         self.algorithm = algorithm
+        self.at_once: int = getattr(getattr(key, "signer", None), "at_once", 1)  # a key on a token has a signer
 
     def sign_digest(self, digest: bytes, hash_name: str, scheme: str) -> bytes:
         """Sign a digest by ``pkcs1v15``, ``pss`` or ``ecdsa`` (DER)."""

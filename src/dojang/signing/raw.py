@@ -30,10 +30,11 @@ def sign_file(
     signer: DigestSigner,
     options: RawOptions | None = None,
     on_progress: Progress | None = None,
+    unsynced: set[str] | None = None,
 ) -> Signed:
-    """Sign ``source`` and leave the signature in ``output``, whole or not at all."""
+    """Sign ``source`` and leave the signature in ``output``, whole or not at all. ``unsynced``: see ``atomic_output``."""
     refuse_same_file(source, output)
-    with open_output(output) as destination:
+    with open_output(output, unsynced=unsynced) as destination:
         signature, scheme = sign_raw(source, signer, options or RawOptions(), on_progress)
         destination.write(signature)
     return Signed(output=str(output) if isinstance(output, Path) else "-", format="raw", algorithm=scheme.label)

@@ -16,7 +16,7 @@ class Signed(NamedTuple):
 
 
 class SigningFormat(NamedTuple):
-    """One row. ``module`` has ``sign_file(source, output, signer, options, on_progress)`` and its options class."""
+    """One row. ``module`` has its options and ``sign_file(source, output, signer, options, on_progress, unsynced)``."""
 
     name: str
     suffix: str

@@ -45,7 +45,8 @@ class Source:
 
     def chunks(self, on_progress: Progress | None = None) -> Iterator[memoryview]:
         """Everything, in views of one buffer that is used again for the next; then ``check_unchanged``."""
-        buffer = memoryview(bytearray(CHUNK))
+        room = CHUNK if self.size is None else min(CHUNK, self.size + 1)  # one more, to see that it has grown
+        buffer = memoryview(bytearray(room))
         while count := self.readinto(buffer):
             yield buffer[:count]
             if on_progress is not None:
@@ -82,9 +83,11 @@ def refuse_same_file(source: Path | BinaryIO, output: Path | BinaryIO) -> None:
 
 def _are_same(one: Path, other: Path) -> bool:
     try:
-        return one.is_file() and one.samefile(other)
+        theirs = os.stat(other)  # first, since it is the one that is mostly not there
+        ours = os.stat(one)
     except (OSError, ValueError):
         return False  # opening either will say what is wrong with it
+    return stat.S_ISREG(ours.st_mode) and os.path.samestat(ours, theirs)
 
 
 def _stream_name(stream: BinaryIO) -> str:
