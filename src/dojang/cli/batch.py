@@ -58,7 +58,7 @@ def sign_all(
 ) -> None:
     """Sign every file, telling each outcome at once. ``BatchIncomplete`` when some could not be signed."""
 
-    def sign(job: Job, on_progress: OnProgress | None, unsynced: set[str]) -> Signed | None:
+    def sign(job: Job, on_progress: OnProgress | None, unsynced: set[Path]) -> Signed | None:
         if skip_signed and _is_signed(job):
             return None
         return sign_file(job.source, job.output, signer, options, on_progress, unsynced)

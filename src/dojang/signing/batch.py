@@ -44,7 +44,7 @@ class Outcome(NamedTuple):
 
 Attempt = Callable[[Job, Progress | None], Outcome]
 Report = Callable[[Outcome], object]
-SignOne = Callable[[Job, Progress | None, set[str]], Signed | None]
+SignOne = Callable[[Job, Progress | None, set[Path]], Signed | None]
 """Signs one file and gives ``None`` for one that needs no signature. The folder of what it wrote is left in the set
 instead of being synced."""
 
@@ -63,7 +63,7 @@ class Batch:
         self._sign = sign
         self._report = report
         self._threads = threads
-        self._unsynced: set[str] = set()
+        self._unsynced: set[Path] = set()
         self._crew: _Crew | None = None
 
     def run(self, jobs: Iterable[Job]) -> bool:

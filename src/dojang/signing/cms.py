@@ -43,7 +43,7 @@ def sign_file(
     signer: DigestSigner,
     options: CmsOptions,
     on_progress: Progress | None = None,
-    unsynced: set[str] | None = None,
+    unsynced: set[Path] | None = None,
 ) -> Signed:
     """Sign ``source`` into ``output``, which appears whole or not at all.
 

@@ -65,7 +65,7 @@ class OutputStream:
 
 
 @contextmanager
-def atomic_output(path: Path, mode: int = 0o644, unsynced: set[str] | None = None) -> Iterator[OutputFile]:
+def atomic_output(path: Path, mode: int = 0o644, unsynced: set[Path] | None = None) -> Iterator[OutputFile]:
     """A file that appears under ``path``, whole and on disk, only when the block ends without an exception.
 
     It is written beside the target under another name (``mode``, less the umask) and renamed at the end; a symbolic
@@ -76,25 +76,24 @@ def atomic_output(path: Path, mode: int = 0o644, unsynced: set[str] | None = Non
     then a power cut may take the new name back; it never leaves half a file under it.
     """
     final = _destination(path)
-    folder = os.path.dirname(final) or os.curdir
-    beside = os.path.join(folder, f".dojang-{os.urandom(8).hex()}.tmp")
+    beside = final.with_name(f".dojang-{os.urandom(8).hex()}.tmp")
     try:
         with _created(beside, str(path), mode) as file:
             yield file
             _settle(file, beside, final)
     except BaseException:
         with suppress(OSError):
-            os.unlink(beside)
+            beside.unlink()
         raise
     if unsynced is None:
-        sync_folder(folder)
+        sync_folder(final.parent)
     else:
-        unsynced.add(folder)
+        unsynced.add(final.parent)
 
 
 @contextmanager
 def open_output(
-    target: Path | BinaryIO, mode: int = 0o644, unsynced: set[str] | None = None
+    target: Path | BinaryIO, mode: int = 0o644, unsynced: set[Path] | None = None
 ) -> Iterator[OutputFile | OutputStream]:
     """``atomic_output`` for a path; a stream, a pipe or a device such as /dev/null is written as it is."""
     if not isinstance(target, Path):
@@ -106,14 +105,14 @@ def open_output(
         yield file
 
 
-def _destination(path: Path) -> str:
+def _destination(path: Path) -> Path:
     try:
-        mode = os.lstat(path).st_mode
-        final = os.path.realpath(path) if stat.S_ISLNK(mode) else os.fspath(path)
-        if stat.S_ISDIR(mode) or os.path.isdir(final):
+        mode = path.lstat().st_mode
+        final = Path(os.path.realpath(path)) if stat.S_ISLNK(mode) else path
+        if stat.S_ISDIR(mode) or (final is not path and final.is_dir()):
             raise FileUnwritable(path=str(path), problem=Phrase("it is a folder"))
     except FileNotFoundError:
-        return os.fspath(path)
+        return path
     except ValueError as error:
         raise FileUnwritable(path=repr(str(path)), problem=Phrase("the name holds a NUL")) from error
     except OSError as error:
@@ -121,7 +120,7 @@ def _destination(path: Path) -> str:
     return final
 
 
-def _created(beside: str, target: str, mode: int) -> OutputFile:
+def _created(beside: Path, target: str, mode: int) -> OutputFile:
     try:
         return OutputFile(os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), target)
     except OSError as error:
@@ -135,15 +134,15 @@ def _opened(target: Path) -> OutputFile:
         raise _unwritable(str(target), error) from error
 
 
-def _settle(file: OutputFile, beside: str, final: str) -> None:
+def _settle(file: OutputFile, beside: Path, final: Path) -> None:
     try:
         os.fsync(file.fileno())
-        os.replace(beside, final)
+        beside.replace(final)
     except OSError as error:
         raise _unwritable(file.target, error) from error
 
 
-def sync_folder(folder: str) -> None:
+def sync_folder(folder: Path) -> None:
     """Put the names in ``folder`` on disk."""
     # Some file systems cannot sync a folder; the file itself is already safe there.
     with suppress(OSError):
@@ -156,7 +155,7 @@ def sync_folder(folder: str) -> None:
 
 def _is_special(path: Path) -> bool:
     try:
-        mode = os.stat(path).st_mode
+        mode = path.stat().st_mode
     except (OSError, ValueError):
         return False
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))

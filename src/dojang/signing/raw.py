@@ -30,9 +30,9 @@ def sign_file(
     signer: DigestSigner,
     options: RawOptions | None = None,
     on_progress: Progress | None = None,
-    unsynced: set[str] | None = None,
+    unsynced: set[Path] | None = None,
 ) -> Signed:
-    """Sign ``source`` and leave the signature in ``output``, whole or not at all. ``unsynced``: see ``atomic_output``."""
+    """Sign ``source`` and leave the signature in ``output``, whole or not at all; ``unsynced`` is ``atomic_output``'s."""
     refuse_same_file(source, output)
     with open_output(output, unsynced=unsynced) as destination:
         signature, scheme = sign_raw(source, signer, options or RawOptions(), on_progress)

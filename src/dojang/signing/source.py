@@ -83,8 +83,8 @@ def refuse_same_file(source: Path | BinaryIO, output: Path | BinaryIO) -> None:
 
 def _are_same(one: Path, other: Path) -> bool:
     try:
-        theirs = os.stat(other)  # first, since it is the one that is mostly not there
-        ours = os.stat(one)
+        theirs = other.stat()  # first, since it is the one that is mostly not there
+        ours = one.stat()
     except (OSError, ValueError):
         return False  # opening either will say what is wrong with it
     return stat.S_ISREG(ours.st_mode) and os.path.samestat(ours, theirs)
