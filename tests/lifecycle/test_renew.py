@@ -2,7 +2,8 @@
 
 import subprocess
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from cryptography.x509 import load_der_x509_certificate
@@ -12,7 +13,9 @@ from dojang.lifecycle.held import due_in, held_in
 from dojang.lifecycle.issue import issue
 from dojang.lifecycle.recover import recover
 from dojang.lifecycle.renew import RenewOrder, plan_renewal, renew
+from dojang.npki.validity import start_of_day
 from dojang.pkcs11.uri import Pkcs11Uri
+from dojang.x509 import profiles
 
 
 def _key(held):
@@ -166,3 +169,21 @@ def test_a_disk_that_is_not_mounted(tmp_path, office) -> None:
 def _interrupted_at_confirm(step: str) -> None:
     if step == "confirm":
         raise KeyboardInterrupt
+
+
+def test_a_korean_certificate_is_due_from_the_start_of_its_day(office, tmp_path) -> None:
+    """By its policy; at midnight in Seoul thirty days before, and the authority renews it from then on."""
+    profile = (Path(profiles.__file__).parent / "personal.toml").read_text()
+    folder = tmp_path / "authorities" / "office" / "profiles"
+    folder.mkdir(exist_ok=True)
+    korean = profile.replace("keep-key = false", 'policies = ["1.2.410.200005.1.1.4"]\nearly-renewal = false')
+    (folder / "korean.toml").write_text(korean)
+    old = issue(office.order(profile="korean"), office.place)
+    opening = start_of_day(old.facts.not_after_at - timedelta(days=30))
+    assert opening < old.facts.not_after_at - timedelta(days=30)
+    for moment, state in ((opening - timedelta(seconds=1), "valid"), (opening, "due")):
+        office.place = replace(office.place, now=lambda moment=moment: moment)
+        assert [held.state for held in held_in(office.place, office.address)] == [state]
+    office.later = opening - datetime.now(UTC) + timedelta(minutes=5)
+    office.place = replace(office.place, now=office.now)
+    assert renew(RenewOrder(office.address), office.place).credential.facts.not_after_at > old.facts.not_after_at

@@ -24,12 +24,12 @@ from cryptography.x509.oid import NameOID
 from dojang.authority.base import Submission
 from dojang.authority.certificate import Draft
 from dojang.errors import AuthorityRefused, DojangError, Phrase
+from dojang.npki.validity import renewal_opens_at
 from dojang.x509.alternative_names import alternative_names_of, is_well_formed, kind_of
 from dojang.x509.keys import algorithm_of, is_strong, same_key
 from dojang.x509.name import attribute_names, settled_name
 from dojang.x509.profiles import Profile
 from dojang.x509.reading import UNREADABLE, read_request
-from dojang.x509.status import is_due
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes as PublicKey
@@ -152,8 +152,7 @@ class Rulebook:
             self._refuse("the old certificate is {state}", state=old.state)
         if kept and not profile.keep_key_allowed:
             self._refuse("the profile '{profile}' wants a new key for a renewal", profile=profile.name)
-        in_window = is_due(old.certificate.not_valid_after_utc, self.at, profile.renewal_window_days)
-        if not in_window and not profile.early_renewal_allowed:
+        if not self._in_window(profile, old) and not profile.early_renewal_allowed:
             self._refuse("renewal is possible from {days} days before expiry", days=profile.renewal_window_days)
 
     def _term(self, submission: Submission, profile: Profile, old: Predecessor | None) -> tuple[datetime, datetime]:
@@ -166,8 +165,12 @@ class Rulebook:
             return not_before_at, old_end
         if last_at <= old_end:
             self._refuse("the authority itself expires at {moment}, so renewing gains nothing", moment=last_at)
-        start = old_end if is_due(old_end, self.at, profile.renewal_window_days) else self.at
+        start = old_end if self._in_window(profile, old) else self.at
         return not_before_at, min(start + length, last_at)
+
+    def _in_window(self, profile: Profile, old: Predecessor) -> bool:
+        opening = renewal_opens_at(old.certificate, timedelta(days=profile.renewal_window_days))
+        return opening <= self.at <= old.certificate.not_valid_after_utc
 
     def _refuse(self, template: str, **facts: object) -> NoReturn:
         raise refusal(self.authority, template, **facts)

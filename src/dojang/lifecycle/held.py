@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from dojang.errors import FileMalformed
 from dojang.ledger import Event
-from dojang.lifecycle.origin import history_of, window_of
+from dojang.lifecycle.origin import due_from, history_of, window_of
 from dojang.lifecycle.workplace import Workplace
 from dojang.locations.address import DiskAddress, parse_address
 from dojang.locations.base import StoredCredential, Traits
@@ -75,7 +75,7 @@ def look_at(place: Workplace, traits: Traits, stored: StoredCredential, window: 
 
     history = history_of(place, stored)
     facts = credential_facts(stored.certificate_der, place.now())
-    due_at = facts.not_after_at - (window_of(place, history) if window is None else window)
+    due_at = due_from(stored, window_of(place, history) if window is None else window)
     return Held(stored, traits, facts, _state(place, stored, history, facts, due_at), due_at)
 
 

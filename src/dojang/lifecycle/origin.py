@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from dojang.errors import NotRenewable
 from dojang.ledger import Event
@@ -48,6 +48,15 @@ def window_of(place: Workplace, history: Iterable[Event]) -> timedelta:
         return place.window
     days = [event.facts["window_days"] for event in history if "window_days" in event.facts]
     return timedelta(days=int(str(days[0]))) if days else DEFAULT_WINDOW
+
+
+def due_from(credential: StoredCredential, window: timedelta) -> datetime:
+    """When the certificate's renewal window opens; that of a Korean one opens with the Korean day."""
+    from cryptography.x509 import load_der_x509_certificate
+
+    from dojang.npki.validity import renewal_opens_at
+
+    return renewal_opens_at(load_der_x509_certificate(credential.certificate_der), window)
 
 
 def _issuer_of(place: Workplace, credential: StoredCredential) -> Origin:

@@ -12,7 +12,7 @@ from dojang.lifecycle.finish import confirm, install_and_prove, switch
 from dojang.lifecycle.held import Held, look_at
 from dojang.lifecycle.issue import KEY_ID_BYTES, profile_of
 from dojang.lifecycle.journal import answer_facts, key_id_of, key_in, taken_back_on_failure
-from dojang.lifecycle.origin import Origin, fingerprint_of, history_of, origin_of, window_of
+from dojang.lifecycle.origin import Origin, due_from, fingerprint_of, history_of, origin_of, window_of
 from dojang.lifecycle.recover import recover
 from dojang.lifecycle.workplace import Recovered, Step, Workplace
 from dojang.locations.base import Location, StoredCredential
@@ -122,7 +122,7 @@ def _refuse_not_due(order: RenewOrder, place: Workplace, old: StoredCredential) 
     if _has(history, "retired"):
         raise NothingDue(next_step="It was renewed already; 'dojang cert list' shows its successor.")
     window = window_of(place, history) if order.window is None else order.window
-    early = place.now() < _certificate(old).not_valid_after_utc - window
+    early = place.now() < due_from(old, window)
     if early and _has(history, "renewed") and not order.again:
         raise NothingDue(next_step="It was renewed before and has time left; --again renews it all the same.")
 
