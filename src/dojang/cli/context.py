@@ -91,8 +91,9 @@ class Invocation:
             ModuleSpec(one.path, one.name or Path(one.path).stem, one.init_string, one.sha256, "configuration")
             for one in self.settings.modules
         )
+        named_by = "option" if self.flags.module else "configuration"  # an address wins over what is always so
         module = self.flags.module or self.settings.module
-        return ModuleSearch(module=module, configured=configured, discover=self.settings.discover_modules)
+        return ModuleSearch(module, configured, discover=self.settings.discover_modules, named_by=named_by)
 
     def pin_guard(self) -> "PinGuard":
         """The memory of PINs that failed."""
