@@ -10,6 +10,7 @@ from dojang.agent import ssh
 from dojang.agent.permission import Permission, confirming_program
 from dojang.errors import (
     Ambiguous,
+    DeviceBusy,
     DojangError,
     LoginRequired,
     NotFound,
@@ -99,9 +100,18 @@ class HeldToken:
         first = OpenToken(self.token, lambda _: next(offered, None), self.guard, last_try=last_try)
         with first:
             first.log_in()
+            self._check_was_tried(pin)
             # From here on the last try is never spent: nobody is there to ask.
             self.opened = OpenToken(self.token, self._answer, self.guard)
         self.locked = ""
+
+    def _check_was_tried(self, pin: Secret | None) -> None:
+        """A login that is still there (a signature is just ending) would let any PIN through."""
+        if pin is not None and self.token.info.login_required and not self._knows(pin):
+            raise DeviceBusy(token=self.token.info.label, function="C_Login", result="that a login is still there")
+
+    def _knows(self, pin: Secret) -> bool:
+        return self.token.module.remembered.get(self.token.key) == pin
 
     def lock(self, reason: str) -> None:
         """Forget the PIN and end the login; a signature that is being made is still finished."""
@@ -196,7 +206,16 @@ class Holdings:
         except BaseException:
             held.lock("refused")
             raise
+        self._take_up_again(held)
         self._seen(held.token, wanted.search)
+
+    def _take_up_again(self, held: HeldToken) -> None:
+        """The keys that were served before the token was locked, as far as they are still there."""
+        for key in [one for one in self._keys.values() if one.token is held]:
+            try:
+                key.signer = held.usable().signer(key_id=key.key_id)
+            except (NotFound, Ambiguous):
+                del self._keys[key.reference]
 
     def _take_up(self, held: HeldToken, uri: Pkcs11Uri, permission: Permission) -> HeldKey:
         opened = held.usable()
