@@ -18,6 +18,7 @@ TOKEN = Section(
         "show": Entry("dojang.cli.token:show", N_("Show one token: flags, PIN state, mechanisms.")),
         "init": Entry("dojang.cli.token:init", N_("Initialise an empty slot: label, SO PIN, user PIN.")),
         "pin": TOKEN_PIN,
+        "fsck": Entry("dojang.cli.token_fsck:fsck", N_("Find and remove what killed processes left.")),
         "watch": Entry("dojang.cli.token_watch:watch", N_("Tell of tokens that are put in or taken out.")),
         "wipe": Entry("dojang.cli.token:wipe", N_("Destroy everything on a token.")),
     },

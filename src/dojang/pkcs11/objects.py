@@ -113,12 +113,12 @@ def read_object(session: Session, handle: int, object_class: int | None = None) 
             return TokenObject(type=f"class {object_class:#x}", label=_text(head.get(ck.CKA_LABEL, b"")))
         return _from_attributes(object_class, session.read(handle, _BY_CLASS[object_class]))
     except CryptokiError as error:
-        if error.rv in _ABOUT_THE_SESSION:
+        if error.rv in ABOUT_THE_SESSION:
             raise
         return TokenObject(type=CLASS_NAMES.get(object_class or -1, "unknown"), problem=str(error))
 
 
-_ABOUT_THE_SESSION = frozenset(
+ABOUT_THE_SESSION = frozenset(
     {
         ck.CKR_SESSION_HANDLE_INVALID,
         ck.CKR_SESSION_CLOSED,
@@ -128,6 +128,7 @@ _ABOUT_THE_SESSION = frozenset(
         ck.CKR_TOKEN_NOT_PRESENT,
     }
 )
+"""Answers that say nothing of the object that was asked for."""
 
 
 def _from_attributes(object_class: int, values: dict[int, bytes]) -> TokenObject:

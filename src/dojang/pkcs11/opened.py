@@ -44,21 +44,13 @@ class _Shared:
     """What everybody who opened one token shares: sessions, mechanism table and the PIN that opened it."""
 
     def __init__(self, token: Token) -> None:
-        self.quirk = quirk_of(_maker(token.module))
+        self.quirk = quirk_of(token.module)
         limit = max_sessions(self.quirk, token.info.max_sessions)
         self.pool = SessionPool(
             token.module, token.info.identity, token.slot_id, limit=limit, generation=token.generation
         )
         self.table = MechanismTable(token.mechanisms().listed, self.quirk.cannot)
         self.openers = 0
-
-
-def _maker(module: Module) -> str:
-    """Who made the module; empty where it does not say."""
-    try:
-        return module.info().manufacturer
-    except CryptokiError:
-        return ""
 
 
 _shared: dict[tuple[int, object], _Shared] = {}
@@ -469,13 +461,8 @@ class OpenToken:
         ]
 
         def store(session: Session) -> None:
-            try:
-                session.cryptoki.create_object(session.handle, [*attributes, (ck.CKA_ID, key_id)])
-            except CryptokiError as error:
-                if error.rv not in (ck.CKR_ATTRIBUTE_TYPE_INVALID, ck.CKR_TEMPLATE_INCONSISTENT):
-                    raise
-                tie = (ck.CKA_OBJECT_ID, data_object_id(key_id))
-                session.cryptoki.create_object(session.handle, [*attributes, tie])
+            tie = _data_tie(session, key_id)
+            session.cryptoki.create_object(session.handle, [*attributes, tie])
 
         self.logged_in(store)
 
@@ -556,6 +543,22 @@ def data_object_id(key_id: bytes) -> bytes:
         arcs.insert(0, 0x80 | (number & 0x7F))
     body = bytes([2 * 40 + 25]) + bytes(arcs)
     return b"\x06" + bytes([len(body)]) + body
+
+
+def _data_tie(session: Session, key_id: bytes) -> tuple[int, bytes]:
+    """CKA_ID where a data object may have one, found out with a session object: what is refused leaves an empty object
+    behind on SoftHSM (seen, 2.6.1), and this one can be told from all others.
+    """
+    mark = (ck.CKA_LABEL, os.urandom(16).hex().encode())
+    passing: Attributes = [(ck.CKA_CLASS, ck.CKO_DATA), (ck.CKA_TOKEN, False), (ck.CKA_PRIVATE, False), mark]
+    try:
+        session.cryptoki.create_object(session.handle, [*passing, (ck.CKA_ID, key_id)])
+        tie = ck.CKA_ID, key_id
+    except CryptokiError:
+        tie = ck.CKA_OBJECT_ID, data_object_id(key_id)
+    for handle in session.cryptoki.find_objects(session.handle, [mark]):
+        session.cryptoki.destroy_object(session.handle, handle)
+    return tie
 
 
 def _data_searches(key_id: bytes | None, label: str | None) -> list[Search]:
