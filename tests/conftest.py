@@ -5,43 +5,28 @@ imported, because a loaded SoftHSM reads that variable once. A missing SoftHSM2 
 """
 
 import os
-import shlex
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import ExitStack
 from pathlib import Path
-from urllib.parse import quote
-from uuid import uuid4
 
 import hypothesis
 import pytest
+
+from dojang.testing import pcsc
+from dojang.testing.setup import BringUpFailed, TokenSetup
+from dojang.testing.softhsm import softhsm
 
 # A busy machine is slow, not wrong.
 hypothesis.settings.register_profile("dojang", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("dojang")
 
-ROOT = Path(__file__).parent.parent
 RunDojang = Callable[..., "subprocess.CompletedProcess[str]"]
+MakeToken = Callable[..., TokenSetup]
 
-
-@dataclass(frozen=True, slots=True)
-class TokenFixture:
-    """An initialised token; ``uri`` names it by label and serial, ``pin_source`` is for ``--pin-source``."""
-
-    label: str
-    serial: str
-    pin: str
-    so_pin: str
-    uri: str
-    pin_source: str
-    so_pin_source: str
-
-
-MakeToken = Callable[..., TokenFixture]
+collect_ignore = ["sample_project"]  # somebody else's project; tests/testing/test_plugin.py runs it as he would
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -51,57 +36,39 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in [name for name in os.environ if name.startswith("DOJANG_")]:
         del os.environ[name]
-    shm = Path("/dev/shm")
-    tmpfs = shm if os.access(shm, os.W_OK) else None
-    config.dojang_softhsm = Path(tempfile.mkdtemp(prefix="dojang-test-", dir=tmpfs))
-    up = subprocess.run([ROOT / "softhsm/up", config.dojang_softhsm], capture_output=True, text=True)
-    if up.returncode:
-        pytest.exit(f"The tests need a real SoftHSM2: {up.stderr.strip()}", returncode=up.returncode)
-    exports = dict(word.split("=", 1) for word in shlex.split(up.stdout) if "=" in word)
-    os.environ["SOFTHSM2_CONF"] = exports["SOFTHSM2_CONF"]
-    os.environ["DOJANG_HOME"] = str(config.dojang_softhsm / "home")
-    config.dojang_module = exports["DOJANG_MODULE"]
+    pcsc.claim()  # before any test loads a module that speaks PC/SC: the machine's own readers are left alone
+    config.dojang_softhsm_stack = ExitStack()
+    try:
+        hsm = config.dojang_softhsm_stack.enter_context(softhsm())
+    except BringUpFailed as error:
+        pytest.exit(f"The tests need a real SoftHSM2: {error}", returncode=5)
+    config.dojang_softhsm_stack.enter_context(hsm.in_this_process())
+    os.environ["DOJANG_HOME"] = str(hsm.folder / "home")
+    config.dojang_softhsm = hsm
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    shutil.rmtree(config.dojang_softhsm, ignore_errors=True)
+    config.dojang_softhsm_stack.close()
 
 
 @pytest.fixture(scope="session")
 def softhsm_dir(pytestconfig: pytest.Config) -> Path:
     """The folder that holds this process's ``softhsm2.conf`` and ``tokens/``."""
-    return pytestconfig.dojang_softhsm
+    return pytestconfig.dojang_softhsm.folder
 
 
 @pytest.fixture(scope="session")
 def softhsm_module(pytestconfig: pytest.Config) -> str:
     """The path of libsofthsm2.so."""
-    return pytestconfig.dojang_module
+    return str(pytestconfig.dojang_softhsm.module)
 
 
 @pytest.fixture(scope="session")
-def make_token(softhsm_dir: Path, softhsm_module: str) -> MakeToken:
-    """Initialises one more token, seen by this process and by every process it starts.
+def make_token(pytestconfig: pytest.Config) -> MakeToken:
+    """Initialises one more token, seen by this process and by every process it starts."""
 
-    It goes through dojang itself: a loaded SoftHSM never shows a token that another process initialised.
-    """
-
-    def make(label: str | None = None, pin: str = "1234", so_pin: str = "12345678") -> TokenFixture:
-        from dojang.pkcs11 import ModuleSearch, PinGuard, list_tokens
-        from dojang.secret import Secret
-
-        label = label or f"test-{uuid4().hex[:12]}"
-        free = list_tokens(ModuleSearch(module=softhsm_module, discover=False)).empty_slots[0]
-        guard = PinGuard(softhsm_dir / "pin-guard")
-        serial = free.initialize(label=label, so_pin=Secret(so_pin), user_pin=Secret(pin), guard=guard).info.serial
-        uri = f"pkcs11:token={quote(label)};serial={serial}"
-        sources = []
-        for role, value in (("pin", pin), ("so-pin", so_pin)):
-            path = softhsm_dir / f"{serial}.{role}"
-            path.write_text(value)
-            path.chmod(0o600)
-            sources.append(f"file:{path}")
-        return TokenFixture(label, serial, pin, so_pin, uri, *sources)
+    def make(label: str | None = None, pin: str = "1234", so_pin: str = "12345678") -> TokenSetup:
+        return pytestconfig.dojang_softhsm.token(label, pin=pin, so_pin=so_pin)
 
     return make
 

@@ -158,11 +158,15 @@ class Cryptoki:
 
     # General purpose and slots (5.4, 5.5)
 
-    def initialize(self, init_string: str | None = None) -> None:
-        """C_Initialize with OS locking; ``init_string`` goes where NSS looks for it (pReserved)."""
+    def initialize(self, init_string: str | None = None, *, locking: bool = True) -> None:
+        """C_Initialize with OS locking, or without arguments where callers take turns and no lock shall be taken (2.40,
+        5.4.1); ``init_string`` goes where NSS looks for it (pReserved).
+        """
+        if not locking:
+            return self._call("C_Initialize", None)
         text = create_string_buffer(init_string.encode()) if init_string is not None else None
         arguments = InitializeArgs(flags=ck.CKF_OS_LOCKING_OK, reserved=addressof(text) if text else None)
-        self._call("C_Initialize", addressof(arguments))
+        return self._call("C_Initialize", addressof(arguments))
 
     def finalize(self) -> None:
         self._call("C_Finalize", None)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, TypeVar
 from dojang import errors
 from dojang.pkcs11 import constants as ck
 from dojang.pkcs11.cryptoki import Cryptoki, CryptokiError
-from dojang.pkcs11.quirks import HIDES_WHAT_IS_WRITTEN, ONE_CALL_AT_A_TIME
+from dojang.pkcs11.quirks import HIDES_WHAT_IS_WRITTEN, ONE_CALL_AT_A_TIME, TAKE_NO_LOCKS
 from dojang.pkcs11.structures import text
 from dojang.secret import Secret
 
@@ -72,7 +72,9 @@ class Module:
         self.cryptoki = cryptoki
         self.generation = 0
         self.draining = False
-        self.parallel = not path.rpartition("/")[2].startswith(ONE_CALL_AT_A_TIME)
+        file = path.rpartition("/")[2]
+        self._locking = not file.startswith(TAKE_NO_LOCKS)
+        self.parallel = self._locking and not file.startswith(ONE_CALL_AT_A_TIME)
         self.lock = threading.RLock()
         self.turn = threading.RLock()
         self.remembered: dict[object, Secret] = {}
@@ -252,7 +254,7 @@ class Module:
             self._inherited = False
         for pause in (*_START_PATIENCE, None):
             try:
-                self.cryptoki.initialize(self._init_string)
+                self.cryptoki.initialize(self._init_string, locking=self._locking)
                 self._ours = True
                 break
             except CryptokiError as error:

@@ -6,8 +6,9 @@ are vpcd's (package vsmartcard-vpcd); each listens on a TCP port for its card.
 
 Clients find the daemon through ``PCSCLITE_CSOCK_NAME``. **libpcsclite reads that variable at its first use in a process
 and never again**, so it has to be set before a module that speaks PC/SC is loaded, and a process can only ever use one
-socket. ``pcscd()`` therefore keeps one socket path for the whole life of a process, sets the variable in
-``os.environ``, and is shared by everybody in the process who asks for it at the same time.
+socket. ``claim()`` sets it, to one path for the whole life of the process; call it early where modules may be loaded
+before a daemon is wanted. ``pcscd()`` serves that path, and is shared by everybody in the process who wants it at the
+same time.
 """
 
 import atexit
@@ -140,7 +141,7 @@ class Pcscd:
 
 _running: list[Pcscd] = []
 _users = 0
-_socket_folder: list[tuple[int, Path]] = []
+_claimed: dict[int, Path] = {}
 
 
 @contextmanager
@@ -148,10 +149,10 @@ def pcscd() -> Iterator[Pcscd]:
     """The daemon of this process, with two readers: started for the first user, stopped after the last."""
     global _users
     if not _running:
-        daemon = Pcscd(_folder_of_this_process())
+        claim()
+        daemon = Pcscd(_claimed[os.getpid()])
         daemon.start()
         _running.append(daemon)
-        os.environ.update(daemon.environment)
     _users += 1
     try:
         yield _running[0]
@@ -161,15 +162,24 @@ def pcscd() -> Iterator[Pcscd]:
             _running.pop().stop()
 
 
-def _folder_of_this_process() -> Path:
+def claim() -> None:
+    """Point this process and its children to a socket of its own, where no daemon listens yet.
+
+    ``BringUpFailed`` where libpcsclite is in use already: it would stay with the machine's daemon.
+    """
     pid = os.getpid()
-    for owner, folder in _socket_folder:
-        if owner == pid:
-            return folder
-    folder = Path(tempfile.mkdtemp(prefix="dojang-pcsc-"))  # short: a socket's path has at most 107 bytes
-    _socket_folder.append((pid, folder))
-    atexit.register(lambda: shutil.rmtree(folder, ignore_errors=True) if os.getpid() == pid else None)
-    return folder
+    if pid not in _claimed:
+        if "libpcsclite" in Path("/proc/self/maps").read_text():
+            raise BringUpFailed("A PC/SC module was loaded too early: call dojang.testing.pcsc.claim() before it.")
+        folder = Path(tempfile.mkdtemp(prefix="dojang-pcsc-"))  # short: a socket's path has at most 107 bytes
+        _claimed[pid] = folder
+        atexit.register(_remove_folder, pid, folder)
+    os.environ.update(Pcscd(_claimed[pid]).environment)
+
+
+def _remove_folder(owner: int, folder: Path) -> None:
+    if os.getpid() == owner:  # a fork has it from its parent
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _namespaces() -> list[str]:

@@ -11,6 +11,9 @@ from dojang.testing.setup import BringUpFailed
 
 POWER_OFF, POWER_ON, RESET, ASK_ATR = 0, 1, 2, 4
 _PATIENCE: Final = 20.0
+_LOOKS_BEFORE_POWER: Final = 3
+"""pcscd looks twice before it powers a card. A third look without power means that it takes this card for the one that
+left in the middle of a command: it has to see the reader empty first."""
 
 
 class Powered(Protocol):
@@ -66,7 +69,7 @@ class Plug(threading.Thread):
 
     def _serve(self) -> None:
         self._card.power_on()
-        on = False
+        on, looks = False, 0
         while True:
             message = self._receive(int.from_bytes(self._receive(2), "big"))
             if len(message) != 1:
@@ -76,8 +79,11 @@ class Plug(threading.Thread):
                 on = message[0] != POWER_OFF
             elif message[0] == ASK_ATR:
                 self._send(self._card.atr)
+                looks += 1
                 if on:
                     self._powered.set()
+                elif looks == _LOOKS_BEFORE_POWER:
+                    raise Reseated
 
     def _receive(self, count: int) -> bytes:
         data = b""
