@@ -15,10 +15,10 @@ from dojang.pkcs11.failures import explain
 from dojang.pkcs11.generation import Attributes
 from dojang.pkcs11.guard import PinGuard
 from dojang.pkcs11.mechanisms import MechanismTable
-from dojang.pkcs11.module import Module
 from dojang.pkcs11.objects import PRIVATE_KEY_KINDS, PUBLIC_KEY_KINDS, TokenObject, search_for
 from dojang.pkcs11.pin import PinProvider, PinRequest, check_pin_length
 from dojang.pkcs11.quirks import max_sessions, quirk_of
+from dojang.pkcs11.retry import NEVER, wanted_rung
 from dojang.pkcs11.same_key import half_of, narrowed
 from dojang.pkcs11.session import LogIn, Search, Session, SessionPool
 from dojang.pkcs11.signer import TokenSigner
@@ -169,10 +169,14 @@ class OpenToken:
             return False  # NSS without a password has a user PIN all the same, an empty one
         if not info.user_pin_set:
             raise errors.PinNotSet(token=self._label)
-        pin = self._remembered.pop(self._key, None)  # kept only while it is known to be right
-        if pin is None:
-            pin = self._ask(info, "user")
-        self._try_pin(session, "user", pin, ck.CKU_USER)
+        known = self._remembered.pop(self._key, None)  # kept only while it is known to be right
+        pin = known if known is not None else self._ask(info, "user")
+        try:
+            self._try_pin(session, "user", pin, ck.CKU_USER)
+        except CryptokiError:
+            if known is not None:
+                self._remembered[self._key] = known  # the token failed, and said nothing about the PIN
+            raise
         if pin is not None:
             self._remembered[self._key] = pin
         return True
@@ -212,6 +216,8 @@ class OpenToken:
                     return False  # by another part of this process, since we looked: this PIN was not checked
                 if error.rv in (ck.CKR_PIN_LEN_RANGE, ck.CKR_PIN_INVALID):
                     raise errors.PinIncorrect(token=self._label, role=role) from error
+                if wanted_rung(error.rv) != NEVER:
+                    raise
                 raise explain(error, token=self._label, role=role) from error
             return True
 

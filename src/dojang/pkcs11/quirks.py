@@ -1,8 +1,12 @@
 """What modules do differently and cannot be asked about: one row each, with its source."""
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from dojang.pkcs11 import constants as ck
+from dojang.pkcs11.cryptoki import CryptokiError
+
+if TYPE_CHECKING:
+    from dojang.pkcs11.module import Module
 
 
 class Quirk(NamedTuple):
@@ -10,7 +14,8 @@ class Quirk(NamedTuple):
 
     ``max_sessions`` is how many sessions to keep. ``unsaid`` are attributes of a public key that are left out where a
     pair is generated. ``rsa_decrypts``: an RSA key that is to sign has to be allowed to decrypt. ``cannot`` are schemes
-    and hashes that are not tried, ``useless`` kinds of key that it makes and cannot use.
+    and hashes that are not tried, ``useless`` kinds of key that it makes and cannot use. ``unblocks`` is the program
+    that sets a forgotten or locked PIN where a token has no security officer.
     """
 
     library: str
@@ -20,10 +25,17 @@ class Quirk(NamedTuple):
     rsa_decrypts: bool = False
     cannot: frozenset[tuple[str, str]] = frozenset()
     useless: frozenset[str] = frozenset()
+    unblocks: str = ""
 
 
 QUIRKS = (
-    Quirk("OpenSC", "A card does one thing at a time and each extra session probes it (0.2 s, seen with 0.23).", 1),
+    Quirk(
+        "OpenSC",
+        "A card does one thing at a time and each extra session probes it (0.2 s, seen with 0.23). C_Login as security "
+        "officer is CKR_GENERAL_ERROR on cards that have none; a PUK is for its own program (pkcs15-tool(1)).",
+        max_sessions=1,
+        unblocks="pkcs15-tool --unblock-pin --auth-id 01",
+    ),
     Quirk("Yubico", "A card does one thing at a time; see the row above.", 1),
     Quirk("IBM", "opencryptoki serialises in its daemon; more sessions only cost (seen with 3.8.1).", 8),
     Quirk(
@@ -51,17 +63,20 @@ TAKE_NO_LOCKS = ("opensc-pkcs11", "onepin-opensc-pkcs11")
 called by two threads at once. When a card was reset or pulled out, OpenSC's sc_unlock returns with the card's mutex
 still locked, and the next call waits for it for ever (seen, 0.23)."""
 
-NO_QUIRK = Quirk("", "It does what the standard says.")
-
-
-def quirk_of(library: str) -> Quirk:
-    """The row for modules made by ``library``, or one that changes nothing."""
-    return next((quirk for quirk in QUIRKS if library.startswith(quirk.library)), NO_QUIRK)
-
-
 HIDES_WHAT_IS_WRITTEN = ("libsofthsm2",)
 """Modules, by the beginning of their file's name, that leave out for good a token which another process was writing as
 they started. SoftHSM writes at every login: up to half of 48 simultaneous starts missed their token (seen, 2.6.1)."""
+
+NO_QUIRK = Quirk("", "It does what the standard says.")
+
+
+def quirk_of(module: "Module") -> Quirk:
+    """The row for a module, or one that changes nothing."""
+    try:
+        library = module.info().manufacturer
+    except CryptokiError:  # whoever asks learns of it at the next call
+        return NO_QUIRK
+    return next((quirk for quirk in QUIRKS if library.startswith(quirk.library)), NO_QUIRK)
 
 
 def max_sessions(quirk: Quirk, stated: int | None) -> int:

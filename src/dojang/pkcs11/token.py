@@ -12,9 +12,11 @@ from dojang.pkcs11.guard import PinGuard
 from dojang.pkcs11.mechanisms import MechanismTable
 from dojang.pkcs11.module import Module
 from dojang.pkcs11.pin import PinState
-from dojang.pkcs11.session import Session, SessionPool, TokenIdentity
+from dojang.pkcs11.quirks import quirk_of
+from dojang.pkcs11.session import Session, SessionPool
 from dojang.pkcs11.structures import UNAVAILABLE, TokenInfoStruct, text
 from dojang.pkcs11.uri import Pkcs11Uri
+from dojang.pkcs11.whereabouts import TokenIdentity
 from dojang.secret import Secret
 
 T = TypeVar("T")
@@ -154,17 +156,31 @@ class Token:
     def unblock_pin(
         self, so_pin: Secret | None, new: Secret | None, guard: PinGuard, *, last_try: bool = False
     ) -> None:
-        """Set the user PIN as security officer (C_InitPIN): the first one, or after it locked."""
+        """Set the user PIN as security officer (C_InitPIN): the first one, or after it locked.
+
+        ``UnsupportedOperation`` where the token has no such officer and another program does it.
+        """
         _check_new_pin(self.info.label, self.info, new)
         new_pin = _reveal(new)
-        self._guarded(
-            guard,
-            "so",
-            so_pin,
-            lambda cryptoki, session: cryptoki.login(session, ck.CKU_SO, _reveal(so_pin)),
-            lambda cryptoki, session: cryptoki.init_pin(session, new_pin),
-            last_try=last_try,
-        )
+        try:
+            self._guarded(
+                guard,
+                "so",
+                so_pin,
+                lambda cryptoki, session: cryptoki.login(session, ck.CKU_SO, _reveal(so_pin)),
+                lambda cryptoki, session: cryptoki.init_pin(session, new_pin),
+                last_try=last_try,
+            )
+        except errors.DeviceFailure as failure:
+            program = quirk_of(self.module).unblocks
+            if not program or failure.facts["function"] != "C_Login":
+                raise
+            raise errors.UnsupportedOperation(
+                where=errors.Phrase("Token {token}", token=self.info.label),
+                operation=errors.Phrase("have its PIN set by a security officer"),
+                next_step="Use its PUK with the module's own program: {program}",
+                program=program,
+            ) from failure
         self._changed("user", new, guard)
 
     def wipe(
