@@ -78,6 +78,11 @@ tell("batch again", answer(dojang("sign", "raw", "--key", f"{token.address};obje
 tell("signatures of the batch", str(len(list(HOME.glob("*.sig")))))
 tell("right after batch", log_in(PIN))
 
+(HOME / "pin").write_text("0300")
+tell("daemon", answer(dojang("agent", "start", "--key", f"{token.address};object=k")))
+tell("daemon again", answer(dojang("agent", "start", "--key", f"{token.address};object=k")))
+tell("right after daemon", log_in(PIN))
+
 tell("wrong 1", log_in("0001"))
 tell("wrong 2", log_in("0002"))
 tell("last try withheld", log_in("0003"))

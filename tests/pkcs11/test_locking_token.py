@@ -56,6 +56,14 @@ def test_a_wrong_pin_source_in_a_batch_of_a_thousand_costs_one_try(story):
     assert story["right after batch"]["flags"] == []
 
 
+def test_a_wrong_pin_source_for_the_agent_costs_one_try(story):
+    """The agent does not start, and started again it does not reach the token."""
+    assert story["daemon"]["result"] == "7 pin-incorrect"
+    assert story["daemon again"]["result"] == "7 pin-known-wrong"
+    assert story["daemon again"]["flags"] == ["user-pin-count-low"]
+    assert story["right after daemon"]["flags"] == []
+
+
 def test_the_last_try_is_never_spent_unasked(story):
     """Two wrong PINs, then nothing reaches the token, not even the right PIN, without being told to."""
     assert story["wrong 2"]["result"] == "pin-incorrect"
