@@ -17,8 +17,8 @@ from dojang import errors
 from dojang.pkcs11 import constants as ck
 from dojang.pkcs11 import find_token, list_tokens, open_token
 from dojang.pkcs11.cryptoki import CryptokiError
-from dojang.pkcs11.session import TokenIdentity, find_slot
 from dojang.pkcs11.structures import TokenInfoStruct
+from dojang.pkcs11.whereabouts import TokenIdentity, find_slot
 from dojang.secret import Secret
 
 DIGEST = hashlib.sha256(b"m").digest()

@@ -14,6 +14,7 @@ from dojang.pkcs11.discovery import ModuleSearch
 from dojang.pkcs11.failures import explain
 from dojang.pkcs11.generation import Attributes
 from dojang.pkcs11.guard import PinGuard
+from dojang.pkcs11.listing import find_token
 from dojang.pkcs11.mechanisms import MechanismTable
 from dojang.pkcs11.objects import PRIVATE_KEY_KINDS, PUBLIC_KEY_KINDS, TokenObject, search_for
 from dojang.pkcs11.pin import PinProvider, PinRequest, check_pin_length
@@ -22,7 +23,7 @@ from dojang.pkcs11.retry import NEVER, wanted_rung
 from dojang.pkcs11.same_key import half_of, narrowed
 from dojang.pkcs11.session import LogIn, Search, Session, SessionPool
 from dojang.pkcs11.signer import TokenSigner
-from dojang.pkcs11.token import Token, TokenInfo, find_token
+from dojang.pkcs11.token import Token, TokenInfo
 from dojang.pkcs11.uri import Pkcs11Uri
 from dojang.places import pin_guard_path
 from dojang.secret import Secret
@@ -222,7 +223,7 @@ class OpenToken:
             return True
 
         self._guard.attempt(
-            serial=self.token.info.serial,
+            serial=self.token.guarded_name,
             token=self._label,
             role=role,
             pin=pin,
@@ -286,18 +287,17 @@ class OpenToken:
 
     def object_address(self, found: TokenObject) -> str:
         """A PKCS#11 URI that names this object on this token."""
-        return Pkcs11Uri(
-            token=self._label,
-            serial=self.token.info.serial or None,
-            object=found.label or None,
-            id=found.key_id or None,
-            type=found.type if found.type in objects.CLASSES else None,
-        ).to_text()
+        kind = found.type if found.type in objects.CLASSES else None
+        uri = Pkcs11Uri.from_text(self.address)
+        return uri.for_object(object=found.label or None, id=found.key_id or None, type=kind).to_text()
 
     # Keys
 
     def signer(self, *, label: str | None = None, key_id: bytes | None = None) -> TokenSigner:
-        """The one private key that matches, as something that signs digests; ``NotFound``, ``Ambiguous``."""
+        """The one private key that matches, as something that signs digests; ``NotFound``, ``Ambiguous``.
+
+        A label may be that of its certificate: on cards the two have names of their own.
+        """
         if self._elsewhere is not None:
             named = Pkcs11Uri(
                 token=self._label, serial=self.token.info.serial or None, object=label, id=key_id, type="private"
@@ -315,7 +315,13 @@ class OpenToken:
             session.handles[narrowed(search, half_of(values | public))] = handle
             return values, public
 
-        return self._signer(search, *self.logged_in(read))
+        try:
+            return self._signer(search, *self.logged_in(read))
+        except errors.NotFound:
+            certified = {one.key_id for one in self.certificates(label=label, key_id=key_id)} if label else set()
+            if len(certified) != 1 or b"" in certified:
+                raise
+            return self.signer(key_id=certified.pop())
 
     def _public_beside(self, session: Session, values: dict[int, bytes]) -> dict[int, bytes]:
         """The attributes of the public key object where the private key does not show them itself."""

@@ -59,6 +59,11 @@ that sessions closed by a neighbour never make us re-initialise a healthy module
 _NEVER = Rung(NEVER, False)
 
 
+def wanted_rung(rv: int) -> int:
+    """What would have to be done after ``rv`` if the function could be called again."""
+    return RUNGS.get(rv, _NEVER).climb
+
+
 class Climb:
     """The recovery of one operation: asks the table, counts the tries."""
 

@@ -6,20 +6,20 @@ import time
 from collections import deque
 from collections.abc import Callable
 from ctypes import addressof, c_ulong, create_string_buffer
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from dojang import errors
 from dojang.pkcs11 import constants as ck
-from dojang.pkcs11.cryptoki import Cryptoki, CryptokiError
+from dojang.pkcs11.cryptoki import CryptokiError
 from dojang.pkcs11.failures import explain
 from dojang.pkcs11.module import Module
-from dojang.pkcs11.retry import NEVER, REINITIALISE, SEARCH, Climb
+from dojang.pkcs11.retry import NEVER, REINITIALISE, SEARCH, SESSION, Climb, wanted_rung
 from dojang.pkcs11.same_key import PUBLIC_HALF, has_half
-from dojang.pkcs11.structures import AttributeReader, AttributeValue, Mechanism, text
+from dojang.pkcs11.structures import AttributeReader, AttributeValue, Mechanism
+from dojang.pkcs11.whereabouts import TokenIdentity, find_slot
 
 T = TypeVar("T")
 
-_EMPTY = (ck.CKR_TOKEN_NOT_PRESENT, ck.CKR_TOKEN_NOT_RECOGNIZED, ck.CKR_DEVICE_REMOVED)
 _USER_STATES = (ck.CKS_RO_USER_FUNCTIONS, ck.CKS_RW_USER_FUNCTIONS)
 _SIGNATURE_ROOM = 512
 _LONGEST_SIGNATURE = 1 << 20
@@ -28,15 +28,6 @@ _MOST_ALIKE = 64  # keys under one label or CKA_ID of which one is told by its p
 
 Search = tuple[tuple[int, AttributeValue], ...]
 """What identifies one object: attributes to search for, in a fixed order so that it can be a dictionary key."""
-
-
-class TokenIdentity(NamedTuple):
-    """What stays the same while slot numbers change: label, serial, manufacturer and model of a token."""
-
-    label: str
-    serial: str
-    manufacturer: str
-    model: str
 
 
 class Session:
@@ -192,6 +183,9 @@ class SessionPool:
         self.logins = 0
         """How often this pool found or made a login: what was not seen may have been hidden if it grew meanwhile."""
         self._limit = limit if module.parallel else 1
+        self._suspected = NEVER
+        """The rung that an operation would have needed which must not be repeated: the next one begins with it."""
+        self._repaired = NEVER
         self._login_free = False
         self._closed = False
         self._handles: dict[Search, int] = {}
@@ -407,7 +401,7 @@ class SessionPool:
         failed: tuple[CryptokiError, Session] | None = None,
     ) -> T:
         climb: Climb | None = None
-        astray = False
+        astray = self._suspected != NEVER and self._repair()
         if failed is not None:
             climb = Climb()
             astray = self._recover(failed[0], climb, failed[1])
@@ -440,7 +434,25 @@ class SessionPool:
                     self.discard(session)
                 raise
             self.give(session)
+            self._repaired = NEVER
             return result
+
+    def _suspect(self, error: CryptokiError) -> None:
+        """Remember that the token may be gone or new, or the module dead; the gentler rung first."""
+        wanted = wanted_rung(error.rv)
+        if wanted in (SESSION, REINITIALISE):
+            self._suspected = wanted if self._repaired != NEVER else SESSION
+            self._handles.clear()
+            self._close_idle()
+
+    def _repair(self) -> bool:
+        """Take the rung that was suspected; true when the slot must be looked up."""
+        with self._room:
+            suspected, self._suspected = self._suspected, NEVER
+        if suspected == REINITIALISE:
+            self.module.reinitialise(self.module.generation)
+        self._repaired = self._repaired or suspected
+        return suspected != NEVER
 
     def _doubt(self, missing: Missing, climb: Climb, session: Session | None, logins: int | None) -> bool:
         """Private objects vanish from sight when somebody logs out; only then is the search repeated (2.40, 5.7.7).
@@ -476,6 +488,7 @@ class SessionPool:
         if error.rv == ck.CKR_USER_NOT_LOGGED_IN:
             self.logged_in = False
         if rung == NEVER:
+            self._suspect(error)
             raise self.explain(error) from error
         if rung == REINITIALISE:
             self.module.reinitialise(generation)
@@ -519,6 +532,7 @@ class SessionPool:
             generation = self.module.generation
             found = find_slot(self.module, self.identity, self.slot_id)
         if found is None:
+            self._suspected = self._suspected or SESSION  # whoever comes next looks again
             raise self.module.silence() or errors.TokenRemoved(token=self.identity.label)
         self.slot_id, self._slot_generation = found, generation
 
@@ -551,30 +565,3 @@ class SessionPool:
         """Close the idle sessions now, and those in use when they are given back; the login ends with the last one."""
         self._closed = True
         self._close_idle()
-
-
-def find_slot(module: Module, identity: TokenIdentity, last: int) -> int | None:
-    """The slot that holds the token now, or ``None``; ``last``, where it was seen last, wins among tokens alike.
-
-    Tokens without serial can be alike in everything; none is taken for another, for it would get the other's PIN.
-    """
-
-    def search(cryptoki: Cryptoki) -> int | None:
-        trouble: CryptokiError | None = None
-        alike = []
-        for slot_id in cryptoki.slot_list(token_present=True):
-            try:
-                info = cryptoki.token_info(slot_id)
-            except CryptokiError as error:
-                if error.rv == ck.CKR_CRYPTOKI_NOT_INITIALIZED:
-                    raise
-                trouble = trouble if error.rv in _EMPTY else error  # one bad slot hides no other
-                continue
-            found = TokenIdentity(text(info.label), text(info.serial), text(info.manufacturer), text(info.model))
-            if found == identity:
-                alike.append(slot_id)
-        if not alike and trouble is not None:
-            raise trouble
-        return last if last in alike else alike[0] if len(alike) == 1 else None
-
-    return module.call(search)

@@ -1,12 +1,12 @@
 """Slots and the tokens in them: found by label, serial or URI, initialised, and their PINs looked after."""
 
-from collections.abc import Callable, Iterator
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple, TypeVar
 
 from dojang import errors
 from dojang.pkcs11 import constants as ck
 from dojang.pkcs11.cryptoki import Cryptoki, CryptokiError
-from dojang.pkcs11.discovery import ModuleSearch, find_modules, for_address
 from dojang.pkcs11.failures import explain
 from dojang.pkcs11.guard import PinGuard
 from dojang.pkcs11.mechanisms import MechanismTable
@@ -106,16 +106,51 @@ class Token:
         self.slot_id = slot.slot_id
         self.generation = slot.generation
         self.info = info
+        self.told_apart: tuple[str, ...] = ()
+        """What its address needs beyond label and serial, because another token that is present has the same."""
+        self.alike = False
+        """Another token of its module says the same of itself in every respect."""
+        self.serial_shared = False
+        """Another token that is present has the same serial."""
 
     @property
     def address(self) -> str:
-        """A PKCS#11 URI that names this token and no other."""
-        return address_of(self.info, self.slot.description)
+        """A PKCS#11 URI that names this token and no other that is present."""
+        uri = Pkcs11Uri.from_text(address_of(self.info, self.slot.description))
+        return replace(uri, **{name: self.told(name) for name in self.told_apart}).to_text()
+
+    def told(self, name: str) -> Any:
+        """What a URI says under ``name`` for this token."""
+        return {
+            "model": self.info.model,
+            "manufacturer": self.info.manufacturer,
+            "slot_description": self.slot.description,
+            "slot_id": self.slot_id,
+            "module_path": self.module.path,
+        }[name]
+
+    def refuse_doubtful_serial(self) -> None:
+        """``NotPermitted`` where naming the serial does not show which token is meant; before anything is destroyed."""
+        if self.serial_shared or not self.info.serial:
+            problem = (
+                errors.Phrase("another token that is present has the same serial")
+                if self.serial_shared
+                else errors.Phrase("the token has no serial by which it could be told from others")
+            )
+            remedy = errors.Phrase("Leave in only the token that is meant; one without serial needs its maker's tool.")
+            raise errors.NotPermitted(problem=problem, remedy=remedy)
+
+    @property
+    def guarded_name(self) -> str:
+        """Its serial for the memory of wrong PINs; with the slot where the serial does not tell it from others."""
+        if self.info.serial and not self.alike:
+            return self.info.serial
+        return f"{self.info.serial} {self.info.manufacturer} {self.info.model} {self.slot.description}"
 
     @property
     def key(self) -> tuple[TokenIdentity, int | None]:
-        """What tells it from every other token of its module: the slot too where it has no serial."""
-        return self.info.identity, None if self.info.serial else self.slot_id
+        """What tells it from every other token of its module: the slot too where its serial does not."""
+        return self.info.identity, None if self.info.serial and not self.alike else self.slot_id
 
     def refresh(self) -> TokenInfo:
         """Ask the token again; flags change with every PIN try."""
@@ -187,6 +222,7 @@ class Token:
         self, *, serial: str, so_pin: Secret | None, guard: PinGuard, label: str | None = None, last_try: bool = False
     ) -> "Token":
         """Erase everything (C_InitToken) and keep or change the label; ``serial`` must be the token's own."""
+        self.refuse_doubtful_serial()
         if serial != self.info.serial:
             raise errors.SerialMismatch(serial=self.info.serial)
         name, identity = label or self.info.label, self.info.identity
@@ -199,7 +235,7 @@ class Token:
 
         with self.module.alone():
             guard.attempt(
-                serial=self.info.serial,
+                serial=self.guarded_name,
                 token=self.info.label,
                 role="so",
                 pin=so_pin,
@@ -209,12 +245,12 @@ class Token:
             )
         self.module.remembered.pop(self.key, None)
         for gone in {self.info.label, name}:
-            guard.forget(serial=self.info.serial, role="user", token=gone)
+            guard.forget(serial=self.guarded_name, role="user", token=gone)
         return _seen_again(self.module, self.slot_id, name)
 
     def _changed(self, role: str, new: Secret | None, guard: PinGuard) -> None:
         """Forget what was known of the old PIN; whoever has the token open logs in again with the new one."""
-        guard.forget(serial=self.info.serial, role=role, token=self.info.label)
+        guard.forget(serial=self.guarded_name, role=role, token=self.info.label)
         if role == "user" and self.module.remembered.pop(self.key, None) is not None and new is not None:
             self.module.remembered[self.key] = new
 
@@ -250,7 +286,7 @@ class Token:
         try:
             self._refuse_unfit(session, role)
             guard.attempt(
-                serial=self.info.serial,
+                serial=self.guarded_name,
                 token=self.info.label,
                 role=role,
                 pin=pin,
@@ -336,7 +372,7 @@ class Slot(NamedTuple):
         blank = Token(self, self.info)
         with self.module.alone():
             guard.attempt(
-                serial=self.info.serial,
+                serial=blank.guarded_name,
                 token=self.info.label or self.description,
                 role="so",
                 pin=so_pin,
@@ -345,7 +381,7 @@ class Slot(NamedTuple):
                 last_try=last_try,
             )
         token = _seen_again(self.module, self.slot_id, label)
-        guard.forget(serial=token.info.serial, role="user", token=label)
+        guard.forget(serial=token.guarded_name, role="user", token=label)
         if user_pin is not None or token.info.protected_authentication_path:
             token.unblock_pin(so_pin, user_pin, guard)
         token.refresh()
@@ -357,43 +393,6 @@ def address_of(info: TokenInfo, slot_description: str) -> str:
     if info.serial:
         return Pkcs11Uri(token=info.label, serial=info.serial).to_text()
     return Pkcs11Uri(token=info.label, slot_description=slot_description or None).to_text()
-
-
-class TokenListing(NamedTuple):
-    """Everything the modules show: tokens, slots that wait for one, and modules that do not load."""
-
-    tokens: list[Token]
-    empty_slots: list[Slot]
-    modules: list[Module]
-    failures: list[errors.ModuleUnloadable]
-
-
-def list_tokens(search: ModuleSearch | None = None) -> TokenListing:
-    """Ask every module for its slots. A module that fails is listed and hides no other."""
-    listing = TokenListing([], [], [], [])
-    for spec in find_modules(search or ModuleSearch()):
-        try:
-            module = Module.load(spec)
-            slots = list_slots(module)
-        except errors.ModuleUnloadable as error:
-            listing.failures.append(error)
-            continue
-        except CryptokiError as error:
-            listing.failures.append(
-                errors.ModuleUnloadable(
-                    module=spec.path,
-                    problem=str(error),
-                    remedy="Check the daemon and the configuration of this module.",
-                )
-            )
-            continue
-        listing.modules.append(module)
-        for slot in slots:
-            if slot.info is not None and slot.info.initialized:
-                listing.tokens.append(Token(slot, slot.info))
-            else:
-                listing.empty_slots.append(slot)
-    return listing
 
 
 def list_slots(module: Module) -> list[Slot]:
@@ -424,74 +423,6 @@ def _read_slot(module: Module, cryptoki: Cryptoki, slot_id: int) -> Slot:
     removable = bool(slot.flags & ck.CKF_REMOVABLE_DEVICE)
     description, manufacturer = text(slot.description), text(slot.manufacturer)
     return Slot(module, slot_id, description, manufacturer, removable, info, module.generation)
-
-
-def find_token(uri: str | Pkcs11Uri, search: ModuleSearch | None = None) -> Token:
-    """The one initialised token that the URI names, by label, serial, manufacturer, model or slot description.
-
-    ``TokenNotFound`` when there is none, ``AmbiguousToken`` with both addresses when there are more.
-    """
-    wanted = Pkcs11Uri.from_text(uri) if isinstance(uri, str) else uri
-    search = for_address(search or ModuleSearch(), wanted)
-    for listing in _listings(search):
-        matches = _matching(listing, wanted)
-        if matches:
-            break
-    if len(matches) == 1:
-        return matches[0]
-    shown = wanted.token_part().to_text()
-    if not matches:
-        if not listing.modules:
-            raise listing.failures[0] if listing.failures else errors.NoModule()
-        silence = listing.modules[0].silence() if len(listing.modules) == 1 else None
-        raise silence or errors.TokenNotFound(wanted=shown)
-    raise errors.AmbiguousToken(wanted=shown, matches=", ".join(_distinct_addresses(matches)))
-
-
-def _listings(search: ModuleSearch) -> Iterator[TokenListing]:
-    """What the modules show, now and after every restart that may bring more to light."""
-    yield (listing := list_tokens(search))
-    restarts = [module.restarts() for module in listing.modules]
-    while restarts := [steps for steps in restarts if next(steps, False)]:
-        yield list_tokens(search)
-
-
-def _matching(listing: TokenListing, wanted: Pkcs11Uri) -> list[Token]:
-    return [
-        token
-        for token in listing.tokens
-        if wanted.matches_token(
-            label=token.info.label,
-            manufacturer=token.info.manufacturer,
-            model=token.info.model,
-            serial=token.info.serial,
-        )
-        and wanted.matches_slot(
-            description=token.slot.description, manufacturer=token.slot.manufacturer, slot_id=token.slot_id
-        )
-        and _matches_module(token.module, wanted)
-    ]
-
-
-def _matches_module(module: Module, wanted: Pkcs11Uri) -> bool:
-    if wanted.library_manufacturer is wanted.library_description is wanted.library_version is None:
-        return True
-    try:
-        info = module.info()
-    except CryptokiError:
-        return False  # its tokens may be listed, but nothing proves that they are those of that library
-    return wanted.matches_library(
-        description=info.description, manufacturer=info.manufacturer, version=info.library_version
-    )
-
-
-def _distinct_addresses(tokens: list[Token]) -> list[str]:
-    plain = [token.address for token in tokens]
-    if len(set(plain)) == len(plain):
-        return plain
-    return [
-        f"{token.address}?{Pkcs11Uri(module_path=token.module.path).to_text().partition('?')[2]}" for token in tokens
-    ]
 
 
 def _seen_again(module: Module, slot_id: int, label: str) -> Token:
