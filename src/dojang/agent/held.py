@@ -26,15 +26,16 @@ from dojang.errors import (
 from dojang.pkcs11 import constants as ck
 from dojang.pkcs11.discovery import ModuleSearch, find_modules, for_address
 from dojang.pkcs11.guard import PinGuard
+from dojang.pkcs11.listing import find_token
 from dojang.pkcs11.opened import OpenToken
 from dojang.pkcs11.pin import PinRequest
 from dojang.pkcs11.signer import TokenSigner
-from dojang.pkcs11.token import Token, find_token
+from dojang.pkcs11.token import Token
 from dojang.pkcs11.uri import Pkcs11Uri
 from dojang.secret import Secret
 
 if TYPE_CHECKING:
-    from dojang.pkcs11.session import TokenIdentity
+    from dojang.pkcs11.whereabouts import TokenIdentity
 
 _REFERENCE_BYTES = 16
 _PIN_IS_WRONG = (PinIncorrect, PinKnownWrong, PinLastTry, PinLocked, PinNotSet, LoginRequired)
