@@ -13,7 +13,6 @@ from dojang.der import (
     CONSTRUCTED,
     INTEGER,
     OCTET_STRING,
-    OID,
     SEQUENCE,
     SET,
     Element,
@@ -33,7 +32,8 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes as PrivateKey
 
 R_BYTES: Final = 20
-_RANDOM_NUMBER: Final = oid("1.2.410.200004.10.1.1.3")
+RANDOM_NUMBER: Final = "1.2.410.200004.10.1.1.3"
+_RANDOM_NUMBER_DER: Final = oid(RANDOM_NUMBER)
 _ATTRIBUTES, _PUBLIC_KEY = 0x80 | CONSTRUCTED, 0x81
 
 
@@ -60,9 +60,9 @@ class Pkcs8:
     def with_random_number(self, random_number: Secret) -> "Pkcs8":
         """The same key with this R in place of any other; the other attributes stay as they are."""
         before, attributes, after = _split(self.der)
-        kept = [one.der for one in attributes if not one.content.startswith(_RANDOM_NUMBER)]
+        kept = [one.der for one in attributes if not one.content.startswith(_RANDOM_NUMBER_DER)]
         value = tlv(SET, tlv(BIT_STRING, b"\0" + random_number.reveal()))
-        held = set_of(*kept, tlv(SEQUENCE, _RANDOM_NUMBER, value), tag=_ATTRIBUTES)
+        held = set_of(*kept, tlv(SEQUENCE, _RANDOM_NUMBER_DER, value), tag=_ATTRIBUTES)
         return Pkcs8.from_der(tlv(SEQUENCE, *before, held, *after))
 
     def key(self) -> "PrivateKey":
@@ -107,7 +107,7 @@ def _split(der: bytes) -> tuple[list[bytes], list[Element], list[bytes]]:
 def _random_number(attributes: list[Element]) -> Secret | None:
     for attribute in attributes:
         parts = children(attribute)
-        if len(parts) == 2 and parts[0].der == _RANDOM_NUMBER and parts[0].tag == OID:
+        if len(parts) == 2 and parts[0].der == _RANDOM_NUMBER_DER:
             return read_random_number(parts[1])
     return None
 

@@ -1,0 +1,308 @@
+"""PKCS#12 files (``.pfx``, ``.p12``; RFC 7292): keys with R kept, their certificates, and the certificates above them.
+
+R stands in the attributes of the PKCS#8 inside a key bag; some programs put it among the bag's own attributes. Either
+way it is in the ``Pkcs8`` that comes out. Libraries drop it, so the file is taken apart here.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from dojang.der import (
+    CONSTRUCTED,
+    OCTET_STRING,
+    SEQUENCE,
+    SET,
+    Element,
+    MalformedDer,
+    children,
+    expect,
+    parse,
+    parts,
+    read_integer,
+    read_oid,
+    to_der,
+)
+from dojang.errors import NotPermitted, PasswordIncorrect, Phrase, UnsupportedFormat
+from dojang.npki import derivation
+from dojang.npki.passwords import ENCODINGS, byte_forms, utf16_forms
+from dojang.npki.pkcs8 import RANDOM_NUMBER, Pkcs8, read_random_number
+from dojang.npki.schemes import UnknownScheme, read_pbkdf2, read_scheme
+from dojang.secret import Secret
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes as PublicKey
+
+MAX_FILE_BYTES: Final = 1 << 20
+_MAX_BAGS: Final = 200
+_MAX_NESTING: Final = 4
+_EXPLICIT_0: Final = 0x80 | CONSTRUCTED
+DATA, ENCRYPTED_DATA = "1.2.840.113549.1.7.1", "1.2.840.113549.1.7.6"
+KEY_BAG, SHROUDED_KEY_BAG, CERTIFICATE_BAG, _NESTED_BAG = (
+    f"1.2.840.113549.1.12.10.1.{number}" for number in (1, 2, 3, 6)
+)
+X509, FRIENDLY_NAME, LOCAL_KEY_ID = (f"1.2.840.113549.1.9.{end}" for end in ("22.1", "20", "21"))
+_PBMAC1: Final = "1.2.840.113549.1.5.14"  # RFC 9579
+HASHES: Final = {
+    "1.3.14.3.2.26": "sha1",
+    "2.16.840.1.101.3.4.2.4": "sha224",
+    "2.16.840.1.101.3.4.2.1": "sha256",
+    "2.16.840.1.101.3.4.2.2": "sha384",
+    "2.16.840.1.101.3.4.2.3": "sha512",
+}
+_LONGEST_MAC_KEY = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Pkcs12Entry:
+    """A key and the certificate that belongs to it, if the file has it. ``name`` is its friendlyName."""
+
+    pkcs8: Pkcs8
+    certificate_der: bytes | None = None
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pkcs12:
+    """What a file holds: its keys in their order (a signing pair, perhaps a km pair), and the other certificates."""
+
+    entries: tuple[Pkcs12Entry, ...]
+    others_der: tuple[bytes, ...] = ()
+
+
+@dataclass(slots=True)
+class _Bags:
+    """What has been taken out so far."""
+
+    keys: list[tuple[Pkcs8, str | None, bytes | None]] = field(default_factory=list)
+    certificates: list[tuple[bytes, bytes | None]] = field(default_factory=list)
+    count: int = 0
+
+
+def read_pkcs12(data: bytes, password: Secret, path: str, encodings: tuple[str, ...] = ENCODINGS) -> Pkcs12:
+    """Everything in the file, checked against its MAC where it has one.
+
+    ``PasswordIncorrect`` for a wrong password and for damage alike, ``NotPermitted`` when it asks for more work than
+    an honest file does, ``UnsupportedFormat`` for ways of encryption that dojang lacks.
+    """
+    from cryptography.exceptions import UnsupportedAlgorithm
+
+    try:
+        return _Reader(password, path, encodings).read(data)
+    except (UnknownScheme, UnsupportedAlgorithm) as error:
+        problem = Phrase("it is protected with {cipher}", cipher=error)
+        raise UnsupportedFormat(what=path, problem=problem) from error
+    except ValueError as error:
+        raise PasswordIncorrect(path=path) from error
+
+
+class _Reader:
+    """One reading of one file: the forms its password may have, and the work left to spend on them."""
+
+    def __init__(self, password: Secret, path: str, encodings: tuple[str, ...]) -> None:
+        self._texts, self._bytes = utf16_forms(password, encodings), byte_forms(password, encodings)
+        self._path, self._work = path, derivation.MAX_ITERATIONS
+
+    def read(self, data: bytes) -> Pkcs12:
+        if len(data) > MAX_FILE_BYTES:
+            raise MalformedDer("it is too large")
+        version, content, *mac = parts(parse(to_der(data), SEQUENCE), 2, 3)
+        if read_integer(version) != 3:
+            raise MalformedDer("it is another version")
+        safes = self._data_in(content)
+        if mac:
+            self._check_mac(expect(mac[0], SEQUENCE), safes)
+        bags = _Bags()
+        for safe in children(parse(to_der(safes), SEQUENCE)):
+            self._open_bags(self._data_in(safe), bags, _MAX_NESTING)
+        return Pkcs12(*_paired(bags))
+
+    def _data_in(self, content: Element) -> bytes:
+        """The octets of a ContentInfo, decrypted if need be."""
+        kind, held = parts(expect(content, SEQUENCE), 2, 2)
+        dotted, (value,) = read_oid(kind), parts(expect(held, _EXPLICIT_0), 1, 1)
+        if dotted == DATA:
+            return expect(value, OCTET_STRING).content
+        if dotted != ENCRYPTED_DATA:
+            raise UnknownScheme(dotted)
+        _, encrypted = parts(expect(value, SEQUENCE), 2, 3)[:2]
+        _, algorithm, hidden = parts(expect(encrypted, SEQUENCE), 3, 3)
+        return self._decrypted(algorithm, _octets(hidden))
+
+    def _decrypted(self, algorithm: Element, hidden: bytes, check: Callable[[bytes], object] = parse) -> bytes:
+        """Tried with each form of the password that the scheme may mean, until one gives DER."""
+        scheme = read_scheme(algorithm)
+        failure = ValueError("no form of the password")
+        for form in self._texts if scheme.takes_text else self._bytes:
+            self._spend(scheme.work)
+            try:
+                plain = scheme.decrypt(form, hidden)
+                check(plain)
+            except ValueError as error:
+                failure = error
+            else:
+                return plain
+        raise failure
+
+    def _check_mac(self, mac: Element, data: bytes) -> None:
+        """RFC 7292 5.1: the form of the password that gives the MAC is the only one left to try."""
+        digest_info, salt, *count = parts(mac, 2, 3)
+        algorithm, digest = parts(expect(digest_info, SEQUENCE), 2, 2)
+        wanted = expect(digest, OCTET_STRING).content
+        dotted, *parameters = parts(expect(algorithm, SEQUENCE), 1, 2)
+        if read_oid(dotted) == _PBMAC1:
+            forms, key_of, name = self._bytes, *self._pbmac1(parameters)
+        else:
+            name = _hash_name(read_oid(dotted))
+            forms, key_of = self._texts, self._mac_key(name, salt, read_integer(count[0]) if count else 1)
+        for form in forms:
+            if hmac.compare_digest(hmac.digest(key_of(form), data, name), wanted):
+                if forms is self._texts:
+                    self._texts = [form]
+                return
+        raise ValueError("the MAC is another")
+
+    def _mac_key(self, name: str, salt: Element, iterations: int) -> Callable[[bytes], bytes]:
+        salt_octets, size = expect(salt, OCTET_STRING).content, hashlib.new(name, usedforsecurity=False).digest_size
+
+        def key_of(text: bytes) -> bytes:
+            self._spend(iterations * derivation.SLOWNESS)
+            return derivation.pkcs12(name, text, salt_octets, iterations, 3, size)
+
+        return key_of
+
+    def _pbmac1(self, parameters: list[Element]) -> tuple[Callable[[bytes], bytes], str]:
+        """RFC 9579: PBKDF2 makes the key, and the PRF's own hash the MAC."""
+        if not parameters:
+            raise MalformedDer("it does not say how its MAC is made")
+        function, scheme = parts(expect(parameters[0], SEQUENCE), 2, 2)
+        derived, length = read_pbkdf2(function)
+        if length is None or not 1 <= length <= _LONGEST_MAC_KEY:
+            raise MalformedDer("its MAC has a key of no length")
+        name = derivation.PRFS.get(read_oid(parts(expect(scheme, SEQUENCE), 1, 2)[0]))
+        if name is None:
+            raise UnknownScheme(_PBMAC1)
+
+        def key_of(password: bytes) -> bytes:
+            self._spend(derived.work)
+            return derived.derive(password, length)
+
+        return key_of, name
+
+    def _spend(self, work: int) -> None:
+        self._work -= work
+        if work < 1 or self._work < 0:
+            raise NotPermitted(
+                problem=Phrase("{path} asks for more work to open than any honest key file", path=self._path),
+                remedy="Do not open this file; get the key from where it was made.",
+            )
+
+    def _open_bags(self, contents: bytes, bags: _Bags, depth: int) -> None:
+        """Every bag in SafeContents; what is neither key nor certificate is left."""
+        for bag in children(parse(to_der(contents), SEQUENCE)):
+            bags.count += 1
+            if bags.count > _MAX_BAGS or depth == 0:
+                raise MalformedDer("it holds more than anybody keeps in a file")
+            kind, held, *attributes = parts(expect(bag, SEQUENCE), 2, 3)
+            dotted, (value,) = read_oid(kind), parts(expect(held, _EXPLICIT_0), 1, 1)
+            if dotted == _NESTED_BAG:
+                self._open_bags(value.der, bags, depth - 1)
+            elif dotted == CERTIFICATE_BAG:
+                bags.certificates += _certificate_in(value, _attributes(attributes))
+            elif dotted in (KEY_BAG, SHROUDED_KEY_BAG):
+                der = value.der if dotted == KEY_BAG else self._key_der(value)
+                bags.keys.append(_key_in(der, _attributes(attributes)))
+
+    def _key_der(self, shrouded: Element) -> bytes:
+        algorithm, hidden = parts(expect(shrouded, SEQUENCE), 2, 2)
+        return self._decrypted(algorithm, _octets(hidden), Pkcs8.from_der)
+
+
+def _octets(hidden: Element) -> bytes:
+    """An OCTET STRING, also one tagged [0], also one in pieces."""
+    if hidden.tag & CONSTRUCTED:
+        return b"".join(expect(piece, OCTET_STRING).content for piece in children(hidden))
+    return hidden.content
+
+
+def _hash_name(dotted: str) -> str:
+    if dotted not in HASHES:
+        raise UnknownScheme(dotted)
+    return HASHES[dotted]
+
+
+def _attributes(sets: list[Element]) -> dict[str, Element]:
+    """The SET of values of each attribute by its type."""
+    found = {}
+    for one in children(expect(sets[0], SET)) if sets else ():
+        kind, values = parts(expect(one, SEQUENCE), 2, 2)
+        found[read_oid(kind)] = expect(values, SET)
+    return found
+
+
+def _value(attributes: dict[str, Element], dotted: str) -> Element | None:
+    values = children(attributes[dotted]) if dotted in attributes else []
+    return values[0] if values else None
+
+
+def _local_key_id(attributes: dict[str, Element]) -> bytes | None:
+    value = _value(attributes, LOCAL_KEY_ID)
+    return None if value is None else value.content
+
+
+def _key_in(der: bytes, attributes: dict[str, Element]) -> tuple[Pkcs8, str | None, bytes | None]:
+    pkcs8 = Pkcs8.from_der(der)
+    if pkcs8.random_number is None and RANDOM_NUMBER in attributes:
+        beside = read_random_number(attributes[RANDOM_NUMBER])
+        pkcs8 = pkcs8 if beside is None else pkcs8.with_random_number(beside)
+    name = _value(attributes, FRIENDLY_NAME)
+    return pkcs8, None if name is None else name.content.decode("utf-16-be", "replace"), _local_key_id(attributes)
+
+
+def _certificate_in(value: Element, attributes: dict[str, Element]) -> Iterator[tuple[bytes, bytes | None]]:
+    kind, held = parts(expect(value, SEQUENCE), 2, 2)
+    if read_oid(kind) == X509:
+        (octets,) = parts(expect(held, _EXPLICIT_0), 1, 1)
+        yield expect(octets, OCTET_STRING).content, _local_key_id(attributes)
+
+
+def _paired(bags: _Bags) -> tuple[tuple[Pkcs12Entry, ...], tuple[bytes, ...]]:
+    """Keys with the certificates of their public keys; of a kind of key nobody here knows, by localKeyID."""
+    left, entries = list(bags.certificates), []
+    for pkcs8, name, key_id in bags.keys:
+        public_key = _public_half(pkcs8)
+        for one in left:
+            if _public_key_in(one[0]) == public_key if public_key else key_id is not None and one[1] == key_id:
+                left.remove(one)
+                entries.append(Pkcs12Entry(pkcs8, one[0], name))
+                break
+        else:
+            entries.append(Pkcs12Entry(pkcs8, None, name))
+    return tuple(entries), tuple(der for der, _ in left)
+
+
+def _public_half(pkcs8: Pkcs8) -> bytes | None:
+    from cryptography.exceptions import UnsupportedAlgorithm
+
+    try:
+        return _spki(pkcs8.key().public_key())
+    except UnsupportedAlgorithm:
+        return None
+
+
+def _public_key_in(certificate_der: bytes) -> bytes | None:
+    from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
+
+    try:
+        return _spki(x509.load_der_x509_certificate(certificate_der).public_key())
+    except (UnsupportedAlgorithm, ValueError):
+        return None
+
+
+def _spki(public_key: "PublicKey") -> bytes:
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    return public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
