@@ -4,11 +4,11 @@ TYPE_CHECKING = False  # type checkers know the name; importing typing would tak
 if TYPE_CHECKING:
     from dojang.agent.opening import open_token as open_token
     from dojang.errors import DojangError as DojangError
+    from dojang.pkcs11.listing import find_token as find_token
+    from dojang.pkcs11.listing import list_tokens as list_tokens
     from dojang.pkcs11.objects import KEY_ALGORITHMS as KEY_ALGORITHMS
     from dojang.pkcs11.opened import OpenToken as OpenToken
     from dojang.pkcs11.pin import PinSource as PinSource
-    from dojang.pkcs11.token import find_token as find_token
-    from dojang.pkcs11.token import list_tokens as list_tokens
     from dojang.pkcs11.uri import Pkcs11Uri as Pkcs11Uri
     from dojang.secret import Secret as Secret
 

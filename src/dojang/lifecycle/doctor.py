@@ -23,9 +23,10 @@ from dojang.errors import (
 from dojang.ledger import OperationRecord
 
 if TYPE_CHECKING:
+    from dojang.pkcs11.listing import TokenListing
     from dojang.pkcs11.objects import TokenObject
     from dojang.pkcs11.opened import OpenToken
-    from dojang.pkcs11.token import Token, TokenListing
+    from dojang.pkcs11.token import Token
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,12 @@ if TYPE_CHECKING:
     from dojang.pkcs11.discovery import ModuleSearch, ModuleSpec
     from dojang.pkcs11.generation import KeyUse
     from dojang.pkcs11.guard import PinGuard
+    from dojang.pkcs11.listing import TokenListing, find_token, list_tokens
     from dojang.pkcs11.objects import KEY_ALGORITHMS, TokenObject
     from dojang.pkcs11.opened import OpenToken, open_token
     from dojang.pkcs11.pin import PinProvider, PinRequest, PinSource, PinState
     from dojang.pkcs11.signer import TokenSigner
-    from dojang.pkcs11.token import Slot, Token, TokenInfo, TokenListing, find_token, list_tokens
+    from dojang.pkcs11.token import Slot, Token, TokenInfo
     from dojang.pkcs11.uri import Pkcs11Uri
 
 _HOME = {
@@ -37,9 +38,9 @@ _HOME = {
     "Slot": "token",
     "Token": "token",
     "TokenInfo": "token",
-    "TokenListing": "token",
-    "find_token": "token",
-    "list_tokens": "token",
+    "TokenListing": "listing",
+    "find_token": "listing",
+    "list_tokens": "listing",
     "Pkcs11Uri": "uri",
 }
 
