@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from dojang import errors
+from dojang.pkcs11 import constants as ck
 from dojang.pkcs11.cryptoki import CryptokiError
 from dojang.pkcs11.mechanisms import DIGEST_BYTES, REFUSALS, MechanismTable, Plan, check_hash, ecdsa_der
 from dojang.pkcs11.objects import algorithm_of
@@ -161,11 +162,23 @@ class TokenSigner:
             session.sign_begin(plan.mechanism, session.resolve(self.search))
             session.spoiled = True  # until the operation is over, this session must not be given to anybody else
             authenticate(session)
-            signature = session.sign_end(data)
+            signature = self._signed_once(session, data)
             session.spoiled = False
             return signature
 
         return self._pool.run(work, self._log_in)
+
+    def _signed_once(self, session: Session, data: bytes) -> bytes:
+        """C_Sign after a context-specific login. That login was accepted a moment ago, so a card that wants another has
+        used it up: OpenSC asks a card twice whose first answer it cannot read (seen, 0.23).
+        """
+        try:
+            return session.sign_end(data)
+        except CryptokiError as error:
+            if error.rv != ck.CKR_USER_NOT_LOGGED_IN:
+                raise
+            said = {"function": error.function, "result": ck.result_name(error.rv)}
+            raise errors.SignatureUncertain(token=self._pool.identity.label, **said) from error
 
     def _der(self, signature: bytes) -> bytes:
         if len(signature) > _LONGEST_ECDSA:
