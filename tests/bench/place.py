@@ -6,6 +6,7 @@ import subprocess
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
+from time import perf_counter
 
 HERE = Path(__file__).parent
 
@@ -73,6 +74,18 @@ def bring_up(folder: Path) -> Place:
     compiler = ["gcc", "-O2", "-std=gnu99", "-o", folder / "loop", HERE / "loop.c", "-ldl", "-lpthread"]
     subprocess.run(compiler, check=True)
     return Place(folder, environment["DOJANG_MODULE"], "bench")
+
+
+def timed(command: list[object], *, stderr: int | None = None) -> float:
+    """Seconds that a whole process takes."""
+    # An installed program has its bytecode; a setting of this shell must not make every start compile it again.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    words = list(map(str, command))
+    start = perf_counter()
+    subprocess.run(
+        words, check=True, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr
+    )
+    return perf_counter() - start
 
 
 def scratch() -> "tempfile.TemporaryDirectory[str]":

@@ -1,13 +1,10 @@
 """Wall time of whole processes, as a multiple of ``python -c pass`` with the same interpreter."""
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 from statistics import median
-from time import perf_counter
 
-from place import Place, Row
+from place import Place, Row, timed
 
 TARGETS = {"dojang --version": 2.5, "dojang sign raw": 8.0}
 
@@ -19,7 +16,7 @@ def measure(place: Place, *, rounds: int, seconds: float) -> list[Row]:
     document.write_bytes(b"to be signed")
     credential = f"{place.uri};object=cold"
     pin = ["--pin-source", place.pin_source]
-    _run([dojang, "key", "generate", place.uri, "--algorithm", "ec-p256", "--label", "cold", *pin])
+    timed([dojang, "key", "generate", place.uri, "--algorithm", "ec-p256", "--label", "cold", *pin])
     commands = {
         "python -c pass": [sys.executable, "-c", "pass"],
         "dojang --version": [dojang, "--version"],
@@ -27,22 +24,13 @@ def measure(place: Place, *, rounds: int, seconds: float) -> list[Row]:
     }
     times: dict[str, list[float]] = {name: [] for name in commands}
     for command in commands.values():
-        _run(command)  # writes bytecode and fills the file cache
+        timed(command)  # writes bytecode and fills the file cache
     for _ in range(rounds):
         (place.folder / "out").unlink(missing_ok=True)
         for name, command in commands.items():
-            times[name].append(_run(command))
+            times[name].append(timed(command))
     bare = times["python -c pass"]
     return [_row(name, times[name], bare) for name in TARGETS]
-
-
-def _run(command: list[object]) -> float:
-    # An installed program has its bytecode; a setting of this shell must not make every start compile it again.
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    words = list(map(str, command))
-    start = perf_counter()
-    subprocess.run(words, check=True, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    return perf_counter() - start
 
 
 def _row(name: str, times: list[float], bare: list[float]) -> Row:

@@ -32,7 +32,7 @@ def sign_file(
     on_progress: Progress | None = None,
     unsynced: set[Path] | None = None,
 ) -> Signed:
-    """Sign ``source`` and leave the signature in ``output``, whole or not at all; ``unsynced`` is ``atomic_output``'s."""
+    """Sign ``source`` into ``output``, whole or not at all; ``unsynced`` as in ``atomic_output``."""
     refuse_same_file(source, output)
     with open_output(output, unsynced=unsynced) as destination:
         signature, scheme = sign_raw(source, signer, options or RawOptions(), on_progress)
