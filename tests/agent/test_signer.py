@@ -140,7 +140,7 @@ def test_a_label_that_has_wandered(home, make_token, monkeypatch):
     monkeypatch.setenv("DOJANG_HOME", str(home.folder))
     assert find_signer(f"{token.uri};object=stamp") is not None
     with open_token(token.uri, Secret(token.pin)) as opened:
-        keys = list(opened.keys())  # noqa: SIM118 - not those of a dictionary
+        keys = list(opened.keys())
         ids = {key.label: key.key_id for key in keys}
         opened.relabel(ids["stamp"], "stamp (retired)")
         opened.relabel(ids["next"], "stamp")

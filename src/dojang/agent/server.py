@@ -50,7 +50,7 @@ class Server:
             listener.bind(os.fspath(path))
         finally:
             os.umask(previous)
-        listener.listen(64)
+        listener.listen(1024)
         self._listener = listener
         threading.Thread(target=self._accept, args=(listener,), name="accept", daemon=True).start()
 
