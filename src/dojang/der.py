@@ -90,6 +90,14 @@ def parse(der: bytes, tag: int | None = None) -> Element:
     return element
 
 
+def parse_loosely(data: bytes, tag: int | None = None) -> Element:
+    """The same for BER, which is normalised first where it is not DER."""
+    try:
+        return parse(data, tag)
+    except MalformedDer:
+        return parse(to_der(data), tag)
+
+
 def expect(element: Element, tag: int) -> Element:
     """The element itself, when it has this tag."""
     if element.tag != tag:

@@ -6,7 +6,7 @@ What is inside stays as it is, byte for byte: a PKCS#8 with its attributes, so t
 import os
 from typing import TYPE_CHECKING, Final
 
-from dojang.der import OCTET_STRING, SEQUENCE, MalformedDer, children, expect, parse, tlv, to_der
+from dojang.der import OCTET_STRING, SEQUENCE, MalformedDer, children, expect, parse_loosely, tlv
 from dojang.errors import NotPermitted, PasswordIncorrect, Phrase, UnsupportedFormat, UnsupportedMechanism
 from dojang.npki import ciphers
 from dojang.npki.derivation import MAX_ITERATIONS
@@ -153,7 +153,7 @@ def _bytes_in(password: "Secret", encoding: str) -> bytes:
 def _read(der: bytes, path: str) -> tuple[Scheme, bytes]:
     """The scheme and the hidden part of an EncryptedPrivateKeyInfo that may be opened."""
     try:
-        algorithm, hidden = children(parse(to_der(der), SEQUENCE))
+        algorithm, hidden = children(parse_loosely(der, SEQUENCE))
         scheme, data = read_scheme(algorithm), expect(hidden, OCTET_STRING).content
     except UnknownScheme as error:
         problem = Phrase("its key is encrypted with {cipher}", cipher=error)

@@ -20,10 +20,10 @@ from dojang.der import (
     children,
     expect,
     parse,
+    parse_loosely,
     parts,
     read_integer,
     read_oid,
-    to_der,
 )
 from dojang.errors import NotPermitted, PasswordIncorrect, Phrase, UnsupportedFormat
 from dojang.npki import derivation
@@ -108,14 +108,14 @@ class _Reader:
     def read(self, data: bytes) -> Pkcs12:
         if len(data) > MAX_FILE_BYTES:
             raise MalformedDer("it is too large")
-        version, content, *mac = parts(parse(to_der(data), SEQUENCE), 2, 3)
+        version, content, *mac = parts(parse_loosely(data, SEQUENCE), 2, 3)
         if read_integer(version) != 3:
             raise MalformedDer("it is another version")
         safes = self._data_in(content)
         if mac:
             self._check_mac(expect(mac[0], SEQUENCE), safes)
         bags = _Bags()
-        for safe in children(parse(to_der(safes), SEQUENCE)):
+        for safe in children(parse_loosely(safes, SEQUENCE)):
             self._open_bags(self._data_in(safe), bags, _MAX_NESTING)
         return Pkcs12(*_paired(bags))
 
@@ -201,7 +201,7 @@ class _Reader:
 
     def _open_bags(self, contents: bytes, bags: _Bags, depth: int) -> None:
         """Every bag in SafeContents; what is neither key nor certificate is left."""
-        for bag in children(parse(to_der(contents), SEQUENCE)):
+        for bag in children(parse_loosely(contents, SEQUENCE)):
             bags.count += 1
             if bags.count > _MAX_BAGS or depth == 0:
                 raise MalformedDer("it holds more than anybody keeps in a file")
