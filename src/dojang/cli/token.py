@@ -140,6 +140,7 @@ def wipe(invocation: Invocation, address: str, yes_wipe: str | None, label: str 
     ]
     if invocation.planned(steps, address=token.address):
         return
+    token.refuse_doubtful_serial()
     what = say("every key on token {label}", label=info.label)
     invocation.confirm_serial(info.serial, yes_wipe, what=what, option="--yes-wipe SERIAL")
     wiped = _wipe(invocation, token, label or info.label)

@@ -51,6 +51,7 @@ def _removed(invocation: Invocation, token: "OpenToken", findings: "Findings", s
     from dojang.pkcs11.fsck import remove
 
     info = token.token.info
+    token.token.refuse_doubtful_serial()
     what = say("what killed processes left on token {label}", label=info.label)
     invocation.confirm_serial(info.serial, serial, what=what, option="--serial SERIAL")
     return remove(token, findings, kept_in=invocation.settings.state_dir / "rubbish" / info.serial)
