@@ -440,7 +440,7 @@ class OpenToken:
             (ck.CKA_TOKEN, True),
             (ck.CKA_PRIVATE, False),
             (ck.CKA_CERTIFICATE_TYPE, ck.CKC_X_509),
-            (ck.CKA_LABEL, label.encode()),
+            (ck.CKA_LABEL, utf8(label)),
             (ck.CKA_ID, key_id),
             (ck.CKA_SUBJECT, certificate.subject.public_bytes()),
             (ck.CKA_ISSUER, certificate.issuer.public_bytes()),
@@ -467,8 +467,8 @@ class OpenToken:
             (ck.CKA_CLASS, ck.CKO_DATA),
             (ck.CKA_TOKEN, True),
             (ck.CKA_PRIVATE, private),
-            (ck.CKA_LABEL, label.encode()),
-            (ck.CKA_APPLICATION, application.encode()),
+            (ck.CKA_LABEL, utf8(label)),
+            (ck.CKA_APPLICATION, utf8(application)),
             (ck.CKA_VALUE, value),
         ]
 
@@ -500,7 +500,7 @@ class OpenToken:
             cryptoki = session.cryptoki
             handles = cryptoki.find_objects(session.handle, search_for(object_class, key_id=key_id))
             for handle in handles:
-                cryptoki.set_attributes(session.handle, handle, [(ck.CKA_LABEL, label.encode())])
+                cryptoki.set_attributes(session.handle, handle, [(ck.CKA_LABEL, utf8(label))])
             session.handles.clear()
             return len(handles)
 
@@ -509,7 +509,7 @@ class OpenToken:
     def copy_object(self, object_type: str, *, key_id: bytes, new_label: str, new_key_id: bytes | None = None) -> None:
         """A second object like the first on the same token (C_CopyObject), under another label and CKA_ID."""
         search = search_for(objects.CLASSES[object_type], key_id=key_id)
-        changes: Attributes = [(ck.CKA_LABEL, new_label.encode())]
+        changes: Attributes = [(ck.CKA_LABEL, utf8(new_label))]
         if new_key_id is not None:
             changes.append((ck.CKA_ID, new_key_id))
 
@@ -534,7 +534,7 @@ class OpenToken:
 
         def change(session: Session) -> None:
             for handle in session.cryptoki.find_objects(session.handle, search):
-                session.cryptoki.set_attributes(session.handle, handle, [(ck.CKA_LABEL, label.encode())])
+                session.cryptoki.set_attributes(session.handle, handle, [(ck.CKA_LABEL, utf8(label))])
             session.handles.clear()
 
         self.surely(change)

@@ -23,10 +23,10 @@ GENERATED_BY = {
 HASHES = {name: getattr(hashes, name.upper())() for name in DIGEST_BYTES}
 SCHEMES = {"rsa": ("pkcs1v15", "pss"), "ec": ("ecdsa",), "ed25519": ("eddsa",)}
 TITLES = {
-    "pkcs1v15": "RSA PKCS #1 v1.5 signatures",
-    "pss": "RSA-PSS signatures",
-    "ecdsa": "ECDSA signatures",
-    "eddsa": "Ed25519 signatures",
+    "pkcs1v15": "RSA PKCS #1 v1.5 with SHA-",
+    "pss": "RSA-PSS with SHA-",
+    "ecdsa": "ECDSA with SHA-",
+    "eddsa": "Ed25519",
 }
 
 
@@ -79,7 +79,7 @@ def test_every_signature_the_key_can_make_is_good(token, algorithm, made, came_w
         for scheme in SCHEMES[family(algorithm)]:
             for hash_name in HASHES if scheme != "eddsa" else [""]:
                 if signs(token, key, scheme, hash_name, tmp_path):
-                    abilities.note(TITLES[scheme], hash_name.replace("sha", "SHA-") or "yes")
+                    abilities.note(TITLES[scheme], hash_name.removeprefix("sha") or "yes")
 
 
 def signs(token, key, scheme: str, hash_name: str, folder) -> bool:

@@ -1,0 +1,19 @@
+"""Tokens with a daemon or a card reader before them: each keeps the whole contract, in a process of its own."""
+
+import pytest
+from tests.contract.token.run import CHAPTERS, check_chapter, check_readme
+
+KINDS = ["opencryptoki", "tpm", "piv"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_the_contract_is_kept(kind, chapter):
+    """Keys, objects, PINs, commands: what the token can do is done right, what it cannot is refused."""
+    check_chapter(kind, chapter)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_readme_tells_what_it_can_do(kind):
+    """The table in the README is what was seen just now; python -m tests.contract.token writes it anew."""
+    check_readme(kind)
