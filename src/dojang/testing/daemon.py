@@ -13,7 +13,7 @@ from dojang.testing.setup import BringUpFailed
 
 PATIENCE: Final = 20.0
 
-# The reader of the pipe outlives nobody: when our end closes, by stop() or by our death, it takes the whole group along.
+# Who reads the pipe outlives nobody: when our end closes, by stop() or by our death, the whole group goes along.
 _LEASHED: Final = 'exec 3<&0 </dev/null; { read -r _ <&3; kill -KILL 0; } & exec 3<&-; exec "$@"'
 
 
