@@ -212,7 +212,7 @@ class AgentNotRunning(UserError):
     code = "agent-not-running"
     exit_status = 3
     sentence = "No agent is running at {path}."
-    next_step = "Start one: dojang agent start --key ADDRESS"
+    next_step = "Start one with 'dojang agent start --key ADDRESS'."
 
 
 class PinIncorrect(UserError):

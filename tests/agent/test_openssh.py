@@ -44,7 +44,7 @@ def public(agent, tmp_path) -> dict:
 
 
 def test_ssh_add_lists_the_keys(agent, program):
-    """``ssh-add -l`` shows every key with the fingerprint that ``agent status`` shows; ``-x`` locks, ``-D`` is refused."""
+    """``ssh-add -l`` shows every key with its fingerprint as ``agent status`` does; ``-x`` locks, ``-D`` is refused."""
     listed = run(agent, "ssh-add", "-l")
     assert listed.returncode == 0
     kinds = [line.rpartition("(")[2].rstrip(")") for line in listed.stdout.splitlines()]

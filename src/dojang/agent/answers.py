@@ -91,7 +91,7 @@ class Answers:
         key.permission.check_program(peer)
         if key.asks:
             key.token.usable()
-            confirm(os.environ, key.address, peer)
+            confirm(os.environ, key.permission.question, key.address, peer)
         signature = self._holdings.using(key, work)
         self._used()
         return signature
@@ -203,7 +203,8 @@ def _wanted(data: bytes) -> Wanted:
         told = json.loads(data)
         module, configured, discover, named_by = told["search"]
         search = ModuleSearch(module, tuple(ModuleSpec(*spec) for spec in configured), discover, named_by)
-        permission = Permission(tuple(told["programs"]), bool(told["confirm"]))
+        permission = Permission(tuple(told["programs"]), bool(told["confirm"]), str(told["question"]))
+        permission.question.format_map({"program": "", "pid": 0, "address": ""})
         return Wanted(told["address"], search, permission, told["guard"], bool(told["last_try"]))
     except (ValueError, KeyError, TypeError):
         raise Malformed from None

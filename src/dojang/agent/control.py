@@ -16,6 +16,7 @@ from dojang.agent import wire
 from dojang.agent.channel import Channel, Gone
 from dojang.agent.daemon import ALREADY_RUNNING
 from dojang.agent.failure import failure_from
+from dojang.agent.permission import Permission
 from dojang.agent.server import prepare_folder
 from dojang.agent.wire import Malformed, Reader, string
 from dojang.errors import AgentNotRunning, AgentUnavailable, Phrase
@@ -35,8 +36,7 @@ class KeyWanted(NamedTuple):
     search: ModuleSearch
     pins: PinProvider
     guard_path: Path
-    programs: tuple[str, ...] = ()
-    confirm: bool = False
+    permission: Permission
     last_try: bool = False
 
     def encoded(self) -> bytes:
@@ -44,8 +44,7 @@ class KeyWanted(NamedTuple):
         told = {
             "address": self.address,
             "search": [*search, self.search.named_by],
-            "programs": self.programs,
-            "confirm": self.confirm,
+            **self.permission._asdict(),
             "guard": str(self.guard_path),
             "last_try": self.last_try,
         }

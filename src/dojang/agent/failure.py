@@ -43,7 +43,8 @@ def _packed(value: object) -> object:
 
 def _unpacked(value: Any) -> Any:
     if isinstance(value, dict):
-        return Phrase(value["phrase"], **{name: _unpacked(fact) for name, fact in value["facts"].items()})
+        template, facts = value["phrase"], value["facts"]
+        return Phrase(template, **{name: _unpacked(fact) for name, fact in facts.items()})
     if isinstance(value, list):
         return [_unpacked(item) for item in value]
     return value

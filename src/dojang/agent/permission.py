@@ -14,10 +14,14 @@ _asking = threading.Lock()  # one question at a time on the screen
 
 
 class Permission(NamedTuple):
-    """The rules of one key. Without ``programs``, every program of the user; with ``confirm``, a person is asked."""
+    """The rules of one key. Without ``programs``, every program of the user; with ``confirm``, a person is asked.
+
+    ``question`` is what the person is asked, with ``{program}``, ``{pid}`` and ``{address}``.
+    """
 
     programs: tuple[str, ...] = ()
     confirm: bool = False
+    question: str = "{program} ({pid}): {address}"
 
     def allows(self, peer: Peer) -> bool:
         """Whether the program that connected is one of those named, by device and inode of what they are now."""
@@ -49,15 +53,15 @@ def check_program_file(path: str) -> str:
     return str(full)
 
 
-def confirm(environment: Mapping[str, str], key: str, peer: Peer) -> None:
+def confirm(environment: Mapping[str, str], question: str, key: str, peer: Peer) -> None:
     """Ask the person whether ``key`` may sign for ``peer``; ``AgentRefused`` for no, and where nobody can be asked.
 
     The program is ``DOJANG_CONFIRM``, else ``SSH_ASKPASS``; it is called as ``ssh-askpass`` is, and exits 0 for yes.
     """
     program = confirming_program(environment, key)
-    question = f"Allow {peer.path or 'a program'} (process {peer.pid}) to sign with {key}?"
+    asked = question.format_map({"program": peer.path or "?", "pid": peer.pid, "address": key})
     with _asking:
-        if not _said_yes(program, question, environment):
+        if not _said_yes(program, asked, environment):
             raise AgentRefused(
                 problem=Phrase("a signature by {address} was not confirmed", address=key),
                 remedy=Phrase("Run the command again and allow it."),

@@ -13,6 +13,7 @@ from dojang.errors import AgentNotRunning, Phrase, Usage
 if TYPE_CHECKING:
     from dojang.agent.control import KeyWanted, Started
 
+_QUESTION = N_("Sign with {address}? {program} (process {pid}) asks for it.")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _LOCKED = {
     "lock": N_("locked"),
@@ -122,7 +123,7 @@ def stop(invocation: Invocation) -> None:
 
 def _wanted(invocation: Invocation, text: str, programs: Sequence[str], *, confirm: bool) -> "KeyWanted":
     from dojang.agent.control import KeyWanted
-    from dojang.agent.permission import check_program_file
+    from dojang.agent.permission import Permission, check_program_file
     from dojang.pkcs11.uri import Pkcs11Uri
 
     address = invocation.address(text)
@@ -134,8 +135,7 @@ def _wanted(invocation: Invocation, text: str, programs: Sequence[str], *, confi
         search=invocation.search(),
         pins=invocation.pin_provider(uri),
         guard_path=invocation.settings.pin_guard_path,
-        programs=tuple(check_program_file(path) for path in programs),
-        confirm=confirm,
+        permission=Permission(tuple(check_program_file(path) for path in programs), confirm, _(_QUESTION)),
         last_try=invocation.last_try,
     )
 
@@ -179,11 +179,11 @@ def _tell_started(invocation: Invocation, started: "Started") -> None:
 def _key_lines(key: dict[str, Any]) -> Iterable[str]:
     yield say("Key: {address} ({algorithm})", address=key["address"], algorithm=key["algorithm"])
     if key["locked"]:
-        yield f"  {_(_LOCKED.get(key['locked'], _LOCKED['lock']))}"
+        yield "  " + _(_LOCKED.get(key["locked"], _LOCKED["lock"]))
     if key["confirm"]:
-        yield f"  {_('each signature is confirmed')}"
+        yield "  " + _("each signature is confirmed")
     for program in key["programs"]:
-        yield say("  only for {program}", program=program)
+        yield "  " + say("only for {program}", program=program)
     if key["fingerprint"]:
         yield f"  {key['fingerprint']}"
 
