@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,12 @@ def test_the_plugin_is_one_small_import():
     program = "import pytest, sys\nold = set(sys.modules)\nimport dojang.testing.plugin\nprint(*set(sys.modules) - old)"
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert set(run.stdout.split()) == {"dojang", "dojang.testing", "dojang.testing.plugin"}
+
+
+def test_pytest_finds_it_by_itself():
+    """Installing dojang is all it takes: the entry point names the plugin."""
+    (found,) = entry_points(group="pytest11", name="dojang")
+    assert found.value == plugin.__name__
 
 
 def test_every_fixture_is_described(user):

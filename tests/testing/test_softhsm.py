@@ -265,7 +265,7 @@ import json, sys
 from dojang.testing.softhsm import softhsm
 with softhsm() as hsm, hsm.in_this_process():
     hsm.token()
-heavy = {"cryptography", "ctypes", "click", "asn1crypto", "sqlite3"}
+heavy = {"pytest", "cryptography", "ctypes", "click", "asn1crypto", "sqlite3"}
 print(json.dumps({"heavy": sorted(heavy & set(sys.modules)), "maps": "softhsm" in open("/proc/self/maps").read()}))
 """
     )

@@ -170,9 +170,8 @@ def dojang_piv_card(_dojang_pcscd: "Pcscd") -> "Iterator[PluggedIn]":
         yield plugged
 
 
-@pytest.fixture
-def dojang_locking_token(_dojang_pcscd: "Pcscd") -> "Iterator[CardToken]":
-    """A token that locks its PIN for good after three wrong ones; ``tries_left`` and ``locked`` are the card's own."""
+@contextmanager
+def _fresh_card() -> "Iterator[CardToken]":
     from dojang.testing.card_token import card_token
 
     with _said_plainly(), card_token() as token:
@@ -180,11 +179,16 @@ def dojang_locking_token(_dojang_pcscd: "Pcscd") -> "Iterator[CardToken]":
 
 
 @pytest.fixture
+def dojang_locking_token(_dojang_pcscd: "Pcscd") -> "Iterator[CardToken]":
+    """A token that locks its PIN for good after three wrong ones; ``tries_left`` and ``locked`` are the card's own."""
+    with _fresh_card() as token:
+        yield token
+
+
+@pytest.fixture
 def dojang_vanishing_token(_dojang_pcscd: "Pcscd") -> "Iterator[CardToken]":
     """A token that ``remove()`` pulls out and ``insert()`` puts back."""
-    from dojang.testing.card_token import card_token
-
-    with _said_plainly(), card_token() as token:
+    with _fresh_card() as token:
         yield token
 
 
