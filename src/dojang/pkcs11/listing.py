@@ -109,11 +109,20 @@ def find_token(uri: str | Pkcs11Uri, search: ModuleSearch | None = None) -> Toke
     shown = wanted.token_part().to_text()
     if not matches:
         if not listing.modules:
-            raise listing.failures[0] if listing.failures else errors.NoModule()
+            raise _why_no_module(listing.failures)
         _refuse_uninitialized(listing, wanted)
         silence = listing.modules[0].silence() if len(listing.modules) == 1 else None
         raise silence or errors.TokenNotFound(wanted=shown)
     raise errors.AmbiguousToken(wanted=shown, matches=", ".join(token.address for token in matches))
+
+
+def _why_no_module(failures: list[errors.ModuleUnloadable]) -> errors.DojangError:
+    """Why no module loaded; a daemon that is away is worth waiting for, unlike a library that does not load."""
+    if not failures:
+        return errors.NoModule()
+    from dojang.pkcs11.daemons import silent_daemon
+
+    return silent_daemon(str(failures[0].facts["module"])) or failures[0]
 
 
 def _listings(search: ModuleSearch) -> Iterator[TokenListing]:

@@ -23,7 +23,8 @@ PATIENCE = 20.0
 def batch(name: str, key: Any, place: PluggedIn, trouble: Callable[[], None], mend: Callable[[], None]) -> None:
     """Sign ``BATCH`` documents one by one, each as often as it takes; ``trouble`` comes after ``INTO_IT`` of them."""
     seen: Counter[str] = Counter()
-    before, done, seconds, logins = place.card.signatures, 0, 0.0, place.card.verifications
+    before, logins = place.card.signatures, place.card.verifications
+    done, seconds, mended = 0, 0.0, 0.0
     while done < BATCH:
         if done == INTO_IT and not seen and not seconds:
             trouble()

@@ -37,6 +37,10 @@ with bring_up("p11-kit") as setup:
             not_retryable=service.not_retryable,
             made=total(calls.signed),
             logins=total(calls.logins),
-            flags=[name for name in token.token.refresh().flag_names() if "count" in name or "lock" in name],
+            flags=[
+                name
+                for name in token.token.refresh().flag_names()
+                if name.endswith(("count-low", "final-try", "locked"))
+            ],
             seconds=seconds,
         )

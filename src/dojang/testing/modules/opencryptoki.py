@@ -31,7 +31,9 @@ def mount_namespace() -> str:
 def bring_up(folder: Path) -> Iterator[TokenSetup]:
     """A fresh token, its factory SO PIN replaced. ``BringUpFailed`` outside of namespaces like those of ``AROUND``."""
     _refuse_outside()
+    run(folder, [program("mount", "mount"), "-t", "tmpfs", "tmpfs", "/run"])  # the daemon's socket and its number
     locks = Path("/var/lock").resolve()
+    locks.mkdir(parents=True, exist_ok=True)
     for place in (_STATE, locks):
         run(folder, [program("mount", "mount"), "-t", "tmpfs", "tmpfs", str(place)])
     for place in (_STATE / "swtok/TOK_OBJ", locks / "opencryptoki/swtok"):
