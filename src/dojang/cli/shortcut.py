@@ -45,6 +45,8 @@ class _Words:
         if not self.file or self.output == "-" or "pin-" in self.key or not (named.isascii() and named.isprintable()):
             raise _Unusual
         self.output = self.output or f"{self.file}.sig"
+        if any(part in ("", ".") for name in (self.file, self.output) for part in name.removeprefix("/").split("/")):
+            raise _Unusual  # the long way tidies such names
 
 
 class _Job:
