@@ -5,8 +5,8 @@
  *     loop MODULE TOKEN scan LABEL COUNT               seconds, one a line: one search for a certificate by its label
  *     loop MODULE TOKEN fill COUNT FILE OTHERS         COUNT certificates "bench-N" from FILE, OTHERS data objects
  *
- * The user PIN is the first line of standard input. Functions are called by their place in CK_FUNCTION_LIST
- * (PKCS#11 v2.40, section 3.6).
+ * The user PIN is the first line of standard input; LOOP_INIT is for a module that wants an init string. Functions are
+ * called by their place in CK_FUNCTION_LIST (PKCS#11 v2.40, section 3.6).
  */
 #include <dlfcn.h>
 #include <pthread.h>
@@ -57,7 +57,7 @@ static void load(const char *module, const char *label) {
     char *list;
     must(!get || get(&list), module);
     call = (function_t *)(list + sizeof(void *));
-    initialize_t os_locking = {.flags = 2};
+    initialize_t os_locking = {.flags = 2, .reserved = getenv("LOOP_INIT")};
     must(call[C_Initialize](&os_locking), "C_Initialize");
     ulong_t slots[64], count = 64;
     must(call[C_GetSlotList](1, slots, &count), "C_GetSlotList");
