@@ -41,7 +41,7 @@ def contract_on(kind: str) -> Seen:
 def _run(kind: str, folder: Path) -> Seen:
     report = folder / "report.json"
     suite = [sys.executable, "-m", "pytest", str(HERE), f"--confcutdir={HERE}", f"--report={report}"]
-    options = ["-o", "python_files=check_*.py", "-p", "no:cacheprovider", "--timeout=60", "-q"]
+    options = ["-o", "python_files=check_*.py", "-p", "no:cacheprovider", "--timeout=60", "--tb=short", "-q"]
     command = [sys.executable, "-m", "dojang.testing", kind, *suite, *options, f"--basetemp={folder}/base"]
     ours = [name for name in os.environ if name.startswith(("DOJANG_", "PYTEST_", "SOFTHSM2_"))]
     environment = {name: value for name, value in os.environ.items() if name not in ours} | {"LC_ALL": "C.UTF-8"}
