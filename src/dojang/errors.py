@@ -331,6 +331,10 @@ class PinLocked(DeviceError):
     sentence = "The {role} PIN of token {token} is locked."
     next_step = "Unlock it with the SO PIN: dojang token pin unblock '{token_address}'"
     so_next_step = Phrase("Only the maker's tool can reset it.")
+    device_next_step = Phrase(
+        "The token's own flags tell of no lock: the whole device refuses every PIN for now. "
+        "Wait, or end that with its own tool (for a TPM: tpm2_dictionarylockout --clear-lockout)."
+    )
 
     def __init__(self, *, next_step: str | None = None, **facts: object) -> None:
         if facts.get("role") == "so":

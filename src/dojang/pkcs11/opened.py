@@ -219,6 +219,9 @@ class OpenToken:
                     raise errors.PinIncorrect(token=self._label, role=role) from error
                 if wanted_rung(error.rv) != NEVER:
                     raise
+                if error.rv == ck.CKR_PIN_LOCKED and not self._info(session).user_pin.locked:
+                    advice = errors.PinLocked.device_next_step
+                    raise errors.PinLocked(token=self._label, role=role, next_step=advice) from error
                 raise explain(error, token=self._label, role=role) from error
             return True
 
