@@ -7,6 +7,8 @@ import subprocess
 import time
 
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding
 
 from dojang.agent import wire
 from dojang.agent.signer import find_signer
@@ -180,3 +182,26 @@ def test_another_user_is_refused(agent):
         assert asked.stdout.strip() == "nothing", asked.stderr
     finally:
         agent.socket.parent.chmod(0o700)
+
+
+def test_rsa_signs_over_sha_2_only(in_agent, seal, connect):
+    """The flags of RFC 8332 choose the hash; without one of them SHA-1 would be wanted, and that is refused."""
+    one = connect()
+    one.sendall(IDENTITIES)
+    blob = wire.Reader(receive(one), 9).string()
+    for flags, name in ((2, b"rsa-sha2-256"), (4, b"rsa-sha2-512"), (0, b""), (1, b"")):
+        one.sendall(wire.frame(b"\x0d", wire.string(blob), wire.string(b"data"), struct.pack(">I", flags)))
+        answer = receive(one)
+        assert answer == FAILURE if not name else wire.Reader(wire.Reader(answer, 5).string()).string() == name
+
+
+def test_the_hash_chosen_by_ssh_is_the_one_signed_over(in_agent, seal, connect):
+    """The blob holds a PKCS#1 v1.5 signature that the key's public half accepts."""
+    one = connect()
+    one.sendall(IDENTITIES)
+    blob = wire.Reader(receive(one), 9).string()
+    for flags, chosen in ((2, hashes.SHA256()), (4, hashes.SHA512())):
+        one.sendall(wire.frame(b"\x0d", wire.string(blob), wire.string(b"data"), struct.pack(">I", flags)))
+        signed = wire.Reader(wire.Reader(receive(one), 5).string())
+        signed.string()
+        seal.public["rsa-2048"].verify(signed.string(), b"data", padding.PKCS1v15(), chosen)

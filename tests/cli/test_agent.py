@@ -6,14 +6,18 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from dojang.cli import shortcut
 from dojang.pkcs11 import KEY_ALGORITHMS, ModuleSearch, open_token
+from dojang.pkcs11.constants import CKA_ID
 from dojang.secret import Secret
 from dojang.signing.digest import choose_scheme
 
@@ -111,6 +115,45 @@ def test_every_format_signs_through_it(dojang, token, paper, softhsm_module):
     assert dojang("sign", "raw", "--key", key, paper, "--no-agent", "--no-input").returncode == 2
     assert dojang("sign", "raw", "--key", key, paper, "--pin-source", token.pin_source).returncode == 0
     assert dojang("sign", "raw", "--key", key, paper, "--pin-source", f"file:{paper}", "--no-input").returncode == 7
+
+
+def test_cms_signs_through_it(dojang, token, paper, softhsm_module, tmp_path):
+    """Certificate and chain are read from the token without a login; the agent signs."""
+    with open_token(token.uri, Secret(token.pin), search=ModuleSearch(module=softhsm_module, discover=False)) as opened:
+        key = opened.private_key(label="rsa-2048")
+        key_id = key.signer.attributes[CKA_ID]
+        certificate = self_signed(key)
+        opened.add_certificate(certificate.public_bytes(Encoding.DER), label="rsa-2048", key_id=key_id)
+    anchor = tmp_path / "anchor.pem"
+    anchor.write_bytes(certificate.public_bytes(Encoding.PEM))
+    words = ("sign", "cms", "--key", f"{token.uri};object=rsa-2048", "--detached", paper)
+    assert dojang(*words, "--no-agent", "--no-input").returncode == 2
+    assert dojang(*words, "--no-input").returncode == 0
+    what = ("-in", f"{paper}.p7s", "-content", paper, "-CAfile", anchor)
+    verified = subprocess.run(
+        ["openssl", "cms", "-verify", "-binary", "-inform", "DER", *what, "-purpose", "any", "-out", "/dev/null"],
+        capture_output=True,
+        text=True,
+    )
+    assert verified.returncode == 0, verified.stderr
+
+
+def self_signed(key) -> x509.Certificate:
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Hong")])
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    builder = builder.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+    return builder.sign(key, hashes.SHA256())
+
+
+def test_many_files_sign_through_it(dojang, token, tmp_path):
+    """A batch uses the agent as well."""
+    papers = [tmp_path / f"paper-{number}" for number in range(20)]
+    for one in papers:
+        one.write_bytes(one.name.encode())
+    done = dojang("sign", "raw", "--key", f"{token.uri};object=ed25519", *papers, "--no-input")
+    assert done.returncode == 0, done.stderr
+    assert all(Path(f"{one}.sig").stat().st_size == 64 for one in papers)
 
 
 def test_a_setting_leaves_it_aside(dojang, home, token, paper):
