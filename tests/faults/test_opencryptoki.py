@@ -1,4 +1,4 @@
-"""opencryptoki's daemon ends and starts again under those who sign; its PIN is in tests/pkcs11/test_locking_token.py."""
+"""The daemon of opencryptoki ends and starts again under those who sign (its PIN: test_locking_token.py)."""
 
 import pytest
 
