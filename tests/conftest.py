@@ -111,3 +111,12 @@ def dojang_at(softhsm_module: str) -> Callable[[Path], RunDojang]:
 def run_dojang(home: Path, dojang_at: Callable[[Path], RunDojang]) -> RunDojang:
     """Runs ``dojang ARGS`` in ``home`` and returns its exit status and what it printed."""
     return dojang_at(home)
+
+
+@pytest.fixture(scope="session")
+def liar(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A module over the one named by ``LYING_OVER`` that tells the lies in the file ``LYING_FILE``."""
+    library = tmp_path_factory.mktemp("liar") / "liar.so"
+    source = Path(__file__).parent / "pkcs11/lying_module.c"
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    return library

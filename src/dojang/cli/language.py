@@ -40,6 +40,8 @@ _WORDS = frozenset(
     )
 )
 
+_CONTROLS = {number: f"\\x{number:02x}" for number in (*range(9), *range(11, 32), *range(127, 160))}
+
 _catalogue: "GNUTranslations | None" = None
 
 
@@ -96,12 +98,17 @@ def advice_of(error: DojangError) -> str:
     return say(error.next_step, **error.facts)
 
 
+def harmless(text: str) -> str:
+    """A name from a token or file without the characters that would move a terminal's cursor or change its colours."""
+    return text if text.isprintable() else text.translate(_CONTROLS)
+
+
 def _fact(name: str, value: object) -> object:
     """A fact as people read it: phrases and known words translated, lists joined, moments cut to minutes."""
     if isinstance(value, Phrase):
         return say(value.template, **value.facts)
     if isinstance(value, str):
-        return _(_ROLES.get(value, value)) if name in _WORDS else value
+        return _(_ROLES.get(value, value)) if name in _WORDS else harmless(value)
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, (list, tuple)):

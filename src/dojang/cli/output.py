@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from dojang.cli.flags import Flags
-from dojang.cli.language import _, advice_of, message_of, say
+from dojang.cli.language import _, advice_of, harmless, message_of, say
 from dojang.cli.progress import Progress
 from dojang.cli.table import plain_table
 from dojang.errors import DojangError
@@ -66,7 +66,7 @@ class Output:
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
         """Rows under headings; columns are marked with ``N_``. Drawn with rich on a terminal that has it."""
         headings = [_(column) for column in columns]
-        cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
+        cells = [["" if cell is None else harmless(str(cell)).replace("\n", " ") for cell in row] for row in rows]
         if sys.stdout.isatty():
             try:
                 from dojang.cli.table import drawn_table

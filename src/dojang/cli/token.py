@@ -24,7 +24,10 @@ def list_(invocation: Invocation) -> None:
     _raise_when_the_named_module_failed(invocation, listing)
     data = {
         "tokens": [token_data(token) for token in listing.tokens],
-        "empty_slots": [{"description": slot.description, "module": slot.module.path} for slot in listing.empty_slots],
+        "empty_slots": [
+            {"description": slot.description, "module": slot.module.path, "problem": slot.problem}
+            for slot in listing.empty_slots
+        ],
         "failures": [{"code": failure.code, **failure.facts} for failure in listing.failures],
     }
     invocation.result(data, lambda: _table(invocation, listing), quiet=[token.address for token in listing.tokens])
@@ -41,6 +44,10 @@ def _table(invocation: Invocation, listing: "TokenListing") -> str:
         invocation.out.note(
             say("Modules that did not load: {count}. 'dojang doctor' says why.", count=len(listing.failures))
         )
+    for slot in listing.empty_slots:
+        if slot.problem:
+            text = N_("The slot {slot} of {module} cannot be read: {result}.")
+            invocation.out.note(say(text, slot=slot.description, module=slot.module.path, result=slot.problem))
     if not listing.tokens:
         return _("No token is present. Set up an empty slot with 'dojang token init --label NAME'.")
     columns = [N_("Label"), N_("Serial"), N_("Model"), N_("PIN"), N_("Address")]

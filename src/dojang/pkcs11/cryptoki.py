@@ -21,6 +21,7 @@ from dojang.pkcs11.structures import (
     Template,
     TokenInfoStruct,
     Version,
+    utf8,
 )
 
 
@@ -108,6 +109,10 @@ _SIGNATURES: tuple[tuple[str, tuple[object, ...]], ...] = (
 _INDEX = {name: index for index, (name, _) in enumerate(_SIGNATURES)}
 
 
+_MOST_GROWTH = 8
+_NO_HANDLE = 0  # CK_INVALID_HANDLE
+
+
 class _FunctionListStruct(Packed):
     _fields_ = [("version", Version), ("functions", c_void_p * len(_SIGNATURES))]
 
@@ -117,7 +122,7 @@ class Cryptoki:
 
     _ATTRIBUTE_LIMIT = 1 << 20
     _LIST_LIMIT = 1 << 16
-    _OBJECT_LIMIT = 1 << 24
+    _OBJECT_LIMIT = 1 << 20
 
     def __init__(self, library: ctypes.CDLL) -> None:
         """Ask the library for its function list, once: p11-kit's client answers with a new instance every time."""
@@ -177,19 +182,8 @@ class Cryptoki:
         return info
 
     def slot_list(self, *, token_present: bool) -> list[int]:
-        """Slot ids; asks again when slots appear between the two calls the standard needs."""
-        count = c_ulong()
-        for _ in range(8):
-            self._call("C_GetSlotList", int(token_present), None, addressof(count))
-            slots = (c_ulong * max(_believable("C_GetSlotList", count.value, self._LIST_LIMIT), 1))()
-            try:
-                self._call("C_GetSlotList", int(token_present), addressof(slots), addressof(count))
-            except CryptokiError as error:
-                if error.rv != ck.CKR_BUFFER_TOO_SMALL:
-                    raise
-                continue
-            return list(slots[: min(count.value, len(slots))])
-        raise CryptokiError("C_GetSlotList", ck.CKR_BUFFER_TOO_SMALL)
+        """Slot ids, each once."""
+        return self._list("C_GetSlotList", int(token_present))
 
     def slot_info(self, slot_id: int) -> SlotInfoStruct:
         info = SlotInfoStruct()
@@ -213,15 +207,27 @@ class Cryptoki:
         return slot_id.value
 
     def mechanism_list(self, slot_id: int) -> list[int]:
+        return self._list("C_GetMechanismList", slot_id)
+
+    def _list(self, function: str, of: int) -> list[int]:
+        """What a function lists; asked again when there is more at the second of the two calls the standard needs."""
         count = c_ulong()
-        self._call("C_GetMechanismList", slot_id, None, addressof(count))
-        mechanisms = (c_ulong * max(_believable("C_GetMechanismList", count.value, self._LIST_LIMIT), 1))()
-        self._call("C_GetMechanismList", slot_id, addressof(mechanisms), addressof(count))
-        return list(mechanisms[: min(count.value, len(mechanisms))])
+        for _ in range(_MOST_GROWTH):
+            self._call(function, of, None, addressof(count))
+            room = max(_believable(function, count.value, self._LIST_LIMIT), 1)
+            numbers = (c_ulong * room)()
+            try:
+                self._call(function, of, addressof(numbers), addressof(count))
+            except CryptokiError as error:
+                if error.rv != ck.CKR_BUFFER_TOO_SMALL:
+                    raise
+                continue
+            return list(dict.fromkeys(numbers[: min(count.value, room)]))
+        raise CryptokiError(function, ck.CKR_BUFFER_TOO_SMALL)
 
     def init_token(self, slot_id: int, so_pin: bytes | None, label: str) -> None:
         """C_InitToken; the label is padded with spaces to 32 bytes as 5.5 demands."""
-        padded = label.encode().ljust(32)
+        padded = utf8(label).ljust(32)
         self._call("C_InitToken", slot_id, *_pin(so_pin), padded)
 
     def init_pin(self, session: int, pin: bytes | None) -> None:
@@ -297,15 +303,17 @@ class Cryptoki:
         """Handles of the matching objects, at most ``limit`` of them when given; the search is always ended."""
         template = Template(attributes)
         self._call("C_FindObjectsInit", session, template.address, template.count)
-        found: list[int] = []
+        found: dict[int, None] = {}
         batch = (c_ulong * (limit or 512))()
         count = c_ulong()
         try:
             while True:
                 self._call("C_FindObjects", session, addressof(batch), len(batch), addressof(count))
-                found.extend(batch[: min(count.value, len(batch))])
-                if count.value == 0 or (limit and len(found) >= limit):
-                    return found
+                before = len(found)
+                found.update(dict.fromkeys(batch[: min(count.value, len(batch))]))
+                if len(found) == before or (limit and len(found) >= limit):
+                    found.pop(_NO_HANDLE, None)
+                    return list(found)  # a batch without anything new ends it: some modules would go on for ever
                 _believable("C_FindObjects", len(found), self._OBJECT_LIMIT)
         finally:
             self.function("C_FindObjectsFinal")(session)

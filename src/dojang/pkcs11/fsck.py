@@ -115,24 +115,20 @@ def _look(token: OpenToken, *, log_in: bool) -> _Look:
     def objects(session: Session) -> tuple[int, dict[int, Rubbish]]:
         handles = session.cryptoki.find_objects(session.handle, ())
         found = {handle: one for handle in handles if (one := _doubtful(session, handle)) is not None}
-        healthy = len(found) < len(handles) or all(one.kind == EMPTY for one in found.values())
+        healthy = len(handles) == 1 or len(found) < len(handles) or all(one.kind == EMPTY for one in found.values())
         session.cryptoki.session_state(session.handle)  # a device that has gone deaf raises here
-        return session.generation, {
-            handle: _hesitate(one, removable_slot, healthy, handles) for handle, one in found.items()
-        }
+        return session.generation, {handle: _hesitate(one, removable_slot, healthy) for handle, one in found.items()}
 
     generation, found = token.surely(objects) if log_in else token.publicly(objects)
     return _Look(generation, found, _broken_files(token))
 
 
-def _hesitate(one: Rubbish, removable_slot: bool, healthy: bool, handles: list[int]) -> Rubbish:
+def _hesitate(one: Rubbish, removable_slot: bool, healthy: bool) -> Rubbish:
     if one.doubt:
         return one
     if removable_slot:
         return one._replace(doubt=Phrase("a card or its reader may answer so for a while"))
-    if len(set(handles)) != len(handles):
-        return one._replace(doubt=Phrase("the module lists an object twice"))
-    if not healthy and len(handles) > 1:
+    if not healthy:
         return one._replace(doubt=Phrase("nothing on the token can be read"))
     return one
 

@@ -15,7 +15,7 @@ from dojang.pkcs11.objects import (
     search_for,
 )
 from dojang.pkcs11.session import Search, Session
-from dojang.pkcs11.structures import AttributeValue, Mechanism
+from dojang.pkcs11.structures import AttributeValue, Mechanism, utf8
 
 Attributes = list[tuple[int, AttributeValue]]
 
@@ -90,7 +90,7 @@ def public_template(label: str, key_id: bytes, use: KeyUse) -> Attributes:
     """Attributes of the public key: verify what the private one signs, encrypt what it decrypts."""
     return [
         (ck.CKA_TOKEN, True),
-        (ck.CKA_LABEL, label.encode()),
+        (ck.CKA_LABEL, utf8(label)),
         (ck.CKA_ID, key_id),
         (ck.CKA_VERIFY, use.sign),
         (ck.CKA_ENCRYPT, use.decrypt),
@@ -105,7 +105,7 @@ def private_template(label: str, key_id: bytes, use: KeyUse) -> Attributes:
         (ck.CKA_PRIVATE, True),
         (ck.CKA_SENSITIVE, True),
         (ck.CKA_EXTRACTABLE, False),
-        (ck.CKA_LABEL, label.encode()),
+        (ck.CKA_LABEL, utf8(label)),
         (ck.CKA_ID, key_id),
         (ck.CKA_SIGN, use.sign),
         (ck.CKA_DECRYPT, use.decrypt),

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from dojang.pkcs11 import constants as ck
 from dojang.pkcs11.cryptoki import CryptokiError
 from dojang.pkcs11.session import Search, Session
-from dojang.pkcs11.structures import AttributeValue, decode_ulong
+from dojang.pkcs11.structures import AttributeValue, decode_ulong, utf8
 
 CLASSES = {
     "data": ck.CKO_DATA,
@@ -172,7 +172,7 @@ def search_for(object_class: int | None = None, *, label: str | None = None, key
     if key_id is not None:
         attributes.append((ck.CKA_ID, key_id))
     if label is not None:
-        attributes.append((ck.CKA_LABEL, label.encode()))
+        attributes.append((ck.CKA_LABEL, utf8(label)))
     return tuple(attributes)
 
 

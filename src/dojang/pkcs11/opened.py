@@ -23,6 +23,7 @@ from dojang.pkcs11.retry import NEVER, wanted_rung
 from dojang.pkcs11.same_key import half_of, narrowed
 from dojang.pkcs11.session import LogIn, Search, Session, SessionPool
 from dojang.pkcs11.signer import TokenSigner
+from dojang.pkcs11.structures import utf8
 from dojang.pkcs11.token import Token, TokenInfo
 from dojang.pkcs11.uri import Pkcs11Uri
 from dojang.places import pin_guard_path
@@ -437,7 +438,11 @@ class OpenToken:
         from cryptography import x509
         from cryptography.hazmat.primitives.serialization import Encoding
 
-        certificate = x509.load_der_x509_certificate(certificate_der)
+        try:
+            certificate = x509.load_der_x509_certificate(certificate_der)
+        except ValueError as error:
+            problem = errors.Phrase("it is not a certificate in DER")
+            raise errors.UnsupportedFormat(what=errors.Phrase("The certificate"), problem=problem) from error
         attributes: Attributes = [
             (ck.CKA_CLASS, ck.CKO_CERTIFICATE),
             (ck.CKA_TOKEN, True),
@@ -498,12 +503,13 @@ class OpenToken:
     def relabel(self, key_id: bytes, label: str, object_type: str | None = None) -> int:
         """Give everything under a CKA_ID (or one type of it) a new label; the number of objects changed."""
         object_class = None if object_type is None else objects.CLASSES[object_type]
+        new: Attributes = [(ck.CKA_LABEL, utf8(label))]
 
         def change(session: Session) -> int:
             cryptoki = session.cryptoki
             handles = cryptoki.find_objects(session.handle, search_for(object_class, key_id=key_id))
             for handle in handles:
-                cryptoki.set_attributes(session.handle, handle, [(ck.CKA_LABEL, utf8(label))])
+                cryptoki.set_attributes(session.handle, handle, new)
             session.handles.clear()
             return len(handles)
 
@@ -534,10 +540,11 @@ class OpenToken:
     def relabel_certificate(self, key_id: bytes, certificate_der: bytes, label: str) -> None:
         """Give one certificate among several under the same CKA_ID a new label."""
         search = ((ck.CKA_CLASS, ck.CKO_CERTIFICATE), (ck.CKA_ID, key_id), (ck.CKA_VALUE, certificate_der))
+        new: Attributes = [(ck.CKA_LABEL, utf8(label))]
 
         def change(session: Session) -> None:
             for handle in session.cryptoki.find_objects(session.handle, search):
-                session.cryptoki.set_attributes(session.handle, handle, [(ck.CKA_LABEL, utf8(label))])
+                session.cryptoki.set_attributes(session.handle, handle, new)
             session.handles.clear()
 
         self.surely(change)

@@ -128,7 +128,7 @@ class Session:
             return self.sign_end(data)
         if rv:
             raise CryptokiError("C_Sign", rv)
-        if size > self._room:  # it says that it wrote where there was no room
+        if not 0 < size <= self._room:  # it says that it wrote nothing, or where there was no room
             raise CryptokiError("C_Sign", ck.CKR_FUNCTION_FAILED)
         return self._signature.raw[:size]
 

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from ctypes import Structure, addressof, c_char, c_ubyte, c_ulong, c_void_p, create_string_buffer
 
+from dojang.errors import Phrase, Usage
 from dojang.pkcs11 import constants as ck
 
 ULONG_BYTES = ctypes.sizeof(c_ulong)
@@ -206,6 +207,14 @@ class AttributeReader:
             for slot, kind, held, size in zip(self._array, self.kinds, self._buffers, self._sizes, strict=True)
             if slot.value_len != UNAVAILABLE and slot.value_len <= size
         }
+
+
+def utf8(text: str) -> bytes:
+    """A text as tokens store it; ``Usage`` for what is no text: half a surrogate pair, as broken input leaves it."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise Usage(problem=Phrase("a name or label has characters that are not Unicode text")) from error
 
 
 def text(raw: bytes) -> str:

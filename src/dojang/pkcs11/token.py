@@ -14,7 +14,7 @@ from dojang.pkcs11.module import Module
 from dojang.pkcs11.pin import PinState
 from dojang.pkcs11.quirks import quirk_of
 from dojang.pkcs11.session import Session, SessionPool
-from dojang.pkcs11.structures import UNAVAILABLE, TokenInfoStruct, text
+from dojang.pkcs11.structures import UNAVAILABLE, TokenInfoStruct, text, utf8
 from dojang.pkcs11.uri import Pkcs11Uri
 from dojang.pkcs11.whereabouts import TokenIdentity
 from dojang.secret import Secret
@@ -345,6 +345,8 @@ class Slot(NamedTuple):
     info: TokenInfo | None
     generation: int = 0
     """The module's when the slot was seen; its number means nothing in another."""
+    problem: str = ""
+    """What the module answered when it was asked about this slot, where that was no answer."""
 
     def initialize(
         self,
@@ -396,7 +398,7 @@ def address_of(info: TokenInfo, slot_description: str) -> str:
 
 
 def list_slots(module: Module) -> list[Slot]:
-    """The slots of one module, with the token in each; a slot that fails alone is left out."""
+    """The slots of one module, with the token in each; one that cannot be read says so and hides no other."""
 
     def read(cryptoki: Cryptoki) -> list[Slot]:
         slots = []
@@ -406,6 +408,7 @@ def list_slots(module: Module) -> list[Slot]:
             except CryptokiError as error:
                 if error.rv == ck.CKR_CRYPTOKI_NOT_INITIALIZED:
                     raise
+                slots.append(Slot(module, slot_id, "", "", False, None, module.generation, str(error)))
         return slots
 
     return module.call(read)
@@ -413,16 +416,17 @@ def list_slots(module: Module) -> list[Slot]:
 
 def _read_slot(module: Module, cryptoki: Cryptoki, slot_id: int) -> Slot:
     slot = cryptoki.slot_info(slot_id)
-    info = None
+    info, problem = None, ""
     if slot.flags & ck.CKF_TOKEN_PRESENT:
         try:
             info = TokenInfo.from_struct(cryptoki.token_info(slot_id))
         except CryptokiError as error:
-            if error.rv not in (ck.CKR_TOKEN_NOT_PRESENT, ck.CKR_TOKEN_NOT_RECOGNIZED, ck.CKR_DEVICE_REMOVED):
+            if error.rv == ck.CKR_CRYPTOKI_NOT_INITIALIZED:
                 raise
+            problem = "" if error.rv in (ck.CKR_TOKEN_NOT_PRESENT, ck.CKR_DEVICE_REMOVED) else str(error)
     removable = bool(slot.flags & ck.CKF_REMOVABLE_DEVICE)
     description, manufacturer = text(slot.description), text(slot.manufacturer)
-    return Slot(module, slot_id, description, manufacturer, removable, info, module.generation)
+    return Slot(module, slot_id, description, manufacturer, removable, info, module.generation, problem)
 
 
 def _seen_again(module: Module, slot_id: int, label: str) -> Token:
@@ -441,7 +445,7 @@ def _check_new_pin(token: str, info: TokenInfo, new: Secret | None) -> None:
 
 
 def _check_label(label: str) -> None:
-    if not label.strip() or len(label.encode()) > 32 or "\0" in label:
+    if not label.strip() or len(utf8(label)) > 32 or "\0" in label:
         raise errors.Usage(problem="a token label has 1 to 32 bytes (about 10 Korean letters)")
 
 

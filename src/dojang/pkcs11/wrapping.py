@@ -9,7 +9,7 @@ from dojang.pkcs11.mechanisms import HMAC, REFUSALS, oaep_numbers
 from dojang.pkcs11.objects import CLASSES, search_for
 from dojang.pkcs11.opened import OpenToken
 from dojang.pkcs11.session import Session
-from dojang.pkcs11.structures import AttributeValue, Mechanism, OaepParams
+from dojang.pkcs11.structures import AttributeValue, Mechanism, OaepParams, utf8
 
 _WRAP_ORDER = (ck.CKM_AES_KEY_WRAP_PAD, ck.CKM_AES_KEY_WRAP_KWP)
 """0x210A first: SoftHSM and NSS do RFC 5649 under it; 0x210B is the number that 3.0 gave the same algorithm."""
@@ -52,7 +52,7 @@ def generate_wrapping_key(token: OpenToken, *, label: str, key_id: bytes, bits: 
         (ck.CKA_UNWRAP, True),
         (ck.CKA_ENCRYPT, False),
         (ck.CKA_DECRYPT, False),
-        (ck.CKA_LABEL, label.encode()),
+        (ck.CKA_LABEL, utf8(label)),
         (ck.CKA_ID, key_id),
     ]
     mechanism = Mechanism(ck.CKM_AES_KEY_GEN)
@@ -129,7 +129,7 @@ def import_hmac_key(token: OpenToken, value: bytes, *, label: str, key_id: bytes
         (ck.CKA_EXTRACTABLE, False),
         (ck.CKA_SIGN, True),
         (ck.CKA_VERIFY, False),
-        (ck.CKA_LABEL, label.encode()),
+        (ck.CKA_LABEL, utf8(label)),
         (ck.CKA_ID, key_id),
         (ck.CKA_VALUE, value),
     ]
