@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import yaml
 FOLDER = Path(__file__).parent.parent / "softhsm"
 ACTION = yaml.safe_load((FOLDER / "action.yml").read_text())
 GITLAB = yaml.safe_load((FOLDER / "gitlab.yml").read_text())
+README = (FOLDER.parent / "README.md").read_text()
 USE = 'pkcs11-tool --module "$DOJANG_MODULE" --token-label "$1" --login --pin "env:PIN" -O'
 
 
@@ -83,6 +85,17 @@ def test_the_github_action_in_a_folder_of_ones_own(job):
     assert len(tokens) == 1
     assert sorted((job / "it's mine/tokens").iterdir()) == tokens
     log_in(job, "test", second)
+
+
+def test_the_example_of_the_readme(job):
+    """The steps that the README shows run one after the other: the action, and a command that uses its token."""
+    (shown,) = re.findall(r"^```yaml\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    action, command = yaml.safe_load(shown)
+    assert action["uses"] == "./softhsm"
+    environment, _ = github(job, directory=str(job / "tokens"), **action["with"])
+    scripts = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    run(command["run"], job, PATH=scripts, DOJANG_HOME=job / "home", **environment)
+    assert "stamp" in run(f"set -- Hong; {USE}", job, PIN=(job / "tokens/Hong.pin").read_text(), **environment).stdout
 
 
 def test_the_action_is_complete():

@@ -55,7 +55,7 @@ def test_commands_run_in_order(reader):
 def test_python_example_runs(reader):
     """The Python example opens the token by URI and signs; it has about ten lines."""
     folder, environment = reader
-    (example,) = blocks("python")
+    example, _ = blocks("python")
     subprocess.run(COMMANDS[0], shell=True, cwd=folder, env=environment, capture_output=True)  # the token, if need be
     run = subprocess.run([sys.executable, "-c", example], cwd=folder, env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr

@@ -21,6 +21,7 @@ def pytest_of_a_user(folder: Path, *words: str) -> "subprocess.CompletedProcess[
     """Run pytest in ``folder`` with an environment that knows nothing of the tests of this project."""
     ours = ("DOJANG_", "SOFTHSM2_", "PYTEST_", "PCSCLITE_")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *words]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=100)
 
@@ -43,6 +44,15 @@ def test_the_sample_project(tmp_path):
     run = pytest_of_a_user(project, "-n", "2")
     assert run.returncode == 0, run.stdout + run.stderr
     assert re.search(r"^9 passed", run.stdout, re.MULTILINE), run.stdout
+
+
+def test_the_example_of_the_readme(user):
+    """The test that the README shows passes as it stands."""
+    section = (SAMPLE.parent.parent / "README.md").read_text().partition("\n## For CI\n")[2].partition("\n## ")[0]
+    (example,) = re.findall(r"^```python\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
+    run = user(example)
+    assert run.returncode == 0, run.stdout
+    assert "1 passed" in run.stdout
 
 
 def test_nothing_happens_unasked(user):
