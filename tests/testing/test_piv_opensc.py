@@ -5,6 +5,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from cryptography import x509
@@ -12,6 +13,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from dojang.testing.pcsc import Pcscd
 from dojang.testing.piv import MANAGEMENT_KEY, Card, Slot, plugged_in
 
 PIN, PUK = "123456", "12345678"
@@ -151,6 +153,33 @@ def test_a_locked_pin_is_unblocked_with_the_puk(plugged):
     run("pkcs15-tool", "--verify-pin", "--pin", PIN)
 
 
+def test_yubicos_module_takes_it_for_a_card_of_theirs(tmp_path, dojang_at):
+    """ykcs11 looks at readers named after a YubiKey only, and asks the card for its version; then every slot signs, and
+    dojang signs through it, with one login for 9A and one more PIN for 9C.
+    """
+    message = tmp_path / "message"
+    message.write_bytes(b"message")
+    (tmp_path / "pin").write_text(PIN)
+    (tmp_path / "pin").chmod(0o600)
+    common = ("--module", _module("libykcs11.so"), "--pin-source", f"file:{tmp_path / 'pin'}", "--no-input", "--json")
+    with TemporaryDirectory() as folder, Pcscd(Path(folder), reader_name="Yubico YubiKey") as daemon, Card() as card:
+        card.insert(daemon.ports[0])
+        dojang = dojang_at(tmp_path)
+        for key_id, slot in KEY_IDS.items():
+            address = f"pkcs11:token=YubiKey%20PIV%20%230;id=%{key_id}"
+            signature = tmp_path / f"signature-{key_id}"
+            command = ("sign", "raw", "--key", address, message, "-o", signature, *common)
+            signed = dojang(*command, env=dict(daemon.environment))
+            assert signed.returncode == 0, signed.stdout
+            (tmp_path / "certificate.der").write_bytes(card.certificate(slot))
+            public = ["-pubkey", "-noout", "-out", tmp_path / "public.pem"]
+            run("openssl", "x509", "-in", tmp_path / "certificate.der", *public)
+            check = ["-verify", tmp_path / "public.pem", "-signature", signature, message]
+            assert "Verified OK" in run("openssl", "dgst", "-sha256", *check)
+        assert [use.slot for use in card.uses] == list(Slot)
+        assert (card.verifications, card.tries_left) == (4 + 1, 3)
+
+
 def test_the_card_is_a_program_too(pcsc_daemon):
     """``python -m dojang.testing.piv --port N`` puts a card into a reader and obeys what is typed."""
     with pcsc_daemon.reader() as port:
@@ -168,6 +197,10 @@ def test_the_card_is_a_program_too(pcsc_daemon):
         assert [line.partition(",")[0] for line in said[1:3]] == ["out", "in"]
         assert said[3].startswith("One of")
         assert program.returncode == 0
+
+
+def _module(name: str) -> str:
+    return next(str(path) for path in Path("/usr/lib").glob(f"*/{name}"))
 
 
 def _certificate(key) -> x509.Certificate:

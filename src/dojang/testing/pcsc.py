@@ -32,6 +32,7 @@ READERS: Final = 2  # vpcd opens two on neighbouring ports, and forgets them whe
 DRIVER: Final = "libifdvpcd.so"
 _PORTS: Final = range(20000, 32000, READERS)  # below those that the kernel hands out by itself
 _PORT_TRIES: Final = 20
+_LONGEST_SOCKET_PATH: Final = 107
 _PATIENCE: Final = 20.0
 _READY: Final = "daemon ready"
 _REFUSED: Final = "init failed"
@@ -46,6 +47,8 @@ class Pcscd:
     def __init__(self, folder: Path, *, reader_name: str = READER_NAME) -> None:
         """``folder`` is the daemon's own; the readers are called ``READER_NAME 00 00`` and ``READER_NAME 00 01``."""
         self._folder = folder
+        if len(os.fsencode(self.socket)) > _LONGEST_SOCKET_PATH:
+            raise BringUpFailed(f"{folder} is too long a path for a folder with a socket.")
         self._reader_name = reader_name
         self._process: subprocess.Popen[bytes] | None = None
         self._lent: set[int] = set()
@@ -171,7 +174,7 @@ def claim() -> None:
     if pid not in _claimed:
         if "libpcsclite" in Path("/proc/self/maps").read_text():
             raise BringUpFailed("A PC/SC module was loaded too early: call dojang.testing.pcsc.claim() before it.")
-        folder = Path(tempfile.mkdtemp(prefix="dojang-pcsc-"))  # short: a socket's path has at most 107 bytes
+        folder = Path(tempfile.mkdtemp(prefix="dojang-pcsc-"))
         _claimed[pid] = folder
         atexit.register(_remove_folder, pid, folder)
     os.environ.update(Pcscd(_claimed[pid]).environment)

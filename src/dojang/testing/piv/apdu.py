@@ -8,7 +8,7 @@ SHORT_ANSWER = 256
 
 
 class Ins(IntEnum):
-    """The instructions of the PIV card application (NIST SP 800-73-4, part 2, table 2)."""
+    """The instructions of the PIV card application (NIST SP 800-73-4, part 2, table 2), and one of Yubico's cards."""
 
     VERIFY = 0x20
     CHANGE_REFERENCE_DATA = 0x24
@@ -19,6 +19,7 @@ class Ins(IntEnum):
     GET_RESPONSE = 0xC0
     GET_DATA = 0xCB
     PUT_DATA = 0xDB
+    YUBICO_VERSION = 0xFD
 
 
 class Status(IntEnum):

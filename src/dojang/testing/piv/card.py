@@ -25,6 +25,7 @@ _AUTHENTICATION_TEMPLATE: Final = 0x7C
 _PEER_POINT: Final = 0x85
 _OBJECT_TAGS: Final = 0x3FFF
 _WHOLE_OBJECT: Final = 0x53
+_YUBICO_VERSION: Final = bytes((4, 3, 5))
 
 
 class Slot(IntEnum):
@@ -207,6 +208,10 @@ class Card:
         self._selected = True  # what was proved stays proved while the application stays the same (part 2, 3.1.1)
         return objects.APPLICATION_TEMPLATE
 
+    def _yubico_version(self, _: Command) -> bytes:
+        """Yubico's library works only with cards that tell a version; from 5.3 on it expects more of them."""
+        return _YUBICO_VERSION
+
     def _get_data(self, command: Command) -> bytes:
         tag = self._object_tag(command)
         if tag == objects.DISCOVERY:
@@ -321,6 +326,7 @@ class Card:
         Ins.RESET_RETRY_COUNTER: _reset_retry_counter,
         Ins.GENERATE_ASYMMETRIC_KEY_PAIR: _generate,
         Ins.GENERAL_AUTHENTICATE: _general_authenticate,
+        Ins.YUBICO_VERSION: _yubico_version,
     }
 
 

@@ -12,7 +12,7 @@ from dojang.testing.piv.keys import CardKey
 from dojang.testing.piv.tlv import tlv
 
 AID: Final = bytes.fromhex("A000000308000010000100")
-SHORTEST_AID: Final = 9  # SELECT may leave out the version
+SHORTEST_AID: Final = 5  # SELECT may leave out all but the issuer (ISO/IEC 7816-4, 8.2.1.2); Yubico's library does
 CHUID: Final = 0x5FC102
 DISCOVERY: Final = 0x7E
 CERTIFICATE: Final = {0x9A: 0x5FC105, 0x9C: 0x5FC10A, 0x9D: 0x5FC10B, 0x9E: 0x5FC101}
