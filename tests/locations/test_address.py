@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dojang.errors import DojangError, InvalidAddress, UnsupportedOperation
 from dojang.locations.address import DiskAddress, parse_address
-from dojang.npki.names import default_root
+from dojang.npki.roots import default_root
 from dojang.pkcs11.uri import Pkcs11Uri
 
 # What a file system or a certificate can hand us: text, and bytes that are no UTF-8 as Python shows them.

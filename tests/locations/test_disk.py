@@ -26,6 +26,7 @@ from dojang.errors import (
 )
 from dojang.locations.address import DiskAddress
 from dojang.locations.disk import DiskLocation
+from dojang.npki.keyfile import SCHEMES, open_pkcs8, seal_pkcs8
 from dojang.secret import Secret
 
 FIRST, SECOND = b"\x01" * 8, b"\x02" * 8
@@ -474,3 +475,28 @@ def test_a_name_taken_in_another_spelling_is_taken(root: Path, authority: SmallA
     key = location.generate("ec-p256", key_id=SECOND, label="HONG")
     with pytest.raises(AlreadyExists):
         location.install(key_id=SECOND, label="HONG", certificate_der=authority.certify(key, "HONG"))
+
+
+def test_a_successor_takes_the_km_pair_along(root: Path, authority: SmallAuthority) -> None:
+    """With a new signing key, km pair and CaPubs are in the new folder byte for byte, and stay in the retired one."""
+    folder = root / "Contract CA" / "USER" / "cn=Hong,c=KR"
+    kept = {"kmCert.der": b"km certificate", "kmPri.key": b"km key", "CaPubs": b"above"}
+    for name, data in kept.items():
+        (folder / name.lower()).write_bytes(data)
+    location = open_at(root)
+    stage(location, authority, "Hong")
+    location.switch(old_key_id=FIRST, new_key_id=SECOND)
+    assert {name: (folder / name).read_bytes() for name in kept} == kept
+    (retired,) = (root / "Contract CA" / "RETIRED").iterdir()
+    assert {name: (retired / name.lower()).read_bytes() for name in kept} == kept
+
+
+def test_keys_of_other_programs_sign(root: Path) -> None:
+    """Every scheme a key file can have, and one without any, for which no password is asked."""
+    folder = root / "Contract CA" / "USER" / "cn=Hong,c=KR"
+    plain = open_pkcs8((folder / "signPri.key").read_bytes(), PASSWORD, "signPri.key").der
+    for scheme in SCHEMES:
+        (folder / "signPri.key").write_bytes(seal_pkcs8(plain, PASSWORD, 1000, scheme=scheme))
+        assert open_at(root).private_key(FIRST)
+    (folder / "signPri.key").write_bytes(plain)
+    assert DiskLocation(root).private_key(FIRST)

@@ -178,7 +178,7 @@ def title(profile: "Profile") -> str:
 def _locations(invocation: Invocation) -> "list[tuple[str, str, str, Traits]]":
     """Every place that a key could go now: address, name, kind, traits."""
     from dojang.locations.registry import location_kinds
-    from dojang.npki.names import default_root
+    from dojang.npki.roots import default_root
     from dojang.pkcs11 import list_tokens
 
     traits = {row.kind: row.traits for row in location_kinds()}

@@ -7,7 +7,7 @@ from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from dojang.errors import InvalidAddress, Phrase, UnsupportedOperation
-from dojang.npki.names import default_root
+from dojang.npki.roots import default_root
 from dojang.pkcs11.uri import Pkcs11Uri
 
 LONGEST_TEXT: Final = 65536

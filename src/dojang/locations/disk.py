@@ -116,6 +116,8 @@ class DiskLocation:
                 return self._credential(folder)
         replaced = None if replaces is None else _live(folders, replaces)
         files = files_beside_key(key_id, certificate_der, chain_der, replaced.name if replaced else None)
+        if replaced is not None:
+            files = shelves.files_that_go_along(replaced) | files
         path = self._staged(key_id, folders, files)
         if replaces is None:
             path = shelves.place(self.root, path, certificate_der)

@@ -9,13 +9,21 @@ from typing import TYPE_CHECKING
 from dojang.errors import FileUnreadable
 from dojang.npki.files import read_file, write_file
 from dojang.npki.keyfile import MAX_FILE_BYTES
+from dojang.npki.names import comparable
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes as PrivateKey
 
 CERTIFICATE = "signCert.der"
 KEY = "signPri.key"
-# Not CaPubs: nobody has confirmed what is inside that one.
+KM_CERTIFICATE = "kmCert.der"
+KM_KEY = "kmPri.key"
+CA_PUBS = "CaPubs"
+# What other programs keep in a folder; the certificate first, which makes it one.
+FOREIGN_FILES = (CERTIFICATE, KEY, KM_CERTIFICATE, KM_KEY, CA_PUBS)
+# Beside the signing pair, and not renewed with it: the pair that decrypts, and certificates in a form nobody has
+# confirmed; so these go along as they are, and our own chain is elsewhere.
+_GOES_ALONG = (KM_CERTIFICATE, KM_KEY, CA_PUBS)
 CHAIN = "chain.pem"
 RECORD = "dojang.json"
 _LONGEST_KEY_ID = 64
@@ -84,6 +92,15 @@ def forget_replaced(path: Path, key_id: bytes, certificate_der: bytes) -> None:
 
     public_key = x509.load_der_x509_certificate(certificate_der).public_key()
     write_file(path / RECORD, FolderRecord(key_id, public_key_hash(public_key)).to_json())
+
+
+def files_that_go_along(path: Path, names: dict[str, str]) -> dict[str, bytes]:
+    """The km pair and CaPubs of the folder ``path``, byte for byte; ``names`` are its names by comparable form.
+
+    A successor takes them with it: without the km key nothing encrypted before can be read.
+    """
+    found = {usual: names[comparable(usual)] for usual in _GOES_ALONG if comparable(usual) in names}
+    return {usual: read_file(path / name, at_most=MAX_FILE_BYTES) for usual, name in found.items()}
 
 
 def read_chain(path: Path) -> tuple[bytes, ...]:

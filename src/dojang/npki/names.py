@@ -1,10 +1,8 @@
 """What NPKI folders are called: the root per system, the folder of a CA, the folder of a subject."""
 
 import hashlib
-import sys
 import unicodedata
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dojang.errors import InvalidName
@@ -44,15 +42,6 @@ _WINDOWS_DEVICES = frozenset(
 )
 _MAX_NAME_BYTES = 255
 _ROOM_FOR_COUNT = 8
-
-
-def default_root() -> Path:
-    """The NPKI folder other programs look in on this system (KCAC.TS.UI 6.1 and the programs in use)."""
-    if sys.platform == "win32":
-        return Path.home() / "AppData" / "LocalLow" / "NPKI"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Preferences" / "NPKI"
-    return Path.home() / "NPKI"
 
 
 def comparable(name: str) -> str:

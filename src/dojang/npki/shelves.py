@@ -7,9 +7,12 @@
 Every move is one rename. What a killed run leaves carries the ``key_id`` in its name, so a later run finds it.
 """
 
+import hashlib
 from pathlib import Path
 
-from dojang.errors import AlreadyExists
+from dojang.errors import AlreadyExists, FileMalformed, Phrase
+from dojang.npki.contents import CERTIFICATE, FOREIGN_FILES
+from dojang.npki.contents import files_that_go_along as read_files_that_go_along
 from dojang.npki.files import make_filled_folder, move_folder, part_of, read_file, remove_folder, write_file
 from dojang.npki.folder import STAGING, KeyFolder, file_names
 from dojang.npki.keyfile import MAX_FILE_BYTES
@@ -48,6 +51,31 @@ def stage_copy(root: Path, folder: KeyFolder, files: dict[str, bytes]) -> Path:
         if (folder.path / name).is_file()
     }
     return stage(root, folder.key_id, copied | files)
+
+
+def bring_in(root: Path, files: dict[str, bytes]) -> Path:
+    """Put the folder of another program, from a zip or another disk, where its certificate belongs.
+
+    Only files everybody knows are taken. ``FileMalformed`` without a certificate, ``AlreadyExists`` when one is there.
+    """
+    known = {name: files[name] for name in FOREIGN_FILES if name in files}
+    certificate_der = known.pop(CERTIFICATE, b"")
+    try:
+        key_id = hashlib.sha256(certificate_der).digest()[:20]
+        target = place_of(root, certificate_der)
+    except ValueError as error:
+        raise FileMalformed(
+            path=CERTIFICATE, expected=Phrase("a certificate"), problem=Phrase("it cannot be read")
+        ) from error
+    if target.exists():
+        raise AlreadyExists(what=target.name, where=str(root))
+    clear_staging(root, key_id)
+    return place(root, stage(root, key_id, known | {CERTIFICATE: certificate_der}), certificate_der)
+
+
+def files_that_go_along(folder: KeyFolder) -> dict[str, bytes]:
+    """What a successor of ``folder`` takes with it: the km pair and CaPubs."""
+    return read_files_that_go_along(folder.path, file_names(folder.path))
 
 
 def add_files(path: Path, files: dict[str, bytes]) -> None:
