@@ -4,7 +4,7 @@ module = "/usr/lib/softhsm/libsofthsm2.so"     # the module to use, by path or n
 discover-modules = true                        # also look in p11-kit and the well-known places
 pin-source = "prompt"                          # and so-pin-source, password-source
 lang = "ko"
-agent = true                                   # have the agent sign where one runs
+agent = true                                   # let the agent sign where one runs
 renewal-window-days = 30
 trust-anchors = ["/etc/dojang/root.pem"]
 

@@ -9,6 +9,7 @@ import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pexpect
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -103,6 +104,19 @@ def test_plan(dojang, token):
     for verb in ("lock", "stop"):
         assert json.loads(dojang("agent", verb, "--plan", "--json").stdout)["data"]["changed"] is False
     assert json.loads(dojang("agent", "status", "--json").stdout)["data"]["locked"] is False
+
+
+def test_the_pin_is_asked_on_the_terminal(terminal, token, tmp_path, dojang):
+    """Whoever starts it is asked at the terminal; nothing is echoed, and nobody is asked again."""
+    own = {"DOJANG_HOME": str(tmp_path)}
+    child = terminal("agent", "start", "--key", f"{token.uri};object=rsa-2048", **own)
+    child.expect("PIN of token .*: ")
+    child.sendline(token.pin)
+    child.expect("The agent is running")
+    assert token.pin not in child.before
+    child.expect(pexpect.EOF)
+    again = terminal("agent", "stop", **own)
+    again.expect("The agent has ended")
 
 
 # Signing
