@@ -214,17 +214,19 @@ def install(invocation: Invocation, address: str, cert: str, chain: tuple[str, .
 def list_(invocation: Invocation, address: str | None) -> None:
     """No PIN is asked and no key is touched."""
     from dojang.cli.where import known_addresses
-    from dojang.lifecycle.held import held_in
-    from dojang.lifecycle.where import Found, find_everywhere
+    from dojang.lifecycle.where import find_everywhere, find_in
 
     with workplace(invocation) as place:
         if address is not None:
-            found = Found(tuple(held_in(place, invocation.address(address))), failures=())
+            found = find_in(place, invocation.address(address))
         else:
             found = find_everywhere(place, known_addresses(invocation, place.ledger))
     for where, error in found.failures:
         invocation.out.warning(say("{address}: {problem}", address=where, problem=message_of(error)))
-    data = {"credentials": [credential_data(held) for held in found.held]}
+    data = {
+        "credentials": [credential_data(held) for held in found.held],
+        "unreachable": [{"address": where, "code": error.code} for where, error in found.failures],
+    }
     addresses = [held.stored.address for held in found.held]
     invocation.result(data, lambda: credential_table(invocation, found.held), quiet=addresses)
 

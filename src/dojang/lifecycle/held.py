@@ -1,12 +1,11 @@
 """Credentials as people ask about them: where they are, whose they are, what state they are in, when they are due."""
 
-import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from dojang.errors import FileMalformed
+from dojang.errors import DojangError, FileMalformed
 from dojang.ledger import Event
 from dojang.lifecycle.origin import due_from, history_of, window_of
 from dojang.lifecycle.workplace import Workplace
@@ -31,20 +30,32 @@ class Held:
     due_at: datetime
 
 
-def held_in(place: Workplace, address: str, window: timedelta | None = None) -> list[Held]:
+def _unheard(_address: str, _error: DojangError) -> None:
+    """Nobody wants to know."""
+
+
+def held_in(
+    place: Workplace,
+    address: str,
+    window: timedelta | None = None,
+    skipped: Callable[[str, DojangError], object] = _unheard,
+) -> list[Held]:
     """Every credential in the location at ``address``, or the one that it names; no PIN is asked, no key is touched.
 
     What a renewal has staged is not listed, nobody is to use it yet; nor is what cannot be read, which would hide the
-    others.
+    others: ``skipped`` is told of its address and the reason.
     """
     with place.open_location(address) as location:
         if names_credential(address):
             return [look_at(place, location.traits, location.find(address), window)]
         found = []
         for credential in location.credentials():
-            if not credential.staged:
-                with contextlib.suppress(FileMalformed):
-                    found.append(look_at(place, location.traits, credential, window))
+            if credential.staged:
+                continue
+            try:
+                found.append(look_at(place, location.traits, credential, window))
+            except FileMalformed as error:
+                skipped(credential.address, error)
         return found
 
 

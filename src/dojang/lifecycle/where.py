@@ -12,10 +12,17 @@ from dojang.lifecycle.workplace import Workplace
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What was found, soonest expiry first, and the places that could not be looked into, with the reason."""
+    """What was found, soonest expiry first, and the places and certificates that could not be read, with the reason."""
 
     held: tuple[Held, ...]
     failures: tuple[tuple[str, DojangError], ...]
+
+
+def find_in(place: Workplace, address: str) -> Found:
+    """The credentials at one address, in its own order; raises where the place itself cannot be looked into."""
+    failures: list[tuple[str, DojangError]] = []
+    held = held_in(place, address, skipped=lambda where, error: failures.append((where, error)))
+    return Found(tuple(held), tuple(failures))
 
 
 def find_everywhere(place: Workplace, addresses: Iterable[str], expiring: timedelta | None = None) -> Found:
@@ -24,7 +31,8 @@ def find_everywhere(place: Workplace, addresses: Iterable[str], expiring: timede
     failures: list[tuple[str, DojangError]] = []
     for address in addresses:
         try:
-            held += held_in(place, address)
+            here = find_in(place, address)
+            held, failures = [*held, *here.held], [*failures, *here.failures]
         except DojangError as error:
             failures.append((address, error))
     if expiring is not None:
