@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, TypeVar
 from dojang import errors
 from dojang.pkcs11 import constants as ck
 from dojang.pkcs11.cryptoki import Cryptoki, CryptokiError
-from dojang.pkcs11.quirks import HIDES_WHAT_IS_WRITTEN, ONE_CALL_AT_A_TIME, TAKE_NO_LOCKS
+from dojang.pkcs11.quirks import HIDES_WHAT_IS_WRITTEN, LIVES_ON_DISK, ONE_CALL_AT_A_TIME, TAKE_NO_LOCKS
 from dojang.pkcs11.structures import text
 from dojang.secret import Secret
 
@@ -187,6 +187,14 @@ class Module:
         from dojang.pkcs11.daemons import silent_daemon
 
         return silent_daemon(self.path)
+
+    def out_of_room(self) -> bool:
+        """Whether what the module says only failed may have failed for want of room on its disk."""
+        if not self.path.rpartition("/")[2].startswith(LIVES_ON_DISK):
+            return False
+        from dojang.pkcs11.softhsm import disk_is_full
+
+        return disk_is_full()
 
     def restarts(self) -> Iterator[bool]:
         """Restart, a step at a time, for as long as that may bring to light a token that is not shown.

@@ -52,6 +52,9 @@ ONCE_MADE_NEVER_AGAIN = frozenset(
 """Functions with an effect that must not happen twice. They are repeated only after an answer that is surely a refusal.
 C_Login is here because each call may cost a PIN try."""
 
+WRITING = ONCE_MADE_NEVER_AGAIN - {"C_Sign", "C_Login"} | {"C_SetAttributeValue", "C_InitPIN", "C_SetPIN"}
+"""Functions that need room on the token."""
+
 TRIES = {SEARCH: 1, SESSION: 3, REINITIALISE: 1}
 """How often one operation may use each rung. A SEARCH that did not help becomes a SESSION; nothing else is promoted, so
 that sessions closed by a neighbour never make us re-initialise a healthy module."""

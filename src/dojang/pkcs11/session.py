@@ -13,7 +13,7 @@ from dojang.pkcs11 import constants as ck
 from dojang.pkcs11.cryptoki import CryptokiError
 from dojang.pkcs11.failures import explain
 from dojang.pkcs11.module import Module
-from dojang.pkcs11.retry import NEVER, REINITIALISE, SEARCH, SESSION, Climb, wanted_rung
+from dojang.pkcs11.retry import NEVER, REINITIALISE, SEARCH, SESSION, WRITING, Climb, wanted_rung
 from dojang.pkcs11.same_key import PUBLIC_HALF, has_half
 from dojang.pkcs11.structures import AttributeReader, AttributeValue, Mechanism
 from dojang.pkcs11.whereabouts import TokenIdentity, find_slot
@@ -509,6 +509,9 @@ class SessionPool:
             return errors.SignatureUncertain(
                 token=self.identity.label, function=error.function, result=ck.result_name(error.rv)
             )
+        failed = error.rv in (ck.CKR_GENERAL_ERROR, ck.CKR_FUNCTION_FAILED)
+        if failed and error.function in WRITING and self.module.out_of_room():
+            return errors.TokenFull(token=self.identity.label)
         return explain(error, token=self.identity.label, mechanism=mechanism)
 
     def _close_idle(self) -> None:

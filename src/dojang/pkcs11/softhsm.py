@@ -3,6 +3,8 @@
 import os
 import re
 
+_SMALLEST_OBJECT = 4096  # bytes: whole blocks are what runs out
+
 
 def configuration_files() -> list[str]:
     """Where SoftHSM2 looks for its configuration, in its order; the first that can be read counts."""
@@ -24,6 +26,16 @@ def token_folder(configuration: str | None = None) -> str | None:
         return None
     found = re.search(r"^\s*directories\.tokendir\s*=\s*(\S.*?)\s*$", text, re.MULTILINE)
     return found[1] if found else None
+
+
+def disk_is_full() -> bool:
+    """Whether not even one more object would fit into the token folder; it answers CKR_GENERAL_ERROR then (2.6.1)."""
+    folder = token_folder()
+    try:
+        left = os.statvfs(folder) if folder else None
+    except (OSError, AttributeError):  # Windows has no statvfs
+        return False
+    return left is not None and left.f_bavail * left.f_frsize < _SMALLEST_OBJECT
 
 
 def tokens_on_disk() -> int:
