@@ -51,7 +51,7 @@ def pbkdf1_sha1(password: bytes, salt: bytes, iterations: int) -> bytes:
 
 def pkcs12(hash_name: str, text: bytes, salt: bytes, iterations: int, purpose: int, length: int) -> bytes:
     """RFC 7292 appendix B.2; ``text`` is UTF-16 with its two zero bytes, ``purpose`` 1 key, 2 IV, 3 MAC."""
-    new: "Callable[[bytes], Hash]" = getattr(hashlib, hash_name)
+    new: Callable[[bytes], Hash] = getattr(hashlib, hash_name)
     block = _BLOCK_OF_HASH.get(hash_name, 64)
     filled = bytearray(_filled(salt, block) + _filled(text, block))
     made = b""
