@@ -78,6 +78,7 @@ def quirk_of(module: "Module") -> Quirk:
         return NO_QUIRK
     return next((quirk for quirk in QUIRKS if library.startswith(quirk.library)), NO_QUIRK)
 
+
 LIVES_ON_DISK = ("libsofthsm2",)
 """Modules, by the beginning of their file's name, that say of a full disk only that something failed (seen, 2.6.1)."""
 
