@@ -119,11 +119,16 @@ Story = Callable[..., dict[str, Any]]
 def tell_story(tmp_path_factory: pytest.TempPathFactory) -> Story:
     """Runs one of ``stories/`` in a process and a home of its own; the facts that it told, the last one of each name.
 
-    ``around`` is the name of a module that has to be brought up around the whole process.
+    ``around`` is the name of a module that has to be brought up around the whole process; with ``mounts`` what it
+    mounts is its own.
     """
 
-    def tell(name: str, *words: object, around: str | None = None, timeout: float = 100) -> dict[str, Any]:
+    def tell(
+        name: str, *words: object, around: str | None = None, mounts: bool = False, timeout: float = 100
+    ) -> dict[str, Any]:
         command = [sys.executable, STORIES / f"{name}.py", *map(str, words)]
+        if mounts:
+            command = [*([] if os.geteuid() == 0 else ["sudo", "-n", "-E"]), "unshare", "--mount", *command]
         if around is not None:
             command = [sys.executable, "-m", "dojang.testing", around, *command]
         environment = {**os.environ, "DOJANG_HOME": str(tmp_path_factory.mktemp(name)), "LC_ALL": "C.UTF-8"}
