@@ -162,20 +162,26 @@ class Token:
         return MechanismTable(frozenset(self._call(lambda cryptoki: cryptoki.mechanism_list(self.slot_id))))
 
     def change_pin(self, old: Secret | None, new: Secret | None, guard: PinGuard, *, last_try: bool = False) -> None:
-        """Replace the user PIN (C_SetPIN); a wrong old PIN costs one guarded try. ``None`` means the token's keypad."""
+        """Replace the user PIN (C_SetPIN); a wrong old PIN costs one guarded try.
+
+        A token with a keypad (protected authentication path) asks for both itself: here, and wherever else a PIN is
+        given to this class, it gets none.
+        """
+        old, new = self._typed(old), self._typed(new)
         _check_new_pin(self.info.label, self.info, new)
         old_pin, new_pin = _reveal(old), _reveal(new)
         self._guarded(
             guard,
             "user",
             old,
-            lambda cryptoki, session: cryptoki.set_pin(session, old_pin, new_pin),
+            lambda cryptoki, session: _exchange_pins(cryptoki, session, old_pin, new_pin),
             last_try=last_try,
         )
         self._changed("user", new, guard)
 
     def change_so_pin(self, old: Secret | None, new: Secret | None, guard: PinGuard, *, last_try: bool = False) -> None:
         """Replace the SO PIN; some tokens refuse everything else until the factory's own has been replaced."""
+        old, new = self._typed(old), self._typed(new)
         _check_new_pin(self.info.label, self.info, new)
         old_pin, new_pin = _reveal(old), _reveal(new)
         self._guarded(
@@ -195,6 +201,7 @@ class Token:
 
         ``UnsupportedOperation`` where the token has no such officer and another program does it.
         """
+        so_pin, new = self._typed(so_pin), self._typed(new)
         _check_new_pin(self.info.label, self.info, new)
         new_pin = _reveal(new)
         try:
@@ -225,6 +232,7 @@ class Token:
         self.refuse_doubtful_serial()
         if serial != self.info.serial:
             raise errors.SerialMismatch(serial=self.info.serial)
+        so_pin = self._typed(so_pin)
         name, identity = label or self.info.label, self.info.identity
         _check_label(name)
 
@@ -247,6 +255,9 @@ class Token:
         for gone in {self.info.label, name}:
             guard.forget(serial=self.guarded_name, role="user", token=gone)
         return _seen_again(self.module, self.slot_id, name)
+
+    def _typed(self, pin: Secret | None) -> Secret | None:
+        return None if self.info.protected_authentication_path else pin
 
     def _changed(self, role: str, new: Secret | None, guard: PinGuard) -> None:
         """Forget what was known of the old PIN; whoever has the token open logs in again with the new one."""
@@ -370,8 +381,9 @@ class Slot(NamedTuple):
                 where=errors.Phrase("slot {slot}", slot=self.description),
             )
         _check_label(label)
-        _check_new_pin(label, self.info, user_pin)
         blank = Token(self, self.info)
+        so_pin, user_pin = blank._typed(so_pin), blank._typed(user_pin)
+        _check_new_pin(label, self.info, user_pin)
         with self.module.alone():
             guard.attempt(
                 serial=blank.guarded_name,
@@ -451,6 +463,20 @@ def _check_label(label: str) -> None:
 
 def _reveal(pin: Secret | None) -> bytes | None:
     return None if pin is None else pin.reveal()
+
+
+def _exchange_pins(cryptoki: Cryptoki, session: int, old: bytes | None, new: bytes | None) -> None:
+    """C_SetPIN, which works without a login (2.40, 5.5.8); where a module wants one all the same, within a login."""
+    try:
+        cryptoki.set_pin(session, old, new)
+    except CryptokiError as error:
+        if error.rv != ck.CKR_USER_NOT_LOGGED_IN:
+            raise
+        cryptoki.login(session, ck.CKU_USER, old)
+        try:
+            cryptoki.set_pin(session, old, new)
+        finally:
+            cryptoki.logout(session)
 
 
 def _log_out_quietly(session: Session) -> None:
