@@ -65,7 +65,7 @@ def test_a_key_is_made_as_told_or_refused(token, algorithm, made, abilities):
         assert found == []
         return
     assert token.mechanisms.has(GENERATED_BY[family(algorithm)])
-    abilities.note(f"make {algorithm} keys")
+    abilities.note("keys made", algorithm)
     (private,) = [one for one in found if one.type == "private"]
     assert private.algorithm == algorithm
     assert private.attributes["sensitive"]
@@ -136,7 +136,7 @@ def test_a_key_made_elsewhere_is_taken_in_or_refused(token, kind, abilities, tmp
     if key is None:
         assert [one.type for one in token.private_objects(label=f"imported {kind}")] == []
         return
-    abilities.note(f"import {kind} keys")
+    abilities.note("keys imported", kind)
     scheme = SCHEMES[family(kind)][0]
     signature = key.signer.sign_message(MESSAGE, "sha256", scheme)
     verify(software.public_key(), signature, scheme, "sha256")

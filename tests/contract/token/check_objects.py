@@ -13,7 +13,7 @@ def test_a_certificate_is_stored_or_refused(token, certificate, abilities):
     if attempt(lambda: token.add_certificate(der, label="stored", key_id=FIRST)) is None:
         assert list(token.certificates(label="stored")) == []
         return
-    abilities.note("store certificates")
+    abilities.note("certificates stored")
     token.add_certificate(der, label="stored", key_id=FIRST)
     (by_label,), (by_id,) = token.certificates(label="stored"), token.certificates(key_id=FIRST)
     assert by_label.value == by_id.value == der
@@ -57,7 +57,7 @@ def test_a_data_object_is_stored_or_refused(token, abilities):
         if attempt(store) is None:
             assert token.read_data(label=label) == []
             continue
-        abilities.note("store data objects", "private" if private else "public")
+        abilities.note("data objects stored", "private" if private else "public")
         assert token.read_data(label=label) == [VALUE]
         assert token.read_data(key_id=key_id) == [VALUE]
         assert token.destroy(key_id, "data") == 1

@@ -73,7 +73,7 @@ def test_the_pin_is_changed_or_the_change_is_refused(dojang, uri, pins, log_in, 
     if changed.exit in REFUSALS:
         return
     assert changed.exit == 0, changed.error
-    abilities.note("change the PIN")
+    abilities.note("PIN changed")
     assert log_in(new) == (0, "")
     assert log_in(old) == (WRONG, "pin-incorrect")
     pins.now = new
@@ -96,7 +96,7 @@ def test_a_pin_that_locks_is_said_to_be_locked_and_can_be_freed(dojang, uri, pin
         tries += 1
     else:
         return
-    abilities.note("lock after wrong PINs")
+    abilities.note("PIN locks")
     assert log_in() == (LOCKED, "pin-locked")
     unlock()
     if log_in() != (0, ""):
@@ -115,7 +115,7 @@ def test_the_security_officer_sets_a_new_pin_or_is_refused(dojang, uri, pins, lo
     if answer.exit in REFUSALS:
         return
     assert answer.exit == 0, answer.error
-    abilities.note("new PIN from the SO")
+    abilities.note("PIN set by the SO")
     pins.now = new
     assert log_in() == (0, "")
     back = dojang("token", "pin", "unblock", uri, "--so-pin-source", pins.so, "--new-pin-source", old)
