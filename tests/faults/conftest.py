@@ -124,14 +124,20 @@ def tell_story(tmp_path_factory: pytest.TempPathFactory) -> Story:
     """
 
     def tell(
-        name: str, *words: object, around: str | None = None, mounts: bool = False, timeout: float = 100
+        name: str,
+        *words: object,
+        around: str | None = None,
+        mounts: bool = False,
+        timeout: float = 100,
+        **variables: object,
     ) -> dict[str, Any]:
         command = [sys.executable, STORIES / f"{name}.py", *map(str, words)]
         if mounts:
             command = [*([] if os.geteuid() == 0 else ["sudo", "-n", "-E"]), "unshare", "--mount", *command]
         if around is not None:
             command = [sys.executable, "-m", "dojang.testing", around, *command]
-        environment = {**os.environ, "DOJANG_HOME": str(tmp_path_factory.mktemp(name)), "LC_ALL": "C.UTF-8"}
+        own = {"DOJANG_HOME": str(tmp_path_factory.mktemp(name)), "LC_ALL": "C.UTF-8"}
+        environment = {**os.environ, **own, **{name: str(value) for name, value in variables.items()}}
         told = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=timeout)
         assert told.returncode == 0, told.stdout + told.stderr
         facts: dict[str, Any] = {}
