@@ -88,6 +88,7 @@ def pin_request(info: "TokenInfo", role: str) -> "PinRequest":
         final_try=state.final_try,
         min_length=info.min_pin_length,
         max_length=info.max_pin_length,
+        keypad=info.protected_authentication_path,
     )
 
 

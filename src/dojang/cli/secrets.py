@@ -41,11 +41,16 @@ class SecretDesk:
         return self._noting_warnings(source)
 
     def provider(self, source: str | None, option: str, *, new: bool = False) -> PinProvider:
-        """A provider that reads ``source``, or asks the person at the terminal, once per token and role."""
+        """A provider that reads ``source``, or asks the person at the terminal, once per token and role.
+
+        Nothing is read for a token with a keypad, whatever the source: there the token asks.
+        """
         answers: dict[tuple[str, str], Secret | None] = {}
         read = self._noting_warnings(self._source(source or "prompt", option, new=new))
 
         def provide(request: PinRequest) -> Secret | None:
+            if request.keypad:
+                return None
             key = (request.serial, request.role)
             if key not in answers:
                 answers[key] = read(request)

@@ -190,6 +190,8 @@ class OpenToken:
     def _ask(self, info: TokenInfo, role: str) -> Secret | None:
         if self._pin is None:
             raise errors.LoginRequired(token=self._label)
+        if info.protected_authentication_path:
+            return None  # the PIN is typed on the token's keypad and never passes through here
         state = info.user_pin
         request = PinRequest(
             token=info.label,
@@ -201,12 +203,11 @@ class OpenToken:
             max_length=info.max_pin_length,
         )
         pin = self._pin if isinstance(self._pin, Secret) else self._pin(request)
-        if pin is not None:
-            check_pin_length(pin, request)
-        elif not info.protected_authentication_path:
+        if pin is None:
             raise errors.SecretUnavailable(
                 purpose="PIN", source="pinpad", problem=errors.Phrase("token {token} has no keypad", token=self._label)
             )
+        check_pin_length(pin, request)
         return pin
 
     def _try_pin(self, session: Session, role: str, pin: Secret | None, user: int) -> None:

@@ -18,7 +18,10 @@ _SPENT_ENVIRONMENT: Final[dict[str, Secret]] = {}
 
 
 class PinRequest(NamedTuple):
-    """Whose PIN is wanted and what the token says of it; ``role`` is ``user``, ``so`` or ``context``."""
+    """Whose PIN is wanted and what the token says of it; ``role`` is ``user``, ``so`` or ``context``.
+
+    With a ``keypad`` (protected authentication path) the token takes the PIN itself, and the answer is ``None``.
+    """
 
     token: str
     serial: str
@@ -27,6 +30,7 @@ class PinRequest(NamedTuple):
     final_try: bool
     min_length: int
     max_length: int
+    keypad: bool = False
 
 
 class PinState(NamedTuple):

@@ -18,6 +18,8 @@ from dojang.testing.piv.apdu import Ins, Status
 from dojang.testing.piv.card import MANAGEMENT_KEY, PIN, PUK, Card, Slot, Use
 from dojang.testing.piv.faults import (
     Faults,
+    Pulled,
+    Reseated,
     damaged,
     noise,
     removal,
@@ -38,6 +40,8 @@ __all__ = [
     "Faults",
     "Ins",
     "PluggedIn",
+    "Pulled",
+    "Reseated",
     "Slot",
     "Status",
     "Use",
