@@ -110,6 +110,7 @@ _INDEX = {name: index for index, (name, _) in enumerate(_SIGNATURES)}
 
 
 _MOST_GROWTH = 8
+_LONGEST_DIGEST = 64
 _NO_HANDLE = 0  # CK_INVALID_HANDLE
 
 
@@ -123,6 +124,7 @@ class Cryptoki:
     _ATTRIBUTE_LIMIT = 1 << 20
     _LIST_LIMIT = 1 << 16
     _OBJECT_LIMIT = 1 << 20
+    _MANY_SIGNATURES = 64
 
     def __init__(self, library: ctypes.CDLL) -> None:
         """Ask the library for its function list, once: p11-kit's client answers with a new instance every time."""
@@ -135,8 +137,8 @@ class Cryptoki:
             raise CryptokiError("C_GetFunctionList", rv)
         self._functions = pointer.contents.functions
         self._bound: dict[str, Callable[..., int]] = {}
-        self.sign_init = self.function("C_SignInit")
         self.sign_into = self.function("C_Sign")
+        self.sign_init = self._counted(self.function("C_SignInit"), self.sign_into)
 
     @classmethod
     def load(cls, path: str) -> "Cryptoki":
@@ -155,6 +157,21 @@ class Cryptoki:
             prototype = ctypes.CFUNCTYPE(c_ulong, *argtypes)  # type: ignore[arg-type]
             bound = self._bound[name] = prototype(pointer)
         return bound
+
+    def _counted(self, sign_init: Callable[..., int], sign_into: Callable[..., int]) -> Callable[..., int]:
+        """C_SignInit, until there have been so many signatures that loading the swift way to it is worth its time."""
+        calls = 0
+
+        def counted(session: int, mechanism: int, key: int) -> int:
+            nonlocal calls
+            calls += 1
+            if calls >= self._MANY_SIGNATURES and self.sign_init is counted and self.sign_into is sign_into:
+                from dojang.pkcs11.swift import swift
+
+                self.sign_init, self.sign_into = swift(sign_init, sign_into)
+            return sign_init(session, mechanism, key)
+
+        return counted
 
     def _call(self, name: str, *arguments: object) -> None:
         rv = self.function(name)(*arguments)
@@ -378,6 +395,13 @@ class Cryptoki:
             addressof(handle),
         )
         return handle.value
+
+    def digest(self, session: int, mechanism: Mechanism, data: bytes) -> bytes:
+        self._call("C_DigestInit", session, mechanism.address)
+        digest = create_string_buffer(_LONGEST_DIGEST)
+        length = c_ulong(_LONGEST_DIGEST)
+        self._call("C_Digest", session, data, len(data), addressof(digest), addressof(length))
+        return digest.raw[: length.value]
 
     def decrypt(self, session: int, mechanism: Mechanism, key: int, ciphertext: bytes) -> bytes:
         self._call("C_DecryptInit", session, mechanism.address, key)

@@ -105,9 +105,10 @@ class Session:
         rv = cryptoki.sign_init(handle, mechanism.address, key)
         if rv:
             raise CryptokiError("C_SignInit", rv)
-        length.value = self._room
+        length.value = room = self._room
         rv = cryptoki.sign_into(handle, data, len(data), self._address, self._length_address)
-        return self._signed(rv, data)
+        size = length.value
+        return self._signed(rv, data) if rv or not 0 < size <= room else self._signature.raw[:size]
 
     def sign_begin(self, mechanism: Mechanism, key: int) -> None:
         """C_SignInit alone, where something must happen before C_Sign."""
