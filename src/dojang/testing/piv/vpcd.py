@@ -15,6 +15,9 @@ _LOOKS_BEFORE_POWER: Final = 3
 """pcscd looks twice before it powers a card. A third look without power means that it takes this card for the one that
 left in the middle of a command: it has to see the reader empty first."""
 
+_BETWEEN_LOOKS: Final = 0.6
+"""Seconds in which pcscd looks at least once, whether there is a card in the reader."""
+
 
 class Powered(Protocol):
     """What is in the plug: something that answers commands and can lose power."""
@@ -83,6 +86,8 @@ class Plug(threading.Thread):
                 if on:
                     self._powered.set()
                 elif looks == _LOOKS_BEFORE_POWER:
+                    self._hang_up()
+                    time.sleep(_BETWEEN_LOOKS)  # clients that go on sending hide an emptiness that is shorter
                     raise Reseated
 
     def _receive(self, count: int) -> bytes:
