@@ -78,7 +78,7 @@ def test_confirmation(home, seal, document, program, tmp_path):
     assert asked.read_text().count("\n") == 1
     (tmp_path / "yes").touch()
     assert home.dojang(*sign).returncode == 0
-    assert asked.read_text().count("confirm Allow ") == 2
+    assert asked.read_text().count(f"confirm Sign with {seal.key('ec-p256')}? ") == 2
 
 
 def test_confirmation_by_nobody(home, seal):

@@ -214,3 +214,12 @@ def test_an_agent_that_ends_in_between(in_agent, seal):
     with pytest.raises(errors.AgentUnavailable):
         signer.sign_digest(DIGEST, "sha256")
     assert find_signer(seal.key("rsa-2048")) is None
+
+
+def test_a_connection_that_the_agent_closed(in_agent, seal):
+    """An agent with too many connections closes the idle ones; their owners do not notice."""
+    signer = find_signer(seal.key("rsa-2048"))
+    expected = signer.sign_digest(DIGEST, "sha256")
+    others = [find_signer(seal.key("rsa-2048")) for _ in range(80)]
+    assert signer.sign_digest(DIGEST, "sha256") == expected
+    assert all(one.sign_digest(DIGEST, "sha256") == expected for one in others)

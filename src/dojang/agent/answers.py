@@ -2,12 +2,14 @@
 
 import json
 import os
+import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from dojang.agent import ssh, wire
 from dojang.agent.failure import failure_bytes
-from dojang.agent.held import HeldKey, Holdings, Locked, PinWanted, Unserved, Wanted
+from dojang.agent.held import HeldKey, Locked, PinWanted, Unserved
+from dojang.agent.holdings import Holdings, Wanted
 from dojang.agent.peer import Peer
 from dojang.agent.permission import Permission, confirm
 from dojang.agent.wire import Malformed, Reader, answer, frame, pack_uint32, string
@@ -74,7 +76,7 @@ class Answers:
         keys = [
             key for key in self._holdings.keys if key.ssh_blob and not key.token.locked and key.permission.allows(peer)
         ]
-        listed = b"".join(string(key.ssh_blob) + string(key.address.encode()) for key in keys)
+        listed = b"".join(string(key.ssh_blob) + string(key.name.encode()) for key in keys)
         return frame(bytes((wire.IDENTITIES_ANSWER,)), pack_uint32(len(keys)), listed)
 
     def _ssh_sign(self, reader: Reader, peer: Peer) -> bytes:
@@ -91,7 +93,7 @@ class Answers:
         key.permission.check_program(peer)
         if key.asks:
             key.token.usable()
-            confirm(os.environ, key.permission.question, key.address, peer)
+            confirm(os.environ, key.permission.question, key.name, peer)
         signature = self._holdings.using(key, work)
         self._used()
         return signature
@@ -114,6 +116,7 @@ class Answers:
         except Malformed:
             raise
         except Exception as error:
+            traceback.print_exc()  # for whoever runs it in the foreground
             problem = Phrase("it failed inside ({kind})", kind=type(error).__name__)
             return answer(name, wire.FAILED, string(failure_bytes(AgentUnavailable(problem=problem))))
 

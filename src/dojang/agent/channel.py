@@ -3,8 +3,9 @@
 ``_socket`` is what ``socket`` is made of; without the latter's classes a command starts a fifth sooner.
 """
 
+import _socket
 import os
-from _socket import AF_UNIX, SO_PEERCRED, SOCK_STREAM, SOL_SOCKET, socket
+import sys
 
 from dojang.agent.wire import EXTENSION, LONGEST_FRAME, Malformed, Reader, frame, string
 
@@ -30,23 +31,27 @@ class Channel:
 
     __slots__ = ("_socket",)
 
-    def __init__(self, connected: socket) -> None:
+    def __init__(self, connected: "_socket.socket") -> None:
         self._socket = connected
+
+    def __del__(self) -> None:
+        self._socket.close()
 
     @classmethod
     def open(cls, path: str) -> "Channel":
         """Connect to the agent whose socket is at ``path``. ``Gone`` where none listens, or one of another user."""
-        connection = socket(AF_UNIX, SOCK_STREAM)
+        if sys.platform != "linux":
+            raise Gone(asked=False)
+        connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+        channel = cls(connection)
         try:
             connection.connect(path)
-            peer = connection.getsockopt(SOL_SOCKET, SO_PEERCRED, _PEER)
+            peer = connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, _PEER)
         except OSError:
-            connection.close()
             raise Gone(asked=False) from None
-        if peer[4:8] != os.getuid().to_bytes(4, "little" if _LITTLE else "big"):
-            connection.close()
+        if peer[4:8] != os.getuid().to_bytes(4, sys.byteorder):
             raise Gone(asked=False)
-        return cls(connection)
+        return channel
 
     def close(self) -> None:
         self._socket.close()
@@ -80,6 +85,3 @@ class Channel:
                 raise Gone(asked=True)
             received += more
         return received[4:]
-
-
-_LITTLE = __import__("sys").byteorder == "little"

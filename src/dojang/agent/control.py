@@ -116,6 +116,8 @@ class Agent:
             status, reader = self._channel.extension(name, *fields)
             if status == wire.FAILED:
                 raise failure_from(reader.string())
+            if status == wire.LOCKED:
+                raise AgentUnavailable(problem=Phrase("it was locked"))
             if status not in (wire.OK, wire.WANTS_PIN):
                 raise Malformed
             return status, reader
@@ -184,7 +186,7 @@ def _launch(
             [sys.executable, "-P", "-m", "dojang.agent", *words, "foreground" if foreground else "background"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stderr=None if foreground else subprocess.DEVNULL,
             pass_fds=(theirs.fileno(),),
             cwd="/",
             env=environment,
@@ -215,7 +217,7 @@ def stop() -> bool:
 def _wait_for_its_end(path: str) -> None:
     """Its lock is free once its process has ended, however that comes."""
     deadline = time.monotonic() + _PATIENCE
-    with Path(f"{path}.lock").open("rb") as lock:
+    with contextlib.suppress(FileNotFoundError), Path(f"{path}.lock").open("rb") as lock:
         while time.monotonic() < deadline:
             with contextlib.suppress(OSError):
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dojang.agent.answers import Answers
-from dojang.agent.held import Holdings
+from dojang.agent.holdings import Holdings
 from dojang.agent.server import Server, prepare_folder
 from dojang.errors import DojangError, FileUnwritable
 from dojang.pkcs11.discovery import ModuleSearch

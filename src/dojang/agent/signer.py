@@ -122,15 +122,12 @@ class AgentSigner:
         if head is None:
             head = self._heads[asked] = self._head(*asked)
         request = b"".join((pack_uint32(len(head) + 4 + len(data)), head, pack_uint32(len(data)), data))
-        channel = self._take()
+        channel, body = self._ask(request)
         try:
-            body = channel.ask(request)
             if body[16] == OK and body[:16] == _ANSWER:
                 signature = Reader(body, 17).string()
                 self._idle.append(channel)
                 return signature
-        except Gone as gone:
-            raise self._lost(asked=gone.asked) from gone
         except (IndexError, Malformed) as error:
             raise self._lost(asked=True) from error
         self._idle.append(channel)
@@ -141,18 +138,23 @@ class AgentSigner:
         words = string(hash_name.encode()) + string((scheme or "").encode())
         return b"\x1b" + string(SIGN) + self._reference + bytes((kind, plain)) + salt + words
 
-    def _take(self) -> Channel:
-        """A connection for this thread; in the child of a fork, one of its own."""
+    def _ask(self, request: bytes) -> tuple[Channel, bytes]:
+        """Ask over a connection that no other thread uses meanwhile, and in the child of a fork not the parent.
+
+        One that was idle may have been closed by the agent, for others: a request that it did not take goes again.
+        """
         if self._process != os.getpid():
             self._idle, self._process = [], os.getpid()
-        try:
-            return self._idle.pop()
-        except IndexError:
-            pass
-        try:
-            return Channel.open(self._path)
-        except Gone as gone:
-            raise self._lost(asked=False) from gone
+        while True:
+            fresh = not self._idle
+            try:
+                channel = Channel.open(self._path) if fresh else self._idle.pop()
+                return channel, channel.ask(request)
+            except IndexError:
+                continue  # another thread was faster
+            except Gone as gone:
+                if fresh or gone.asked:
+                    raise self._lost(asked=gone.asked) from gone
 
     def _lost(self, *, asked: bool) -> "DojangError":
         from dojang.errors import AgentUnavailable, Phrase, SignatureUncertain
