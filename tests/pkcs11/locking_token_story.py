@@ -8,11 +8,15 @@ import threading
 from pathlib import Path
 
 from dojang import errors
-from dojang.pkcs11 import ModuleSearch, PinGuard, list_tokens, open_token
+from dojang.pkcs11 import ModuleSearch, PinGuard, find_token, open_token
 from dojang.secret import Secret
+from dojang.settings import load
 
-MODULE = next(str(path) for path in Path("/usr/lib").glob("*/opencryptoki/libopencryptoki.so.0"))
-FACTORY_SO_PIN, SO_PIN, PIN = "87654321", "76543210", "1234"
+settings = load()
+MODULE = settings.module
+PIN, SO_PIN = (
+    Path(source.removeprefix("file:")).read_text() for source in (settings.pin_source, settings.so_pin_source)
+)
 search = ModuleSearch(module=MODULE, discover=False)
 guard = PinGuard(Path(os.environ["DOJANG_HOME"]) / "state" / "pin-guard")
 
@@ -33,10 +37,7 @@ def log_in(pin: str, *, last_try: bool = False) -> str:
     return "ok"
 
 
-(slot,) = list_tokens(search).empty_slots
-token = slot.initialize(label="locks", so_pin=Secret(FACTORY_SO_PIN), user_pin=None, guard=guard)
-token.change_so_pin(Secret(FACTORY_SO_PIN), Secret(SO_PIN), guard)
-token.unblock_pin(Secret(SO_PIN), Secret(PIN), guard)
+token = find_token(os.environ["DOJANG_TOKEN"], search)
 tell("ready")
 
 results: list[str] = []
