@@ -58,6 +58,15 @@ def test_names_without_words_are_refused() -> None:
         ca_folder_name(name((NameOID.COUNTRY_NAME, "KR")))
 
 
+def test_a_name_with_an_empty_part_is_refused() -> None:
+    """It would make a folder of no name, which is the folder of all."""
+    for der in (b"\x30\x02\x31\x00", b"\x30\x0f\x31\x00" + name((NameOID.COMMON_NAME, "x"))[2:]):
+        with pytest.raises(InvalidName):
+            subject_folder_name(der)
+        with pytest.raises(InvalidName):
+            ca_folder_name(der)
+
+
 @given(st.binary(max_size=200))
 def test_what_is_no_name_is_refused(der: bytes) -> None:
     """Whatever DER there is, the answer is a name or ``InvalidName``."""

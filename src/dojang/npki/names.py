@@ -3,12 +3,9 @@
 import hashlib
 import unicodedata
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
+from dojang.der import SEQUENCE, SET, Element, MalformedDer, children, expect, parse, parts, read_oid
 from dojang.errors import InvalidName
-
-if TYPE_CHECKING:
-    from asn1crypto import core
 
 USER = "USER"
 RETIRED = "RETIRED"
@@ -31,6 +28,18 @@ _ATTRIBUTE_TYPES = {
     "0.9.2342.19200300.100.1.1": "uid",
     "0.9.2342.19200300.100.1.25": "dc",
     "1.2.840.113549.1.9.1": "e",
+}
+
+# DirectoryString and its kin (RFC 5280, appendix A): UTF8, Numeric, Printable, Teletex, IA5, Visible, Universal, BMP
+_ENCODINGS = {
+    0x0C: "utf-8",
+    0x12: "ascii",
+    0x13: "ascii",
+    0x14: "latin-1",
+    0x16: "ascii",
+    0x1A: "ascii",
+    0x1C: "utf-32-be",
+    0x1E: "utf-16-be",
 }
 
 # Illegal in a file name on Windows or here, or with a meaning of its own in the folder string. How other programs write
@@ -97,18 +106,27 @@ def safe_component(text: str, *, already_escaped: bool = False) -> str:
 
 def _rdns(name_der: bytes) -> list[list[tuple[str, str]]]:
     """The (dotted type, value) pairs of a Name, in the order of the DER; values that are no text become hex."""
-    from asn1crypto import x509
-
     try:
-        rdns = x509.Name.load(name_der, strict=True).chosen
-        return [[(pair["type"].dotted, _text(pair["value"])) for pair in rdn] for rdn in rdns]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        return [[_pair(pair) for pair in _some(expect(rdn, SET))] for rdn in children(parse(name_der, SEQUENCE))]
+    except MalformedDer as error:
         raise InvalidName(name=name_der[:64].hex(), problem="it is not the DER of a name") from error
 
 
-def _text(value: "core.Asn1Value") -> str:
-    native = value.native
-    return native if isinstance(native, str) else str(value.dump().hex())
+def _some(rdn: Element) -> list[Element]:
+    """The attributes of a relative name; without any it would make a folder of no name, the folder of all."""
+    return parts(rdn, 1, len(rdn.content))
+
+
+def _pair(pair: Element) -> tuple[str, str]:
+    kind, value = parts(expect(pair, SEQUENCE), 2, 2)
+    return read_oid(kind), _text(value)
+
+
+def _text(value: Element) -> str:
+    try:
+        return value.content.decode(_ENCODINGS.get(value.tag, "undefined"))
+    except (UnicodeError, LookupError):
+        return value.der.hex()
 
 
 def _attribute(dotted: str, value: str) -> str:

@@ -1,0 +1,76 @@
+"""What is fuzzed: each target takes any bytes, may raise ``DojangError``, and keeps its own promises about the rest."""
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from dojang.errors import DojangError
+from dojang.npki import derivation, keyfile, zips
+from dojang.npki.folder import scan
+from dojang.npki.names import ca_folder_name, subject_folder_name
+from dojang.npki.pkcs12 import read_pkcs12
+from dojang.npki.pkcs12_writing import write_pkcs12
+from dojang.npki.shelves import bring_in
+from dojang.secret import Secret
+
+PASSWORD = Secret("correct horse 1!")
+_SCRATCH = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
+
+
+def hurry() -> None:
+    """Lower the cap on iterations: honest work is not what is looked for, and the caps have tests of their own."""
+    derivation.MAX_ITERATIONS = keyfile.MAX_ITERATIONS = 100_000
+
+
+def key_file(data: bytes) -> None:
+    """Opening; what opens is sealed and opened again, and is the same."""
+    opened = keyfile.open_pkcs8(data, PASSWORD, "signPri.key")
+    assert keyfile.open_pkcs8(keyfile.seal_pkcs8(opened.der, PASSWORD, 1), PASSWORD, "signPri.key") == opened
+    keyfile.load_key(opened, "signPri.key")
+
+
+def pkcs12(data: bytes) -> None:
+    """Reading; what was read is written and read again, and is the same."""
+    found = read_pkcs12(data, PASSWORD, "a.p12")
+    assert read_pkcs12(write_pkcs12(found, PASSWORD, iterations=1), PASSWORD, "a.p12") == found
+
+
+def name(data: bytes) -> None:
+    """Folder names of a DN: one legal name each, however long or hostile."""
+    for make in (subject_folder_name, ca_folder_name):
+        made = make(data)
+        assert 0 < len(made.encode()) <= 255
+        assert not set(made) & set('/\\:*?"<>|\0')
+        assert made not in (".", "..")
+
+
+def folder(data: bytes) -> None:
+    """A zip of folders: read, brought into a root, and the root scanned; the same files laid out as they are, too."""
+    with tempfile.TemporaryDirectory(dir=_SCRATCH) as scratch:
+        (path := Path(scratch) / "a.zip").write_bytes(data)
+        for number, found in enumerate(zips.read_zip(path)):
+            laid_out = Path(scratch) / "NPKI" / "yessign" / "USER" / str(number)
+            laid_out.mkdir(parents=True)
+            for file_name, content in found.files.items():
+                (laid_out / file_name).write_bytes(content)
+            (laid_out / "dojang.json").write_bytes(found.files.get("CaPubs", b""))
+            try:
+                bring_in(Path(scratch) / "NPKI", found.files)
+            finally:
+                for one in scan(Path(scratch) / "NPKI"):
+                    assert one.key_id
+                assert sorted(child.name for child in Path(scratch).iterdir()) == ["NPKI", "a.zip"]
+                shutil.rmtree(Path(scratch) / "NPKI")
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {"keyfile": key_file, "pkcs12": pkcs12, "name": name, "folder": folder}
+
+
+def survives(target: str, data: bytes) -> DojangError | None:
+    """The error of ours that a target answered with, if any; whatever else it raises goes on."""
+    try:
+        TARGETS[target](data)
+    except DojangError as error:
+        return error
+    return None
