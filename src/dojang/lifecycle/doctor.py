@@ -1,16 +1,20 @@
-"""What is wrong with the modules, the tokens, their PINs and dojang's own records, and the command that mends each."""
+"""What is wrong with the modules, the tokens, their PINs and dojang's own records, and the command that mends each.
+
+What lies on the tokens is examined in ``doctor_contents``.
+"""
 
 import shlex
 import stat
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dojang.errors import (
     AmbiguousToken,
-    DojangError,
+    DeviceFailure,
     ModuleUnloadable,
     NoModule,
     OperationUnfinished,
@@ -18,15 +22,17 @@ from dojang.errors import (
     PinLocked,
     PinNotSet,
     StateUnreadable,
+    TimedOut,
     TokenNotFound,
 )
 from dojang.ledger import OperationRecord
 
 if TYPE_CHECKING:
     from dojang.pkcs11.listing import TokenListing
-    from dojang.pkcs11.objects import TokenObject
-    from dojang.pkcs11.opened import OpenToken
     from dojang.pkcs11.token import Token
+
+_CLOCK_TOLERANCE = timedelta(minutes=5)
+_HANGS = "no-answer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,26 +47,45 @@ class Finding:
 
 
 def examine_modules(listing: "TokenListing", *, named: bool) -> Iterator[Finding]:
-    """Modules that did not load: serious when the user named one, a remark when they were only lying about."""
+    """Modules that do not load, daemons that are away, slots that cannot be read.
+
+    What the user did not name and is only lying about is a remark; a module that hangs is not.
+    """
     for failure in listing.failures:
-        yield Finding(failure.code, ModuleUnloadable.exit_status, failure.facts, serious=named)
+        serious = named or failure.facts.get("reason") == _HANGS
+        yield Finding(failure.code, ModuleUnloadable.exit_status, failure.facts, serious=serious)
+    for module in listing.modules:
+        if (silence := module.silence()) is not None:
+            yield Finding(silence.code, silence.exit_status, silence.facts, serious=named)
+    yield from _examine_slots(listing)
     if not listing.tokens and not listing.empty_slots:
         leaf = TokenNotFound if listing.modules else NoModule
         yield Finding(leaf.code, leaf.exit_status, serious=not (named and listing.failures))
-    elif not listing.tokens:
+    elif not listing.tokens and any(slot.info is not None for slot in listing.empty_slots):
         yield Finding("no-token", TokenNotFound.exit_status, mend="dojang token init --label NAME", serious=False)
 
 
+def _examine_slots(listing: "TokenListing") -> Iterator[Finding]:
+    for slot in listing.empty_slots:
+        if slot.problem:
+            facts = {"slot": slot.description, "module": slot.module.path, "result": slot.problem}
+            unknown_card = "CKR_TOKEN_NOT_RECOGNIZED" in slot.problem
+            yield Finding("slot-unreadable", DeviceFailure.exit_status, facts, serious=not unknown_card)
+
+
 def examine_tokens(tokens: Iterable["Token"]) -> Iterator[Finding]:
-    """PINs that are locked, nearly locked, not set or due for a change, and labels that two tokens share."""
+    """PINs that are locked, nearly locked, not set or due for a change; labels and serials that two tokens share."""
     by_label: dict[str, list[str]] = defaultdict(list)
     for token in tokens:
         by_label[token.info.label].append(token.address)
         yield from _examine_pins(token)
+        if token.serial_shared or not token.info.serial:
+            facts = {"token": token.info.label, "address": token.address, "serial": token.info.serial}
+            yield Finding("serial-doubtful", AmbiguousToken.exit_status, facts, serious=False)
     for label, addresses in by_label.items():
         if len(addresses) > 1:
-            facts = {"label": label, "matches": addresses}
-            yield Finding("same-label", AmbiguousToken.exit_status, facts, serious=False)
+            shared = {"label": label, "matches": addresses}
+            yield Finding("same-label", AmbiguousToken.exit_status, shared, serious=False)
 
 
 def _examine_pins(token: "Token") -> Iterator[Finding]:
@@ -69,8 +94,15 @@ def _examine_pins(token: "Token") -> Iterator[Finding]:
     facts = {"token": info.label, "address": token.address}
     if info.so_pin.locked:
         yield Finding("so-pin-locked", PinLocked.exit_status, facts)
+    elif info.so_pin.final_try:
+        yield Finding("so-pin-last-try", PinLastTry.exit_status, facts)
+    elif info.so_pin.count_low:
+        yield Finding("so-pin-count-low", PinLastTry.exit_status, facts, serious=False)
+    if info.so_pin.to_be_changed:
+        yield Finding("so-pin-to-be-changed", PinNotSet.exit_status, facts, serious=False)
     if not info.user_pin_set:
-        yield Finding(PinNotSet.code, PinNotSet.exit_status, facts, unblock)
+        if info.login_required:
+            yield Finding(PinNotSet.code, PinNotSet.exit_status, facts, unblock)
     elif info.user_pin.locked:
         yield Finding(PinLocked.code, PinLocked.exit_status, facts, unblock)
     elif info.user_pin.final_try:
@@ -79,6 +111,12 @@ def _examine_pins(token: "Token") -> Iterator[Finding]:
         yield Finding("pin-count-low", PinLastTry.exit_status, facts, serious=False)
     if info.user_pin.to_be_changed:
         yield Finding("pin-to-be-changed", PinNotSet.exit_status, facts, change)
+
+
+def not_answering(token: "Token", seconds: float) -> Finding:
+    """A token that had not answered when the others had."""
+    facts = {"token": token.info.label, "address": token.address, "seconds": f"{seconds:g}"}
+    return Finding("token-slow", TimedOut.exit_status, facts)
 
 
 def examine_operations(records: Iterable[OperationRecord]) -> Iterator[Finding]:
@@ -94,6 +132,12 @@ def examine_operations(records: Iterable[OperationRecord]) -> Iterator[Finding]:
         yield Finding("operation-incomplete", OperationUnfinished.exit_status, facts, "dojang renew run")
 
 
+def examine_clock(newest: datetime | None, now: datetime) -> Iterator[Finding]:
+    """A clock that is behind what dojang wrote down before: every date it judges by would be wrong."""
+    if newest is not None and newest - now > _CLOCK_TOLERANCE:
+        yield Finding("clock-behind", StateUnreadable.exit_status, {"now": now, "newest": newest})
+
+
 def examine_state(state_dir: Path) -> Iterator[Finding]:
     """A state folder that others may read or write."""
     if state_dir.exists() and state_dir.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
@@ -101,29 +145,15 @@ def examine_state(state_dir: Path) -> Iterator[Finding]:
         yield Finding("state-not-private", StateUnreadable.exit_status, {"path": str(state_dir)}, mend)
 
 
-def sign_test(
-    token: "OpenToken", *, label: str | None, key_id: bytes | None
-) -> Iterator[tuple[str, DojangError | None]]:
-    """Sign a random challenge with every key that matches; yields its address and what went wrong, if anything did."""
-    from dojang.pkcs11.uri import Pkcs11Uri
-
-    for key in list(token.keys(label=label, key_id=key_id)):
-        address = str(Pkcs11Uri.from_text(token.address).for_object(object=key.label or None, id=key.key_id or None))
-        try:
-            _prove(token, key)
-        except DojangError as error:
-            yield address, error
-        else:
-            yield address, None
-
-
-def _prove(token: "OpenToken", key: "TokenObject") -> None:
-    """With the certificate that shares the key's CKA_ID where there is one, else with its own public key."""
-    from dojang.x509.challenge import prove_key, prove_possession
-
-    private_key = token.private_key(label=key.label or None, key_id=key.key_id or None)
-    certificate = next(token.certificates(key_id=key.key_id), None) if key.key_id else None
-    if certificate is None:
-        prove_key(private_key)
-    else:
-        prove_possession(private_key, certificate.value)
+def examine_secret_files(sources: Iterable[str]) -> Iterator[Finding]:
+    """Files with a PIN or password, named as sources (``file:PATH``), that others may read or write."""
+    for source in dict.fromkeys(sources):
+        kind, _, name = source.partition(":")
+        path = Path(name.removeprefix("//localhost").removeprefix("//")).expanduser()
+        if kind != "file" or not path.is_file():
+            continue
+        mode = path.stat().st_mode
+        if mode & (stat.S_IRWXG | stat.S_IRWXO):
+            facts = {"path": str(path), "mode": f"{stat.S_IMODE(mode):04o}"}
+            mend = f"chmod 600 {shlex.quote(str(path))}"
+            yield Finding("secret-file-exposed", StateUnreadable.exit_status, facts, mend)

@@ -33,16 +33,13 @@ def list_module(spec: ModuleSpec, listing: TokenListing) -> None:
     """Add to the listing what one module shows, or why it shows nothing."""
     try:
         module = Module.load(spec)
-        slots = list_slots(module)
     except errors.ModuleUnloadable as error:
         listing.failures.append(error)
         return
+    try:
+        slots = list_slots(module)
     except (CryptokiError, errors.DojangError) as error:
-        problem = error.message() if isinstance(error, errors.DojangError) else str(error)
-        remedy = errors.Phrase("Check the daemon and the configuration of this module.")
-        listing.failures.append(
-            errors.ModuleUnloadable(module=spec.path, problem=problem, remedy=remedy, reason="no-answer")
-        )
+        listing.failures.append(_shows_nothing(module, error))
         return
     listing.modules.append(module)
     for slot in slots:
@@ -50,6 +47,18 @@ def list_module(spec: ModuleSpec, listing: TokenListing) -> None:
             listing.tokens.append(Token(slot, slot.info))
         else:
             listing.empty_slots.append(slot)
+
+
+def _shows_nothing(module: Module, error: Exception) -> errors.ModuleUnloadable:
+    problem = error.message() if isinstance(error, errors.DojangError) else str(error)
+    silence = module.silence()
+    remedy = silence.facts["remedy"] if silence else None
+    return errors.ModuleUnloadable(
+        module=module.path,
+        problem=problem,
+        remedy=remedy or errors.Phrase("Check the daemon and the configuration of this module."),
+        reason="slots",
+    )
 
 
 _TELLING: Final = (
@@ -104,6 +113,15 @@ def find_token(uri: str | Pkcs11Uri, search: ModuleSearch | None = None) -> Toke
         matches = _matching(listing, wanted)
         if matches:
             break
+    return _the_one(listing, wanted, matches)
+
+
+def choose(listing: TokenListing, wanted: Pkcs11Uri) -> Token:
+    """The one token of a listing that the URI names; raises as ``find_token`` does."""
+    return _the_one(listing, wanted, _matching(listing, wanted))
+
+
+def _the_one(listing: TokenListing, wanted: Pkcs11Uri, matches: list[Token]) -> Token:
     if len(matches) == 1:
         return matches[0]
     shown = wanted.token_part().to_text()

@@ -4,6 +4,7 @@ The host hashes and the token signs the digest wherever the token has the raw me
 inside the token is the second choice, and one the token does not list is tried last (lists lie both ways).
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from dojang import errors
@@ -123,6 +124,21 @@ def _plan(scheme: str, number: int, hash_name: str, salt_length: int | None) -> 
         parameter = PssParams(_HASH_MECHANISM[hash_name], ck.CKG_MGF1[hash_name], salt)
     prefix = _DIGEST_INFO[hash_name] if raw and scheme == "pkcs1v15" else b""
     return Plan(Mechanism(number, parameter), prefix, not raw)
+
+
+def digests() -> Iterator[tuple[str, int]]:
+    """Every hash and the mechanism that makes it."""
+    yield from _HASH_MECHANISM.items()
+
+
+def every_plan(scheme: str) -> Iterator[tuple[Plan, str]]:
+    """Each mechanism of a scheme, with a hash that goes with it."""
+    if scheme == "eddsa":
+        yield Plan(Mechanism(ck.CKM_EDDSA), b"", True), "sha256"
+        return
+    yield _plan(scheme, _RAW[scheme], "sha256", None), "sha256"
+    for hash_name, number in _COMBINED[scheme].items():
+        yield _plan(scheme, number, hash_name, None), hash_name
 
 
 def oaep_numbers(hash_name: str) -> tuple[int, int]:
