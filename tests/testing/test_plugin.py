@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -17,12 +17,12 @@ SAMPLE = Path(__file__).parent.parent / "sample_project"
 UserRun = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-def pytest_of_a_user(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+def pytest_of_a_user(folder: Path, *words: str, around: Sequence[str] = ()) -> "subprocess.CompletedProcess[str]":
     """Run pytest in ``folder`` with an environment that knows nothing of the tests of this project."""
     ours = ("DOJANG_", "SOFTHSM2_", "PYTEST_", "PCSCLITE_")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *words]
+    command = [*around, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *words]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=100)
 
 
@@ -30,10 +30,10 @@ def pytest_of_a_user(folder: Path, *words: str) -> "subprocess.CompletedProcess[
 def user(tmp_path: Path) -> UserRun:
     """Writes a test file of somebody else's and runs it with pytest as he would."""
 
-    def run(tests: str, *words: str) -> "subprocess.CompletedProcess[str]":
+    def run(tests: str, *words: str, around: Sequence[str] = ()) -> "subprocess.CompletedProcess[str]":
         (tmp_path / "pytest.ini").write_text("[pytest]\n")
         (tmp_path / "test_mine.py").write_text(tests)
-        return pytest_of_a_user(tmp_path, *words)
+        return pytest_of_a_user(tmp_path, *words, around=around)
 
     return run
 
@@ -198,6 +198,17 @@ def test_it(dojang_vanishing_token): pass
     )
     assert run.returncode == 1
     assert "loaded too early" in run.stdout
+    assert "plugin.py" not in run.stdout
+
+
+def test_a_container_that_forbids_cards_is_explained(user):
+    """Where no namespaces can be made, as in a container without rights, the sentence says what to allow."""
+    drop = "exec setpriv --bounding-set -sys_admin --inh-caps -sys_admin"
+    forbid = f'echo 0 >/proc/sys/user/max_user_namespaces; {drop} "$@"'
+    around = ["unshare", "--user", "--map-root-user", "sh", "-c", forbid, "sh"]
+    run = user("def test_it(dojang_locking_token): pass", around=around)
+    assert run.returncode == 1, run.stdout + run.stderr
+    assert "--cap-add SYS_ADMIN" in run.stdout
     assert "plugin.py" not in run.stdout
 
 

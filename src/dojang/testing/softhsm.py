@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
-from dojang.testing.modules.parts import library, new_pin, program
+from dojang.testing.modules.parts import new_pin, program
 from dojang.testing.setup import BringUpFailed, TokenSetup
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class SoftHsm:
     def __init__(self, folder: Path) -> None:
         """``folder`` is its own; ``BringUpFailed`` when SoftHSM2 is not installed."""
         self.folder = folder
-        self.module = library("softhsm/libsofthsm2.so", "softhsm2")
+        self.module = _find_module()
         self.configuration = folder / "softhsm2.conf"
         self._tokens = folder / "tokens"
         self._making = threading.Lock()
@@ -144,6 +144,15 @@ class SoftHsm:
         tokens.rmdir()
         configuration.unlink()
         return made.name.replace("-", "")[-16:]  # SoftHSM2 makes the serial from the name it gives the folder
+
+
+def _find_module() -> Path:
+    from dojang.pkcs11.well_known import candidates
+
+    for name, path in candidates():
+        if name == "softhsm2" and Path(path).exists():
+            return Path(path)
+    raise BringUpFailed("SoftHSM2 is not installed (Debian: apt-get install softhsm2; macOS: brew install softhsm).")
 
 
 @contextmanager
