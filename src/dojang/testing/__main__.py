@@ -6,10 +6,10 @@ import shlex
 import signal
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from dojang.testing.modules import KINDS, around, bring_up, opencryptoki
+from dojang.testing.scratch import scratch
 from dojang.testing.setup import BringUpFailed, TokenSetup
 
 
@@ -77,8 +77,8 @@ def _explain(setup: TokenSetup) -> None:
 
 
 def _run(setup: TokenSetup, command: list[str]) -> int:
-    with tempfile.TemporaryDirectory(prefix="dojang-home-", ignore_cleanup_errors=True) as home:
-        environment = environment_of(setup, Path(home))
+    with scratch("dojang-home-") as home:
+        environment = environment_of(setup, home)
         if not command:
             _explain(setup)
         # Ctrl-C is for the command; what was brought up has to outlive it.

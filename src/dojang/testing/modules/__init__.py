@@ -7,14 +7,12 @@ What a bring-up starts ends with it, also when this process is killed. ``python 
 the same around a command.
 """
 
-import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from pathlib import Path
 from typing import Final, NamedTuple
 
+from dojang.testing.scratch import scratch
 from dojang.testing.setup import BringUpFailed, TokenSetup
 
 
@@ -42,10 +40,9 @@ def bring_up(name: str) -> Iterator[TokenSetup]:
     """The token of one kind, in a folder in memory that is gone afterwards; ``BringUpFailed`` says what is missing."""
     if name not in KINDS:
         raise BringUpFailed(f"There is no module {name} to bring up, only these: {', '.join(KINDS)}.")
-    tmpfs = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - a folder of ours in it, mode 0700
-    with tempfile.TemporaryDirectory(prefix="dojang-token-", dir=tmpfs, ignore_cleanup_errors=True) as folder:
+    with scratch("dojang-token-") as folder:
         kind = import_module(f"{__name__}.{KINDS[name].file}")
-        with kind.bring_up(Path(folder)) as setup:
+        with kind.bring_up(folder) as setup:
             yield setup
 
 

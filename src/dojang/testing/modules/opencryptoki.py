@@ -14,7 +14,9 @@ from typing import Final
 from dojang.testing.modules.parts import LABEL, library, new_pin, program, run
 from dojang.testing.setup import BringUpFailed, TokenSetup
 
-AROUND: Final = ("unshare", "--mount", "--ipc", "--pid", "--fork", "--mount-proc", "--kill-child")
+_NAMESPACES: Final = ("unshare", "--mount", "--ipc", "--pid", "--fork", "--mount-proc", "--kill-child")
+# POSIX shared memory is files: a second token of this kind on the machine would find those of the first.
+AROUND: Final = (*_NAMESPACES, "sh", "-c", 'mount -t tmpfs tmpfs /dev/shm && exec "$@"', "sh")
 
 OUTSIDE: Final = "DOJANG_TESTING_OUTSIDE"
 
