@@ -1,4 +1,4 @@
-"""A folder for as long as it is needed, in memory where there is a tmpfs; what killed processes left is cleared away."""
+"""A folder for as long as it is needed, in memory where there is a tmpfs; what killed processes left goes with it."""
 
 import fcntl
 import os

@@ -8,7 +8,6 @@ before. And once initialised it never sees a token that another process makes. S
 whichever binding, a token is made in this process; otherwise ``softhsm2-util`` makes it. Later processes see both.
 """
 
-import fcntl
 import os
 import pty
 import select
@@ -25,6 +24,7 @@ from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
 from dojang.testing.modules.parts import new_pin, program
+from dojang.testing.scratch import scratch
 from dojang.testing.setup import BringUpFailed, TokenSetup
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 VARIABLE: Final = "SOFTHSM2_CONF"
 _PREFIX: Final = "dojang-softhsm-"
-_ALIVE: Final = "alive"
 _PATIENCE: Final = 20.0
 _PROMPT: Final = b": "
 _CONFIGURATION: Final = """directories.tokendir = {tokens}
@@ -161,26 +160,8 @@ def softhsm() -> Iterator[SoftHsm]:
 
     What a killed process left behind is removed by the next one.
     """
-    parent = Path("/dev/shm")  # noqa: S108 - a folder of ours in it, mode 0700
-    if not os.access(parent, os.W_OK):
-        parent = Path(tempfile.gettempdir())
-    _remove_abandoned(parent)
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
-    with (folder / "new").open("w") as alive:
-        fcntl.flock(alive, fcntl.LOCK_EX)
-        (folder / "new").rename(folder / _ALIVE)
-        try:
-            yield SoftHsm(folder)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _remove_abandoned(parent: Path) -> None:
-    """The folders of ours whose process is gone: it held a lock on a file in them for as long as it lived."""
-    for path in parent.glob(f"{_PREFIX}*/{_ALIVE}"):
-        with suppress(OSError), path.open("r+") as alive:
-            fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(path.parent, ignore_errors=True)
+    with scratch(_PREFIX) as folder:
+        yield SoftHsm(folder)
 
 
 def _begin_anew(module: Path) -> bool:
