@@ -1,4 +1,4 @@
-"""Memory stays flat: over signatures and over lost sessions, a minute's worth for every change, all of it in the soak."""
+"""Memory stays flat over signatures and lost sessions: a minute of it for every change, the rest in the soak."""
 
 import json
 import os
