@@ -1,12 +1,21 @@
 """``dojang doctor`` and ``dojang where``."""
 
 import json
+import os
+import shlex
+import subprocess
+import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
-from dojang.ledger import Ledger
+from dojang.ledger import Event, Ledger
+from dojang.pkcs11 import ModuleSearch, OpenToken, PinGuard, open_token
+from dojang.pkcs11.stores import STORES, token_folder
+from dojang.secret import Secret
+from dojang.testing.piv import plugged_in
 
 
 def answer(done) -> dict:
@@ -20,6 +29,53 @@ def token(make_token):
 
 def codes(data: dict) -> set[str]:
     return {finding["code"] for finding in data["findings"]}
+
+
+def found(data: dict, code: str) -> dict:
+    (finding,) = [one for one in data["findings"] if one["code"] == code]
+    return finding
+
+
+def mend(run_dojang, finding: dict, *extra: object):
+    """Run the command of a finding as it stands; ``extra`` says only where PINs come from."""
+    program, *words = shlex.split(finding["command"])
+    assert program == "dojang"
+    return run_dojang(*words, *extra)
+
+
+@pytest.fixture
+def opened(token, softhsm_module, tmp_path):
+    search = ModuleSearch(module=softhsm_module, discover=False)
+    with open_token(token.uri, Secret(token.pin), search=search, guard=PinGuard(tmp_path / "guard")) as one:
+        yield one
+
+
+@pytest.fixture
+def lying(liar, softhsm_module, run_dojang, tmp_path):
+    """Runs dojang over SoftHSM2 with a module between them that tells ``lies``."""
+
+    def run(*words: object, lies: str):
+        (tmp_path / "lies").write_text(lies)
+        environment = {"LYING_OVER": softhsm_module, "LYING_FILE": str(tmp_path / "lies"), "DOJANG_MODULE": str(liar)}
+        return run_dojang(*words, env=environment)
+
+    return run
+
+
+def certificate(opened: OpenToken, name: str, key_id: bytes, *, days: int, begun: int = 0, label: str = "") -> bytes:
+    """A certificate that names itself, for a key that may be there or not; valid from ``begun`` days ago."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    start = datetime.now(UTC) - timedelta(days=begun)
+    builder = x509.CertificateBuilder(subject, subject, key.public_key(), 77, start, start + timedelta(days=days))
+    der = builder.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
+    opened.add_certificate(der, label=label or name, key_id=key_id)
+    return der
 
 
 def test_nothing_is_wrong_with_a_good_token(run_dojang, token) -> None:
@@ -126,6 +182,170 @@ def test_doctor_for_people(run_dojang, token) -> None:
     text = run_dojang("doctor", token.uri).stdout
     assert token.label in text
     assert "Nothing is wrong." in text
+
+
+@pytest.mark.parametrize(
+    ("lies", "code", "sources"),
+    [
+        ("locked", "pin-locked", ["--so-pin-source", "--new-pin-source"]),
+        ("final try", "pin-last-try", ["--so-pin-source", "--new-pin-source"]),
+        ("to be changed", "pin-to-be-changed", ["--pin-source", "--new-pin-source"]),
+    ],
+)
+def test_the_state_of_a_pin_and_the_command_that_mends_it(lying, token, lies, code, sources) -> None:
+    """Locked, one try left, to be changed: serious, and the command that is printed runs as it stands."""
+    finding = found(answer(lying("doctor", token.uri, "--json", lies=lies)), code)
+    assert finding["serious"] is True
+    given = {"--so-pin-source": token.so_pin_source, "--pin-source": token.pin_source}
+    words = shlex.split(finding["command"])[1:]
+    for source in sources:
+        words += [source, given.get(source, token.pin_source)]
+    assert lying(*words, lies="").returncode == 0
+
+
+def test_the_state_of_the_so_pin(lying, token) -> None:
+    """A locked SO PIN is serious and nothing here mends it."""
+    finding = found(answer(lying("doctor", token.uri, "--json", lies="officer locked")), "so-pin-locked")
+    assert (finding["serious"], finding["command"]) == (True, "")
+
+
+def test_a_certificate_that_is_due_is_renewed_by_the_command(run_dojang, token, home) -> None:
+    """A window that is open is serious; 'renew now' as it is printed closes it."""
+    pin = ("--pin-source", token.pin_source)
+    authority = f"{token.uri};object=authority"
+    run_dojang("key", "generate", token.uri, "--label", "authority", "--algorithm", "ec-p256", *pin)
+    assert run_dojang("ca", "init", "--key", authority, "--name", "CN=Test CA", *pin, "--no-input").returncode == 0
+    issue = ("cert", "issue", "--to", token.uri, "--subject", "CN=Hong", "--profile", "personal", *pin, "--no-input")
+    assert run_dojang(*issue).returncode == 0
+    assert "certificate-due" not in codes(answer(run_dojang("doctor", token.uri, "--json")))
+    early = home / "early.toml"
+    early.write_text("renewal-window-days = 3650\n")
+    done = run_dojang("doctor", token.uri, "--json", "--config", early)
+    finding = found(answer(done), "certificate-due")
+    assert (done.returncode, finding["serious"]) == (9, True)
+    assert mend(run_dojang, finding, *pin).returncode == 0
+    left = codes(answer(run_dojang("doctor", token.uri, "--json")))
+    assert ("certificate-due" in left, "certificate-retired" in left) == (False, True)
+
+
+def test_an_expired_certificate_is_replaced_by_the_command(run_dojang, token, home, opened) -> None:
+    """Nothing renews what has expired: the command issues another for the same subject, and all is well."""
+    pin = ("--pin-source", token.pin_source)
+    authority = f"{token.uri};object=authority"
+    run_dojang("key", "generate", token.uri, "--label", "authority", "--algorithm", "ec-p256", *pin)
+    made = run_dojang("ca", "init", "--key", authority, "--name", "CN=Test CA", *pin, "--no-input", "--json")
+    name = answer(made)["authority"]["name"]
+    der = certificate(opened, "Hong Gildong", b"old", days=10, begun=20)
+    assert found(answer(run_dojang("doctor", token.uri, "--json")), "certificate-expired")["command"] == ""
+    import hashlib
+
+    facts = {"authority": name, "profile": "personal"}
+    with Ledger.open(home / "state/ledger.sqlite") as ledger:
+        ledger.record(Event("issued", token.uri, hashlib.sha256(der).hexdigest(), facts, datetime.now(UTC)))
+    finding = found(answer(run_dojang("doctor", token.uri, "--json")), "certificate-expired")
+    assert finding["serious"] is True
+    done = mend(run_dojang, finding, *pin, "--no-input")
+    assert done.returncode == 0, done.stderr
+    assert "certificate-expired" not in codes(answer(run_dojang("doctor", token.uri, "--json")))
+
+
+def test_certificates_and_keys_without_each_other(run_dojang, token, opened) -> None:
+    """With the PIN both are found for certain; the command removes the certificate that is good for nothing."""
+    opened.generate_key_pair("ec-p256", label="alone", key_id=b"alone")
+    certificate(opened, "lonely", b"lonely", days=100)
+    words = ("doctor", token.uri, "--json", "--pin-source", token.pin_source)
+    data = answer(run_dojang(*words))
+    assert (found(data, "key-without-certificate")["serious"], data["healthy"]) == (False, False)
+    assert "object=alone" in found(data, "key-without-certificate")["message"]
+    finding = found(data, "certificate-without-key")
+    assert finding["serious"] is True
+    assert mend(run_dojang, finding, "--pin-source", token.pin_source).returncode == 0
+    assert codes(answer(run_dojang(*words))) == {"key-without-certificate"}
+
+
+def test_without_a_pin_nothing_is_asked_and_public_halves_tell(run_dojang, token, opened) -> None:
+    """Keys are known by their public halves; what is not certain is a remark, and advises no removal."""
+    opened.generate_key_pair("ec-p256", label="alone", key_id=b"alone")
+    certificate(opened, "lonely", b"lonely", days=100)
+    done = run_dojang("doctor", token.uri, "--json", "--no-input")
+    finding = found(answer(done), "certificate-without-key")
+    assert (done.returncode, finding["serious"], finding["command"]) == (0, False, "")
+
+
+def test_a_certificate_of_tomorrow_and_one_that_is_none(run_dojang, token, opened) -> None:
+    """Both are remarks with their addresses; the others are looked at all the same."""
+    from dojang.pkcs11 import constants as ck
+
+    certificate(opened, "tomorrow", b"tomorrow", days=100, begun=-1)
+    junk = [(ck.CKA_CLASS, ck.CKO_CERTIFICATE), (ck.CKA_TOKEN, True), (ck.CKA_PRIVATE, False)]
+    junk += [(ck.CKA_CERTIFICATE_TYPE, 0), *((kind, b"junk") for kind in (ck.CKA_LABEL, ck.CKA_SUBJECT, ck.CKA_VALUE))]
+    opened.logged_in(lambda session: session.cryptoki.create_object(session.handle, junk))
+    data = answer(run_dojang("doctor", token.uri, "--json"))
+    assert "object=junk" in found(data, "certificate-unreadable")["message"]
+    assert "CN=tomorrow" in found(data, "certificate-not-yet-valid")["message"]
+
+
+def test_rubbish_is_removed_by_the_command(run_dojang, token) -> None:
+    """What a killed process left is serious; the command removes it."""
+    left = token_folder(STORES[0], token.serial) / "killed.object"
+    left.touch()
+    long_ago = time.time() - 3600
+    os.utime(left, (long_ago, long_ago))
+    finding = found(answer(run_dojang("doctor", token.uri, "--json")), "rubbish")
+    assert mend(run_dojang, finding, "--pin-source", token.pin_source).returncode == 0
+    assert not left.exists()
+    assert run_dojang("doctor", token.uri).returncode == 0
+
+
+def test_mechanism_lists_that_lie(lying, token, opened) -> None:
+    """Hashes are tried without a PIN, signatures with --sign-test: both kinds of lie are named."""
+    opened.generate_key_pair("ec-p256", label="sign", key_id=b"sign")
+    hidden = found(answer(lying("doctor", token.uri, "--json", lies="no mechanisms")), "mechanisms-unlisted")
+    assert "CKM_SHA256" in hidden["details"]["mechanisms"]
+    assert hidden["serious"] is False
+    test = ("doctor", token.uri, "--sign-test", "--pin-source", token.pin_source, "--json")
+    refused = found(answer(lying(*test, lies="another mechanism")), "mechanisms-refused")
+    assert refused["details"]["mechanisms"] == ["CKM_ECDSA_SHA256"]
+    assert codes(answer(lying(*test, lies=""))) == {"key-without-certificate"}
+
+
+def test_a_pin_file_that_others_may_read(run_dojang, token, tmp_path) -> None:
+    """The settings' and the flags' own files are looked at; chmod as printed mends it."""
+    exposed = tmp_path / "my pin"
+    exposed.write_text(token.pin)
+    exposed.chmod(0o644)
+    words = ("doctor", "--json", "--pin-source", f"file:{exposed}")
+    finding = found(answer(run_dojang(*words)), "secret-file-exposed")
+    assert finding["serious"] is True
+    subprocess.run(["sh", "-c", finding["command"]], check=True)
+    assert "secret-file-exposed" not in codes(answer(run_dojang(*words)))
+
+
+def test_a_clock_that_is_behind_the_records(run_dojang, home) -> None:
+    """A ledger from the future: every date would be judged wrongly."""
+    (home / "state").mkdir(mode=0o700)
+    with Ledger.open(home / "state/ledger.sqlite") as ledger:
+        ledger.record(Event("issued", "npki:", "ff", {}, datetime.now(UTC) + timedelta(days=1)))
+    assert found(answer(run_dojang("doctor", "--json")), "clock-behind")["serious"] is True
+
+
+def test_a_module_whose_daemon_is_away(run_dojang, tmp_path) -> None:
+    """A module that was named and shows nothing because its daemon does not listen: the daemon is named."""
+    client = next(Path("/usr/lib").glob("*/pkcs11/p11-kit-client.so"))
+    address = f"unix:path={tmp_path}/nobody"
+    done = run_dojang("doctor", "--module", client, "--json", env={"P11_KIT_SERVER_ADDRESS": address})
+    assert done.returncode != 0
+    assert "p11-kit server" in found(answer(done), "daemon-silent")["message"]
+
+
+def test_a_card_in_a_reader(run_dojang) -> None:
+    """A card is looked at without its PIN: its certificates, no try spent, nothing serious."""
+    with plugged_in() as (setup, card, _daemon, _port):
+        words = ("doctor", "--module", setup.module, "--json", "--no-input")
+        data = answer(run_dojang(*words, env=dict(setup.environment)))
+        assert [one["label"] for one in data["tokens"]] == [setup.label]
+        assert data["healthy"] is True, data["findings"]
+        assert card.verifications == 0
 
 
 def test_where_finds_certificates_on_tokens(run_dojang, token, softhsm_module) -> None:

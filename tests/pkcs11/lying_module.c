@@ -97,7 +97,7 @@ static CK_RV get_mechanism_list(CK_ULONG slot, CK_ULONG *list, CK_ULONG *count)
     CK_RV rv = ((CK_RV (*)(CK_ULONG, CK_ULONG *, CK_ULONG *))real->functions[GET_MECHANISM_LIST])(slot, list, count);
     if (lie("mechanisms") && !list) *count = ~0UL >> 8;
     if (lie("mechanisms grow") && list) { ++*count; return CKR_BUFFER_TOO_SMALL; }
-    if (lie("no mechanisms")) *count = 0;
+    if (lie("no mechanisms")) { *count = 0; return 0; }
     if (lie("another mechanism") && list && *count) list[0] = CKM_ECDSA_SHA256;
     return rv;
 }
