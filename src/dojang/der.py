@@ -1,6 +1,7 @@
 """DER in memory (X.690): small values written, and small values from strangers taken apart strictly."""
 
-from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 from dojang.errors import Phrase
 
@@ -16,8 +17,7 @@ class MalformedDer(ValueError):
     """Bytes that are not what the standard asks for; its text says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Element:
+class Element(NamedTuple):
     """One value: its tag, its content, and the whole of it as it was read."""
 
     tag: int
@@ -57,7 +57,11 @@ def oid(dotted: str) -> bytes:
 
 def read_oid(element: Element) -> str:
     """The dotted form of an OBJECT IDENTIFIER."""
-    content = expect(element, OID).content
+    return _dotted(expect(element, OID).content)
+
+
+@lru_cache(maxsize=256)
+def _dotted(content: bytes) -> str:
     if not content or content[-1] & 0x80 or len(content) > _LONGEST_OID:
         raise MalformedDer(Phrase("an OBJECT IDENTIFIER is cut off"))
     arcs, arc = [], 0
@@ -114,10 +118,10 @@ def children(element: Element) -> list[Element]:
     """The values inside a constructed one, in the order they stand."""
     if not element.tag & CONSTRUCTED:
         raise MalformedDer(Phrase("tag {tag:#04x} holds no other values", tag=element.tag))
-    found, position = [], 0
-    while position < len(element.content):
-        start, end = span(element.content, position, len(element.content))
-        found.append(Element(element.content[position], element.content[start:end], element.content[position:end]))
+    found, position, content = [], 0, element.content
+    while position < len(content):
+        start, end = span(content, position, len(content))
+        found.append(Element(content[position], content[start:end], content[position:end]))
         position = end
     return found
 

@@ -23,6 +23,7 @@ from dojang.der import (
     parse,
     read_integer,
     set_of,
+    span,
     tlv,
 )
 from dojang.secret import Secret
@@ -83,7 +84,8 @@ def new_random_number() -> Secret:
 
 def is_plain(der: bytes) -> bool:
     """PrivateKeyInfo begins with its version, an INTEGER; EncryptedPrivateKeyInfo with a SEQUENCE. ``MalformedDer``."""
-    return parse(der, SEQUENCE).content[:1] == bytes((INTEGER,))
+    start, _ = span(der, 0, len(der))
+    return der[0] == SEQUENCE and der[start : start + 1] == bytes((INTEGER,))
 
 
 def _split(der: bytes) -> tuple[list[bytes], list[Element], list[bytes]]:
@@ -128,6 +130,9 @@ def _check_rsa(key: "RSAPrivateKey") -> None:
     """
     numbers = key.private_numbers()
     p, q, d, e, n = numbers.p, numbers.q, numbers.d, numbers.public_numbers.e, numbers.public_numbers.n
-    fitting = p > 1 and q > 1 and p * q == n and d * e % (p - 1) == 1 and d * e % (q - 1) == 1
-    if not (fitting and numbers.dmp1 == d % (p - 1) and numbers.dmq1 == d % (q - 1) and numbers.iqmp * q % p == 1):
+    if p < 2 or q < 2:
+        raise ValueError("there are no primes")
+    inverse = numbers.dmp1 * e % (p - 1) == 1 and numbers.dmq1 * e % (q - 1) == 1
+    reduced = numbers.dmp1 == d % (p - 1) and numbers.dmq1 == d % (q - 1)
+    if not (p * q == n and inverse and reduced and numbers.iqmp * q % p == 1):
         raise ValueError("the parts of the key do not belong together")
