@@ -3,6 +3,7 @@
 import pytest
 from tests.contract.token.run import CHAPTERS, check_chapter, check_readme
 
+pytestmark = pytest.mark.timeout(300)  # the first chapter of a kind waits for all of them
 KINDS = ["opencryptoki", "tpm", "piv"]
 
 
