@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,31 +68,21 @@ class AgentHome:
         return {**os.environ, "DOJANG_HOME": str(self.folder), "SSH_AUTH_SOCK": str(self.socket)}
 
 
-@pytest.fixture
-def make_home(dojang_at) -> Iterator[Callable[[], AgentHome]]:
-    """Homes with short names: a socket's path has at most 107 bytes."""
-    homes: list[AgentHome] = []
-
-    def make() -> AgentHome:
-        folder = Path(tempfile.mkdtemp(prefix="dojang-agent-")) / "dojang"
-        folder.mkdir()
-        homes.append(AgentHome(folder, dojang_at(folder)))
-        return homes[-1]
-
-    yield make
-    for home in homes:
+@contextmanager
+def short_home(dojang_at) -> Iterator[AgentHome]:
+    """A home with a short name: a socket's path has at most 107 bytes. Its agent is ended."""
+    folder = Path(tempfile.mkdtemp(prefix="dojang-agent-")) / "dojang"
+    folder.mkdir()
+    home = AgentHome(folder, dojang_at(folder))
+    try:
+        yield home
+    finally:
         stopped = home.dojang("agent", "stop", "--json")
-        assert stopped.returncode == 0, stopped.stdout + stopped.stderr
-        shutil.rmtree(home.folder.parent)
+        shutil.rmtree(folder.parent)
+    assert stopped.returncode == 0, stopped.stdout + stopped.stderr
 
 
-@pytest.fixture
-def home(make_home) -> AgentHome:
-    return make_home()
-
-
-@pytest.fixture
-def agent(home: AgentHome, seal: Seal) -> AgentHome:
+def serve_all(home: AgentHome, seal: Seal) -> AgentHome:
     """An agent that serves every key of ``seal``."""
     words = [word for name in ALGORITHMS for word in ("--key", seal.key(name))]
     home.start(*words, "--pin-source", seal.pin_source)
@@ -99,10 +90,36 @@ def agent(home: AgentHome, seal: Seal) -> AgentHome:
 
 
 @pytest.fixture
+def home(dojang_at) -> Iterator[AgentHome]:
+    with short_home(dojang_at) as made:
+        yield made
+
+
+@pytest.fixture
+def agent(home: AgentHome, seal: Seal) -> AgentHome:
+    """An agent for one test, which may end or lock it."""
+    return serve_all(home, seal)
+
+
+@pytest.fixture
 def in_agent(agent: AgentHome, monkeypatch: pytest.MonkeyPatch) -> AgentHome:
     """The same, and this process is one of its user's."""
     monkeypatch.setenv("DOJANG_HOME", str(agent.folder))
     return agent
+
+
+@pytest.fixture(scope="module")
+def shared(dojang_at, seal: Seal) -> Iterator[AgentHome]:
+    """An agent for all tests of a file that leave it as it is."""
+    with short_home(dojang_at) as made:
+        yield serve_all(made, seal)
+
+
+@pytest.fixture
+def in_shared(shared: AgentHome, monkeypatch: pytest.MonkeyPatch) -> AgentHome:
+    """The same, and this process is one of its user's."""
+    monkeypatch.setenv("DOJANG_HOME", str(shared.folder))
+    return shared
 
 
 @pytest.fixture

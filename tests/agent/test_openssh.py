@@ -32,13 +32,13 @@ def run(home, *words: object, **named) -> "subprocess.CompletedProcess[str]":
     )
 
 
-@pytest.fixture
-def public(agent, tmp_path) -> dict:
+@pytest.fixture(scope="module")
+def public(shared, tmp_path_factory) -> dict:
     """Each key's line as ``ssh-add -L`` prints it, in a file."""
-    files = {}
-    lines = run(agent, "ssh-add", "-L").stdout.splitlines()
+    files, folder = {}, tmp_path_factory.mktemp("public")
+    lines = run(shared, "ssh-add", "-L").stdout.splitlines()
     for name, line in zip(KEYS, lines, strict=True):
-        files[name] = tmp_path / f"{name}.pub"
+        files[name] = folder / f"{name}.pub"
         files[name].write_text(f"{line}\n")
     return files
 
@@ -60,23 +60,23 @@ def test_ssh_add_lists_the_keys(agent, program):
 
 
 @pytest.mark.parametrize("name", KEYS)
-def test_ssh_add_tests_the_keys(agent, public, name):
+def test_ssh_add_tests_the_keys(shared, public, name):
     """``ssh-add -T`` has each key sign and verifies it; for RSA it wants SHA-1, which is not made."""
-    done = run(agent, "ssh-add", "-T", public[name])
+    done = run(shared, "ssh-add", "-T", public[name])
     assert done.returncode == (1 if name == "rsa-2048" else 0), done.stderr
 
 
 @pytest.mark.parametrize("name", KEYS)
-def test_ssh_keygen_signs_and_verifies(agent, public, tmp_path, name):
+def test_ssh_keygen_signs_and_verifies(shared, public, tmp_path, name):
     """``ssh-keygen -Y sign`` makes a signature that ``ssh-keygen -Y verify`` accepts, and no other document's."""
     document = tmp_path / "document"
     document.write_text("to be signed\n")
     (tmp_path / "allowed").write_text(f"hong@example.com {public[name].read_text()}")
-    assert run(agent, "ssh-keygen", "-Y", "sign", "-f", public[name], "-n", "file", document).returncode == 0
+    assert run(shared, "ssh-keygen", "-Y", "sign", "-f", public[name], "-n", "file", document).returncode == 0
     verify = ["ssh-keygen", "-Y", "verify", "-f", tmp_path / "allowed", "-I", "hong@example.com", "-n", "file"]
-    good = run(agent, *verify, "-s", f"{document}.sig", input=document.read_text())
+    good = run(shared, *verify, "-s", f"{document}.sig", input=document.read_text())
     assert good.returncode == 0, good.stderr
-    assert run(agent, *verify, "-s", f"{document}.sig", input="something else\n").returncode != 0
+    assert run(shared, *verify, "-s", f"{document}.sig", input="something else\n").returncode != 0
 
 
 def test_git_commits_are_signed(agent, public, tmp_path):

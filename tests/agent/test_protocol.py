@@ -18,13 +18,13 @@ IDENTITIES = b"\0\0\0\1\x0b"
 
 
 @pytest.fixture
-def connect(agent):
+def connect(shared):
     """Opens a connection to the agent; all are closed at the end."""
     opened = []
 
     def open_one() -> socket.socket:
         one = socket.socket(socket.AF_UNIX)
-        one.connect(str(agent.socket))
+        one.connect(str(shared.socket))
         one.settimeout(10)
         opened.append(one)
         return one
@@ -67,7 +67,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("frame", HOSTILE.values(), ids=HOSTILE.keys())
-def test_a_hostile_frame_ends_its_connection_only(agent, connect, frame):
+def test_a_hostile_frame_ends_its_connection_only(shared, connect, frame):
     """The neighbour's connection goes on."""
     neighbour, hostile = connect(), connect()
     hostile.sendall(frame)
@@ -76,7 +76,7 @@ def test_a_hostile_frame_ends_its_connection_only(agent, connect, frame):
     assert receive(neighbour)[4] == wire.IDENTITIES_ANSWER
 
 
-def test_noise(agent, connect):
+def test_noise(shared, connect):
     """Random bytes never end the agent."""
     for seed in range(200):
         one = connect()
@@ -84,10 +84,10 @@ def test_noise(agent, connect):
         one.sendall(wire.frame(body) if seed % 2 else body + b"\0\0\0\1")
         one.shutdown(socket.SHUT_WR)
         one.close()
-    assert len(agent.status()["keys"]) == 5
+    assert len(shared.status()["keys"]) == 5
 
 
-def test_what_is_refused(agent, connect):
+def test_what_is_refused(shared, connect):
     """Adding, removing, unlocking and what nobody knows are failures on a connection that lives on."""
     one = connect()
     for kind in (0, 1, 2, 17, 18, 19, 20, 21, 23, 25, 26, 200, 255):
@@ -99,7 +99,7 @@ def test_what_is_refused(agent, connect):
     assert receive(one)[4] == wire.IDENTITIES_ANSWER
 
 
-def test_query(agent, connect):
+def test_query(shared, connect):
     """The extensions are listed as the protocol wants it."""
     one = connect()
     one.sendall(wire.frame(b"\x1b", wire.string(b"query")))
@@ -108,7 +108,7 @@ def test_query(agent, connect):
     assert all(wire.string(name) in answer for name in wire.EXTENSIONS)
 
 
-def test_requests_that_come_together(agent, connect):
+def test_requests_that_come_together(shared, connect):
     """Frames that arrive in one piece, or byte by byte, are answered in their order."""
     one = connect()
     one.sendall(IDENTITIES + wire.frame(b"\xc8") + IDENTITIES)
@@ -125,7 +125,7 @@ def test_requests_that_come_together(agent, connect):
     assert stream.read(size)[0] == wire.IDENTITIES_ANSWER
 
 
-def test_slow_peers_hold_up_nobody(in_agent, seal, connect):
+def test_slow_peers_hold_up_nobody(in_shared, seal, connect):
     """Peers that send half a frame, or never read, do not keep others waiting."""
     for _ in range(20):
         connect().sendall(b"\0\0\1\0\x1b")
@@ -143,12 +143,12 @@ def test_slow_peers_hold_up_nobody(in_agent, seal, connect):
     assert time.monotonic() - begun < 3
 
 
-def test_more_connections_than_there_is_room_for(in_agent, seal, connect):
+def test_more_connections_than_there_is_room_for(in_shared, seal, connect):
     """Idle connections make room; whoever asks gets an answer."""
     for _ in range(200):
         connect()
     assert find_signer(seal.key("ec-p256")) is not None
-    assert len(in_agent.status()["keys"]) == 5
+    assert len(in_shared.status()["keys"]) == 5
 
 
 AS_ANOTHER = """
@@ -184,7 +184,7 @@ def test_another_user_is_refused(agent):
         agent.socket.parent.chmod(0o700)
 
 
-def test_rsa_signs_over_sha_2_only(in_agent, seal, connect):
+def test_rsa_signs_over_sha_2_only(in_shared, seal, connect):
     """The flags of RFC 8332 choose the hash; without one of them SHA-1 would be wanted, and that is refused."""
     one = connect()
     one.sendall(IDENTITIES)
@@ -195,7 +195,7 @@ def test_rsa_signs_over_sha_2_only(in_agent, seal, connect):
         assert answer == FAILURE if not name else wire.Reader(wire.Reader(answer, 5).string()).string() == name
 
 
-def test_the_hash_chosen_by_ssh_is_the_one_signed_over(in_agent, seal, connect):
+def test_the_hash_chosen_by_ssh_is_the_one_signed_over(in_shared, seal, connect):
     """The blob holds a PKCS#1 v1.5 signature that the key's public half accepts."""
     one = connect()
     one.sendall(IDENTITIES)

@@ -12,14 +12,16 @@ from typing import Any
 from dojang.agent.answers import Answers
 from dojang.agent.holdings import Holdings
 from dojang.agent.server import Server, prepare_folder
-from dojang.errors import DojangError, FileUnwritable
+from dojang.errors import DojangError, FileUnwritable, TokenRemoved
 from dojang.pkcs11.discovery import ModuleSearch
 from dojang.pkcs11.token import Token
+from dojang.pkcs11.whereabouts import TokenIdentity
 
 ALREADY_RUNNING = 75
 """Exit status when another agent lives at the same place (EX_TEMPFAIL)."""
 _LONGEST_SLEEP = 5.0
 _LAST_PATIENCE = 5.0
+_SIGHT_PATIENCE = 20.0
 
 
 class Daemon:
@@ -32,7 +34,8 @@ class Daemon:
         self._ending = threading.Event()
         self._listening = False
         self._used_at = _now()
-        self._watched: set[str] = set()
+        self._present: dict[str, set[TokenIdentity]] = {}  # the tokens seen, by module
+        self._looked = threading.Condition()
         self._holdings = Holdings(self._watch)
         answers = Answers(
             self._holdings, status=self._status, used=self._used, listen=self._listen, stop=self._ending.set
@@ -94,25 +97,34 @@ class Daemon:
         return {"pid": os.getpid(), "socket": str(self._path), "idle_timeout": self._idle}
 
     def _watch(self, token: Token, search: ModuleSearch) -> None:
-        """Have the tokens of this token's module watched, so that the PIN of one that is pulled out is forgotten."""
+        """Have the tokens of this token's module watched, so that the PIN of one that is pulled out is forgotten.
+
+        Returns when the token has been seen: what nobody saw come, nobody would see go. ``TokenRemoved``.
+        """
         path = token.module.path
-        if path in self._watched:
-            return
-        self._watched.add(path)
-        narrow = search._replace(module=path, named_by="option")
-        threading.Thread(target=self._follow, args=(narrow, path), name=f"follow {path}", daemon=True).start()
+        if path not in self._present:
+            self._present[path] = set()
+            narrow = search._replace(module=path, named_by="option")
+            threading.Thread(target=self._follow, args=(narrow, path), name=f"follow {path}", daemon=True).start()
+        with self._looked:
+            if not self._looked.wait_for(lambda: token.info.identity in self._present.get(path, ()), _SIGHT_PATIENCE):
+                raise TokenRemoved(token=token.info.label)
 
     def _follow(self, search: ModuleSearch, path: str) -> None:
         from dojang.pkcs11.events import watch
 
+        present = self._present[path]
         try:
             for event in watch(search, self._ending):
+                with self._looked:
+                    (present.add if event.kind == "insert" else present.discard)(event.token.identity)
+                    self._looked.notify_all()
                 if event.kind == "remove":
                     self._holdings.lock("removed", event.token.identity, path)
         except DojangError:
             pass  # as if it had ended
         finally:  # what cannot be watched must not stay open unseen
-            self._watched.discard(path)
+            self._present.pop(path, None)
             self._holdings.lock("unwatched", module_path=path)
 
 

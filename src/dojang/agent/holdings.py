@@ -54,7 +54,7 @@ class Holdings:
     """Every token and key the agent has; thread-safe."""
 
     def __init__(self, seen: Callable[[Token, ModuleSearch], None]) -> None:
-        """``seen`` is told of each token that was opened, so that somebody watches it."""
+        """``seen`` is told of each token that was opened, and returns when somebody watches it."""
         self._seen = seen
         self._tokens: list[HeldToken] = []
         self._keys: dict[bytes, HeldKey] = {}
@@ -117,11 +117,11 @@ class Holdings:
             raise PinWanted(PinRequest(info.label, info.serial, "user", state.count_low, state.final_try, *lengths))
         try:
             held.open(pin, last_try=wanted.last_try)
+            self._seen(held.token, wanted.search)
         except BaseException:
             held.lock("refused")
             raise
         self._take_up_again(held)
-        self._seen(held.token, wanted.search)
 
     def _take_up_again(self, held: HeldToken) -> None:
         """The keys that were served before the token was locked, as far as they are still there."""
