@@ -23,7 +23,7 @@ from dojang.testing.piv import plugged_in
 
 PROMISE = 1.0
 PATIENCE = 30.0
-ROUNDS = 3
+ROUNDS = 2
 
 WATCH = """
     import json, sys, threading

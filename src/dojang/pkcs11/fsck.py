@@ -24,7 +24,7 @@ from dojang.pkcs11.session import Session
 from dojang.pkcs11.stores import broken_files, store_of, token_folder
 from dojang.pkcs11.structures import decode_ulong
 
-APART: Final = 1.0
+APART: Final = 0.5
 """Seconds between the two looks. Making an object takes milliseconds."""
 UNTOUCHED: Final = 60.0
 """Seconds for which a file must have been left alone."""
