@@ -233,7 +233,7 @@ def open_authority(directory: Path, name: str, key: KeyOpener, *, clock: Clock =
 
     ``key`` opens the private key at the address it is given, once something must be signed.
     """
-    if name not in authority_names(directory):
+    if name.startswith(".") or Path(name).name != name or not (directory / name / STORE_NAME).exists():
         what = Phrase("authority {name}", name=name[:64])
         raise NotFound(what=what, where=directory, command="dojang ca show")
     folder = directory / name

@@ -99,13 +99,15 @@ class TokenLocation:
         chain_der: Sequence[bytes] = (),
         replaces: bytes | None = None,
     ) -> StoredCredential:
-        here = self._certificates(key_id=key_id)
+        just_made = key_id in self._made
+        self._made.discard(key_id)
+        here = [] if just_made else self._certificates(key_id=key_id)
         done = next((one for one in here if one.value == certificate_der), None)
         if done is None:
-            if key_id not in self._made and not self.has_key(key_id):
+            if not just_made and not self.has_key(key_id):
                 raise self._missing(Phrase("The private key"))
             if replaces is None:
-                if key_id not in self._made:
+                if not just_made:
                     self._refuse_taken(label, key_id)
                 self._refuse_second(here)
             # Issuers first: while the signer's certificate is missing, nothing looks complete.

@@ -14,6 +14,7 @@ from dojang.pkcs11.objects import (
     algorithm_of,
     search_for,
 )
+from dojang.pkcs11.same_key import half_of, narrowed
 from dojang.pkcs11.session import Search, Session
 from dojang.pkcs11.structures import AttributeValue, Mechanism, utf8
 
@@ -82,7 +83,7 @@ def generate(
         curve: Attributes = [(ck.CKA_EC_PARAMS, CURVES[algorithm])]
         handles = _make(session, ck.CKM_EC_KEY_PAIR_GEN, public + curve, private)
     pair = _read_back(session, handles, algorithm, use)
-    session.handles[search] = handles[1]
+    session.handles[narrowed(search, half_of(pair.private | pair.public))] = handles[1]
     return pair
 
 

@@ -116,8 +116,10 @@ class Token:
     @property
     def address(self) -> str:
         """A PKCS#11 URI that names this token and no other that is present."""
-        uri = Pkcs11Uri.from_text(address_of(self.info, self.slot.description))
-        return replace(uri, **{name: self.told(name) for name in self.told_apart}).to_text()
+        address = address_of(self.info, self.slot.description)
+        if not self.told_apart:
+            return address
+        return replace(Pkcs11Uri.from_text(address), **{name: self.told(name) for name in self.told_apart}).to_text()
 
     def told(self, name: str) -> Any:
         """What a URI says under ``name`` for this token."""

@@ -51,8 +51,8 @@ _NAME_TEXT: Final = frozenset(_UNRESERVED) - frozenset(".~")
 _HEXADECIMAL: Final = frozenset(b"0123456789ABCDEFabcdef")
 
 # What is written unescaped is less than what is read: only what no shell, table or other program stumbles over.
-_PATH_PLAIN: Final = frozenset(_UNRESERVED.encode() + b":@+,")
-_QUERY_PLAIN: Final = frozenset(_UNRESERVED.encode() + b":@+,/")
+_PATH_PLAIN: Final = _UNRESERVED.encode() + b":@+,"
+_QUERY_PLAIN: Final = _UNRESERVED.encode() + b":@+,/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,5 +341,7 @@ def _write_query(value: str | Secret) -> str:
     return _escape(value.reveal() if isinstance(value, Secret) else value.encode(), _QUERY_PLAIN)
 
 
-def _escape(octets: bytes, plain: frozenset[int]) -> str:
+def _escape(octets: bytes, plain: bytes) -> str:
+    if not octets.translate(None, plain):
+        return octets.decode()
     return "".join(chr(octet) if octet in plain else f"%{octet:02X}" for octet in octets)
