@@ -294,7 +294,7 @@ class OpenToken:
         """A PKCS#11 URI that names this object on this token."""
         kind = found.type if found.type in objects.CLASSES else None
         uri = Pkcs11Uri.from_text(self.address)
-        return uri.for_object(object=found.label or None, id=found.key_id or None, type=kind).to_text()
+        return uri.for_object(object=found.name, id=found.key_id or None, type=kind).to_text()
 
     # Keys
 
@@ -468,7 +468,7 @@ class OpenToken:
         return self.logged_in(store)
 
     def add_data(self, value: bytes, *, label: str, application: str, key_id: bytes, private: bool = True) -> None:
-        """Store a data object, tied to a key by CKA_ID, or by CKA_OBJECT_ID where data objects have no CKA_ID.
+        """Store a data object, tied to a key by CKA_ID; where that is refused, by CKA_OBJECT_ID or by CKA_APPLICATION.
 
         The standard (2.40, 4.5) gives data objects no CKA_ID, but Korean tokens use one; see ``data_object_id``.
         """
@@ -482,8 +482,14 @@ class OpenToken:
         ]
 
         def store(session: Session) -> None:
-            tie = _data_tie(session, key_id)
-            session.cryptoki.create_object(session.handle, [*attributes, tie])
+            try:
+                session.cryptoki.create_object(session.handle, [*attributes, _data_tie(session, key_id)])
+            except CryptokiError as error:
+                if error.rv not in (ck.CKR_TEMPLATE_INCONSISTENT, ck.CKR_ATTRIBUTE_TYPE_INVALID):
+                    raise
+                # It takes the attributes alone that every data object has; one of them carries the tie.
+                plain = [attribute for attribute in attributes if attribute[0] != ck.CKA_APPLICATION]
+                session.cryptoki.create_object(session.handle, [*plain, _application_tie(key_id)])
 
         self.logged_in(store)
 
@@ -588,7 +594,12 @@ def _data_searches(key_id: bytes | None, label: str | None) -> list[Search]:
     data = (ck.CKA_CLASS, ck.CKO_DATA)
     if key_id is None:
         return [search_for(ck.CKO_DATA, label=label)]
-    return [(data, (ck.CKA_ID, key_id)), (data, (ck.CKA_OBJECT_ID, data_object_id(key_id)))]
+    ties = (ck.CKA_ID, key_id), (ck.CKA_OBJECT_ID, data_object_id(key_id)), _application_tie(key_id)
+    return [(data, tie) for tie in ties]
+
+
+def _application_tie(key_id: bytes) -> tuple[int, bytes]:
+    return ck.CKA_APPLICATION, b"for the key " + key_id.hex().encode()
 
 
 def _der_integer(value: int) -> bytes:
