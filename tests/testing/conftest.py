@@ -8,7 +8,9 @@ import pytest
 from dojang.pkcs11 import ModuleSearch, OpenToken, PinGuard, open_token
 from dojang.secret import Secret
 from dojang.testing.pcsc import Pcscd, pcscd
-from dojang.testing.piv import PluggedIn, plugged_in
+from dojang.testing.piv import Card, PluggedIn, Slot, plugged_in
+from dojang.testing.piv.card import KEYS
+from dojang.testing.piv.keys import SoftwareKey, adopt
 
 
 @pytest.fixture(scope="session")
@@ -17,10 +19,16 @@ def pcsc_daemon() -> Iterator[Pcscd]:
         yield daemon
 
 
+@pytest.fixture(scope="session")
+def card_keys() -> dict[Slot, SoftwareKey]:
+    """The keys of every fresh card, made once: RSA in 9A and 9D, P-256 in 9C and 9E."""
+    return {slot: adopt(algorithm).private for slot, algorithm in KEYS.items()}
+
+
 @pytest.fixture
-def plugged(pcsc_daemon: Pcscd) -> Iterator[PluggedIn]:
-    """A fresh card: RSA in 9A and 9D, P-256 in 9C and 9E."""
-    with plugged_in() as plugged:
+def plugged(pcsc_daemon: Pcscd, card_keys: dict[Slot, SoftwareKey]) -> Iterator[PluggedIn]:
+    """A fresh card in a reader."""
+    with plugged_in(Card(keys=card_keys)) as plugged:
         yield plugged
 
 

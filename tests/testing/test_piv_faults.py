@@ -170,7 +170,7 @@ def test_a_card_that_always_asks_comes_back_too(plugged, token, sign):
     assert plugged.card.verifications == before + 2
 
 
-@pytest.mark.parametrize("after", [0, 1, 5, 9, 14, 20, 27])
+@pytest.mark.parametrize("after", [0, 5, 14, 27])
 def test_a_card_that_vanishes_after_any_command(plugged, card_search, card_guard, after):
     """However far the opening of the token had come: an error of ours, then all is well with the card back."""
 
@@ -271,9 +271,9 @@ BAD_CERTIFICATES = {
 
 
 @pytest.mark.parametrize("kind", BAD_CERTIFICATES)
-def test_a_bad_certificate_hides_no_other(pcsc_daemon, tmp_path, dojang_at, kind):
+def test_a_bad_certificate_hides_no_other(pcsc_daemon, card_keys, tmp_path, dojang_at, kind):
     """In 9C, seen by the command line: the other three are listed, 9A signs, and nothing ends in a traceback."""
-    card = Card()
+    card = Card(keys=card_keys)
     card.objects[objects.CERTIFICATE[Slot.SIGNATURE]] = BAD_CERTIFICATES[kind](card)
     with plugged_in(card) as (setup, *_):
         dojang = dojang_at(tmp_path)
@@ -287,10 +287,9 @@ def test_a_bad_certificate_hides_no_other(pcsc_daemon, tmp_path, dojang_at, kind
         signed = dojang("sign", "raw", "--key", f"{setup.uri};id=%01", tmp_path / "message", *common)
         assert signed.returncode == 0, signed.stdout
         assert_valid(card, Slot.AUTHENTICATION, (tmp_path / "message.sig").read_bytes())
-        for command in (("key", "list", setup.uri), ("token", "show", setup.uri), ("doctor", setup.uri)):
-            said = dojang(*command, *common)
-            assert "Traceback" not in said.stdout + said.stderr
-            assert said.returncode != 1, said.stdout
+        examined = dojang("doctor", setup.uri, *common)
+        assert "Traceback" not in examined.stdout + examined.stderr
+        assert '"code": "bug"' not in examined.stdout
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -130,8 +130,8 @@ class Pcscd:
                 env={**os.environ, "PCSCLITE_HP_DROPDIR": str(none)},  # no driver there: real readers are left alone
                 start_new_session=True,  # Ctrl-C at the terminal is for the tests
             )
-        _await(lambda: _READY in self.log or self._ended(), "pcscd did not start")
-        if self._ended() and _READY not in self.log:
+        if not _happens(lambda: _READY in self.log or self._ended()) or _READY not in self.log:
+            self.stop()
             raise BringUpFailed(f"pcscd did not start:\n{self.log}")
         if _REFUSED in self.log:
             self.stop()
@@ -238,9 +238,10 @@ def _is_free(port: int) -> bool:
         return True
 
 
-def _await(condition: Callable[[], bool], complaint: str) -> None:
+def _happens(condition: Callable[[], bool]) -> bool:
     deadline = time.monotonic() + _PATIENCE
     while not condition():
         if time.monotonic() > deadline:
-            raise BringUpFailed(complaint)
+            return False
         time.sleep(0.01)
+    return True

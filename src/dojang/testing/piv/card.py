@@ -8,7 +8,7 @@ from dojang.testing.piv import objects
 from dojang.testing.piv.admin import CHALLENGE, KEY_REFERENCE, RESPONSE, TRIPLE_DES, ManagementKey
 from dojang.testing.piv.apdu import CHAINED, Command, Ins, Refused, Status
 from dojang.testing.piv.faults import Faults
-from dojang.testing.piv.keys import ALGORITHMS, CardKey, generate
+from dojang.testing.piv.keys import CardKey, SoftwareKey, adopt, generate
 from dojang.testing.piv.reference import LENGTH, ReferenceData
 from dojang.testing.piv.tlv import Malformed, parse, tlv
 from dojang.testing.piv.vpcd import Plug
@@ -63,7 +63,7 @@ class Card:
     def __init__(
         self,
         *,
-        keys: Mapping[Slot, str] = KEYS,
+        keys: Mapping[Slot, str | SoftwareKey] = KEYS,
         pin: str = PIN,
         puk: str = PUK,
         tries: int = 3,
@@ -72,8 +72,10 @@ class Card:
         holder: str = HOLDER,
         guid: bytes | None = None,
     ) -> None:
-        """``keys`` says which slots have a key (``rsa-2048`` or ``ec-p256``); each gets a self-signed certificate that
-        names the ``holder``. OpenSC shows that of 9A as the token's label, and the end of the GUID as its serial.
+        """``keys`` says which slots have a key: ``rsa-2048`` or ``ec-p256`` for a new one, or one of ``cryptography``.
+
+        Each gets a self-signed certificate that names the ``holder``. OpenSC shows that of 9A as the token's label, and
+        the end of the GUID as its serial.
         """
         self.pin = ReferenceData(pin, tries=tries, digits_only=True, shortest=6)
         self.puk = ReferenceData(puk, tries=tries, digits_only=False, shortest=LENGTH)
@@ -86,8 +88,8 @@ class Card:
         self._management = ManagementKey(management_key, management_algorithm)
         self._plug: Plug | None = None
         self.power_on()
-        for slot, algorithm in keys.items():
-            self.keys[slot] = generate(ALGORITHMS[algorithm])
+        for slot, key in keys.items():
+            self.keys[slot] = adopt(key)
             self.put_certificate(slot, objects.self_signed(self.keys[slot], holder, objects.SLOT_NAMES[slot]))
 
     # In and out of readers

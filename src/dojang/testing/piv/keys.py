@@ -14,6 +14,7 @@ RSA_2048, EC_P256 = 0x07, 0x11
 """Algorithm identifiers (NIST SP 800-78-4, table 6-2)."""
 
 ALGORITHMS: Final = {"rsa-2048": RSA_2048, "ec-p256": EC_P256}
+SoftwareKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 _RSA_BYTES: Final = 256
 _EC_BYTES: Final = 32
 
@@ -25,7 +26,7 @@ class CardKey(Protocol):
     def algorithm(self) -> int: ...
 
     @property
-    def private(self) -> "rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey": ...
+    def private(self) -> SoftwareKey: ...
 
     def public_template(self) -> bytes:
         """The public key as GENERATE ASYMMETRIC KEY PAIR answers it (part 2, table 11)."""
@@ -91,6 +92,13 @@ class EcKey:
         except ValueError:
             raise Refused(Status.WRONG_DATA) from None
         return self.private.exchange(ec.ECDH(), other)
+
+
+def adopt(key: str | SoftwareKey) -> CardKey:
+    """A key of an algorithm by its name, or one that was made elsewhere."""
+    if isinstance(key, str):
+        return generate(ALGORITHMS[key])
+    return RsaKey(key) if isinstance(key, rsa.RSAPrivateKey) else EcKey(key)
 
 
 def generate(algorithm: int) -> CardKey:
