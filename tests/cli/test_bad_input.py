@@ -146,6 +146,26 @@ def test_certificates_that_are_none_are_told_and_hide_no_other(said) -> None:
             assert sum(one["code"] == "certificate-unreadable" for one in data["findings"]) == 3
 
 
+def test_a_key_whose_label_is_no_text_is_addressed_by_its_id(run_dojang, tokens, softhsm_module, tmp_path) -> None:
+    """What is printed for it can be pasted back, for showing and for signing."""
+    search = ModuleSearch(module=softhsm_module, discover=False)
+    pin = ("--pin-source", tokens[1].pin_source)
+    with open_token(tokens[1].uri, Secret(tokens[1].pin), search=search, guard=PinGuard(tmp_path / "guard")) as token:
+        token.generate_key_pair("ec-p256", label="soon no text", key_id=b"odd")
+        odd = [(ck.CKA_LABEL, b"\xff\xfe")]
+
+        def rename(session) -> None:
+            for handle in session.cryptoki.find_objects(session.handle, [(ck.CKA_ID, b"odd")]):
+                session.cryptoki.set_attributes(session.handle, handle, odd)
+
+        token.logged_in(rename)
+    listed = json.loads(run_dojang("key", "list", tokens[1].uri, *pin, "--json").stdout)["data"]["keys"]
+    (address,) = [key["address"] for key in listed if key["id"] == b"odd".hex()]
+    assert run_dojang("key", "show", address, *pin).returncode == 0
+    (tmp_path / "file").write_text("content")
+    assert run_dojang("sign", "raw", "--key", address, tmp_path / "file", "-o", tmp_path / "out", *pin).returncode == 0
+
+
 def test_a_token_that_cannot_be_asked_is_a_finding(said) -> None:
     """The slot is named with what it answered, in the list and by the doctor."""
     answers = {command: json.loads(text.splitlines()[0]) for command, _status, text in said["deaf token"]}

@@ -46,8 +46,8 @@ def address_of(token: "OpenToken", key: "TokenObject", *, alone: bool) -> str:
     """What names the key: its label where it is ``alone`` in having it, otherwise its CKA_ID as well."""
     from dojang.pkcs11.uri import Pkcs11Uri
 
-    key_id = None if alone and key.label else key.key_id or None
-    return str(Pkcs11Uri.from_text(token.address).for_object(object=key.label or None, id=key_id))
+    key_id = None if alone and key.name else key.key_id or None
+    return str(Pkcs11Uri.from_text(token.address).for_object(object=key.name, id=key_id))
 
 
 @command(

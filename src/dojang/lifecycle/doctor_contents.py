@@ -110,7 +110,7 @@ def _address(contents: Contents, found: "TokenObject") -> str:
     from dojang.pkcs11.uri import Pkcs11Uri
 
     uri = Pkcs11Uri.from_text(contents.token.address)
-    return uri.for_object(object=found.label or None, id=found.key_id or None).to_text()
+    return uri.for_object(object=found.name, id=found.key_id or None).to_text()
 
 
 def _live(contents: Contents, now: datetime) -> "Iterator[tuple[TokenObject, CertificateFacts | None]]":
@@ -236,7 +236,7 @@ def sign_test(
     from dojang.pkcs11.uri import Pkcs11Uri
 
     for key in list(token.keys(label=label, key_id=key_id)):
-        address = str(Pkcs11Uri.from_text(token.address).for_object(object=key.label or None, id=key.key_id or None))
+        address = str(Pkcs11Uri.from_text(token.address).for_object(object=key.name, id=key.key_id or None))
         try:
             _prove(token, key)
         except DojangError as error:
@@ -249,7 +249,7 @@ def _prove(token: "OpenToken", key: "TokenObject") -> None:
     """With the certificate that shares the key's CKA_ID where there is one, else with its own public key."""
     from dojang.x509.challenge import prove_key, prove_possession
 
-    private_key = token.private_key(label=key.label or None, key_id=key.key_id or None)
+    private_key = token.private_key(label=key.name, key_id=key.key_id or None)
     certificate = next(filter(_readable, token.certificates(key_id=key.key_id)), None) if key.key_id else None
     if certificate is None:
         prove_key(private_key)

@@ -205,9 +205,9 @@ class TokenLocation:
     def _credential(self, one: "TokenObject", *, named: bool) -> StoredCredential:
         """``named``: its label alone finds it, so that its address outlives renewals."""
         label = Label.from_text(one.label)
-        key_id = None if named and label.live and one.label else one.key_id
+        key_id = None if named and label.live and one.name else one.key_id
         return StoredCredential(
-            address=self._uri.for_object(object=one.label or None, id=key_id).to_text(),
+            address=self._uri.for_object(object=one.name, id=key_id).to_text(),
             kind=KIND,
             label=one.label,
             key_id=one.key_id,

@@ -88,6 +88,11 @@ class TokenObject(NamedTuple):
     attributes: Mapping[str, bool] = MappingProxyType({})
     problem: str = ""
 
+    @property
+    def name(self) -> str | None:
+        """The label where it is one by which the object is found again; bytes that are no UTF-8 are not."""
+        return self.label if self.label and "\ufffd" not in self.label else None
+
 
 _FLAG_NAMES = {
     ck.CKA_PRIVATE: "private",
