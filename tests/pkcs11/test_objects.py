@@ -13,8 +13,8 @@ from dojang import errors
 from dojang.pkcs11 import constants as ck
 from dojang.pkcs11 import wrapping
 from dojang.pkcs11.cryptoki import CryptokiError
+from dojang.pkcs11.data_objects import object_id
 from dojang.pkcs11.generation import SIGN_ONLY, KeyUse, disobedience
-from dojang.pkcs11.opened import data_object_id
 
 
 def certificate(name: str = "홍길동") -> bytes:
@@ -102,7 +102,7 @@ def test_the_tie_of_data_objects_is_an_object_identifier():
     """CKA_OBJECT_ID is valid DER: 2.25.N with N below 2^128, different for different keys."""
     from asn1crypto.core import ObjectIdentifier
 
-    first, second = data_object_id(b"\x01" * 20), data_object_id(b"\x02" * 20)
+    first, second = object_id(b"\x01" * 20), object_id(b"\x02" * 20)
     assert first != second
     dotted = ObjectIdentifier.load(first, strict=True).dotted
     assert dotted.startswith("2.25.")

@@ -470,35 +470,25 @@ class OpenToken:
     def add_data(self, value: bytes, *, label: str, application: str, key_id: bytes, private: bool = True) -> None:
         """Store a data object, tied to a key by CKA_ID; where that is refused, by CKA_OBJECT_ID or by CKA_APPLICATION.
 
-        The standard (2.40, 4.5) gives data objects no CKA_ID, but Korean tokens use one; see ``data_object_id``.
+        The standard (2.40, 4.5) gives data objects no CKA_ID, but Korean tokens use one; see ``data_objects``.
         """
+        from dojang.pkcs11.data_objects import store
+
         attributes: Attributes = [
-            (ck.CKA_CLASS, ck.CKO_DATA),
-            (ck.CKA_TOKEN, True),
             (ck.CKA_PRIVATE, private),
             (ck.CKA_LABEL, utf8(label)),
             (ck.CKA_APPLICATION, utf8(application)),
             (ck.CKA_VALUE, value),
         ]
-
-        def store(session: Session) -> None:
-            try:
-                session.cryptoki.create_object(session.handle, [*attributes, _data_tie(session, key_id)])
-            except CryptokiError as error:
-                if error.rv not in (ck.CKR_TEMPLATE_INCONSISTENT, ck.CKR_ATTRIBUTE_TYPE_INVALID):
-                    raise
-                # It takes the attributes alone that every data object has; one of them carries the tie.
-                plain = [attribute for attribute in attributes if attribute[0] != ck.CKA_APPLICATION]
-                session.cryptoki.create_object(session.handle, [*plain, _application_tie(key_id)])
-
-        self.logged_in(store)
+        self.logged_in(lambda session: store(session, attributes, key_id))
 
     def read_data(self, *, key_id: bytes | None = None, label: str | None = None) -> list[bytes]:
         """The values of the data objects tied to ``key_id``, or of that label."""
+        from dojang.pkcs11.data_objects import searches
 
         def read(session: Session) -> list[bytes]:
             found: list[bytes] = []
-            for search in _data_searches(key_id, label):
+            for search in searches(key_id, label):
                 for handle in session.cryptoki.find_objects(session.handle, search):
                     found.append(session.read(handle, (ck.CKA_VALUE,)).get(ck.CKA_VALUE, b""))
             return found
@@ -540,7 +530,9 @@ class OpenToken:
         order = ("cert", "data", "secret-key", "public", "private") if object_type is None else (object_type,)
         searches = [search_for(objects.CLASSES[name], key_id=key_id) for name in order if name != "data"]
         if "data" in order:
-            searches = [*_data_searches(key_id, None), *searches]
+            from dojang.pkcs11 import data_objects
+
+            searches = [*data_objects.searches(key_id), *searches]
 
         return self.surely(lambda session: objects.destroy_all(session, searches))
 
@@ -560,46 +552,6 @@ class OpenToken:
         """Remove one certificate among several under the same CKA_ID."""
         search = ((ck.CKA_CLASS, ck.CKO_CERTIFICATE), (ck.CKA_ID, key_id), (ck.CKA_VALUE, certificate_der))
         return self.surely(lambda session: objects.destroy_all(session, [search]))
-
-
-def data_object_id(key_id: bytes) -> bytes:
-    """CKA_OBJECT_ID that ties a data object to a key: the identifier 2.25.N (X.667), N made of the CKA_ID."""
-    import hashlib
-
-    number = int.from_bytes(hashlib.sha256(key_id).digest()[:16], "big")
-    arcs = bytearray([number & 0x7F])
-    while number := number >> 7:
-        arcs.insert(0, 0x80 | (number & 0x7F))
-    body = bytes([2 * 40 + 25]) + bytes(arcs)
-    return b"\x06" + bytes([len(body)]) + body
-
-
-def _data_tie(session: Session, key_id: bytes) -> tuple[int, bytes]:
-    """CKA_ID where a data object may have one, found out with a session object: what is refused leaves an empty object
-    behind on SoftHSM (seen, 2.6.1), and this one can be told from all others.
-    """
-    mark = (ck.CKA_LABEL, os.urandom(16).hex().encode())
-    passing: Attributes = [(ck.CKA_CLASS, ck.CKO_DATA), (ck.CKA_TOKEN, False), (ck.CKA_PRIVATE, False), mark]
-    try:
-        session.cryptoki.create_object(session.handle, [*passing, (ck.CKA_ID, key_id)])
-        tie = ck.CKA_ID, key_id
-    except CryptokiError:
-        tie = ck.CKA_OBJECT_ID, data_object_id(key_id)
-    for handle in session.cryptoki.find_objects(session.handle, [mark]):
-        session.cryptoki.destroy_object(session.handle, handle)
-    return tie
-
-
-def _data_searches(key_id: bytes | None, label: str | None) -> list[Search]:
-    data = (ck.CKA_CLASS, ck.CKO_DATA)
-    if key_id is None:
-        return [search_for(ck.CKO_DATA, label=label)]
-    ties = (ck.CKA_ID, key_id), (ck.CKA_OBJECT_ID, data_object_id(key_id)), _application_tie(key_id)
-    return [(data, tie) for tie in ties]
-
-
-def _application_tie(key_id: bytes) -> tuple[int, bytes]:
-    return ck.CKA_APPLICATION, b"for the key " + key_id.hex().encode()
 
 
 def _der_integer(value: int) -> bytes:
