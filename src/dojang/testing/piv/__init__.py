@@ -15,7 +15,8 @@
 """
 
 from dojang.testing.piv.apdu import Ins, Status
-from dojang.testing.piv.card import MANAGEMENT_KEY, PIN, PUK, Card, Slot, Use
+from dojang.testing.piv.application import Slot, Use
+from dojang.testing.piv.card import MANAGEMENT_KEY, PIN, PUK, Card
 from dojang.testing.piv.faults import (
     Faults,
     Pulled,

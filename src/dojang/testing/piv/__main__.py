@@ -9,7 +9,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 
 from dojang.testing.piv import faults
-from dojang.testing.piv.card import HOLDER, KEYS, PIN, PUK, Card, Slot
+from dojang.testing.piv.application import Slot
+from dojang.testing.piv.card import HOLDER, KEYS, PIN, PUK, Card
 from dojang.testing.piv.keys import ALGORITHMS
 
 

@@ -11,7 +11,8 @@ from cryptography import x509
 
 from dojang.testing.pcsc import Pcscd, pcscd
 from dojang.testing.piv import objects
-from dojang.testing.piv.card import PIN, PUK, Card, Slot
+from dojang.testing.piv.application import Slot
+from dojang.testing.piv.card import PIN, PUK, Card
 from dojang.testing.setup import BringUpFailed, TokenSetup
 
 MODULE_NAME: Final = "opensc-pkcs11.so"
