@@ -321,6 +321,46 @@ def test_a_pin_file_that_others_may_read(run_dojang, token, tmp_path) -> None:
     assert "secret-file-exposed" not in codes(answer(run_dojang(*words)))
 
 
+BROKEN = {
+    "missing-file": lambda library: library.unlink(),
+    "not-a-library": lambda library: library.write_bytes(b"no library"),
+    "wrong-architecture": lambda library: library.write_bytes(
+        library.read_bytes()[:18] + (183).to_bytes(2, "little") + library.read_bytes()[20:]
+    ),
+    "not-pkcs11": lambda _library: None,
+    "changed-file": lambda _library: None,
+}
+
+
+@pytest.mark.parametrize("reason", [*BROKEN, "missing-dependency", "missing-configuration"])
+def test_why_each_module_does_not_load(run_dojang, home, token, reason) -> None:
+    """Each reason is told by its own words, and the tokens of the other modules are there all the same."""
+    library, needed = home / "libbroken.so", home / "libneeded.so"
+    source = home / "broken.c"
+    source.write_text("int needed(void);\nint f(void) { return needed(); }" if "depend" in reason else "int f(void);")
+    extra = []
+    if reason == "missing-dependency":
+        (home / "needed.c").write_text("int needed(void) { return 1; }")
+        subprocess.run(["gcc", "-shared", "-fPIC", "-o", needed, home / "needed.c"], check=True)
+        extra = ["-Wl,--no-as-needed", needed]
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, source, *extra], check=True)
+    needed.unlink(missing_ok=True)
+    BROKEN.get(reason, lambda _library: None)(library)
+    path = next(Path("/usr/lib").glob("*/libsoftokn3.so")) if reason == "missing-configuration" else library
+    digest = f'sha256 = "{"ab" * 32}"\n' if reason == "changed-file" else ""
+    module = run_dojang("token", "show", token.uri, "--json")
+    good = answer(module)["token"]["module"]
+    (home / "own.toml").write_text(
+        f'discover-modules = false\n[[modules]]\npath = "{path}"\n{digest}[[modules]]\npath = "{good}"\n'
+    )
+    done = run_dojang("doctor", "--json", "--config", home / "own.toml", env={"DOJANG_MODULE": ""})
+    data = answer(done)
+    failure = found(data, "module-unloadable")
+    assert failure["details"]["reason"] == reason, failure
+    assert str(path) in failure["message"]
+    assert token.label in {one["label"] for one in data["tokens"]}
+
+
 def test_a_clock_that_is_behind_the_records(run_dojang, home) -> None:
     """A ledger from the future: every date would be judged wrongly."""
     (home / "state").mkdir(mode=0o700)
