@@ -388,11 +388,21 @@ class OpenToken:
             raise errors.UnsupportedMechanism(where=where, mechanism=f"keys of kind {algorithm}")
         if quirk.rsa_decrypts and use.sign and algorithm.startswith("rsa-"):
             use = use._replace(decrypt=True)
-        pair = self.logged_in(
-            lambda session: generation.generate(
-                session, algorithm, label=label, key_id=chosen, use=use, unsaid=quirk.unsaid
+        try:
+            pair = self.logged_in(
+                lambda session: generation.generate(
+                    session, algorithm, label=label, key_id=chosen, use=use, unsaid=quirk.unsaid
+                )
             )
-        )
+        except errors.UnsupportedMechanism as error:
+            if not quirk.generates:
+                raise
+            raise errors.UnsupportedOperation(
+                where=errors.Phrase("Token {token}", token=self._label),
+                operation=errors.Phrase("make this key through its module"),
+                next_step="Make it with the module's own program: {program}",
+                program=quirk.generates,
+            ) from error
         signer = self._signer(search_for(ck.CKO_PRIVATE_KEY, key_id=chosen), pair.private, pair.public)
         try:
             return private_key(self, signer, pair.public)

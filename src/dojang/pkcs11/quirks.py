@@ -15,7 +15,7 @@ class Quirk(NamedTuple):
     ``max_sessions`` is how many sessions to keep. ``unsaid`` are attributes of a public key that are left out where a
     pair is generated. ``rsa_decrypts``: an RSA key that is to sign has to be allowed to decrypt. ``cannot`` are schemes
     and hashes that are not tried, ``useless`` kinds of key that it makes and cannot use. ``unblocks`` is the program
-    that sets a forgotten or locked PIN where a token has no security officer.
+    that sets a forgotten or locked PIN where a token has no security officer, ``generates`` the one that makes keys.
     """
 
     library: str
@@ -26,15 +26,18 @@ class Quirk(NamedTuple):
     cannot: frozenset[tuple[str, str]] = frozenset()
     useless: frozenset[str] = frozenset()
     unblocks: str = ""
+    generates: str = ""
 
 
 QUIRKS = (
     Quirk(
         "OpenSC",
         "A card does one thing at a time and each extra session probes it (0.2 s, seen with 0.23). C_Login as security "
-        "officer is CKR_GENERAL_ERROR on cards that have none; a PUK is for its own program (pkcs15-tool(1)).",
+        "officer is CKR_GENERAL_ERROR on cards that have none; a PUK is for its own program, pkcs15-tool(1). It makes "
+        "no keys on PIV cards (CKR_FUNCTION_NOT_SUPPORTED); piv-tool(1) does.",
         max_sessions=1,
         unblocks="pkcs15-tool --unblock-pin --auth-id 01",
+        generates="PIV_EXT_AUTH_KEY=FILE piv-tool --admin M:9B:03 --genkey 9A:07",
     ),
     Quirk("Yubico", "A card does one thing at a time; see the row above.", 1),
     Quirk("IBM", "opencryptoki serialises in its daemon; more sessions only cost (seen with 3.8.1).", 8),
