@@ -205,3 +205,26 @@ def test_the_hash_chosen_by_ssh_is_the_one_signed_over(in_shared, seal, connect)
         signed = wire.Reader(wire.Reader(receive(one), 5).string())
         signed.string()
         seal.public["rsa-2048"].verify(signed.string(), b"data", padding.PKCS1v15(), chosen)
+
+
+def test_no_answer_holds_the_pin(home, make_token):
+    """Whatever is asked, by whichever request and in whichever state, the PIN is in no answer."""
+    token = make_token(pin="7391552684")
+    pin = ("--pin-source", token.pin_source)
+    assert home.dojang("key", "generate", token.uri, "--label", "stamp", *pin).returncode == 0
+    home.start("--key", f"{token.uri};object=stamp", *pin)
+    address = f"{token.uri};object=stamp".encode()
+    requests = [wire.frame(bytes([kind]), wire.string(address), wire.string(b"")) for kind in range(27)]
+    for name in (*wire.EXTENSIONS[:-1], b"pin@dojang", b"export@dojang"):
+        for fields in ([], [wire.string(address)], [wire.string(address), wire.string(b"")]):
+            requests.append(wire.frame(b"\x1b", wire.string(name), *fields))
+    answers = b""
+    for _ in range(2):
+        for request in requests:
+            with socket.socket(socket.AF_UNIX) as one:
+                one.connect(str(home.socket))
+                one.sendall(request)
+                answers += receive(one)
+        home.dojang("agent", "lock")
+    assert b"stamp" in answers
+    assert token.pin.encode() not in answers

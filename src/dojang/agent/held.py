@@ -78,9 +78,7 @@ class HeldToken:
     def open(self, pin: Secret | None, *, last_try: bool) -> None:
         """Log in with ``pin`` (``None`` for a keypad); one guarded try, and nothing is kept if it fails."""
         self._pin = pin
-        offered = iter((pin,))
-        first = OpenToken(self.token, lambda _: next(offered, None), self.guard, last_try=last_try)
-        with first:
+        with OpenToken(self.token, lambda _: pin, self.guard, last_try=last_try) as first:
             first.log_in()
             self._check_was_tried(pin)
             # From here on the last try is never spent: nobody is there to ask.
@@ -111,9 +109,10 @@ class HeldToken:
         return self.opened
 
     def _answer(self, request: PinRequest) -> Secret | None:
-        """The PIN for a key that wants it with each signature. A login is made again with the PIN that is known to be
-        right and by nothing else, so the question for that one means that it is no longer known to be.
+        """The PIN, when the login was lost or a key wants it with each signature.
+
+        It was right once. The first refusal locks the token, and then it is not known here any more.
         """
-        if request.role != "context":
+        if self.locked:
             raise LoginRequired(token=request.token)
         return self._pin
