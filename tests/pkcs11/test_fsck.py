@@ -243,7 +243,28 @@ MAKING = """
 """
 
 
-def test_after_many_kills_only_good_objects_are_left(made, folder, search, guard, tmp_path) -> None:
+@pytest.fixture
+def making(made, search, tmp_path):
+    """Starts a process that makes objects for ever, and returns when it has begun."""
+    command = [
+        sys.executable,
+        "-c",
+        textwrap.dedent(MAKING),
+        made.uri,
+        made.pin,
+        search.module,
+        str(tmp_path / "guard"),
+    ]
+
+    def start() -> subprocess.Popen:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert process.stdout.readline(), process.stderr.read()
+        return process
+
+    return start
+
+
+def test_after_many_kills_only_good_objects_are_left(made, making, folder, search, guard, tmp_path) -> None:
     """SIGKILL at random moments of making objects, again and again: the kept keys sign, and fsck leaves no rubbish."""
     kept = []
     with open_token(made.uri, Secret(made.pin), search=search, guard=guard) as token:
@@ -260,8 +281,7 @@ def test_after_many_kills_only_good_objects_are_left(made, folder, search, guard
     ]
     chance = random.Random(7)
     for _ in range(25):
-        process = subprocess.Popen(command, stdout=subprocess.PIPE)
-        assert process.stdout.readline()
+        process = making()
         time.sleep(chance.uniform(0, 0.03))
         process.kill()
         process.communicate()
@@ -278,7 +298,7 @@ def test_after_many_kills_only_good_objects_are_left(made, folder, search, guard
             assert token.signer(key_id=attributes[ck.CKA_ID]).sign_digest(DIGEST, "sha256")
 
 
-def test_objects_made_meanwhile_are_never_touched(made, search, guard, tmp_path) -> None:
+def test_objects_made_meanwhile_are_never_touched(made, making, search, guard, tmp_path) -> None:
     """While another process makes objects as fast as it can, fsck runs again and again and costs it none."""
     command = [
         sys.executable,
@@ -291,8 +311,7 @@ def test_objects_made_meanwhile_are_never_touched(made, search, guard, tmp_path)
     ]
     with open_token(made.uri, Secret(made.pin), search=search, guard=guard) as token:
         token.log_in()
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        assert process.stdout.readline()
+        process = making()
         removed: list = []
         stop = threading.Event()
         threading.Timer(2.0, stop.set).start()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dojang.pkcs11.discovery import ModuleSearch, ModuleSpec
+    from dojang.pkcs11.events import TokenEvent, watch
     from dojang.pkcs11.generation import KeyUse
     from dojang.pkcs11.guard import PinGuard
     from dojang.pkcs11.listing import TokenListing, find_token, list_tokens
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 _HOME = {
     "ModuleSearch": "discovery",
     "ModuleSpec": "discovery",
+    "TokenEvent": "events",
+    "watch": "events",
     "KeyUse": "generation",
     "PinGuard": "guard",
     "KEY_ALGORITHMS": "objects",
@@ -58,6 +61,7 @@ __all__ = [
     "Pkcs11Uri",
     "Slot",
     "Token",
+    "TokenEvent",
     "TokenInfo",
     "TokenListing",
     "TokenObject",
@@ -65,6 +69,7 @@ __all__ = [
     "find_token",
     "list_tokens",
     "open_token",
+    "watch",
 ]
 
 
