@@ -1,10 +1,14 @@
 """A card is pulled and put back in the middle of batches, its daemon restarts, others log it out, its PIN locks."""
 
 import os
+import shutil
 import subprocess
+import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from service import tell, verified
@@ -47,6 +51,17 @@ def batch(name: str, key: Any, place: PluggedIn, trouble: Callable[[], None], me
     tell(**{name: facts | {"logins": place.card.verifications - logins, "tries_left": place.card.tries_left}})
 
 
+def calm(key: Any) -> None:
+    """Wait until nothing has gone wrong for a second: a reader may yet notice that its card had no power."""
+    good = 0
+    while good < 10:
+        try:
+            good = good + 1 if verified(key, b"calm") else 0
+        except errors.DojangError:
+            good = 0
+        time.sleep(0.1)
+
+
 def outcome(work: Callable[[], object]) -> str:
     try:
         return str(work())
@@ -56,6 +71,28 @@ def outcome(work: Callable[[], object]) -> str:
 
 def nothing() -> None:
     pass
+
+
+def sign_files(place: PluggedIn) -> None:
+    """One command signs many files, its card leaves in the middle and comes back, and the command is run again."""
+    setup, folder, before = place.setup, Path(tempfile.mkdtemp()), place.card.signatures
+    files = [folder / f"{number}" for number in range(BATCH)]
+    for file in files:
+        file.write_text(file.name)
+    command = [sys.executable, "-m", "dojang", "--module", setup.module, "--pin-source", setup.pin_source]
+    command += ["sign", "raw", "--skip-signed", "--key", f"{setup.uri};id=%01", *files]
+    environment = {**os.environ, **setup.environment}
+
+    def status() -> int:
+        return subprocess.run(command, env=environment, capture_output=True).returncode
+
+    place.card.faults.add(removal(), on=Ins.GENERAL_AUTHENTICATE, after=2 * INTO_IT)
+    first, between = status(), len(list(folder.glob("*.sig")))
+    place.card.insert(place.port)
+    second, after = status(), len(list(folder.glob("*.sig")))
+    uses = sorted(Counter(place.card.uses[before:]).values())
+    tell(command={"ends": [first, second], "signed": [between, after], "uses": uses})
+    shutil.rmtree(folder)
 
 
 with plugged_in() as place:
@@ -99,10 +136,12 @@ with plugged_in() as place:
         batch("pulled in a signature", key, place, pull_in_a_signature, insert)
         batch("pulled before the answer", key, place, pull_before_the_answer, insert)
         batch("reset in a signature", key, place, reset_in_a_signature, nothing)
+        calm(key)
         batch("daemon stopped", key, place, daemon.stop, begin_daemon)
         batch("daemon restarted", key, place, restart_daemon, nothing)
         batch("used by another process", key, place, log_out_elsewhere, nothing)
 
+    sign_files(place)
     said = []
     for wrong in ("111111", "222222", "333333", setup.pin):
         with open_token(setup.uri, Secret(wrong), search=search) as token:
