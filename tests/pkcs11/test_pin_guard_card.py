@@ -191,11 +191,11 @@ def keypad(keypad_library, softhsm_module, make_token, home, tmp_path):
     secret = tmp_path / "secret"
     secret.write_text("135791")
     secret.chmod(0o600)
-    tempting = ("--pin-source", f"file:{secret}", "--so-pin-source", f"file:{secret}", "--no-input", "--json")
+    sources = ("--pin-source", f"file:{secret}", "--so-pin-source", f"file:{secret}")
 
-    def run(*args: object) -> tuple[int, list[str]]:
+    def run(*args: object, tempting: tuple[str, ...] = sources) -> tuple[int, list[str]]:
         log.write_text("")
-        command = [sys.executable, "-m", "dojang", "--module", keypad_library, *tempting, *args]
+        command = [sys.executable, "-m", "dojang", "--module", keypad_library, *tempting, "--no-input", "--json", *args]
         done = subprocess.run(
             [str(word) for word in command], capture_output=True, text=True, env=os.environ | environment | LOCALE
         )
@@ -207,8 +207,8 @@ def keypad(keypad_library, softhsm_module, make_token, home, tmp_path):
 
 
 def test_a_keypad_is_never_given_a_pin(keypad, tmp_path, softhsm_module):
-    """Login, the PIN for one signature, changing, unblocking, wiping and initialising: the token asks at its keypad,
-    though every source that could hold a PIN is named, and its C_Login never sees one.
+    """Login, the PIN for one signature, an agent, changing, unblocking, wiping and initialising: the token asks at its
+    keypad, though every source that could hold a PIN is named, and no function of its module ever sees one.
     """
     uri, message, again = keypad.token.uri, tmp_path / "message", ("--new-pin-source", f"file:{keypad.secret}")
     message.write_bytes(b"message")
@@ -228,6 +228,12 @@ def test_a_keypad_is_never_given_a_pin(keypad, tmp_path, softhsm_module):
     assert keypad("sign", "raw", "--key", f"{uri};object=once", message, "-o", tmp_path / "1") == (0, ["typed user"])
     both = (0, ["typed user", "typed context"])
     assert keypad("sign", "raw", "--key", f"{uri};object=always", message, "-o", tmp_path / "2") == both
+    assert keypad("agent", "start", "--key", f"{uri};object=once") == (0, ["typed user"])
+    try:
+        command = ("sign", "raw", "--key", f"{uri};object=once", message, "-o", tmp_path / "3")
+        assert keypad(*command, tempting=()) == (0, [])  # who names a source does not want the agent
+    finally:
+        assert keypad("agent", "stop") == (0, [])
     assert keypad("token", "pin", "change", uri, *again) == (0, ["typed set-pin"])
     assert keypad("token", "pin", "change", uri, "--so", *again) == (0, ["typed so", "typed set-pin"])
     assert keypad("token", "pin", "unblock", uri, *again) == (0, ["typed so", "typed init-pin"])

@@ -7,6 +7,7 @@ In every test one process goes on: nothing is loaded anew. ``card.uses`` shows t
 import hashlib
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from cryptography import x509
@@ -55,12 +56,12 @@ def sign(token, plugged) -> Callable[[], bytes]:
     return work
 
 
-def assert_valid(card: Card, slot: int, signature: bytes) -> None:
+def assert_valid(card: Card, slot: int, signature: bytes, digest: bytes = DIGEST) -> None:
     public = x509.load_der_x509_certificate(card.certificate(slot)).public_key()
     if isinstance(public, ec.EllipticCurvePublicKey):
-        public.verify(signature, DIGEST, ec.ECDSA(Prehashed(hashes.SHA256())))
+        public.verify(signature, digest, ec.ECDSA(Prehashed(hashes.SHA256())))
     else:
-        public.verify(signature, DIGEST, padding.PKCS1v15(), Prehashed(hashes.SHA256()))
+        public.verify(signature, digest, padding.PKCS1v15(), Prehashed(hashes.SHA256()))
 
 
 def recovered(work: Callable[[], object]) -> float:
@@ -201,6 +202,38 @@ def test_a_card_that_vanishes_after_any_command(plugged, card_search, card_guard
         except (*GONE, errors.TokenNotFound):
             assert time.monotonic() < deadline
     assert card.tries_left == 3
+
+
+def test_threads_survive_a_card_pulled_between_them(plugged, token):
+    """Eight threads, each with digests of its own, and the card out and in again in the middle: none waits for ever,
+    none gets a wrong signature, and the card signed nothing twice.
+    """
+    card = plugged.card
+    signers = {0x9A: token.signer(key_id=AUTHENTICATION), 0x9E: token.signer(key_id=CARD_AUTHENTICATION)}
+
+    def work(thread: int) -> int:
+        done = 0
+        for number in range(8):
+            slot, digest = (0x9A, 0x9E)[number % 2], hashlib.sha256(bytes([thread, number])).digest()
+            try:
+                signature = signers[slot].sign_digest(digest, "sha256")
+            except GONE:
+                time.sleep(0.1)
+            else:
+                assert_valid(card, slot, signature, digest)
+                done += 1
+        return done
+
+    card.faults.add(removal(), on=Ins.GENERAL_AUTHENTICATE, after=20)
+    with ThreadPoolExecutor(8) as threads:
+        results = threads.map(work, range(8))
+        while card.inserted:
+            time.sleep(0.01)
+        card.insert(plugged.port)
+        assert 10 <= sum(results) < 64
+    assert len(set(card.uses)) == len(card.uses)
+    assert card.tries_left == 3
+    recovered(lambda: assert_valid(card, 0x9A, signers[0x9A].sign_digest(DIGEST, "sha256")))
 
 
 def test_another_card_in_the_reader_is_not_taken_for_the_first(plugged, sign):
