@@ -2,21 +2,19 @@
 
 import hashlib
 import os
-import signal
-import subprocess
-import sys
-import textwrap
+import socket
 import time
-from contextlib import contextmanager
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, utils
 
 from dojang import errors
 from dojang.pkcs11 import constants as ck
 from dojang.pkcs11 import find_token, list_tokens, open_token
 from dojang.pkcs11.cryptoki import CryptokiError
+from dojang.pkcs11.daemons import silent_daemon
 from dojang.pkcs11.structures import TokenInfoStruct
 from dojang.pkcs11.whereabouts import TokenIdentity, find_slot
 from dojang.secret import Secret
@@ -157,64 +155,107 @@ def test_of_two_tokens_alike_none_is_taken_for_the_other():
     assert find_slot(module, identity, 4) == 5
 
 
-SIGN_WHILE_THE_SERVER_DIES = """
-    import hashlib, sys, threading, time
-    from dojang import errors
-    from dojang.pkcs11 import ModuleSearch, open_token
-    from dojang.pkcs11.pin import PinSource
-    uri, pin, module = sys.argv[1:]
-    digest, stop, last = hashlib.sha256(b"m").digest(), threading.Event(), {}
-    with open_token(uri, PinSource.parse(pin), search=ModuleSearch(module=module, discover=False)) as token:
-        signer = token.signer(label="served")
-        def sign(number):
-            while not stop.is_set():
-                try:
-                    signer.sign_digest(digest, "sha256")
-                    last[number] = time.monotonic()
-                except errors.DojangError:
-                    time.sleep(0.01)
-        threads = [threading.Thread(target=sign, args=[number]) for number in range(4)]
-        [thread.start() for thread in threads]
-        print("signing", flush=True)
-        sys.stdin.readline()
-        again = time.monotonic()
-        time.sleep(2)
-        stop.set()
-        [thread.join() for thread in threads]
-    print(sum(when > again + 1 for when in last.values()))
-"""
+def test_of_two_keys_alike_the_one_that_was_opened_is_found_again(token):
+    """A second key under the same label, made since, is neither taken for the first nor in its way."""
+    first = token.generate_key_pair("ec-p256", label="alike")
+    signer = token.signer(label="alike")
+    token.generate_key_pair("ec-p256", label="alike")
+    token.token.module.cryptoki.function("C_CloseAllSessions")(token.token.slot_id)
+    signature = signer.sign_digest(DIGEST, "sha256")
+    first.public_key().verify(signature, DIGEST, ec.ECDSA(utils.Prehashed(hashes.SHA256())))
 
 
-@contextmanager
-def served(folder, module, uri):
-    socket = folder / "socket"
-    socket.unlink(missing_ok=True)
-    command = ["p11-kit", "server", "-f", "-n", socket, "--provider", module, uri]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+@pytest.mark.parametrize("algorithm", ["rsa-2048", "ec-p256", "ed25519"])
+def test_a_key_in_the_place_of_another_is_not_used(token, algorithm):
+    """Made by somebody else under the same label and CKA_ID: once the handle is lost, the old key is gone for good."""
+    old = token.generate_key_pair(algorithm, label="old", key_id=b"place").signer
+    token.destroy(b"place")
+    new = token.generate_key_pair(algorithm, label="old", key_id=b"place").signer
+    with pytest.raises(errors.KeyReplaced):
+        old.sign_message(b"m")
+    assert new.sign_message(b"m")
+    token.destroy(b"place")
+
+
+def test_a_module_that_does_not_start_again_fails_for_a_while(token):
+    """C_Initialize refused in the middle of a recovery is a retryable failure, and the next attempt begins anew."""
+    signer = token.generate_key_pair("ec-p256", label="restart", key_id=b"restart").signer
+    module = token.token.module
+    real, module.cryptoki.initialize = module.cryptoki.initialize, refuse_to_initialize
+    module.cryptoki.finalize()
     try:
-        while not socket.exists():
-            time.sleep(0.01)
-        yield f"unix:path={socket}"
+        for _ in range(2):
+            with pytest.raises(errors.DeviceFailure) as caught:
+                signer.sign_digest(DIGEST, "sha256")
+            assert caught.value.retryable
     finally:
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
+        module.cryptoki.initialize = real
+    assert signer.sign_digest(DIGEST, "sha256")
+    token.destroy(b"restart")
 
 
-def test_signing_goes_on_after_a_p11_kit_server_was_killed_and_started_again(make_token, search, guard, tmp_path):
-    """Four threads sign through p11-kit's client; SIGKILL to the server and a new one: each of them signs again."""
+def refuse_to_initialize(_init_string, **_options):
+    raise CryptokiError("C_Initialize", ck.CKR_FUNCTION_FAILED)
+
+
+def test_a_login_that_the_token_fails_is_tried_again_by_the_next_operation_alone(make_token, search, guard):
+    """CKR_DEVICE_REMOVED from C_Login: one call, an error, and the next operation looks the token up and logs in."""
     made = make_token()
     with open_token(made.uri, Secret(made.pin), search=search, guard=guard) as opened:
-        opened.generate_key_pair("ec-p256", label="served")
-    client = str(next(Path("/usr/lib").glob("*/pkcs11/p11-kit-client.so")))
-    command = [sys.executable, "-c", textwrap.dedent(SIGN_WHILE_THE_SERVER_DIES), made.uri, made.pin_source, client]
-    with served(tmp_path, search.module, made.uri) as address:
-        environment = {**os.environ, "P11_KIT_SERVER_ADDRESS": address}
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        signing = subprocess.Popen(command, env=environment, **pipes)
-        assert signing.stdout.readline() == "signing\n"
-        time.sleep(0.3)
-    time.sleep(0.3)
-    with served(tmp_path, search.module, made.uri):
-        out, _ = signing.communicate("\n", timeout=50)
-    assert signing.returncode == 0
-    assert out == "4\n"
+        cryptoki = opened.token.module.cryptoki
+        real, calls = cryptoki.login, []
+
+        def fail_once(*arguments):
+            calls.append(1)
+            if len(calls) == 1:
+                raise CryptokiError("C_Login", ck.CKR_DEVICE_REMOVED)
+            return real(*arguments)
+
+        cryptoki.login = fail_once
+        try:
+            with pytest.raises(errors.TokenRemoved):
+                opened.log_in()
+            assert len(calls) == 1
+            opened.log_in()
+        finally:
+            cryptoki.login = real
+        assert len(calls) == 2
+
+
+def test_who_gives_the_pin_may_fork(make_token, search, guard, monkeypatch):
+    """A fork waits for sessions in use, but not for ever for one that waits for the fork itself."""
+    monkeypatch.setattr("dojang.pkcs11.module._FORK_PATIENCE", 0.2)
+    made = make_token()
+
+    def provide(_request):
+        if (child := os.fork()) == 0:
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        return Secret(made.pin)
+
+    with open_token(made.uri, provide, search=search, guard=guard) as opened:
+        opened.log_in()
+
+
+@pytest.mark.parametrize(
+    ("module", "variables", "said"),
+    [
+        ("/lib/p11-kit-client.so", {"P11_KIT_SERVER_ADDRESS": "unix:path={folder}/no%20body"}, "p11-kit"),
+        ("/lib/p11-kit-client.so", {"P11_KIT_SERVER_ADDRESS": "unix:path={folder}/somebody"}, None),
+        ("/lib/p11-kit-client.so", {"P11_KIT_SERVER_ADDRESS": "vsock:cid=1;port=2"}, None),
+        ("/lib/p11-kit-client.so", {"P11_KIT_SERVER_ADDRESS": "", "XDG_RUNTIME_DIR": "{folder}"}, "p11-kit"),
+        ("/lib/p11-kit-client.so", {"P11_KIT_SERVER_ADDRESS": "", "XDG_RUNTIME_DIR": ""}, None),
+        ("/lib/opensc-pkcs11.so", {"PCSCLITE_CSOCK_NAME": "{folder}/nobody"}, "pcscd"),
+        ("/lib/libsofthsm2.so", {}, None),
+    ],
+)
+def test_a_daemon_is_called_silent_only_where_its_socket_says_so(module, variables, said, tmp_path, monkeypatch):
+    """Nobody listens, or no socket: silent. An address that has no path, or a module without a daemon: who knows."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value.format(folder=tmp_path))
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "somebody"))
+        listener.listen()
+        silent = silent_daemon(module)
+    assert (silent is None) == (said is None)
+    assert silent is None or said in str(silent)
