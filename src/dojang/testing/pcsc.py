@@ -11,7 +11,6 @@ before a daemon is wanted. ``pcscd()`` serves that path, and is shared by everyb
 same time.
 """
 
-import atexit
 import os
 import random
 import shutil
@@ -20,9 +19,10 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
+from uuid import uuid4
 
 from dojang.testing.setup import BringUpFailed
 
@@ -143,6 +143,7 @@ class Pcscd:
 
 
 _running: list[Pcscd] = []
+_service = ExitStack()
 _users = 0
 _claimed: dict[int, Path] = {}
 
@@ -152,17 +153,27 @@ def pcscd() -> Iterator[Pcscd]:
     """The daemon of this process, with two readers: started for the first user, stopped after the last."""
     global _users
     if not _running:
-        claim()
-        daemon = Pcscd(_claimed[os.getpid()])
-        daemon.start()
-        _running.append(daemon)
+        _running.append(_service.enter_context(_serving()))
     _users += 1
     try:
         yield _running[0]
     finally:
         _users -= 1
         if not _users:
-            _running.pop().stop()
+            _running.clear()
+            _service.close()
+
+
+@contextmanager
+def _serving() -> Iterator[Pcscd]:
+    claim()
+    folder = _claimed[os.getpid()]
+    folder.mkdir(mode=0o700)
+    try:
+        with Pcscd(folder) as daemon:
+            yield daemon
+    finally:
+        shutil.rmtree(folder)
 
 
 def claim() -> None:
@@ -174,15 +185,8 @@ def claim() -> None:
     if pid not in _claimed:
         if "libpcsclite" in Path("/proc/self/maps").read_text():
             raise BringUpFailed("A PC/SC module was loaded too early: call dojang.testing.pcsc.claim() before it.")
-        folder = Path(tempfile.mkdtemp(prefix="dojang-pcsc-"))
-        _claimed[pid] = folder
-        atexit.register(_remove_folder, pid, folder)
+        _claimed[pid] = Path(tempfile.gettempdir(), f"dojang-pcsc-{uuid4().hex[:16]}")
     os.environ.update(Pcscd(_claimed[pid]).environment)
-
-
-def _remove_folder(owner: int, folder: Path) -> None:
-    if os.getpid() == owner:  # a fork has it from its parent
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _namespaces() -> list[str]:
