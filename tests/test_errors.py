@@ -51,6 +51,12 @@ def test_codes_are_unique() -> None:
     assert [code for code, count in Counter(leaf.code for leaf in LEAVES.values()).items() if count > 1] == []
 
 
+def test_what_may_be_tried_again_has_the_exit_status_for_that() -> None:
+    """Retryable errors end with 11 (unreachable or busy) or 6 (a token that is not there); every 11 is one of them."""
+    assert {leaf.exit_status for leaf in LEAVES.values() if leaf.retryable} == {6, 11}
+    assert [leaf.__name__ for leaf in LEAVES.values() if leaf.exit_status == 11 and not leaf.retryable] == []
+
+
 def test_families_are_not_raised() -> None:
     """Only leaves have a code; the families above them are for catching."""
     families = {parent for leaf in LEAVES.values() for parent in leaf.__mro__[1:] if issubclass(parent, DojangError)}
