@@ -94,6 +94,14 @@ def parse(der: bytes, tag: int | None = None) -> Element:
     return element
 
 
+def parse_shallowly(der: bytes, tag: int) -> Element:
+    """The same without looking inside, for what is taken apart by ``children`` level by level anyway."""
+    element = expect(_first(der), tag)
+    if len(element.der) != len(der):
+        raise MalformedDer(Phrase("there is something after the end"))
+    return element
+
+
 def parse_loosely(data: bytes, tag: int | None = None) -> Element:
     """The same for BER, which is normalised first where it is not DER."""
     try:
@@ -119,8 +127,13 @@ def children(element: Element) -> list[Element]:
     if not element.tag & CONSTRUCTED:
         raise MalformedDer(Phrase("tag {tag:#04x} holds no other values", tag=element.tag))
     found, position, content = [], 0, element.content
-    while position < len(content):
-        start, end = span(content, position, len(content))
+    size = len(content)
+    while position < size:
+        start = position + 2
+        # What is small and right is seen here at once; span says what is wrong with the rest.
+        small = start <= size and content[position + 1] < 0x80 and content[position] & 0x1F != 0x1F
+        if not small or (end := start + content[position + 1]) > size:
+            start, end = span(content, position, size)
         found.append(Element(content[position], content[start:end], content[position:end]))
         position = end
     return found
@@ -144,12 +157,13 @@ def read_integer(element: Element) -> int:
 
 def span(data: bytes, position: int, limit: int) -> tuple[int, int]:
     """Where the content of the value at ``position`` starts and ends."""
-    if limit - position < 2:
+    start = position + 2
+    if start > limit:
         raise MalformedDer(Phrase("it is cut off"))
     if data[position] & 0x1F == 0x1F:
         raise MalformedDer(Phrase("a tag number is higher than 30"))
-    length, start = data[position + 1], position + 2
-    if length & 0x80:
+    length = data[position + 1]
+    if length > 0x7F:
         octets = data[start : start + (length & 0x7F)]
         length, start = long_length(octets, length), start + len(octets)
     if length > limit - start:

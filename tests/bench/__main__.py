@@ -15,7 +15,7 @@ from pathlib import Path
 
 from place import Row, bring_up, scratch
 
-PARTS = ("signing", "startup", "issuing", "searching", "batch", "testing", "modules", "agent", "recovery")
+PARTS = ("signing", "startup", "issuing", "searching", "npki", "batch", "testing", "modules", "agent", "recovery")
 
 
 def main() -> int:

@@ -2,10 +2,13 @@
 
 import hashlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from hashlib import _Hash as Hash
+
+    from cryptography.hazmat.primitives.hashes import HashAlgorithm
 
 MAX_ITERATIONS = 10_000_000
 SLOWNESS = 10  # an iteration in Python counts as so many: a million of them take half a second
@@ -28,11 +31,16 @@ _BLOCK_OF_HASH = {"sha384": 128, "sha512": 128, "sha512_224": 128, "sha512_256":
 
 def pbkdf2(hash_name: str, password: bytes, salt: bytes, iterations: int, length: int) -> bytes:
     """RFC 8018 5.2. By cryptography, whose OpenSSL is twice as fast at it as the one below hashlib."""
-    from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
 
-    algorithm = getattr(hashes, hash_name.upper())()
-    return PBKDF2HMAC(algorithm, length, salt, iterations).derive(password)
+    return PBKDF2HMAC(_algorithm(hash_name), length, salt, iterations).derive(password)
+
+
+@cache
+def _algorithm(hash_name: str) -> "HashAlgorithm":
+    from cryptography.hazmat.primitives import hashes
+
+    return cast("HashAlgorithm", getattr(hashes, hash_name.upper())())
 
 
 def scrypt(password: bytes, salt: bytes, n: int, r: int, p: int, length: int) -> bytes:

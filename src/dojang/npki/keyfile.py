@@ -6,7 +6,7 @@ What is inside stays as it is, byte for byte: a PKCS#8 with its attributes, so t
 import os
 from typing import TYPE_CHECKING, Final
 
-from dojang.der import OCTET_STRING, SEQUENCE, MalformedDer, children, expect, parse_loosely, tlv
+from dojang.der import OCTET_STRING, SEQUENCE, MalformedDer, expect, parse_shallowly, parts, tlv, to_der
 from dojang.errors import NotPermitted, PasswordIncorrect, Phrase, UnsupportedFormat, UnsupportedMechanism
 from dojang.npki import ciphers
 from dojang.npki.derivation import MAX_ITERATIONS
@@ -52,11 +52,8 @@ def open_pkcs8(der: bytes, password: "Secret | None", path: str, encodings: tupl
     """
     from cryptography.exceptions import UnsupportedAlgorithm
 
-    try:
-        if is_unencrypted(der):
-            return Pkcs8.from_der(der)
-    except MalformedDer as error:
-        raise PasswordIncorrect(path=path) from error
+    if is_unencrypted(der):
+        return _plain(der, path)
     scheme, hidden = _read(der, path)
     if password is None:
         raise PasswordIncorrect(path=path)
@@ -71,6 +68,13 @@ def open_pkcs8(der: bytes, password: "Secret | None", path: str, encodings: tupl
             # Bad padding and bad ASN.1 are not told apart: that would help whoever guesses passwords, and nobody else.
             failure = error
     raise PasswordIncorrect(path=path) from failure
+
+
+def _plain(der: bytes, path: str) -> Pkcs8:
+    try:
+        return Pkcs8.from_der(der)
+    except MalformedDer as error:
+        raise PasswordIncorrect(path=path) from error
 
 
 def open_key(der: bytes, password: "Secret | None", path: str, encodings: tuple[str, ...] = ENCODINGS) -> "PrivateKey":
@@ -153,8 +157,10 @@ def _bytes_in(password: "Secret", encoding: str) -> bytes:
 def _read(der: bytes, path: str) -> tuple[Scheme, bytes]:
     """The scheme and the hidden part of an EncryptedPrivateKeyInfo that may be opened."""
     try:
-        algorithm, hidden = children(parse_loosely(der, SEQUENCE))
-        scheme, data = read_scheme(algorithm), expect(hidden, OCTET_STRING).content
+        try:
+            scheme, data = _framed(der)
+        except MalformedDer:
+            scheme, data = _framed(to_der(der))
     except UnknownScheme as error:
         problem = Phrase("its key is encrypted with {cipher}", cipher=error)
         raise UnsupportedFormat(what=path, problem=problem) from error
@@ -166,3 +172,8 @@ def _read(der: bytes, path: str) -> tuple[Scheme, bytes]:
             remedy="Do not open this file; get the key from where it was made.",
         )
     return scheme, data
+
+
+def _framed(der: bytes) -> tuple[Scheme, bytes]:
+    algorithm, hidden = parts(parse_shallowly(der, SEQUENCE), 2, 2)
+    return read_scheme(algorithm), expect(hidden, OCTET_STRING).content

@@ -13,9 +13,9 @@ ENCODINGS: Final = ("utf-8", "cp949")
 
 def byte_forms(password: Secret, encodings: tuple[str, ...] = ENCODINGS) -> list[bytes]:
     """The bytes a password may stand for, in the order to try them. One that is no UTF-8 stands for itself."""
-    text = text_of(password)
-    if text is None:
-        return [password.reveal()]
+    raw, text = password.reveal(), text_of(password)
+    if text is None or raw.isascii():
+        return [raw]
     return list(dict.fromkeys(form for encoding in encodings if (form := _encoded(text, encoding)) is not None))
 
 

@@ -20,7 +20,7 @@ from dojang.der import (
     children,
     expect,
     oid,
-    parse,
+    parse_shallowly,
     read_integer,
     set_of,
     span,
@@ -90,7 +90,7 @@ def is_plain(der: bytes) -> bool:
 
 def _split(der: bytes) -> tuple[list[bytes], list[Element], list[bytes]]:
     """What stands before the attributes, the attributes, and what stands after them."""
-    parts = children(parse(der, SEQUENCE))
+    parts = children(parse_shallowly(der, SEQUENCE))
     if len(parts) < 3 or read_integer(parts[0]) not in (0, 1):
         raise MalformedDer("it is not a private key")
     expect(parts[1], SEQUENCE)

@@ -248,7 +248,16 @@ def read_scheme(algorithm: Element) -> Scheme:
 
 def read_pbkdf2(algorithm: Element) -> tuple[Pbkdf2, int | None]:
     """The derivation that an AlgorithmIdentifier names, and the length of key it says."""
+    derived, length = _derivation(algorithm)
+    if not isinstance(derived, Pbkdf2):
+        raise UnknownScheme(_SCRYPT)
+    return derived, length
+
+
+def _derivation(algorithm: Element) -> tuple[Pbkdf2 | Scrypt, int | None]:
     dotted, parameters = _named(algorithm)
+    if dotted == _SCRYPT:
+        return _scrypt(parameters)
     if dotted != _PBKDF2:
         raise UnknownScheme(dotted)
     salt, count, *rest = _in(parameters, 2, 4)
@@ -265,7 +274,7 @@ def _pbes2(parameters: Element) -> Pbes2:
     kind, iv = _rc2(function, cipher_parameters) if dotted == _RC2_CBC else (_CIPHERS.get(dotted), cipher_parameters)
     if kind is None:
         raise UnknownScheme(_FOREIGN.get(dotted, dotted))
-    derived, length = _scrypt(function) if _named(function)[0] == _SCRYPT else read_pbkdf2(function)
+    derived, length = _derivation(function)
     if length not in (None, kind.key_bytes):
         raise MalformedDer("the key has another length than the cipher takes")
     return Pbes2(derived, kind, expect(iv, OCTET_STRING).content)
@@ -281,8 +290,8 @@ def _rc2(function: Element, parameters: Element) -> tuple[CipherKind, Element]:
     return CipherKind("rc2-cbc", length or bits // 8, 8, bits), iv
 
 
-def _scrypt(function: Element) -> tuple[Scrypt, int | None]:
-    salt, *numbers = _in(_named(function)[1], 4, 5)
+def _scrypt(parameters: Element) -> tuple[Scrypt, int | None]:
+    salt, *numbers = _in(parameters, 4, 5)
     n, r, p, *length = (read_integer(number) for number in numbers)
     return Scrypt(expect(salt, OCTET_STRING).content, n, r, p), length[0] if length else None
 

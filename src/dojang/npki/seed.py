@@ -32,16 +32,27 @@ def decrypt_cbc(key: bytes, iv: bytes, data: bytes) -> bytes:
 
 
 def _by_library(key: bytes, iv: bytes, data: bytes, *, encrypting: bool) -> bytes | None:
-    from cryptography.exceptions import UnsupportedAlgorithm
+    if not _library_has_it():
+        return None
     from cryptography.hazmat.decrepit.ciphers.algorithms import SEED
     from cryptography.hazmat.primitives.ciphers import Cipher, modes
 
     cipher = Cipher(SEED(key), modes.CBC(iv))
-    try:
-        context = cipher.encryptor() if encrypting else cipher.decryptor()
-    except UnsupportedAlgorithm:
-        return None
+    context = cipher.encryptor() if encrypting else cipher.decryptor()
     return context.update(data) + context.finalize()
+
+
+@cache
+def _library_has_it() -> bool:
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.decrepit.ciphers.algorithms import SEED
+    from cryptography.hazmat.primitives.ciphers import Cipher, modes
+
+    try:
+        Cipher(SEED(bytes(BLOCK)), modes.CBC(bytes(BLOCK))).encryptor()
+    except UnsupportedAlgorithm:
+        return False
+    return True
 
 
 def _encrypt(key: bytes, iv: bytes, data: bytes) -> bytes:
