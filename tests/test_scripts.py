@@ -50,3 +50,26 @@ def test_tokens_can_be_brought_up_twice(softhsm_dir):
     assert (folder / "Hong Kim.pin").read_text() == pin
     shown = subprocess.run(["sh", "-c", f'{first.stdout}\ncat "$SOFTHSM2_CONF"'], capture_output=True, text=True)
     assert f"directories.tokendir = {folder}/tokens" in shown.stdout
+
+
+def test_a_token_by_name_for_a_command():
+    """scripts/tokens NAME COMMAND: the command has the token, and nothing of it is kept."""
+    command = ["scripts/tokens", "nss", "sh", "-c", 'dojang token show "$DOJANG_TOKEN" --quiet; echo "$DOJANG_HOME"']
+    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert shown[0].startswith("pkcs11:token=")
+    assert not Path(shown[1]).exists()
+
+
+def test_tokens_that_are_kept(softhsm_dir):
+    """eval "$(scripts/tokens)" makes three SoftHSM2 tokens the first time and names them again the next."""
+    environment = {**os.environ, "XDG_DATA_HOME": str(softhsm_dir / "kept")}
+    command = ["sh", "-c", 'eval "$(scripts/tokens)" && dojang token list --quiet']
+    environment["PATH"] = f"{ROOT}/.venv/bin:{environment['PATH']}"
+    first, second = (
+        subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
+        for _ in range(2)
+    )
+    assert sorted(line.split(";")[0] for line in first.splitlines()) == [
+        f"pkcs11:token={one}" for one in ("CA", "Hong", "Kim")
+    ]
+    assert first == second

@@ -59,7 +59,6 @@ def environment_of(setup: TokenSetup, home: Path) -> dict[str, str]:
         "DOJANG_MODULE": str(setup.module),
         "DOJANG_PIN_SOURCE": setup.pin_source,
         "DOJANG_TOKEN": setup.uri,
-        "DOJANG_TOKEN_KIND": setup.name,
         "DOJANG_TOKEN_UNLOCK": shlex.join(setup.unlock_command),
     }
 
