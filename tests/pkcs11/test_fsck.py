@@ -270,15 +270,6 @@ def test_after_many_kills_only_good_objects_are_left(made, making, folder, searc
     with open_token(made.uri, Secret(made.pin), search=search, guard=guard) as token:
         for number in range(3):
             kept.append(token.generate_key_pair("ec-p256", label="kept", key_id=b"kept%d" % number).signer.attributes)
-    command = [
-        sys.executable,
-        "-c",
-        textwrap.dedent(MAKING),
-        made.uri,
-        made.pin,
-        search.module,
-        str(tmp_path / "guard"),
-    ]
     chance = random.Random(7)
     for _ in range(25):
         process = making()
@@ -300,15 +291,6 @@ def test_after_many_kills_only_good_objects_are_left(made, making, folder, searc
 
 def test_objects_made_meanwhile_are_never_touched(made, making, search, guard, tmp_path) -> None:
     """While another process makes objects as fast as it can, fsck runs again and again and costs it none."""
-    command = [
-        sys.executable,
-        "-c",
-        textwrap.dedent(MAKING),
-        made.uri,
-        made.pin,
-        search.module,
-        str(tmp_path / "guard"),
-    ]
     with open_token(made.uri, Secret(made.pin), search=search, guard=guard) as token:
         token.log_in()
         process = making()

@@ -18,6 +18,7 @@ from dojang.pkcs11 import constants as ck
 from dojang.pkcs11.cryptoki import Cryptoki, CryptokiError
 from dojang.pkcs11.discovery import ModuleSearch, ModuleSpec, find_modules
 from dojang.pkcs11.module import Module
+from dojang.pkcs11.signs import sign_of
 from dojang.pkcs11.structures import text
 from dojang.pkcs11.token import TokenInfo, address_of
 
@@ -142,6 +143,8 @@ class _Watcher:
         self._failed = self._started = False
         self._patience = interval
         self._reason: object = None
+        self._sign = sign_of(spec.path)
+        self._state: object = self
         self._tells = True
         self._changed: set[int] = set()
         self._held: dict[int, _Place] = {}
@@ -186,7 +189,7 @@ class _Watcher:
         try:
             module = Module.load(self._spec)
             if self._anew:
-                module.rescan()
+                self._begin_anew(module)
             places = self._settled(module)
         except (CryptokiError, DojangError) as error:
             self._fail(error)
@@ -194,6 +197,12 @@ class _Watcher:
         self._failed, self._started = False, True
         self._anew = not any(one.removable for one in places)
         return {one.slot_id: one for one in places if one.info is not None}
+
+    def _begin_anew(self, module: Module) -> None:
+        """Unless nothing can have changed since it was done last."""
+        state = self._sign() if self._sign is not None else None
+        if (self._failed or self._sign is None or state != self._state) and module.rescan():
+            self._state = state
 
     def _fail(self, error: Exception) -> None:
         """Keep for the next look that the module must be begun anew; tell each reason once."""
