@@ -42,8 +42,7 @@ WORDS = {
     "so-pin-to-be-changed": N_("The SO PIN of token {token} must be changed, with the maker's tool."),
     "same-label": N_("More than one token has the label {label}; name them by serial: {matches}."),
     "serial-doubtful": N_(
-        "The serial of token {token} ('{serial}') does not tell it from others, so nothing that goes by serial is "
-        "destroyed on it."
+        "The serial of token {token} ('{serial}') does not tell it from others, so it cannot be wiped by its serial."
     ),
     "certificate-unreadable": N_("What is stored as the certificate {address} is none."),
     "certificate-not-yet-valid": N_("The certificate {subject} is valid from {not_before} only. Is the clock right?"),

@@ -141,7 +141,7 @@ def delete(invocation: Invocation, address: str, yes: str | None) -> None:
         if invocation.planned([say("Destroy the key {label} ({address})", label=key.label, address=where)]):
             return
         _refuse_unless_alone(token, key, where)
-        token.token.refuse_doubtful_serial()
+        token.token.refuse_doubtful_serial(label_given=uri.token is not None)
         what = say("the key {label}", label=key.label)
         invocation.confirm_serial(token.token.info.serial, yes, what=what, option="--yes SERIAL")
         count = token.destroy(key.key_id, "public") + token.destroy(key.key_id, "private")

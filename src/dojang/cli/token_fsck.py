@@ -42,16 +42,19 @@ def fsck(invocation: Invocation, address: str, remove: bool, serial: str | None)
         steps = [say("Remove {what}", what=_what(one)) for one in found]
         if invocation.planned(steps, **_data(token, findings, [])):
             return 0
-        removed = _removed(invocation, token, findings, serial) if found else []
+        label_given = uri.token is not None
+        removed = _removed(invocation, token, findings, serial, label_given=label_given) if found else []
     _report(invocation, token, findings, removed)
     return 0 if len(removed) == len(found) else SOME_STAYED
 
 
-def _removed(invocation: Invocation, token: "OpenToken", findings: "Findings", serial: str | None) -> "list[Rubbish]":
+def _removed(
+    invocation: Invocation, token: "OpenToken", findings: "Findings", serial: str | None, *, label_given: bool
+) -> "list[Rubbish]":
     from dojang.pkcs11.fsck import remove
 
     info = token.token.info
-    token.token.refuse_doubtful_serial()
+    token.token.refuse_doubtful_serial(label_given=label_given)
     what = say("what killed processes left on token {label}", label=info.label)
     invocation.confirm_serial(info.serial, serial, what=what, option="--serial SERIAL")
     return remove(token, findings, kept_in=invocation.settings.state_dir / "rubbish" / info.serial)

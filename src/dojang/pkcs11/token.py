@@ -131,12 +131,16 @@ class Token:
             "module_path": self.module.path,
         }[name]
 
-    def refuse_doubtful_serial(self) -> None:
-        """``NotPermitted`` where naming the serial does not show which token is meant; before anything is destroyed."""
-        if self.serial_shared or not self.info.serial:
+    def refuse_doubtful_serial(self, *, label_given: bool = False) -> None:
+        """``NotPermitted`` where naming the serial does not show which token is meant; before anything is destroyed.
+
+        ``label_given``: what is to be destroyed was named with the token's label, so only tokens alike are in doubt.
+        """
+        shared = self.alike if label_given else self.serial_shared
+        if shared or not self.info.serial:
             problem = (
                 errors.Phrase("another token that is present has the same serial")
-                if self.serial_shared
+                if shared
                 else errors.Phrase("the token has no serial by which it could be told from others")
             )
             remedy = errors.Phrase("Leave in only the token that is meant; one without serial needs its maker's tool.")
