@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from service import tell, verified
+from service import calm, tell, verified
 
 from dojang import errors
 from dojang.pkcs11 import ModuleSearch, open_token
@@ -49,17 +49,6 @@ def batch(name: str, key: Any, place: PluggedIn, trouble: Callable[[], None], me
         done += 1
     facts = {"seen": seen, "uses": sorted(Counter(card.uses[before:]).values()), "seconds": seconds}
     tell(**{name: facts | {"logins": place.card.verifications - logins, "tries_left": place.card.tries_left}})
-
-
-def calm(key: Any) -> None:
-    """Wait until nothing has gone wrong for a second: a reader may yet notice that its card had no power."""
-    good = 0
-    while good < 10:
-        try:
-            good = good + 1 if verified(key, b"calm") else 0
-        except errors.DojangError:
-            good = 0
-        time.sleep(0.1)
 
 
 def outcome(work: Callable[[], object]) -> str:

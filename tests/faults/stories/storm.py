@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from service import Calls, Service, tell, total, verified
+from service import Calls, Service, calm, tell, total, verified
 
 from dojang.pkcs11 import ModuleSearch, OpenToken, open_token
 from dojang.pkcs11 import constants as ck
@@ -75,8 +75,7 @@ def places() -> Iterator[tuple[Part, Part, Part, PluggedIn]]:
         ]
         first, second = part(soft, opened[0], made[0], 4), part(served, opened[1], made[1], 3)
         third = part(place.setup, opened[2], [opened[2].private_key(key_id=CARD_KEY)], 2)
-        with first.service, second.service, third.service:
-            yield first, second, third, place
+        yield first, second, third, place
         for token in opened:
             token.close()
 
@@ -200,34 +199,28 @@ def keeps(part: Part) -> bool:
 
 def main(seconds: float, seed: int) -> None:
     with places() as (soft, served, card, place):
-        storm = Storm(soft, served, place, random.Random(seed))
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            storm.blow()
-        place.card.faults.clear()
-        if not place.card.inserted:
-            place.card.insert(place.port)
         parts = {"softhsm": soft, "p11-kit": served, "card": card}
-        calm = time.monotonic()
-        recovered = {name: one.service.recovered(calm) for name, one in parts.items()}
-        alive = {name: one.service.alive for name, one in parts.items()}
-        kept = {name: keeps(one) for name, one in parts.items()}
-    for child in storm.children:
-        child.wait(60)
-    tell(seed=seed, happened=storm.happened, recovered=recovered, alive=alive, kept=kept, children=storm.child_failures)
-    for name, one in parts.items():  # ``keeps`` has signed once more with each key
-        facts = {
-            "signed": sum(one.service.signed),
-            "made": total(one.calls.signed) - len(one.keys),
-            "logins": total(one.calls.logins),
-        }
-        seen = {
-            "wrong": one.service.wrong,
-            "errors": one.service.errors,
-            "not_retryable": one.service.not_retryable[:9],
-        }
-        tell(**{name: facts | seen})
-    tell(card_tries=place.card.tries_left, card_verifications=place.card.verifications)
+        storm = Storm(soft, served, place, random.Random(seed))
+        with soft.service, served.service, card.service:
+            end = time.monotonic() + seconds
+            while time.monotonic() < end:
+                storm.blow()
+            place.card.faults.clear()
+            if not place.card.inserted:
+                place.card.insert(place.port)
+            after = time.monotonic()
+            recovered = {name: one.service.recovered(after) for name, one in parts.items()}
+            alive = {name: one.service.alive for name, one in parts.items()}
+        for child in storm.children:
+            child.wait(60)
+        tell(seed=seed, happened=storm.happened, recovered=recovered, alive=alive, children=storm.child_failures)
+        for name, one in parts.items():
+            made = {"signed": sum(one.service.signed), "made": total(one.calls.signed)}
+            seen = {"wrong": one.service.wrong, "errors": one.service.errors, "logins": total(one.calls.logins)}
+            tell(**{name: made | seen | {"not_retryable": one.service.not_retryable[:9]}})
+        tell(card_tries=place.card.tries_left, card_verifications=place.card.verifications)
+        calm(card.keys[0])
+        tell(kept={name: keeps(one) for name, one in parts.items()})
 
 
 main(float(sys.argv[1]), int(sys.argv[2]))
