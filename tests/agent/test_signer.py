@@ -1,6 +1,7 @@
 """A key in the agent's hands signs as it would in ours, for commands, for the library, and for many at once."""
 
 import hashlib
+import inspect
 import os
 import subprocess
 import sys
@@ -36,6 +37,18 @@ def test_every_kind_of_key(in_shared, seal, algorithm):
     verify(seal.public[algorithm], algorithm, signer.sign_message(b"a letter"))
     if algorithm != "ed25519":
         verify(seal.public[algorithm], algorithm, signer.sign_digest(DIGEST, "sha256"))
+
+
+def test_the_shape_of_a_token_signer(in_shared, seal, softhsm_module):
+    """Whatever a ``TokenSigner`` offers, an ``AgentSigner`` does."""
+    search = ModuleSearch(module=softhsm_module, discover=False)
+    with open_token(seal.uri, Secret(seal.pin), search=search) as token:
+        own, theirs = token.signer(label="ec-p256"), find_signer(seal.key("ec-p256"))
+        names = [name for name in dir(own) if not name.startswith("_")]
+        assert [name for name in names if not hasattr(theirs, name)] == []
+        for name in ("sign_digest", "sign_message"):
+            parameters = inspect.signature(getattr(own, name)).parameters
+            assert inspect.signature(getattr(theirs, name)).parameters == parameters
 
 
 def test_schemes(in_shared, seal):

@@ -1,11 +1,13 @@
 """``dojang agent``, and ``sign`` through it: the short way and the long way round do the same."""
 
+import contextlib
 import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -117,6 +119,32 @@ def test_the_pin_is_asked_on_the_terminal(terminal, token, tmp_path, dojang):
     child.expect(pexpect.EOF)
     again = terminal("agent", "stop", **own)
     again.expect("The agent has ended")
+
+
+def test_whoever_starts_it_may_give_up(terminal, token, tmp_path, dojang):
+    """Ctrl-C at the PIN leaves no process."""
+    own = {"DOJANG_HOME": str(tmp_path)}
+    child = terminal("agent", "start", "--key", f"{token.uri};object=rsa-2048", **own)
+    child.expect("PIN of token .*: ")
+    assert len(processes_at(tmp_path)) == 1
+    child.sendintr()
+    child.expect(pexpect.EOF)
+    child.wait()
+    assert child.exitstatus == 130
+    deadline = time.monotonic() + 10
+    while processes_at(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert processes_at(tmp_path) == []
+
+
+def processes_at(home: Path) -> list[str]:
+    """The agents whose socket is there, whether they listen or not."""
+    found = []
+    for line in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if str(home / "state").encode() in line.read_bytes():
+                found.append(line.parent.name)
+    return found
 
 
 # Signing

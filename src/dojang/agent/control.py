@@ -19,7 +19,7 @@ from dojang.agent.failure import failure_from
 from dojang.agent.permission import Permission
 from dojang.agent.server import prepare_folder
 from dojang.agent.wire import Malformed, Reader, string
-from dojang.errors import AgentNotRunning, AgentUnavailable, Phrase
+from dojang.errors import AgentNotRunning, AgentUnavailable, Phrase, UnsupportedOperation
 from dojang.pkcs11.discovery import ModuleSearch
 from dojang.pkcs11.pin import PinProvider, PinRequest
 from dojang.places import agent_socket_path
@@ -140,13 +140,7 @@ def start(keys: Collection[KeyWanted], *, idle: float | None, withheld: Collecti
     ``withheld`` are the variables of this environment that a process for long must not have: those with PINs. Every
     error of the agent is raised here; a new agent then does not stay.
     """
-    path = agent_socket_path()
-    if len(os.fsencode(path)) > _LONGEST_PATH:
-        raise AgentUnavailable(
-            problem=Phrase("the name of its socket is too long ({path})", path=path),
-            next_step=Phrase("Name a shorter one with DOJANG_AGENT_SOCK."),
-        )
-    prepare_folder(Path(path).parent)
+    path = _place()
     deadline = time.monotonic() + _PATIENCE
     while True:
         try:
@@ -157,9 +151,30 @@ def start(keys: Collection[KeyWanted], *, idle: float | None, withheld: Collecti
         try:
             return _serve(control, keys, process)
         except AgentUnavailable:
-            if not _lost_the_race(process) or time.monotonic() > deadline:
+            if not _lost_the_race(process):
                 raise
-            time.sleep(0.05)  # the other one that was started at the same moment will listen soon, or fail
+        if time.monotonic() > deadline:
+            raise AgentUnavailable(
+                problem=Phrase("another one is being started and waits for its PIN"),
+                next_step=Phrase("Finish or end that start, then run this again."),
+            )
+        time.sleep(0.05)  # the other one that was started at the same moment will listen soon, or fail
+
+
+def _place() -> str:
+    """Where the socket will be, in a folder that is fit for it."""
+    if sys.platform != "linux":
+        raise UnsupportedOperation(
+            where=Phrase("This system"), operation=Phrase("run the agent"), next_step=Phrase("The agent needs Linux.")
+        )
+    path = agent_socket_path()
+    if len(os.fsencode(path)) > _LONGEST_PATH:
+        raise AgentUnavailable(
+            problem=Phrase("the name of its socket is too long ({path})", path=path),
+            next_step=Phrase("Name a shorter one with DOJANG_AGENT_SOCK."),
+        )
+    prepare_folder(Path(path).parent)
+    return path
 
 
 def _serve(channel: Channel, keys: Collection[KeyWanted], process: "subprocess.Popen[bytes] | None") -> Started:

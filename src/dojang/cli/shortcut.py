@@ -55,6 +55,8 @@ class _Job:
     def __init__(self, words: _Words) -> None:
         """``_Unusual`` or ``OSError`` leaves nothing behind."""
         self.words = words
+        if not _agent_lives():
+            raise _Unusual
         self.settings = _settings()
         self.message = _read(words.file, words.output)
         self.signer = _signer(words.key, self.settings)
@@ -118,6 +120,12 @@ def shortcut(arguments: list[str]) -> int | None:
     finally:
         job.tidy()
     return 0
+
+
+def _agent_lives() -> bool:
+    from dojang.places import agent_socket_path
+
+    return os.path.exists(agent_socket_path())  # noqa: PTH110
 
 
 def _settings() -> "Settings | None":
