@@ -110,6 +110,6 @@ def read_chain(path: Path) -> tuple[bytes, ...]:
 
     try:
         certificates = x509.load_pem_x509_certificates(read_file(path / CHAIN, at_most=MAX_FILE_BYTES))
-    except (FileUnreadable, ValueError):
+    except (FileUnreadable, ValueError, x509.InvalidVersion):
         return ()
     return tuple(certificate.public_bytes(Encoding.DER) for certificate in certificates)

@@ -9,6 +9,7 @@ from enum import Enum
 from pathlib import Path
 
 from dojang.errors import FileUnreadable
+from dojang.npki.certificates import load_certificate
 from dojang.npki.contents import CERTIFICATE, KEY, RECORD, FolderRecord, public_key_hash
 from dojang.npki.files import read_file
 from dojang.npki.keyfile import MAX_FILE_BYTES
@@ -138,7 +139,7 @@ def _certificate_facts(certificate_der: bytes) -> tuple[str, bytes]:
     from cryptography import x509
     from cryptography.exceptions import UnsupportedAlgorithm
 
-    certificate = x509.load_der_x509_certificate(certificate_der)
+    certificate = load_certificate(certificate_der)
     names = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
     common_name = str(names[-1].value) if names else ""
     try:

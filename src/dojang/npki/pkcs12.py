@@ -27,6 +27,7 @@ from dojang.der import (
 )
 from dojang.errors import NotPermitted, PasswordIncorrect, Phrase, UnsupportedFormat
 from dojang.npki import derivation
+from dojang.npki.certificates import load_certificate
 from dojang.npki.passwords import ENCODINGS, byte_forms, utf16_forms
 from dojang.npki.pkcs8 import RANDOM_NUMBER, Pkcs8, read_random_number
 from dojang.npki.schemes import UnknownScheme, read_pbkdf2, read_scheme
@@ -293,11 +294,10 @@ def _public_half(pkcs8: Pkcs8) -> bytes | None:
 
 
 def _public_key_in(certificate_der: bytes) -> bytes | None:
-    from cryptography import x509
     from cryptography.exceptions import UnsupportedAlgorithm
 
     try:
-        return _spki(x509.load_der_x509_certificate(certificate_der).public_key())
+        return _spki(load_certificate(certificate_der).public_key())
     except (UnsupportedAlgorithm, ValueError):
         return None
 

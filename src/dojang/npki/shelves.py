@@ -11,6 +11,7 @@ import hashlib
 from pathlib import Path
 
 from dojang.errors import AlreadyExists, FileMalformed, Phrase
+from dojang.npki.certificates import load_certificate
 from dojang.npki.contents import CERTIFICATE, FOREIGN_FILES
 from dojang.npki.contents import files_that_go_along as read_files_that_go_along
 from dojang.npki.files import make_filled_folder, move_folder, part_of, read_file, remove_folder, write_file
@@ -136,7 +137,5 @@ def _below(path: Path, name: str) -> Path:
 
 
 def _names(certificate_der: bytes) -> tuple[bytes, bytes, int]:
-    from cryptography import x509
-
-    certificate = x509.load_der_x509_certificate(certificate_der)
+    certificate = load_certificate(certificate_der)
     return certificate.issuer.public_bytes(), certificate.subject.public_bytes(), certificate.serial_number

@@ -30,6 +30,7 @@ from dojang.der import (
     tlv,
 )
 from dojang.errors import FileMalformed, NotPermitted, Phrase, Usage
+from dojang.npki.certificates import load_certificate
 from dojang.npki.pkcs8 import R_BYTES
 from dojang.secret import Secret
 
@@ -102,14 +103,14 @@ def identify_data_of(certificate_der: bytes) -> IdentifyData | None:
     from cryptography import x509
 
     try:
-        certificate = x509.load_der_x509_certificate(certificate_der)
+        certificate = load_certificate(certificate_der)
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         for name in names.get_values_for_type(x509.OtherName):
             if name.type_id.dotted_string == IDENTIFY_DATA:
                 return IdentifyData.from_der(name.value)
     except x509.ExtensionNotFound:
         return None
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
         raise FileMalformed(
             path=Phrase("the certificate"),
             expected=Phrase("a certificate with a VID"),
