@@ -115,19 +115,29 @@ def test_some_fail(sign, letters: Path) -> None:
     assert (done.returncode, done.stdout, str(MANY) in done.stderr) == (0, "", True)
 
 
-def test_interrupted(sign, token, letters: Path, home, softhsm_module: str) -> None:
+@pytest.fixture
+def start(token, letters: Path, home, softhsm_module: str):
+    """Starts ``dojang sign raw`` over all letters, and returns once some are signed."""
+
+    def go(**named) -> subprocess.Popen[str]:
+        words = ["--key", f"{token.uri};object=sign", "--pin-source", token.pin_source, "--json"]
+        command = [sys.executable, "-m", "dojang", "sign", "raw", *words, "--files-from", str(letters.parent / "list")]
+        environment = {**os.environ, "DOJANG_MODULE": softhsm_module}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        child = subprocess.Popen(command, text=True, env=environment, **pipes, **named)
+        while len(list(letters.glob("*.sig"))) < 20:
+            assert child.poll() is None
+            time.sleep(0.001)
+        return child
+
+    return go
+
+
+def test_interrupted(start, sign, letters: Path) -> None:
     """Ctrl-C: exit status 130, how many are signed, whole signatures only; the next run signs the rest."""
-    words = ["--key", f"{token.uri};object=sign", "--pin-source", token.pin_source]
-    command = [sys.executable, "-m", "dojang", "sign", "raw", *words, "--files-from", str(letters.parent / "list")]
-    environment = {**os.environ, "DOJANG_MODULE": softhsm_module}
-    child = subprocess.Popen(
-        [*command, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    )
-    while len(list(letters.glob("*.sig"))) < 20:
-        assert child.poll() is None
-        time.sleep(0.001)
+    child = start()
     child.send_signal(signal.SIGINT)
-    out, err = child.communicate(timeout=30)
+    out, err = child.communicate(timeout=60)
     document = json.loads(out)
     assert (child.returncode, document["error"]["code"]) == (130, "interrupted")
     signed = [Path(row["file"]).name for row in document["data"]["results"]]
@@ -137,6 +147,14 @@ def test_interrupted(sign, token, letters: Path, home, softhsm_module: str) -> N
     assert "--skip-signed" in err
     done = sign("raw", "--files-from", letters.parent / "list", "--skip-signed", "--quiet")
     assert len(done.stdout.splitlines()) == MANY - len(signed)
+
+
+def test_in_the_background_nothing_interrupts(start, letters: Path) -> None:
+    """What a shell starts in the background is told to ignore Ctrl-C, and does."""
+    child = start(preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
+    child.send_signal(signal.SIGINT)
+    out, _err = child.communicate(timeout=60)
+    assert (child.returncode, json.loads(out)["data"]["signed"]) == (0, MANY)
 
 
 def test_a_token_that_goes_in_the_middle(make_token, run_dojang, softhsm_dir: Path, letters: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from dojang.cli.context import Invocation
@@ -85,18 +86,25 @@ def _is_signed(job: Job) -> bool:
 
 @contextmanager
 def _first_interrupt(stop: Callable[[], bool]) -> Iterator[None]:
-    """Ctrl-C lets what is under way come to its end, where there is anything; the second does not wait."""
+    """Ctrl-C lets what is under way come to its end, where there is anything; the second does not wait.
 
-    def on_interrupt(_number: int, _frame: object) -> None:
-        signal.signal(signal.SIGINT, before)
+    A command in the background that was told to ignore it goes on ignoring it.
+    """
+    usual = signal.default_int_handler
+
+    def on_interrupt(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, usual)
         if not stop():
-            raise KeyboardInterrupt
+            usual(number, frame)
 
-    before = signal.signal(signal.SIGINT, on_interrupt)
+    if signal.getsignal(signal.SIGINT) is not usual:
+        yield
+        return
+    signal.signal(signal.SIGINT, on_interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, usual)
 
 
 class _Report:
