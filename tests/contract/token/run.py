@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -45,11 +46,17 @@ def _run(kind: str, folder: Path) -> Seen:
     command = [sys.executable, "-m", "dojang.testing", kind, *suite, *options, f"--basetemp={folder}/base"]
     ours = [name for name in os.environ if name.startswith(("DOJANG_", "PYTEST_", "SOFTHSM2_"))]
     environment = {name: value for name, value in os.environ.items() if name not in ours} | {"LC_ALL": "C.UTF-8"}
-    try:
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=SECONDS)
-        output = f"exit status {done.returncode}\n{done.stdout}\n{done.stderr}"
-    except subprocess.TimeoutExpired as late:
-        output = f"not done after {SECONDS} seconds\n{(late.stdout or b'').decode()}\n{(late.stderr or b'').decode()}"
+    with (folder / "output").open("w") as out:
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
+        )
+        try:
+            ended = f"exit status {process.wait(SECONDS)}"
+        except subprocess.TimeoutExpired:
+            ended = f"not done after {SECONDS} seconds"
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    output = f"{ended}\n{(folder / 'output').read_text()}"
     seen = json.loads(report.read_text()) if report.exists() else {"results": {}, "abilities": {}}
     return Seen(seen["results"], seen["abilities"], output)
 
