@@ -59,6 +59,7 @@ HOSTILE = {
     "a field longer than its frame": wire.frame(b"\x1b", b"\xff\xff\xff\xff", b"find@dojang"),
     "no field at all": wire.frame(b"\x1b"),
     "sign without data": wire.frame(b"\x0d", wire.string(b"blob")),
+    "sign by no key": wire.frame(b"\x1b", wire.string(wire.SIGN), wire.string(b"data")),
     "find without module": wire.frame(b"\x1b", wire.string(wire.FIND), wire.string(b"pkcs11:token=x")),
     "find with more": wire.frame(b"\x1b", wire.string(wire.FIND), *[wire.string(b"")] * 3),
     "an address that is no text": wire.frame(b"\x1b", wire.string(wire.FIND), wire.string(b"\xff"), wire.string(b"")),

@@ -4,7 +4,7 @@ import json
 import os
 import traceback
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from dojang.agent import ssh, wire
 from dojang.agent.failure import failure_bytes
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 FAILURE = frame(bytes((wire.FAILURE,)))
 SUCCESS = frame(bytes((wire.SUCCESS,)))
+_MOST_ASKED = 256
 
 
 class Answers:
@@ -44,6 +45,7 @@ class Answers:
         self._used = used
         self._listen = listen
         self._stop = stop
+        self._asked: dict[bytes, _Asked] = {}
         self._own: dict[bytes, Callable[[bytes, Reader, Peer], bytes]] = {
             wire.QUERY: self._query,
             wire.FIND: self._find,
@@ -138,19 +140,17 @@ class Answers:
         numbers = pack_uint32(at_once) + pack_uint32(len(key.public))
         return answer(name, wire.OK, string(key.reference), *(string(text.encode()) for text in texts), numbers, public)
 
-    def _sign(self, name: bytes, reader: Reader, peer: Peer) -> bytes:
-        reference, kind, plain, salt = reader.string(), reader.byte(), reader.byte(), reader.uint32()
-        hash_name, scheme, data = reader.text(), reader.text() or None, reader.string()
-        reader.end()
-        key = self._holdings.by_reference(reference)
-        length = None if salt == wire.NO_SALT else salt
-
-        def work(signer: "TokenSigner") -> bytes:
-            if kind == wire.MESSAGE:
-                return signer.sign_message(data, hash_name, scheme, salt_length=length)
-            return signer.sign_digest(data, hash_name, scheme, salt_length=length, plain=bool(plain))
-
-        return answer(name, wire.OK, string(self._signed(key, peer, work)))
+    def _sign(self, _name: bytes, reader: Reader, peer: Peer) -> bytes:
+        """The data comes first, because what follows is mostly the same as last time."""
+        data, told = reader.string(), reader.rest()
+        asked = self._asked.get(told)
+        if asked is None:
+            if len(self._asked) >= _MOST_ASKED:
+                self._asked.clear()
+            asked = self._asked[told] = _Asked.parse(told)
+        key = self._holdings.by_reference(asked.reference)
+        signature = self._signed(key, peer, lambda signer: asked.of(signer, data))
+        return answer(wire.SIGN, wire.OK, string(signature))
 
     def _add(self, name: bytes, reader: Reader, _peer: Peer) -> bytes:
         wanted, has_pin, pin = _wanted(reader.string()), reader.byte(), reader.string()
@@ -178,6 +178,39 @@ class Answers:
         reader.end()
         self._stop()
         return answer(name, wire.OK)
+
+
+class _Asked(NamedTuple):
+    """How a signature is wanted, and by which key."""
+
+    reference: bytes
+    message: bool
+    plain: bool
+    salt_length: int | None
+    hash_name: str
+    scheme: str | None
+
+    @classmethod
+    def parse(cls, told: bytes) -> Self:
+        """``Malformed`` for anything else."""
+        reader = Reader(told)
+        reference, kind, plain, salt = reader.string(), reader.byte(), reader.byte(), reader.uint32()
+        asked = cls(
+            reference,
+            kind == wire.MESSAGE,
+            bool(plain),
+            None if salt == wire.NO_SALT else salt,
+            reader.text(),
+            reader.text() or None,
+        )
+        reader.end()
+        return asked
+
+    def of(self, signer: "TokenSigner", data: bytes) -> bytes:
+        """The signature over ``data``, a digest or a message."""
+        if self.message:
+            return signer.sign_message(data, self.hash_name, self.scheme, salt_length=self.salt_length)
+        return signer.sign_digest(data, self.hash_name, self.scheme, salt_length=self.salt_length, plain=self.plain)
 
 
 def describe(key: HeldKey) -> dict[str, Any]:

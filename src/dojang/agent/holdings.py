@@ -1,6 +1,5 @@
 """Everything the agent holds: which key an address names, and what becomes of tokens that fail."""
 
-import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -218,35 +217,32 @@ class Holdings:
 
     def _key_id_now(self, held: HeldToken, uri: Pkcs11Uri) -> bytes:
         try:
-            with self._minding(held):
-                found = held.usable().signer(label=uri.object, key_id=uri.id)
-        except DojangError:
+            found = held.usable().signer(label=uri.object, key_id=uri.id)
+        except DojangError as error:
+            self._mind(held, error)
             raise Unserved from None  # whoever looks without us will see why
         return found.attributes.get(ck.CKA_ID, b"")
 
     def using(self, key: HeldKey, work: Callable[[TokenSigner], bytes]) -> bytes:
         """Sign. ``Locked`` where the token is, or has just proved to have to be."""
         key.token.usable()
-        with self._minding(key.token):
+        try:
             signature = work(key.signer)
+        except DojangError as error:
+            self._mind(key.token, error)
+            raise
         key.signatures += 1
         return signature
 
-    @contextlib.contextmanager
-    def _minding(self, held: HeldToken) -> Iterator[None]:
-        """A token that turns out to be gone, or not to take the PIN any more, is locked."""
-        try:
-            yield
-        except TokenRemoved:
+    def _mind(self, held: HeldToken, error: DojangError) -> None:
+        """Lock a token that turns out to be gone, or not to take the PIN any more. ``Locked`` where that is all."""
+        if isinstance(error, TokenRemoved):
             self._lock_one(held, "removed")
-            raise
-        except _PIN_IS_WRONG:
+            return
+        if isinstance(error, _PIN_IS_WRONG):
             self._lock_one(held, "refused")
+        if held.locked:  # or it was locked meanwhile, and failed for no other reason
             raise Locked from None
-        except DojangError:
-            if held.locked:  # while it was at it; the failure is only that of a session closed
-                raise Locked from None
-            raise
 
     def _lock_one(self, held: HeldToken, reason: str) -> None:
         with self._changing:

@@ -71,7 +71,7 @@ class AgentSigner:
         self.attributes = {found.uint32(): found.string() for _ in range(found.uint32())}
         self.public = self.attributes
         self.family = self.algorithm.partition("-")[0]
-        self._heads: dict[tuple[int, str, str | None, int | None, bool], bytes] = {}
+        self._told: dict[tuple[int, str, str | None, int | None, bool], bytes] = {}
 
     @property
     def search(self) -> "tuple[tuple[int, bytes | int], ...]":
@@ -118,10 +118,11 @@ class AgentSigner:
         self, kind: int, data: bytes, hash_name: str, scheme: str | None, salt_length: int | None, plain: bool
     ) -> bytes:
         asked = (kind, hash_name, scheme, salt_length, plain)
-        head = self._heads.get(asked)
-        if head is None:
-            head = self._heads[asked] = self._head(*asked)
-        request = b"".join((pack_uint32(len(head) + 4 + len(data)), head, pack_uint32(len(data)), data))
+        told = self._told.get(asked)
+        if told is None:
+            told = self._told[asked] = self._tell(*asked)
+        size = len(data)
+        request = b"".join((pack_uint32(20 + size + len(told)), _REQUEST, pack_uint32(size), data, told))
         channel, body = self._ask(request)
         try:
             if body[16] == OK and body[:16] == _ANSWER:
@@ -133,10 +134,10 @@ class AgentSigner:
         self._idle.append(channel)
         raise self._refused(body)
 
-    def _head(self, kind: int, hash_name: str, scheme: str | None, salt_length: int | None, plain: bool) -> bytes:
+    def _tell(self, kind: int, hash_name: str, scheme: str | None, salt_length: int | None, plain: bool) -> bytes:
         salt = pack_uint32(NO_SALT if salt_length is None else salt_length)
         words = string(hash_name.encode()) + string((scheme or "").encode())
-        return b"\x1b" + string(SIGN) + self._reference + bytes((kind, plain)) + salt + words
+        return self._reference + bytes((kind, plain)) + salt + words
 
     def _ask(self, request: bytes) -> tuple[Channel, bytes]:
         """Ask over a connection that no other thread uses meanwhile, and in the child of a fork not the parent.
@@ -172,6 +173,7 @@ class AgentSigner:
         return AgentUnavailable(problem=Phrase("it was locked") if locked else Phrase("it no longer has this key"))
 
 
+_REQUEST = b"\x1b" + string(SIGN)
 _ANSWER = b"\x1d" + string(SIGN)
 
 

@@ -110,6 +110,11 @@ class Reader:
         except UnicodeDecodeError:
             raise Malformed from None
 
+    def rest(self) -> bytes:
+        """Everything that is left."""
+        at, self._at = self._at, len(self._body)
+        return self._body[at:]
+
     def end(self) -> None:
         """``Malformed`` if something is left."""
         if self._at != len(self._body):
