@@ -10,8 +10,10 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.hashes import HashAlgorithm
 
+# Three seconds or so. GnuTLS writes files that ask for 600,000 in Python, several times in one file.
 MAX_ITERATIONS = 10_000_000
-SLOWNESS = 10  # an iteration in Python counts as so many: a million of them take half a second
+MAX_ITERATIONS_PER_FILE = 2 * MAX_ITERATIONS
+SLOWNESS = 2  # an iteration in Python takes as long as so many of PBKDF2
 SCRYPT_BYTES_PER_ITERATION = 128  # about as long as one iteration
 MAX_SCRYPT_BYTES = 128 << 20
 MAX_SCRYPT_LANES = 16

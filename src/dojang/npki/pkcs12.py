@@ -104,7 +104,7 @@ class _Reader:
 
     def __init__(self, password: Secret, path: str, encodings: tuple[str, ...]) -> None:
         self._texts, self._bytes = utf16_forms(password, encodings), byte_forms(password, encodings)
-        self._path, self._work = path, derivation.MAX_ITERATIONS
+        self._path, self._work = path, derivation.MAX_ITERATIONS_PER_FILE
 
     def read(self, data: bytes) -> Pkcs12:
         if len(data) > MAX_FILE_BYTES:

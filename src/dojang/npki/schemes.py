@@ -61,7 +61,7 @@ _FOREIGN = {
     "1.3.14.3.2.7": "des-cbc",
 }
 _CONSTANT_IV = b"0123456789012345"
-_SHA1 = "1.2.840.113549.2.7"
+_SHA1, _SHA1_BYTES = "1.2.840.113549.2.7", 20
 # RFC 8018 B.2.3: the version that stands for so many effective bits
 _RC2_BITS = {160: 40, 120: 64, 58: 128}
 _MOST_KEY_BYTES = 64
@@ -213,7 +213,8 @@ class Pkcs12Pbe:
 
     @property
     def work(self) -> int:
-        return 2 * self.iterations * derivation.SLOWNESS
+        runs = -(-self.cipher.key_bytes // _SHA1_BYTES) + 1  # for the key, and for the IV
+        return runs * self.iterations * derivation.SLOWNESS
 
     def decrypt(self, password: bytes, hidden: bytes) -> bytes:
         return decrypt(self.cipher, *self._key_and_iv(password), hidden)

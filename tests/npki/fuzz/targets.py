@@ -20,7 +20,7 @@ _SCRATCH = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
 
 def hurry() -> None:
     """Lower the cap on iterations: honest work is not what is looked for, and the caps have tests of their own."""
-    derivation.MAX_ITERATIONS = keyfile.MAX_ITERATIONS = 100_000
+    derivation.MAX_ITERATIONS_PER_FILE = keyfile.MAX_ITERATIONS = 100_000
 
 
 def key_file(data: bytes) -> None:
