@@ -25,7 +25,7 @@ def connect(shared):
     def open_one() -> socket.socket:
         one = socket.socket(socket.AF_UNIX)
         one.connect(str(shared.socket))
-        one.settimeout(10)
+        one.settimeout(30)
         opened.append(one)
         return one
 
@@ -141,7 +141,7 @@ def test_slow_peers_hold_up_nobody(in_shared, seal, connect):
     begun = time.monotonic()
     signer = find_signer(seal.key("ec-p256"))
     assert len(signer.sign_digest(bytes(32), "sha256", plain=True)) == 64
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < 8
 
 
 def test_more_connections_than_there_is_room_for(in_shared, seal, connect):
@@ -155,7 +155,7 @@ def test_more_connections_than_there_is_room_for(in_shared, seal, connect):
 AS_ANOTHER = """
 import socket, sys
 one = socket.socket(socket.AF_UNIX)
-one.settimeout(10)
+one.settimeout(30)
 one.connect(sys.argv[1])
 try:
     one.sendall(bytes([0, 0, 0, 1, 11]))

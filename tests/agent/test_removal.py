@@ -54,14 +54,14 @@ def locked(home, within: float) -> bool:
 
 
 def test_pulled(home, plugged, card, key):
-    """The agent signs with the card; within seconds of its being pulled it is locked, and stays so when it is back."""
+    """Within seconds of the card's being pulled the agent is locked, and it stays so when the card is back."""
     start(home, plugged, key)
     signer = find_signer(key)
     public = x509.load_der_x509_certificate(card.certificate(Slot.AUTHENTICATION)).public_key()
     public.verify(signer.sign_digest(DIGEST, "sha256"), b"a letter", padding.PKCS1v15(), hashes.SHA256())
     tried = card.verifications
     card.remove()
-    assert locked(home, within=5)
+    assert locked(home, within=20)
     assert home.status()["keys"][0]["locked"] == "removed"
     card.insert(plugged.port)
     time.sleep(1.5)

@@ -11,11 +11,14 @@ from pathlib import Path
 
 def main(arguments: list[str]) -> int:
     """``FD SOCKET IDLE|never background|foreground``, as ``start`` gives them."""
+    if len(arguments) != 4:
+        sys.stderr.write("Use 'dojang agent start'.\n")
+        return 2
+    descriptor, path, idle, ground = arguments
     from dojang.pkcs11.seclusion import seclude
 
     seclude()
     os.umask(0o077)
-    descriptor, path, idle, ground = arguments
     control = socket.socket(fileno=int(descriptor))
     control.set_inheritable(False)
     from dojang.agent.daemon import Daemon

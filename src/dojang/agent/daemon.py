@@ -62,14 +62,14 @@ class Daemon:
 
         self._server.admit(control, left)
         while not self._ending.wait(self._sleep()):
-            if self._idle is not None and _now() - self._used_at >= self._idle:
+            if self._idle is not None and self._listening and _now() - self._used_at >= self._idle:
                 break
         self._end()
         return 0
 
     def _sleep(self) -> float:
-        if self._idle is None:
-            return _LONGEST_SLEEP
+        if self._idle is None or not self._listening:  # whoever starts it may take time over the PIN
+            return min(self._idle or _LONGEST_SLEEP, _LONGEST_SLEEP)
         return max(0.0, min(self._idle - (_now() - self._used_at), _LONGEST_SLEEP))
 
     def _end(self) -> None:
@@ -88,6 +88,7 @@ class Daemon:
                 self._server.listen(self._path)
             except OSError as error:
                 raise FileUnwritable(path=self._path, problem=error.strerror or str(error)) from error
+            self._used_at = _now()
             self._listening = True
 
     def _used(self) -> None:
