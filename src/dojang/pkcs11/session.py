@@ -402,10 +402,12 @@ class SessionPool:
         failed: tuple[CryptokiError, Session] | None = None,
     ) -> T:
         climb: Climb | None = None
-        astray = self._suspected != NEVER and self._repair()
+        astray = False
         if failed is not None:
             climb = Climb()
             astray = self._recover(failed[0], climb, failed[1])
+        if self._suspected != NEVER:
+            astray = self._repair() or astray
         while True:
             session: Session | None = None
             logins = self.logins
