@@ -4,18 +4,16 @@ document, names what it can, and leaves out what it cannot.
 
 import json
 import os
-import shlex
 import subprocess
 import sys
 import textwrap
-from uuid import uuid4
+from collections.abc import Iterator
 
 import pytest
 
-from dojang.pkcs11 import ModuleSearch, PinGuard, open_token
-from dojang.pkcs11 import constants as ck
-from dojang.secret import Secret
 from dojang.testing.piv import damaged, noise, plugged_in, status, truncated, wrong_length
+from dojang.testing.setup import TokenSetup
+from dojang.testing.softhsm import softhsm
 
 LIES = {
     "none": [],
@@ -83,34 +81,57 @@ RUN = """
 """
 
 
-@pytest.fixture(scope="module")
-def tokens(make_token, softhsm_module, tmp_path_factory):
-    """Two tokens, one of them with a key, a certificate that is none, and labels that are no text."""
-    made = [make_token(f"bad-{uuid4().hex[:8]}"), make_token(f"deaf-{uuid4().hex[:8]}")]
-    search = ModuleSearch(module=softhsm_module, discover=False)
-    guard = PinGuard(tmp_path_factory.mktemp("guard") / "guard")
-    with open_token(made[0].uri, Secret(made[0].pin), search=search, guard=guard) as token:
+JUNK = """
+    import sys
+    from dojang.pkcs11 import ModuleSearch, open_token
+    from dojang.pkcs11 import constants as ck
+    from dojang.secret import Secret
+    uri, pin, module = sys.argv[1:]
+    with open_token(uri, Secret(pin), search=ModuleSearch(module=module, discover=False)) as token:
         token.generate_key_pair("ec-p256", label="good", key_id=b"good")
-
-        def store(session) -> None:
-            for label in (b"junk", b"half \xed\xa0\x80 pair", b"\xff\xfe\x1b[2J"):
+        token.generate_key_pair("ec-p256", label="soon no text", key_id=b"odd")
+        def store(session):
+            for handle in session.cryptoki.find_objects(session.handle, [(ck.CKA_ID, b"odd")]):
+                session.cryptoki.set_attributes(session.handle, handle, [(ck.CKA_LABEL, b"\\xff\\xfe")])
+            for label in (b"junk", b"half \\xed\\xa0\\x80 pair", b"\\xff\\xfe\\x1b[2J"):
                 attributes = [(ck.CKA_CLASS, ck.CKO_CERTIFICATE), (ck.CKA_TOKEN, True), (ck.CKA_PRIVATE, False)]
                 attributes += [(ck.CKA_CERTIFICATE_TYPE, 0), (ck.CKA_LABEL, label), (ck.CKA_ID, label)]
                 attributes += [(ck.CKA_SUBJECT, b"junk"), (ck.CKA_VALUE, b"junk")]
                 session.cryptoki.create_object(session.handle, attributes)
-
         token.logged_in(store)
-    return made
+"""
+"""Two keys, one with a label that is no text, and three certificates that are none."""
 
 
 @pytest.fixture(scope="module")
-def said(tokens, liar, softhsm_module, tmp_path_factory) -> dict[str, list]:
+def tokens() -> Iterator[list[TokenSetup]]:
+    """Two tokens that nobody else has: one with things on it that should not be there, one to be deaf."""
+    with softhsm() as hsm:
+        made = [hsm.token("bad"), hsm.token("deaf")]
+        script = [sys.executable, "-c", textwrap.dedent(JUNK), made[0].uri, made[0].pin, str(hsm.module)]
+        subprocess.run(script, env={**os.environ, **hsm.environment}, check=True, timeout=60)
+        yield made
+
+
+@pytest.fixture
+def run_dojang(dojang_at, tokens, home):
+    """dojang on these tokens alone."""
+    run = dojang_at(home)
+
+    def here(*words: object, env: dict[str, str] | None = None):
+        return run(*words, env={**tokens[0].environment, **(env or {})})
+
+    return here
+
+
+@pytest.fixture(scope="module")
+def said(tokens, liar, tmp_path_factory) -> dict[str, list]:
     """What each command answered, by the lie that was told."""
     folder = tmp_path_factory.mktemp("bad")
-    own = {"HOME": str(folder), "DOJANG_HOME": str(folder / "dojang"), "DOJANG_MODULE": str(liar)}
-    lying = {"LYING_OVER": softhsm_module, "LYING_FILE": str(folder / "lies")}
+    own = {"HOME": str(folder), "DOJANG_HOME": str(folder / "dojang"), "DOJANG_MODULE": str(liar), "LC_ALL": "C.UTF-8"}
+    lying = {"LYING_OVER": str(tokens[0].module), "LYING_FILE": str(folder / "lies")}
     command = [sys.executable, "-c", textwrap.dedent(RUN), json.dumps(LIES), tokens[0].pin_source]
-    environment = {**os.environ, **own, **lying, "LC_ALL": "C.UTF-8"}
+    environment = {**os.environ, **tokens[0].environment, **own, **lying}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
     return dict(map(json.loads, done.stdout.splitlines()))
@@ -146,20 +167,10 @@ def test_certificates_that_are_none_are_told_and_hide_no_other(said) -> None:
             assert sum(one["code"] == "certificate-unreadable" for one in data["findings"]) == 3
 
 
-def test_a_key_whose_label_is_no_text_is_addressed_by_its_id(run_dojang, tokens, softhsm_module, tmp_path) -> None:
+def test_a_key_whose_label_is_no_text_is_addressed_by_its_id(run_dojang, tokens, tmp_path) -> None:
     """What is printed for it can be pasted back, for showing and for signing."""
-    search = ModuleSearch(module=softhsm_module, discover=False)
-    pin = ("--pin-source", tokens[1].pin_source)
-    with open_token(tokens[1].uri, Secret(tokens[1].pin), search=search, guard=PinGuard(tmp_path / "guard")) as token:
-        token.generate_key_pair("ec-p256", label="soon no text", key_id=b"odd")
-        odd = [(ck.CKA_LABEL, b"\xff\xfe")]
-
-        def rename(session) -> None:
-            for handle in session.cryptoki.find_objects(session.handle, [(ck.CKA_ID, b"odd")]):
-                session.cryptoki.set_attributes(session.handle, handle, odd)
-
-        token.logged_in(rename)
-    listed = json.loads(run_dojang("key", "list", tokens[1].uri, *pin, "--json").stdout)["data"]["keys"]
+    pin = ("--pin-source", tokens[0].pin_source)
+    listed = json.loads(run_dojang("key", "list", tokens[0].uri, *pin, "--json").stdout)["data"]["keys"]
     (address,) = [key["address"] for key in listed if key["id"] == b"odd".hex()]
     assert run_dojang("key", "show", address, *pin).returncode == 0
     (tmp_path / "file").write_text("content")
@@ -174,12 +185,12 @@ def test_a_token_that_cannot_be_asked_is_a_finding(said) -> None:
     assert "slot-unreadable" in {one["code"] for one in answers["doctor"]["data"]["findings"]}
 
 
-def test_a_label_cannot_move_the_cursor_of_a_terminal(run_dojang, tokens, liar, softhsm_module, tmp_path) -> None:
+def test_a_label_cannot_move_the_cursor_of_a_terminal(run_dojang, tokens, liar, tmp_path) -> None:
     """Control characters of a label are spelt out for people."""
     (tmp_path / "lies").write_text("label moves the cursor")
-    environment = {"LYING_OVER": softhsm_module, "LYING_FILE": str(tmp_path / "lies"), "DOJANG_MODULE": str(liar)}
+    lying = {"LYING_OVER": str(tokens[0].module), "LYING_FILE": str(tmp_path / "lies"), "DOJANG_MODULE": str(liar)}
     for words in (["token", "list"], ["doctor"], ["token", "watch", "--timeout", "0.2"]):
-        done = run_dojang(*words, env=environment)
+        done = run_dojang(*words, env=lying)
         assert "boo" in done.stdout
         assert not set(done.stdout + done.stderr) & {"\x1b", "\x9b", "\r"}
 
@@ -205,7 +216,7 @@ def test_words_that_are_no_text_are_refused_in_words(run_dojang, tokens, words, 
     assert (done.returncode, json.loads(done.stdout)["ok"]) == (exit_status, exit_status == 0), done.stdout
 
 
-def test_a_token_that_is_named_but_not_initialised_says_so(run_dojang, tokens, softhsm_module) -> None:
+def test_a_token_that_is_named_but_not_initialised_says_so(run_dojang) -> None:
     """By its slot, the token that waits to be set up is named; 'init' is the next step."""
     listed = json.loads(run_dojang("token", "list", "--json").stdout)["data"]["empty_slots"]
     slot = listed[0]["description"].replace(" ", "%20")
@@ -213,7 +224,7 @@ def test_a_token_that_is_named_but_not_initialised_says_so(run_dojang, tokens, s
         done = run_dojang(*words, f"pkcs11:slot-description={slot}", "--json", "--no-input")
         error = json.loads(done.stdout)["error"]
         assert (done.returncode, error["code"]) == (6, "token-not-initialized")
-        assert shlex.split(error["next"])[1:4] == ["dojang token init --label NAME."] or "token init" in error["next"]
+        assert "dojang token init --label NAME" in error["next"]
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)

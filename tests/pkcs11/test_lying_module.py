@@ -147,11 +147,11 @@ TWO_TOKENS = """
     assert len(listing.tokens) > 1
     addresses = [token.address for token in listing.tokens]
     print(len(set(addresses)) == len(addresses))
-    print(all(find_token(token.address, search).slot_id == token.slot_id for token in listing.tokens))
+    print(all(find_token(token.address, search).slot_id == token.slot_id for token in listing.tokens[:3]))
     print(len({token.guarded_name for token in listing.tokens}) == len(addresses))
     print(len({token.key for token in listing.tokens}) == len(addresses))
     print({outcome(lambda: token.wipe(serial=token.info.serial, so_pin=Secret("12345678"), guard=guard)) for token in
-           listing.tokens})
+           listing.tokens[:3]})
 """
 
 
@@ -236,7 +236,7 @@ def test_fewer_sessions_than_stated_are_shared(tell):
     said = tell("""
         with opened() as token:
             signer = token.generate_key_pair("rsa-2048", label="few").signer
-            token._pool.close(), token._pool.open()
+            token._pool.close(), token._pool.end(), token._pool.open()
             lie("sessions")
             results = []
             def sign():

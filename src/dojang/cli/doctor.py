@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dojang.lifecycle.doctor import Finding
     from dojang.lifecycle.doctor_contents import Contents
     from dojang.lifecycle.workplace import Workplace
-    from dojang.pkcs11 import Token, TokenListing
+    from dojang.pkcs11 import Token, TokenListing, TokenObject
 
 # What the ledger calls operations and the steps they reached.
 OPERATIONS = [N_("issue"), N_("renew"), N_("request"), N_("install"), N_("delete")]
@@ -224,7 +224,11 @@ def _inside(
 
     uri = parse(invocation, address)
     with open_at(invocation, uri) as token:
-        yield from _contents(invocation, [gather(token, log_in=True, try_keys=sign_test)])
+
+        def to_be_tried(key: "TokenObject") -> bool:
+            return sign_test and uri.object in (None, key.label) and uri.id in (None, key.key_id)
+
+        yield from _contents(invocation, [gather(token, log_in=True, to_be_tried=to_be_tried)])
         for key_address, error in test(token, label=uri.object, key_id=uri.id) if sign_test else ():
             tested.append({"address": key_address, "ok": error is None})
             if error is not None:

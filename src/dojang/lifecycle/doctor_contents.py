@@ -48,8 +48,10 @@ class Background(NamedTuple):
     origin: Callable[[bytes], Origin | None]
 
 
-def gather(token: "OpenToken", *, log_in: bool, try_keys: bool = False) -> Contents:
-    """Look at everything that can be seen without changing anything; ``try_keys`` signs with every key."""
+def gather(
+    token: "OpenToken", *, log_in: bool, to_be_tried: "Callable[[TokenObject], bool]" = lambda _key: False
+) -> Contents:
+    """Look at everything that can be seen without changing anything; keys that are ``to_be_tried`` sign something."""
     from dojang.pkcs11.fsck import examine
     from dojang.pkcs11.mechanism_trial import try_digests, try_signatures
 
@@ -59,7 +61,7 @@ def gather(token: "OpenToken", *, log_in: bool, try_keys: bool = False) -> Conte
     wanted = "private" if log_in else "public"
     keys = [one for one in found if one.type == wanted and not one.problem]
     lies = try_digests(token)
-    for key in keys if try_keys else ():
+    for key in filter(to_be_tried, keys):
         lies = lies.and_these(try_signatures(token, key))
     return Contents(
         token,
@@ -232,10 +234,14 @@ def _examine_lies(contents: Contents) -> Iterator[Finding]:
 def sign_test(
     token: "OpenToken", *, label: str | None, key_id: bytes | None
 ) -> Iterator[tuple[str, DojangError | None]]:
-    """Sign a random challenge with every key that matches; yields its address and what went wrong, if anything did."""
+    """Sign a random challenge with every key that matches and may sign; yields its address and what went wrong, if
+    anything did.
+    """
     from dojang.pkcs11.uri import Pkcs11Uri
 
     for key in list(token.keys(label=label, key_id=key_id)):
+        if key.attributes.get("sign") is False:
+            continue
         address = str(Pkcs11Uri.from_text(token.address).for_object(object=key.name, id=key.key_id or None))
         try:
             _prove(token, key)

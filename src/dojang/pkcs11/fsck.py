@@ -137,24 +137,31 @@ def _doubtful(session: Session, handle: int) -> Rubbish | None:
     """What is wrong with an object; ``None`` for a good one, and for every kind that is not known here."""
     try:
         head = session.read(handle, (ck.CKA_CLASS, ck.CKA_LABEL))
-        if not head.get(ck.CKA_CLASS):
-            return Rubbish(UNREADABLE, doubt=Phrase("it only does not say what it is"), handle=handle)
-        object_class = decode_ulong(head[ck.CKA_CLASS])
-        if object_class not in _SUBSTANCE:
-            return None
-        substance = _SUBSTANCE[object_class]
+    except CryptokiError as error:
+        return _unreadable(error, handle)
+    if not head.get(ck.CKA_CLASS):
+        return Rubbish(UNREADABLE, doubt=Phrase("it only does not say what it is"), handle=handle)
+    object_class = decode_ulong(head[ck.CKA_CLASS])
+    substance = _SUBSTANCE.get(object_class, ())
+    try:
         values = session.read(handle, _NAMING + substance)
     except CryptokiError as error:
         if error.rv in ABOUT_THE_SESSION:
             raise
-        if error.rv == ck.CKR_OBJECT_HANDLE_INVALID:
-            return None  # somebody removed it
-        doubt = "" if error.rv in _ABOUT_THE_OBJECT else Phrase("the device may be at fault, not the object")
-        return Rubbish(UNREADABLE, result=str(error), doubt=doubt, handle=handle)
+        return None  # something of it was read; what lacks the rest is not rubbish
     there = [values[kind] for kind in substance if kind in values]
     if not there or any(any(value) for value in there) or any(values.get(kind) for kind in _NAMING):
         return None
     return Rubbish(EMPTY, type=CLASS_NAMES[object_class], handle=handle)
+
+
+def _unreadable(error: CryptokiError, handle: int) -> Rubbish | None:
+    if error.rv in ABOUT_THE_SESSION:
+        raise error
+    if error.rv == ck.CKR_OBJECT_HANDLE_INVALID:
+        return None  # somebody removed it
+    doubt = "" if error.rv in _ABOUT_THE_OBJECT else Phrase("the device may be at fault, not the object")
+    return Rubbish(UNREADABLE, result=str(error), doubt=doubt, handle=handle)
 
 
 def _destroy(token: OpenToken, session: Session, generation: int, objects: Mapping[int, Rubbish]) -> list[Rubbish]:
