@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from dojang import errors
-from dojang.pkcs11 import ModuleSearch, PinGuard, open_token
+from dojang.pkcs11 import ModuleSearch, PinGuard, list_tokens, open_token
 from dojang.places import pin_guard_path
 from dojang.secret import Secret
-from dojang.testing.piv import Ins, PluggedIn, Pulled, plugged_in
+from dojang.testing.card_token import card_token
+from dojang.testing.piv import Card, Ins, PluggedIn, Pulled, Slot, plugged_in
 
 WRONG = "000000"
 LOCALE = {"LC_ALL": "C.UTF-8"}
@@ -69,6 +71,28 @@ def answer(process: "subprocess.Popen[str]") -> str:
         return f"{process.returncode} {document['error']['code']}"
     assert document["ok"], err
     return f"{process.returncode} ok"
+
+
+def test_another_card_in_the_same_reader_gets_no_pin(home):
+    """A PIN goes to the card that was named and to no other, and is good for it when it is back."""
+    with card_token() as named, Card(keys={Slot.SIGNATURE: "ec-p256"}, pin="654321") as other:
+        search, guard = ModuleSearch(module=str(named.module), discover=False), PinGuard(pin_guard_path())
+        with open_token(named.uri, Secret(named.pin), search=search, guard=guard) as token:
+            named.remove()
+            list_tokens(search)
+            other.insert(named.port)
+            with pytest.raises(errors.TokenRemoved):
+                token.log_in()
+            with pytest.raises(errors.TokenRemoved):
+                list(token.certificates())
+            assert (other.verifications, other.tries_left) == (0, 3)
+            before = named.daemon.log.count("Card Removed From")
+            other.remove()
+            while named.daemon.log.count("Card Removed From") == before:
+                time.sleep(0.01)
+            named.insert()
+            token.log_in()
+        assert named.card.verifications == 1
 
 
 def test_a_wrong_pin_for_a_thousand_files_costs_one_try(plugged, start, tmp_path, log_in):

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import socket
+import threading
 import time
 from types import SimpleNamespace
 
@@ -259,3 +260,84 @@ def test_a_daemon_is_called_silent_only_where_its_socket_says_so(module, variabl
         silent = silent_daemon(module)
     assert (silent is None) == (said is None)
     assert silent is None or said in str(silent)
+
+
+def test_a_pin_that_was_forgotten_during_a_login_is_not_remembered_after_it(make_token, search, guard):
+    """Whoever closes the token while another thread logs in has the PIN forgotten all the same."""
+    made = make_token()
+    opened = open_token(made.uri, Secret(made.pin), search=search, guard=guard)
+    cryptoki = opened.token.module.cryptoki
+    real = cryptoki.login
+
+    def login(session, user, pin):
+        real(session, user, pin)
+        opened.close()
+
+    cryptoki.login = login
+    try:
+        opened.log_in()
+    finally:
+        cryptoki.login = real
+    assert opened.token.key not in opened.token.module.remembered
+    assert opened._pool.sessions_open() == 0
+
+
+def test_closing_a_token_waits_for_its_turn(make_token, search, guard, monkeypatch):
+    """A module that bears no two calls at once gets no C_CloseSession while another thread is inside."""
+    made, turns = make_token(), []
+    with open_token(made.uri, Secret(made.pin), search=search, guard=guard) as opened:
+        opened.log_in()
+        module = opened.token.module
+        monkeypatch.setattr(module, "parallel", False)
+        real = module.cryptoki.close_session
+        monkeypatch.setattr(
+            module.cryptoki, "close_session", lambda session: (turns.append(module.turn._is_owned()), real(session))
+        )
+    assert turns == [True]
+
+
+def test_a_fork_lets_nobody_into_a_module_that_is_begun_anew(token, monkeypatch):
+    """A re-initialisation that takes longer than a fork waits goes on keeping everybody else out after it."""
+    monkeypatch.setattr("dojang.pkcs11.module._FORK_PATIENCE", 0.1)
+    module, session = token.token.module, token._pool.take()
+    begun_anew = threading.Thread(target=module.reinitialise, args=(module.generation,))
+    begun_anew.start()
+    while not module.draining:
+        time.sleep(0.001)
+    try:
+        if (child := os.fork()) == 0:
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert module.draining
+        assert begun_anew.is_alive()
+    finally:
+        token._pool.give(session)
+        begun_anew.join()
+    assert not module.draining
+
+
+def test_forks_at_the_same_time_leave_no_lock_behind(token, monkeypatch):
+    """One that gave up waiting for the other takes nothing from it."""
+    monkeypatch.setattr("dojang.pkcs11.module._FORK_PATIENCE", 0.1)
+    module = token.token.module
+    first, second, got = threading.Event(), threading.Event(), []
+
+    def fork() -> None:
+        module.stand_still()
+        first.set()
+        second.wait()
+        module.go_on()
+
+    other = threading.Thread(target=fork)
+    other.start()
+    first.wait()
+    module.stand_still()
+    second.set()
+    other.join()
+    assert module.draining
+    module.go_on()
+    assert not module.draining
+    anybody = threading.Thread(target=lambda: got.append(module.lock.acquire(timeout=5)))
+    anybody.start()
+    anybody.join()
+    assert got == [True]

@@ -71,7 +71,8 @@ class Module:
         self.name = name
         self.cryptoki = cryptoki
         self.generation = 0
-        self.draining = False
+        self.draining = 0
+        """How many keep others out: who begins the module anew, and who forks meanwhile."""
         file = path.rpartition("/")[2]
         self._locking = not file.startswith(TAKE_NO_LOCKS)
         self.parallel = self._locking and not file.startswith(ONE_CALL_AT_A_TIME)
@@ -83,7 +84,8 @@ class Module:
         self._ours = False
         self._ready = False
         self._inherited = False
-        self._held = False
+        self._counting = threading.Lock()
+        self._held: set[int] = set()  # the threads that fork and have the lock
         self._holders: weakref.WeakSet[SessionHolder] = weakref.WeakSet()
 
     @classmethod
@@ -163,7 +165,7 @@ class Module:
         with self.lock:
             if self.generation != seen_generation:
                 return
-            self.draining = True
+            self._drain(1)
             try:
                 self._await_quiet()
                 if self._ours:
@@ -171,7 +173,11 @@ class Module:
                 if self._initialize_again():
                     self.generation += 1
             finally:
-                self.draining = False
+                self._drain(-1)
+
+    def _drain(self, by: int) -> None:
+        with self._counting:
+            self.draining += by
 
     def _initialize_again(self) -> bool:
         """What started before has not become unloadable: its daemon is away, or it fails for a while."""
@@ -233,12 +239,12 @@ class Module:
         if not self.lock.acquire(timeout=_CLOSE_PATIENCE):
             return  # it hangs, and must not keep the process from ending
         try:
-            self.draining = True
+            self._drain(1)
             if not any(holder.sessions_in_use() for holder in self._holders) and self._ours and self._ready:
                 self._finalize_quietly()
                 self._ready = False
                 self.generation += 1
-            self.draining = False
+            self._drain(-1)
         finally:
             self.lock.release()
 
@@ -287,20 +293,24 @@ class Module:
 
     def stand_still(self) -> None:
         """Let nobody in until ``go_on``, and wait, though not for ever, until nobody is inside."""
-        self._held = self.lock.acquire(timeout=_FORK_PATIENCE)
-        self.draining = True
+        if self.lock.acquire(timeout=_FORK_PATIENCE):
+            self._held.add(threading.get_ident())
+        self._drain(1)
         self._quiet_within(_FORK_PATIENCE)
 
     def go_on(self) -> None:
         """Undo ``stand_still``, in the thread that called it."""
-        self.draining = False
-        if self._held:
+        self._drain(-1)
+        if threading.get_ident() in self._held:
+            self._held.remove(threading.get_ident())
             self.lock.release()
 
     def _after_fork(self) -> None:
         self.lock = threading.RLock()
         self.turn = threading.RLock()
-        self.draining = False
+        self._counting = threading.Lock()
+        self._held = set()
+        self.draining = 0
         self.generation += 1
         self._inherited = self._ours
         self._ready = False

@@ -120,6 +120,7 @@ class OpenToken:
             if self._shared.openers == 0:
                 self._remembered.pop(self._key, None)
                 self._pool.close()
+        self._pool.end()  # without the lock: whoever is in the module may be opening another token
 
     @property
     def address(self) -> str:
@@ -181,6 +182,8 @@ class OpenToken:
             raise
         if pin is not None:
             self._remembered[self._key] = pin
+        if self._shared.openers == 0:  # closed meanwhile, and what was forgotten then must not come back
+            self._remembered.pop(self._key, None)
         return True
 
     def _authenticate(self, session: Session) -> None:

@@ -318,16 +318,24 @@ class SessionPool:
             self._waiting -= 1
 
     def _open(self) -> Session:
-        module = self.module
-        cryptoki = module.cryptoki
         try:
-            handle = cryptoki.open_session(self.slot_id, read_write=True)
-            return Session(module, handle, self.identity.label, self._current_handles(), read_write=True)
+            session = self._opened(read_write=True)
         except CryptokiError as error:
             if error.rv != ck.CKR_TOKEN_WRITE_PROTECTED:
                 raise
-        handle = cryptoki.open_session(self.slot_id, read_write=False)
-        return Session(module, handle, self.identity.label, self._current_handles(), read_write=False)
+            session = self._opened(read_write=False)
+        try:
+            there = TokenIdentity.from_struct(session.cryptoki.token_info(self.slot_id))
+            if there != self.identity:  # another card in the same reader, which would get this one's PIN
+                raise CryptokiError("C_OpenSession", ck.CKR_TOKEN_NOT_PRESENT)
+        except BaseException:
+            session.close()
+            raise
+        return session
+
+    def _opened(self, *, read_write: bool) -> Session:
+        handle = self.module.cryptoki.open_session(self.slot_id, read_write=read_write)
+        return Session(self.module, handle, self.identity.label, self._current_handles(), read_write=read_write)
 
     def _current_handles(self) -> dict[Search, int]:
         """Shared by all sessions (2.40, 2.6.7: an object's handle is the same in each), dead with their generation.
@@ -519,15 +527,16 @@ class SessionPool:
 
     def _close_idle(self) -> None:
         """Sessions that were open when one died are doubtful; those in use will find out by themselves."""
-        while True:
-            try:
-                session = self._idle.pop()
-            except IndexError:
-                return
-            if self.module.draining:
-                self._step_aside(session)
-            else:
-                self.discard(session)
+        while self._idle:  # else nothing is to be called, and nobody's turn need be waited for
+            with self.module.alone():
+                try:
+                    session = self._idle.pop()
+                except IndexError:
+                    return
+                if self.module.draining:
+                    self._step_aside(session)
+                else:
+                    self.discard(session)
 
     def _locate(self) -> None:
         """Find the token's slot again; slots are renumbered when a token is initialised or plugged in elsewhere."""
@@ -568,6 +577,10 @@ class SessionPool:
         self._closed = False
 
     def close(self) -> None:
-        """Close the idle sessions now, and those in use when they are given back; the login ends with the last one."""
+        """Keep no session that is given back; ``end`` closes those that are idle, and the login ends with the last."""
         self._closed = True
-        self._close_idle()
+
+    def end(self) -> None:
+        """What ``close`` leaves to do, which may have to wait until another thread is out of the module."""
+        if self._closed:
+            self._close_idle()

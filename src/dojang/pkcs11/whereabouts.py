@@ -5,7 +5,7 @@ from typing import NamedTuple
 from dojang.pkcs11 import constants as ck
 from dojang.pkcs11.cryptoki import Cryptoki, CryptokiError
 from dojang.pkcs11.module import Module
-from dojang.pkcs11.structures import text
+from dojang.pkcs11.structures import TokenInfoStruct, text
 
 _EMPTY = (ck.CKR_TOKEN_NOT_PRESENT, ck.CKR_TOKEN_NOT_RECOGNIZED, ck.CKR_DEVICE_REMOVED)
 
@@ -17,6 +17,10 @@ class TokenIdentity(NamedTuple):
     serial: str
     manufacturer: str
     model: str
+
+    @classmethod
+    def from_struct(cls, info: TokenInfoStruct) -> "TokenIdentity":
+        return cls(text(info.label), text(info.serial), text(info.manufacturer), text(info.model))
 
 
 def find_slot(module: Module, identity: TokenIdentity, last: int) -> int | None:
@@ -36,8 +40,7 @@ def find_slot(module: Module, identity: TokenIdentity, last: int) -> int | None:
                     raise
                 trouble = trouble if error.rv in _EMPTY else error  # one bad slot hides no other
                 continue
-            found = TokenIdentity(text(info.label), text(info.serial), text(info.manufacturer), text(info.model))
-            if found == identity:
+            if TokenIdentity.from_struct(info) == identity:
                 alike.append(slot_id)
         if not alike and trouble is not None:
             raise trouble
