@@ -151,7 +151,9 @@ def test_lock_forgets_the_pin(in_agent, seal, tmp_path):
     assert in_agent.dojang(*words).returncode == 2  # it goes on as without agent, and nobody is there to ask
     refused = in_agent.dojang("agent", "start", "--key", seal.key("ec-p256"), "--no-input")
     assert refused.returncode == 2
-    in_agent.start("--key", seal.key("ec-p256"), "--pin-source", seal.pin_source)
+    again = in_agent.start("--key", seal.key("ec-p256"), "--pin-source", seal.pin_source)
+    assert len(again["added"]) == 1
+    assert again["locked"] is False
     assert len(signer.sign_digest(bytes(32), "sha256", plain=True)) == 64
     assert find_signer(seal.key("rsa-2048")) is not None
 

@@ -64,7 +64,7 @@ class Holdings:
     # Taking up and giving up
 
     def add(self, wanted: Wanted, pin: Secret | None, *, has_pin: bool) -> tuple[HeldKey, bool]:
-        """Take up a key, logging in first where that is needed; false when it was there with the same rules.
+        """Take up a key, logging in first where that is needed; false when it was served already by the same rules.
 
         ``PinWanted`` when a login needs a PIN and ``has_pin`` says that none was given.
         """
@@ -72,8 +72,9 @@ class Holdings:
         with self._adding:
             before = self._locked_times
             held = self._held(uri, wanted)
+            closed = bool(held.locked)
             try:
-                if held.locked:
+                if closed:
                     self._open(held, pin, wanted, has_pin=has_pin)
                 key = self._take_up(held, uri, wanted.permission)
             except BaseException:
@@ -84,7 +85,8 @@ class Holdings:
                 if self._locked_times != before:
                     held.lock("lock")  # it was told to forget every PIN, and this is one
                     raise Locked
-                return self._keep(held, key)
+                kept, new = self._keep(held, key)
+                return kept, new or closed
 
     def _keep(self, held: HeldToken, key: HeldKey) -> tuple[HeldKey, bool]:
         if held not in self._tokens:

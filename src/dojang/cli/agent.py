@@ -1,6 +1,7 @@
 """``dojang agent``: one PIN, many commands."""
 
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -171,7 +172,7 @@ def _tell_started(invocation: Invocation, started: "Started") -> None:
         lines = [say("An agent was running already (process {pid}).", pid=report["pid"])]
         lines += [] if started.added else [_("It serves these keys, so there is nothing to do.")]
     lines += [line for key in started.added for line in _key_lines(key)]
-    lines += [_("For ssh and git:"), f"  export SSH_AUTH_SOCK='{report['socket']}'"]
+    lines += [_("For ssh and git:"), f"  export SSH_AUTH_SOCK={shlex.quote(report['socket'])}"]
     data = {**report, "running": True, "started": started.new, "added": [key["address"] for key in started.added]}
     invocation.result(data, "\n".join(lines), quiet=[report["socket"]])
 
