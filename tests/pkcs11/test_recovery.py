@@ -337,7 +337,7 @@ def test_forks_at_the_same_time_leave_no_lock_behind(token, monkeypatch):
     assert module.draining
     module.go_on()
     assert not module.draining
-    anybody = threading.Thread(target=lambda: got.append(module.lock.acquire(timeout=5)))
+    anybody = threading.Thread(target=lambda: (got.append(module.lock.acquire(timeout=5)), module.lock.release()))
     anybody.start()
     anybody.join()
     assert got == [True]
