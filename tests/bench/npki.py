@@ -10,7 +10,8 @@ from place import Place, Row
 
 from dojang.npki.keyfile import generate_key, open_key, open_pkcs8, seal_pkcs8
 from dojang.npki.pkcs8 import Pkcs8, new_random_number
-from dojang.npki.pkcs12 import Pkcs12, Pkcs12Entry, read_pkcs12
+from dojang.npki.pkcs12 import read_pkcs12
+from dojang.npki.pkcs12_bags import Pkcs12, Pkcs12Entry
 from dojang.npki.pkcs12_writing import PROFILES, write_pkcs12
 from dojang.npki.schemes import read_scheme
 from dojang.secret import Secret

@@ -9,7 +9,8 @@ from tests.npki.test_pkcs12 import CA, CA_KEY, certify
 
 from dojang.npki.keyfile import generate_key, seal_pkcs8
 from dojang.npki.pkcs8 import Pkcs8, new_random_number
-from dojang.npki.pkcs12 import Pkcs12, Pkcs12Entry, read_pkcs12
+from dojang.npki.pkcs12 import read_pkcs12
+from dojang.npki.pkcs12_bags import Pkcs12, Pkcs12Entry
 from dojang.npki.pkcs12_writing import PROFILES, write_pkcs12
 from dojang.secret import Secret
 

@@ -20,7 +20,8 @@ from dojang.npki.ciphers import TRIPLE_DES
 from dojang.npki.keyfile import generate_key
 from dojang.npki.passwords import utf16_forms
 from dojang.npki.pkcs8 import Pkcs8
-from dojang.npki.pkcs12 import Pkcs12, Pkcs12Entry, read_pkcs12
+from dojang.npki.pkcs12 import read_pkcs12
+from dojang.npki.pkcs12_bags import Pkcs12, Pkcs12Entry
 from dojang.npki.pkcs12_writing import PROFILES, write_pkcs12
 from dojang.npki.schemes import Pkcs12Pbe
 from dojang.secret import Secret

@@ -13,7 +13,8 @@ from dojang.npki.contents import FOREIGN_FILES
 from dojang.npki.keyfile import SCHEMES, open_pkcs8, seal_pkcs8
 from dojang.npki.passwords import ENCODINGS
 from dojang.npki.pkcs8 import Pkcs8
-from dojang.npki.pkcs12 import Pkcs12, Pkcs12Entry, read_pkcs12
+from dojang.npki.pkcs12 import read_pkcs12
+from dojang.npki.pkcs12_bags import Pkcs12, Pkcs12Entry
 from dojang.npki.pkcs12_writing import PROFILES, write_pkcs12
 from dojang.npki.shelves import bring_in
 from dojang.npki.vid import compute_vid, identify, verify_vid

@@ -6,15 +6,13 @@ way it is in the ``Pkcs8`` that comes out. Libraries drop it, so the file is tak
 
 import hashlib
 import hmac
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import Final
 
 from dojang.der import (
     CONSTRUCTED,
     OCTET_STRING,
     SEQUENCE,
-    SET,
     Element,
     MalformedDer,
     children,
@@ -27,24 +25,25 @@ from dojang.der import (
 )
 from dojang.errors import NotPermitted, PasswordIncorrect, Phrase, UnsupportedFormat
 from dojang.npki import derivation
-from dojang.npki.certificates import load_certificate
 from dojang.npki.passwords import ENCODINGS, byte_forms, utf16_forms
-from dojang.npki.pkcs8 import RANDOM_NUMBER, Pkcs8, read_random_number
+from dojang.npki.pkcs8 import Pkcs8
+from dojang.npki.pkcs12_bags import (
+    CERTIFICATE_BAG,
+    EXPLICIT_0,
+    KEY_BAG,
+    NESTED_BAG,
+    SHROUDED_KEY_BAG,
+    Bags,
+    Pkcs12,
+    read_attributes,
+)
 from dojang.npki.schemes import UnknownScheme, read_pbkdf2, read_scheme
 from dojang.secret import Secret
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes as PublicKey
 
 MAX_FILE_BYTES: Final = 1 << 20
 _MAX_BAGS: Final = 200
 _MAX_NESTING: Final = 4
-_EXPLICIT_0: Final = 0x80 | CONSTRUCTED
 DATA, ENCRYPTED_DATA = "1.2.840.113549.1.7.1", "1.2.840.113549.1.7.6"
-KEY_BAG, SHROUDED_KEY_BAG, CERTIFICATE_BAG, _NESTED_BAG = (
-    f"1.2.840.113549.1.12.10.1.{number}" for number in (1, 2, 3, 6)
-)
-X509, FRIENDLY_NAME, LOCAL_KEY_ID = (f"1.2.840.113549.1.9.{end}" for end in ("22.1", "20", "21"))
 _PBMAC1: Final = "1.2.840.113549.1.5.14"  # RFC 9579
 HASHES: Final = {
     "1.3.14.3.2.26": "sha1",
@@ -54,32 +53,6 @@ HASHES: Final = {
     "2.16.840.1.101.3.4.2.3": "sha512",
 }
 _LONGEST_MAC_KEY = 128
-
-
-@dataclass(frozen=True, slots=True)
-class Pkcs12Entry:
-    """A key and the certificate that belongs to it, if the file has it. ``name`` is its friendlyName."""
-
-    pkcs8: Pkcs8
-    certificate_der: bytes | None = None
-    name: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Pkcs12:
-    """What a file holds: its keys in their order (a signing pair, perhaps a km pair), and the other certificates."""
-
-    entries: tuple[Pkcs12Entry, ...]
-    others_der: tuple[bytes, ...] = ()
-
-
-@dataclass(slots=True)
-class _Bags:
-    """What has been taken out so far."""
-
-    keys: list[tuple[Pkcs8, str | None, bytes | None]] = field(default_factory=list)
-    certificates: list[tuple[bytes, bytes | None]] = field(default_factory=list)
-    count: int = 0
 
 
 def read_pkcs12(data: bytes, password: Secret, path: str, encodings: tuple[str, ...] = ENCODINGS) -> Pkcs12:
@@ -115,15 +88,15 @@ class _Reader:
         safes = self._data_in(content)
         if mac:
             self._check_mac(expect(mac[0], SEQUENCE), safes)
-        bags = _Bags()
+        bags = Bags()
         for safe in children(parse_loosely(safes, SEQUENCE)):
             self._open_bags(self._data_in(safe), bags, _MAX_NESTING)
-        return Pkcs12(*_paired(bags))
+        return bags.paired()
 
     def _data_in(self, content: Element) -> bytes:
         """The octets of a ContentInfo, decrypted if need be."""
         kind, held = parts(expect(content, SEQUENCE), 2, 2)
-        dotted, (value,) = read_oid(kind), parts(expect(held, _EXPLICIT_0), 1, 1)
+        dotted, (value,) = read_oid(kind), parts(expect(held, EXPLICIT_0), 1, 1)
         if dotted == DATA:
             return expect(value, OCTET_STRING).content
         if dotted != ENCRYPTED_DATA:
@@ -200,21 +173,21 @@ class _Reader:
                 remedy="Do not open this file; get the key from where it was made.",
             )
 
-    def _open_bags(self, contents: bytes, bags: _Bags, depth: int) -> None:
+    def _open_bags(self, contents: bytes, bags: Bags, depth: int) -> None:
         """Every bag in SafeContents; what is neither key nor certificate is left."""
         for bag in children(parse_loosely(contents, SEQUENCE)):
             bags.count += 1
             if bags.count > _MAX_BAGS or depth == 0:
                 raise MalformedDer("it holds more than anybody keeps in a file")
             kind, held, *attributes = parts(expect(bag, SEQUENCE), 2, 3)
-            dotted, (value,) = read_oid(kind), parts(expect(held, _EXPLICIT_0), 1, 1)
-            if dotted == _NESTED_BAG:
+            dotted, (value,) = read_oid(kind), parts(expect(held, EXPLICIT_0), 1, 1)
+            if dotted == NESTED_BAG:
                 self._open_bags(value.der, bags, depth - 1)
             elif dotted == CERTIFICATE_BAG:
-                bags.certificates += _certificate_in(value, _attributes(attributes))
+                bags.add_certificate(value, read_attributes(attributes))
             elif dotted in (KEY_BAG, SHROUDED_KEY_BAG):
                 der = value.der if dotted == KEY_BAG else self._key_der(value)
-                bags.keys.append(_key_in(der, _attributes(attributes)))
+                bags.add_key(der, read_attributes(attributes))
 
     def _key_der(self, shrouded: Element) -> bytes:
         algorithm, hidden = parts(expect(shrouded, SEQUENCE), 2, 2)
@@ -232,77 +205,3 @@ def _hash_name(dotted: str) -> str:
     if dotted not in HASHES:
         raise UnknownScheme(dotted)
     return HASHES[dotted]
-
-
-def _attributes(sets: list[Element]) -> dict[str, Element]:
-    """The SET of values of each attribute by its type."""
-    found = {}
-    for one in children(expect(sets[0], SET)) if sets else ():
-        kind, values = parts(expect(one, SEQUENCE), 2, 2)
-        found[read_oid(kind)] = expect(values, SET)
-    return found
-
-
-def _value(attributes: dict[str, Element], dotted: str) -> Element | None:
-    values = children(attributes[dotted]) if dotted in attributes else []
-    return values[0] if values else None
-
-
-def _local_key_id(attributes: dict[str, Element]) -> bytes | None:
-    value = _value(attributes, LOCAL_KEY_ID)
-    return None if value is None else value.content
-
-
-def _key_in(der: bytes, attributes: dict[str, Element]) -> tuple[Pkcs8, str | None, bytes | None]:
-    pkcs8 = Pkcs8.from_der(der)
-    if pkcs8.random_number is None and RANDOM_NUMBER in attributes:
-        beside = read_random_number(attributes[RANDOM_NUMBER])
-        pkcs8 = pkcs8 if beside is None else pkcs8.with_random_number(beside)
-    name = _value(attributes, FRIENDLY_NAME)
-    return pkcs8, None if name is None else name.content.decode("utf-16-be", "replace"), _local_key_id(attributes)
-
-
-def _certificate_in(value: Element, attributes: dict[str, Element]) -> Iterator[tuple[bytes, bytes | None]]:
-    kind, held = parts(expect(value, SEQUENCE), 2, 2)
-    if read_oid(kind) == X509:
-        (octets,) = parts(expect(held, _EXPLICIT_0), 1, 1)
-        yield expect(octets, OCTET_STRING).content, _local_key_id(attributes)
-
-
-def _paired(bags: _Bags) -> tuple[tuple[Pkcs12Entry, ...], tuple[bytes, ...]]:
-    """Keys with the certificates of their public keys; of a kind of key nobody here knows, by localKeyID."""
-    left, entries = list(bags.certificates), []
-    for pkcs8, name, key_id in bags.keys:
-        public_key = _public_half(pkcs8)
-        for one in left:
-            if _public_key_in(one[0]) == public_key if public_key else key_id is not None and one[1] == key_id:
-                left.remove(one)
-                entries.append(Pkcs12Entry(pkcs8, one[0], name))
-                break
-        else:
-            entries.append(Pkcs12Entry(pkcs8, None, name))
-    return tuple(entries), tuple(der for der, _ in left)
-
-
-def _public_half(pkcs8: Pkcs8) -> bytes | None:
-    from cryptography.exceptions import UnsupportedAlgorithm
-
-    try:
-        return _spki(pkcs8.key().public_key())
-    except UnsupportedAlgorithm:
-        return None
-
-
-def _public_key_in(certificate_der: bytes) -> bytes | None:
-    from cryptography.exceptions import UnsupportedAlgorithm
-
-    try:
-        return _spki(load_certificate(certificate_der).public_key())
-    except (UnsupportedAlgorithm, ValueError):
-        return None
-
-
-def _spki(public_key: "PublicKey") -> bytes:
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
-    return public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

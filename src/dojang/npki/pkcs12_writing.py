@@ -6,16 +6,15 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from dojang.der import CONSTRUCTED, NULL, OCTET_STRING, SEQUENCE, SET, integer, oid, set_of, tlv
+from dojang.der import NULL, OCTET_STRING, SEQUENCE, SET, integer, oid, set_of, tlv
 from dojang.errors import NotPermitted
 from dojang.npki import ciphers, derivation
 from dojang.npki.passwords import byte_forms, utf16_forms
-from dojang.npki.pkcs12 import (
+from dojang.npki.pkcs12 import DATA, ENCRYPTED_DATA, HASHES
+from dojang.npki.pkcs12_bags import (
     CERTIFICATE_BAG,
-    DATA,
-    ENCRYPTED_DATA,
+    EXPLICIT_0,
     FRIENDLY_NAME,
-    HASHES,
     LOCAL_KEY_ID,
     SHROUDED_KEY_BAG,
     X509,
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 PROFILES: Final = ("aes256", "legacy-3des")
 """What a file can be written with; the second is for programs that read nothing else."""
 
-_EXPLICIT_0: Final = 0x80 | CONSTRUCTED
 _IMPLICIT_OCTETS_0, _BMP_STRING = 0x80, 0x1E
 
 
@@ -106,15 +104,15 @@ class _Writer:
 
 
 def _content(dotted: str, value: bytes) -> bytes:
-    return tlv(SEQUENCE, oid(dotted), tlv(_EXPLICIT_0, value))
+    return tlv(SEQUENCE, oid(dotted), tlv(EXPLICIT_0, value))
 
 
 def _bag(dotted: str, value: bytes, attributes: bytes) -> bytes:
-    return tlv(SEQUENCE, oid(dotted), tlv(_EXPLICIT_0, value), attributes)
+    return tlv(SEQUENCE, oid(dotted), tlv(EXPLICIT_0, value), attributes)
 
 
 def _certificate_bag(der: bytes, attributes: bytes) -> bytes:
-    value = tlv(SEQUENCE, oid(X509), tlv(_EXPLICIT_0, tlv(OCTET_STRING, der)))
+    value = tlv(SEQUENCE, oid(X509), tlv(EXPLICIT_0, tlv(OCTET_STRING, der)))
     return _bag(CERTIFICATE_BAG, value, attributes)
 
 
