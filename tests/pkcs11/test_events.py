@@ -276,3 +276,23 @@ def test_watching_disturbs_no_signature(softhsm, make_token, search, guard) -> N
 
 def _sign(key) -> list[bytes]:
     return [key.signer.sign_digest(bytes(32), "sha256") for _ in range(50)]
+
+
+def test_a_token_that_was_found_before_a_restart_is_used_in_its_new_slot(make_token, search, guard) -> None:
+    """Whoever watches begins modules anew, and slots get other numbers: no PIN and no wiping goes to another token."""
+    from dojang.pkcs11 import OpenToken, find_token, list_tokens
+    from dojang.secret import Secret
+
+    pin, so_pin = Secret("1234"), Secret("12345678")
+    other = make_token()
+    free = list_tokens(search).empty_slots[0]
+    token = free.initialize(label=f"moved-{os.getpid()}", so_pin=so_pin, user_pin=pin, guard=guard)
+    slot_id, serial = token.slot_id, token.info.serial
+    token.module.reinitialise(token.module.generation)
+    assert find_token(token.address, search).slot_id != slot_id, "the module gives a new token another number"
+    with OpenToken(token, pin, guard) as opened:
+        opened.generate_key_pair("ec-p256", label="here")
+    token = find_token(token.address, search)
+    free.module.reinitialise(free.module.generation)
+    assert token.wipe(serial=serial, so_pin=so_pin, guard=guard).info.serial == serial
+    assert find_token(other.uri, search).info.label == other.label

@@ -16,7 +16,7 @@ from dojang.pkcs11.quirks import quirk_of
 from dojang.pkcs11.session import Session, SessionPool
 from dojang.pkcs11.structures import UNAVAILABLE, TokenInfoStruct, text, utf8
 from dojang.pkcs11.uri import Pkcs11Uri
-from dojang.pkcs11.whereabouts import TokenIdentity
+from dojang.pkcs11.whereabouts import TokenIdentity, find_slot
 from dojang.secret import Secret
 
 T = TypeVar("T")
@@ -160,12 +160,24 @@ class Token:
 
     def refresh(self) -> TokenInfo:
         """Ask the token again; flags change with every PIN try."""
-        self.info = TokenInfo.from_struct(self._call(lambda cryptoki: cryptoki.token_info(self.slot_id)))
+        slot_id = self._located()
+        self.info = TokenInfo.from_struct(self._call(lambda cryptoki: cryptoki.token_info(slot_id)))
         return self.info
+
+    def _located(self) -> int:
+        """The number of its slot, looked up again where the module was begun anew since it was seen."""
+        generation = self.module.generation
+        if self.generation != generation:
+            found = self._explained(lambda: find_slot(self.module, self.info.identity, self.slot_id))
+            if found is None:
+                raise errors.TokenRemoved(token=self.info.label)
+            self.slot_id, self.generation = found, generation
+        return self.slot_id
 
     def mechanisms(self) -> MechanismTable:
         """What the token lists; trials correct it while it is used."""
-        return MechanismTable(frozenset(self._call(lambda cryptoki: cryptoki.mechanism_list(self.slot_id))))
+        slot_id = self._located()
+        return MechanismTable(frozenset(self._call(lambda cryptoki: cryptoki.mechanism_list(slot_id))))
 
     def change_pin(self, old: Secret | None, new: Secret | None, guard: PinGuard, *, last_try: bool = False) -> None:
         """Replace the user PIN (C_SetPIN); a wrong old PIN costs one guarded try.
@@ -239,14 +251,9 @@ class Token:
         if serial != self.info.serial:
             raise errors.SerialMismatch(serial=self.info.serial)
         so_pin = self._typed(so_pin)
-        name, identity = label or self.info.label, self.info.identity
+        name, slot_id = label or self.info.label, self._located()
         _check_label(name)
-
-        def erase(cryptoki: Cryptoki) -> None:
-            if TokenInfo.from_struct(cryptoki.token_info(self.slot_id)).identity != identity:
-                raise errors.TokenRemoved(token=identity.label)  # slots were numbered anew: this would be another one
-            cryptoki.init_token(self.slot_id, _reveal(so_pin), name)
-
+        erase = self._initialization(so_pin, name)
         with self.module.alone():
             guard.attempt(
                 serial=self.guarded_name,
@@ -260,10 +267,21 @@ class Token:
         self.module.remembered.pop(self.key, None)
         for gone in {self.info.label, name}:
             guard.forget(serial=self.guarded_name, role="user", token=gone)
-        return _seen_again(self.module, self.slot_id, name)
+        return _seen_again(self.module, slot_id, name)
 
     def _typed(self, pin: Secret | None) -> Secret | None:
         return None if self.info.protected_authentication_path else pin
+
+    def _initialization(self, so_pin: Secret | None, label: str) -> Callable[[Cryptoki], None]:
+        """C_InitToken on this token and on no other, whatever became of the numbers of slots."""
+        identity, slot_id = self.info.identity, self._located()
+
+        def initialize(cryptoki: Cryptoki) -> None:
+            if TokenInfo.from_struct(cryptoki.token_info(slot_id)).identity != identity:
+                raise errors.TokenRemoved(token=identity.label)
+            cryptoki.init_token(slot_id, _reveal(so_pin), label)
+
+        return initialize
 
     def _changed(self, role: str, new: Secret | None, guard: PinGuard) -> None:
         """Forget what was known of the old PIN; whoever has the token open logs in again with the new one."""
@@ -389,6 +407,7 @@ class Slot(NamedTuple):
         _check_label(label)
         blank = Token(self, self.info)
         so_pin, user_pin = blank._typed(so_pin), blank._typed(user_pin)
+        initialize = blank._initialization(so_pin, label)
         _check_new_pin(label, self.info, user_pin)
         with self.module.alone():
             guard.attempt(
@@ -397,10 +416,10 @@ class Slot(NamedTuple):
                 role="so",
                 pin=so_pin,
                 flags=lambda: blank.refresh().so_pin._replace(locked=False),  # SoftHSM says so of every blank token
-                login=lambda: blank._call(lambda c: c.init_token(self.slot_id, _reveal(so_pin), label), role="so"),
+                login=lambda: blank._call(initialize, role="so"),
                 last_try=last_try,
             )
-        token = _seen_again(self.module, self.slot_id, label)
+        token = _seen_again(self.module, blank.slot_id, label)
         guard.forget(serial=token.guarded_name, role="user", token=label)
         if user_pin is not None or token.info.protected_authentication_path:
             token.unblock_pin(so_pin, user_pin, guard)
