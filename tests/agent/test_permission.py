@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -117,11 +118,50 @@ def test_a_key_that_is_always_authenticated(home, seal, make_token, softhsm_modu
 def test_two_rules_for_two_keys(home, seal, monkeypatch):
     """What is said of one key does not go for another."""
     home.start("--key", seal.key("ec-p256"), "--pin-source", seal.pin_source, "--allow-program", SSH_ADD)
-    home.start("--key", seal.key("rsa-2048"))
+    home.start("--key", seal.key("rsa-2048"), "--pin-source", seal.pin_source)
     monkeypatch.setenv("DOJANG_HOME", str(home.folder))
     assert find_signer(seal.key("rsa-2048")) is not None
     with pytest.raises(errors.AgentRefused):
         find_signer(seal.key("ec-p256"))
     assert listed(home) == 2
-    home.start("--key", seal.key("ec-p256"))  # named again with other rules
+    home.start("--key", seal.key("ec-p256"), "--pin-source", seal.pin_source)  # named again with other rules
     assert find_signer(seal.key("ec-p256")) is not None
+
+
+def test_more_takes_the_pin(home, seal, document):
+    """Nobody gets a key more, or a rule less, from a running agent without the PIN; stricter rules are free."""
+    key, other = seal.key("ec-p256"), seal.key("rsa-2048")
+    home.start("--key", key, "--pin-source", seal.pin_source, "--allow-program", SSH_ADD, "--allow-program", "/bin/ls")
+    for words in (("--key", key), ("--key", key, "--allow-program", sys.executable), ("--key", other)):
+        refused = home.dojang("agent", "start", *words, "--no-input", "--json")
+        assert (refused.returncode, '"input-required"' in refused.stdout) == (2, True)
+    assert len(home.start("--key", key, "--allow-program", SSH_ADD, "--no-input")["added"]) == 1
+    assert listed(home) == 1
+    assert home.dojang("sign", "raw", "--key", key, document, "--no-input").returncode == 9
+    home.start("--key", key, "--key", other, "--pin-source", seal.pin_source)
+    assert home.dojang("sign", "raw", "--key", key, document, "--no-input").returncode == 0
+
+
+def test_the_pin_is_not_guessed(home, seal, tmp_path):
+    """One wrong PIN locks the agent, and costs the token no try."""
+    home.start("--key", seal.key("ec-p256"), "--pin-source", seal.pin_source)
+    guess = tmp_path / "guess"
+    guess.write_text("9999\n")
+    guess.chmod(0o600)
+    done = home.dojang("agent", "start", "--key", seal.key("rsa-2048"), "--pin-source", f"file:{guess}")
+    assert done.returncode == 7
+    assert home.status()["locked"] is True
+    assert not (home.folder / "state" / "pin-guard").exists()
+
+
+def test_a_running_agent_loads_no_module_of_anybody(home, seal, softhsm_module, tmp_path):
+    """A library is code: one that others could have written is loaded by no agent that holds a PIN already."""
+    module = shutil.copy(softhsm_module, tmp_path / "anybody.so")
+    Path(module).chmod(0o777)
+    home.start("--key", seal.key("ec-p256"), "--pin-source", seal.pin_source)
+    words = ("--key", seal.key("rsa-2048"), "--pin-source", seal.pin_source)
+    refused = home.dojang("agent", "start", *words, "--module", module, "--json")
+    assert (refused.returncode, str(module) in refused.stdout) == (9, True)
+    assert str(module) not in Path(f"/proc/{home.status()['pid']}/maps").read_text()
+    assert home.dojang("agent", "stop").returncode == 0
+    assert home.start(*words, env={"DOJANG_MODULE": str(module)})["started"]

@@ -161,6 +161,51 @@ def test_a_label_that_has_wandered(home, make_token, monkeypatch):
     assert find_signer(f"{token.uri};id=%{ids['stamp'].hex('%')}") is not None
 
 
+@pytest.fixture
+def pkcs11_tool(make_token, softhsm_module):
+    """``pkcs11_tool(*words)`` does what dojang refuses to do on a token, whose address it has."""
+    token = make_token()
+    login = ("--token-label", token.label, "--login", "--pin", "env:PIN")
+
+    def run(*words: str) -> None:
+        command = ["pkcs11-tool", "--module", softhsm_module, *login, *words]
+        subprocess.run(command, env={**os.environ, "PIN": token.pin}, check=True, capture_output=True)
+
+    run.token = token
+    return run
+
+
+PAIR = ("--keypairgen", "--key-type", "EC:prime256v1", "--id", "01", "--label")
+
+
+def test_two_keys_of_one_id(home, pkcs11_tool, monkeypatch):
+    """A label that names another key of the same CKA_ID is not signed for with the key that is served."""
+    token = pkcs11_tool.token
+    pkcs11_tool(*PAIR, "served")
+    home.start("--key", f"{token.uri};object=served", "--pin-source", token.pin_source)
+    pkcs11_tool(*PAIR, "other")
+    monkeypatch.setenv("DOJANG_HOME", str(home.folder))
+    assert find_signer(f"{token.uri};object=other") is None
+
+
+def test_a_key_in_the_place_of_another(home, pkcs11_tool, monkeypatch):
+    """A key made anew under the same label and CKA_ID while the agent was locked is another key, for ssh too."""
+    token, address = pkcs11_tool.token, f"{pkcs11_tool.token.uri};object=served"
+    pkcs11_tool(*PAIR, "served")
+    words = ("--key", address, "--pin-source", token.pin_source)
+    (before,) = home.start(*words)["keys"]
+    assert home.dojang("agent", "lock").returncode == 0
+    for kind in ("privkey", "pubkey"):
+        pkcs11_tool("--delete-object", "--type", kind, "--id", "01")
+    pkcs11_tool(*PAIR, "served")
+    (after,) = home.start(*words)["keys"]
+    assert after["fingerprint"] != before["fingerprint"]
+    monkeypatch.setenv("DOJANG_HOME", str(home.folder))
+    with open_token(token.uri, Secret(token.pin)) as opened:
+        public = opened.private_key(label="served").public_key()
+    verify(public, "ec-p256", find_signer(address).sign_digest(DIGEST, "sha256"))
+
+
 CLIENT = """
 import sys
 from dojang.agent.signer import find_signer

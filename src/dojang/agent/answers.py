@@ -152,12 +152,12 @@ class Answers:
         signature = self._signed(key, peer, lambda signer: asked.of(signer, data))
         return answer(wire.SIGN, wire.OK, string(signature))
 
-    def _add(self, name: bytes, reader: Reader, _peer: Peer) -> bytes:
+    def _add(self, name: bytes, reader: Reader, peer: Peer) -> bytes:
         wanted, has_pin, pin = _wanted(reader.string()), reader.byte(), reader.string()
         reader.end()
         secret = Secret(pin) if has_pin and pin else None
         try:
-            key, new = self._holdings.add(wanted, secret, has_pin=bool(has_pin))
+            key, new = self._holdings.add(wanted, secret, has_pin=bool(has_pin), proved=peer.proved, first=peer.starter)
             self._used()
         except PinWanted as needed:
             return answer(name, wire.WANTS_PIN, string(json.dumps(needed.request).encode()))

@@ -8,6 +8,7 @@ from dojang.agent.permission import Permission
 from dojang.errors import (
     DeviceBusy,
     LoginRequired,
+    PinIncorrect,
 )
 from dojang.pkcs11.guard import PinGuard
 from dojang.pkcs11.opened import OpenToken
@@ -92,6 +93,12 @@ class HeldToken:
 
     def _knows(self, pin: Secret) -> bool:
         return self.token.module.remembered.get(self.token.key) == pin
+
+    def check_pin(self, pin: Secret | None) -> None:
+        """``PinIncorrect`` unless this is the PIN that is held; after one wrong answer the token is locked."""
+        if pin is None or pin != self._pin:
+            self.lock("refused")
+            raise PinIncorrect(token=self.token.info.label, role="user")
 
     def lock(self, reason: str) -> None:
         """Forget the PIN and end the login; a signature that is being made is still finished."""

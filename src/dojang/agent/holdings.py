@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from dojang.agent import ssh
 from dojang.agent.held import HeldKey, HeldToken, Locked, PinWanted, Unserved
 from dojang.agent.permission import Permission, confirming_program
+from dojang.agent.trusted import narrowed
 from dojang.errors import (
     Ambiguous,
     DojangError,
@@ -27,8 +28,9 @@ from dojang.pkcs11.discovery import ModuleSearch, find_modules, for_address
 from dojang.pkcs11.guard import PinGuard
 from dojang.pkcs11.listing import find_token
 from dojang.pkcs11.pin import PinRequest
+from dojang.pkcs11.same_key import half_of
 from dojang.pkcs11.signer import TokenSigner
-from dojang.pkcs11.token import Token
+from dojang.pkcs11.token import Token, TokenInfo
 from dojang.pkcs11.uri import Pkcs11Uri
 from dojang.secret import Secret
 
@@ -63,12 +65,25 @@ class Holdings:
 
     # Taking up and giving up
 
-    def add(self, wanted: Wanted, pin: Secret | None, *, has_pin: bool) -> tuple[HeldKey, bool]:
+    def add(
+        self,
+        wanted: Wanted,
+        pin: Secret | None,
+        *,
+        has_pin: bool,
+        proved: set[object] | None = None,
+        first: bool = False,
+    ) -> tuple[HeldKey, bool]:
         """Take up a key, logging in first where that is needed; false when it was served already by the same rules.
 
-        ``PinWanted`` when a login needs a PIN and ``has_pin`` says that none was given.
+        Whoever would have more signed than before must know the PIN; ``proved`` are the tokens whose PIN was given.
+        ``PinWanted`` when it is needed and ``has_pin`` says that none was given. ``first`` is for whoever starts the
+        agent, and may name any module.
         """
-        uri = Pkcs11Uri.from_text(wanted.address)
+        uri, proved = Pkcs11Uri.from_text(wanted.address), set() if proved is None else proved
+        if not first:
+            search, uri = narrowed(wanted.search, uri)
+            wanted = wanted._replace(search=search)
         with self._adding:
             before = self._locked_times
             held = self._held(uri, wanted)
@@ -76,7 +91,11 @@ class Holdings:
             try:
                 if closed:
                     self._open(held, pin, wanted, has_pin=has_pin)
+                    proved.add(held)
                 key = self._take_up(held, uri, wanted.permission)
+                if held not in proved and self._widens(key):
+                    self._prove(held, pin, has_pin=has_pin)
+                    proved.add(held)
             except BaseException:
                 if held not in self._tokens:
                     held.lock("refused")
@@ -92,13 +111,31 @@ class Holdings:
         if held not in self._tokens:
             self._tokens.append(held)
         same = next((one for one in self._keys.values() if one.token is held and one.key_id == key.key_id), None)
-        if same is not None and same.permission == key.permission:
+        if same is not None and same.permission == key.permission and _is_same_key(same.signer, key.signer):
             same.signer = key.signer
             return same, False
         if same is not None:
             del self._keys[same.reference]
         self._keys[key.reference] = key
         return key, True
+
+    def _widens(self, key: HeldKey) -> bool:
+        """Whether with this key something may be signed that could not be before."""
+        same = (one for one in self.keys if one.token is key.token and one.key_id == key.key_id)
+        return not any(key.permission.within(one.permission) for one in same)
+
+    @staticmethod
+    def _prove(held: HeldToken, pin: Secret | None, *, has_pin: bool) -> None:
+        info = held.token.info
+        if info.protected_authentication_path:
+            raise NotPermitted(
+                problem=Phrase("the PIN is asked for at the token's keypad, and only while the agent is locked"),
+                remedy=Phrase("Run 'dojang agent lock' first."),
+            )
+        if info.login_required and not has_pin:
+            raise PinWanted(_request(info))
+        if info.login_required:
+            held.check_pin(pin)
 
     def _held(self, uri: Pkcs11Uri, wanted: Wanted) -> HeldToken:
         token = find_token(uri.token_part(), wanted.search)
@@ -113,9 +150,7 @@ class Holdings:
         info = held.token.refresh()
         pin = None if info.protected_authentication_path else pin
         if info.login_required and not info.protected_authentication_path and not has_pin:
-            state = info.user_pin
-            lengths = info.min_pin_length, info.max_pin_length
-            raise PinWanted(PinRequest(info.label, info.serial, "user", state.count_low, state.final_try, *lengths))
+            raise PinWanted(_request(info))
         try:
             held.open(pin, last_try=wanted.last_try)
             self._seen(held.token, wanted.search)
@@ -128,8 +163,12 @@ class Holdings:
         """The keys that were served before the token was locked, as far as they are still there."""
         for key in [one for one in self.keys if one.token is held]:
             try:
-                key.signer = held.usable().signer(key_id=key.key_id)
+                signer = held.usable().signer(key_id=key.key_id)
             except (NotFound, Ambiguous):
+                signer = None
+            if signer is not None and _is_same_key(signer, key.signer):
+                key.signer = signer
+            else:
                 del self._keys[key.reference]
 
     def _take_up(self, held: HeldToken, uri: Pkcs11Uri, permission: Permission) -> HeldKey:
@@ -195,10 +234,11 @@ class Holdings:
         held = [one for one in self._matching(uri) if not module or _is_module(one, module)]
         if len(held) != 1:
             raise Unserved
-        wanted = uri.id  # where only that is named; that the key is still there, signing finds out
-        if uri.object is not None or wanted is None:
-            wanted = self._key_id_now(held[0], uri)
-        return next((key for key in self.keys if key.token is held[0] and key.key_id == wanted), None) or _unserved()
+        keys = [key for key in self.keys if key.token is held[0]]
+        if uri.object is None and uri.id is not None:  # that the key is still there, signing finds out
+            return next((key for key in keys if key.key_id == uri.id), None) or _unserved()
+        named = self._named_now(held[0], uri)
+        return next((key for key in keys if _is_same_key(key.signer, named)), None) or _unserved()
 
     def _matching(self, uri: Pkcs11Uri) -> "Iterator[HeldToken]":
         with self._changing:
@@ -217,13 +257,12 @@ class Holdings:
             ):
                 yield held
 
-    def _key_id_now(self, held: HeldToken, uri: Pkcs11Uri) -> bytes:
+    def _named_now(self, held: HeldToken, uri: Pkcs11Uri) -> TokenSigner:
         try:
-            found = held.usable().signer(label=uri.object, key_id=uri.id)
+            return held.usable().signer(label=uri.object, key_id=uri.id)
         except DojangError as error:
             self._mind(held, error)
             raise Unserved from None  # whoever looks without us will see why
-        return found.attributes.get(ck.CKA_ID, b"")
 
     def using(self, key: HeldKey, work: Callable[[TokenSigner], bytes]) -> bytes:
         """Sign. ``Locked`` where the token is, or has just proved to have to be."""
@@ -249,6 +288,19 @@ class Holdings:
     def _lock_one(self, held: HeldToken, reason: str) -> None:
         with self._changing:
             held.lock(reason)
+
+
+def _request(info: TokenInfo) -> PinRequest:
+    state = info.user_pin
+    lengths = info.min_pin_length, info.max_pin_length
+    return PinRequest(info.label, info.serial, "user", state.count_low, state.final_try, *lengths)
+
+
+def _is_same_key(one: TokenSigner, other: TokenSigner) -> bool:
+    """Neither a label nor a CKA_ID says that alone: cards keep both for the next key, and two keys may share them."""
+    half, other_half = (half_of(signer.attributes | signer.public) for signer in (one, other))
+    telling = (ck.CKA_ID,) if half else (ck.CKA_ID, ck.CKA_LABEL)
+    return half == other_half and all(one.attributes.get(kind) == other.attributes.get(kind) for kind in telling)
 
 
 def _is_named_module(held: HeldToken, uri: Pkcs11Uri) -> bool:

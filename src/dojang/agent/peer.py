@@ -9,12 +9,17 @@ _CREDENTIALS = struct.Struct("3i")
 
 
 class Peer(NamedTuple):
-    """The process that connected. ``program`` is device and inode of what it runs, ``None`` where that is not shown."""
+    """The process that connected. ``program`` is device and inode of what it runs, ``None`` where that is not shown.
+
+    ``proved`` are the tokens whose PIN came over this connection, ``starter`` marks that of whoever started the agent.
+    """
 
     pid: int
     uid: int
     program: tuple[int, int] | None
     path: str
+    proved: set[object]
+    starter: bool = False
 
 
 def peer_of(connection: socket.socket) -> Peer:
@@ -23,9 +28,9 @@ def peer_of(connection: socket.socket) -> Peer:
     pid, uid, _gid = _CREDENTIALS.unpack(raw)
     executable = Path(f"/proc/{pid}/exe")
     try:
-        return Peer(pid, uid, identity_of(executable), str(executable.readlink()))
+        return Peer(pid, uid, identity_of(executable), str(executable.readlink()), set())
     except OSError:
-        return Peer(pid, uid, None, "")
+        return Peer(pid, uid, None, "", set())
 
 
 def identity_of(path: Path) -> tuple[int, int]:

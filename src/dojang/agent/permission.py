@@ -23,6 +23,11 @@ class Permission(NamedTuple):
     confirm: bool = False
     question: str = "{program} ({pid}): {address}"
 
+    def within(self, other: "Permission") -> bool:
+        """Whether these rules let nothing through that the other ones would not."""
+        fewer = not other.programs or (bool(self.programs) and set(self.programs) <= set(other.programs))
+        return fewer and (not other.confirm or (self.confirm and self.question == other.question))
+
     def allows(self, peer: Peer) -> bool:
         """Whether the program that connected is one of those named, by device and inode of what they are now."""
         return not self.programs or (peer.program is not None and peer.program in map(_identity, self.programs))

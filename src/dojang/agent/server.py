@@ -78,10 +78,10 @@ class Server:
     def admit(self, connection: socket.socket, ended: Callable[[], None] | None = None) -> None:
         """Serve a connection in a thread of its own, if its peer is a process of this user and there is room.
 
-        ``ended`` is called when it is over.
+        ``ended`` is called when it is over; only the connection of whoever started the agent has one.
         """
         try:
-            peer = peer_of(connection)
+            peer = peer_of(connection)._replace(starter=ended is not None)
         except OSError:
             connection.close()
             return

@@ -21,6 +21,7 @@ __all__ = [
     "explain_missing_init_string",
     "find_modules",
     "for_address",
+    "is_proxy",
 ]
 
 _LIBRARY_SUFFIXES: Final = (".so", ".dylib", ".dll")
@@ -152,7 +153,12 @@ def _without_proxies(specs: list[ModuleSpec]) -> list[ModuleSpec]:
     """Without p11-kit-proxy where p11-kit's modules are listed themselves: each token would show twice."""
     if not any(spec.found_by == "p11-kit" for spec in specs):
         return specs
-    return [spec for spec in specs if not os.path.basename(os.path.realpath(spec.path)).startswith(_PROXIES)]
+    return [spec for spec in specs if not is_proxy(spec.path)]
+
+
+def is_proxy(path: str) -> bool:
+    """Whether the module is p11-kit's, which loads the modules of p11-kit's configuration."""
+    return os.path.basename(os.path.realpath(path)).startswith(_PROXIES)
 
 
 def _stem(path: str) -> str:

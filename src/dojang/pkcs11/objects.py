@@ -123,6 +123,15 @@ def read_object(session: Session, handle: int, object_class: int | None = None) 
         return TokenObject(type=CLASS_NAMES.get(object_class or -1, "unknown"), problem=str(error))
 
 
+def read_public(session: Session, key_id: bytes, label: bytes = b"") -> dict[int, bytes]:
+    """The attributes of the one public key under a CKA_ID, or of the one with this label where several share it."""
+    search = search_for(ck.CKO_PUBLIC_KEY, key_id=key_id)
+    found = session.cryptoki.find_objects(session.handle, search, limit=2)
+    if len(found) > 1:
+        found = session.cryptoki.find_objects(session.handle, (*search, (ck.CKA_LABEL, label)), limit=2)
+    return session.read(found[0], PUBLIC_KEY_KINDS) if len(found) == 1 else {}
+
+
 ABOUT_THE_SESSION = frozenset(
     {
         ck.CKR_SESSION_HANDLE_INVALID,

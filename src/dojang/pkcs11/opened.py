@@ -16,7 +16,7 @@ from dojang.pkcs11.generation import Attributes
 from dojang.pkcs11.guard import PinGuard
 from dojang.pkcs11.listing import find_token
 from dojang.pkcs11.mechanisms import MechanismTable
-from dojang.pkcs11.objects import PRIVATE_KEY_KINDS, PUBLIC_KEY_KINDS, TokenObject, search_for
+from dojang.pkcs11.objects import PRIVATE_KEY_KINDS, TokenObject, search_for
 from dojang.pkcs11.pin import PinProvider, PinRequest, check_pin_length
 from dojang.pkcs11.quirks import max_sessions, quirk_of
 from dojang.pkcs11.retry import NEVER, wanted_rung
@@ -336,9 +336,7 @@ class OpenToken:
         key_id = values.get(ck.CKA_ID)
         if half_of(values) is not None or not key_id:
             return {}
-        search = search_for(ck.CKO_PUBLIC_KEY, key_id=key_id)
-        handles = session.cryptoki.find_objects(session.handle, search, limit=1)
-        return session.read(handles[0], PUBLIC_KEY_KINDS) if handles else {}
+        return objects.read_public(session, key_id, values.get(ck.CKA_LABEL, b""))
 
     def _signer(self, search: Search, values: dict[int, bytes], public: dict[int, bytes]) -> TokenSigner:
         always = values.get(ck.CKA_ALWAYS_AUTHENTICATE, b"\0") != b"\0"
@@ -436,14 +434,8 @@ class OpenToken:
         return imported
 
     def public_key_attributes(self, key_id: bytes) -> dict[int, bytes]:
-        """The attributes of the public key under a CKA_ID; empty when the token keeps none."""
-        search = search_for(ck.CKO_PUBLIC_KEY, key_id=key_id)
-
-        def read(session: Session) -> dict[int, bytes]:
-            handles = session.cryptoki.find_objects(session.handle, search, limit=1)
-            return session.read(handles[0], PUBLIC_KEY_KINDS) if handles else {}
-
-        return self.surely(read)
+        """The attributes of the public key under a CKA_ID; empty when the token keeps none, or several."""
+        return self.surely(lambda session: objects.read_public(session, key_id))
 
     # Certificates and data
 
