@@ -90,6 +90,7 @@ def test_macs_mount_disks_as_volumes(tmp_path: Path, monkeypatch) -> None:
     """The system's own volume is a link there, and is left out."""
     (tmp_path / "USB/NPKI").mkdir(parents=True)
     (tmp_path / "Macintosh HD").symlink_to("/")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setattr(roots, "_VOLUMES", tmp_path)
     assert present_roots("darwin") == [Root(tmp_path / "USB/NPKI", removable=True)]
 
