@@ -2,7 +2,9 @@
 
 import contextlib
 import hashlib
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -281,6 +283,25 @@ def test_an_rsa_key_whose_parts_do_not_fit_is_damage() -> None:
         with pytest.raises(PasswordIncorrect):
             open_key(seal_pkcs8(spoilt, PASSWORD, 1000), PASSWORD, "signPri.key")
     assert open_key(seal_pkcs8(RSA_DER, PASSWORD, 1000), PASSWORD, "signPri.key")
+
+
+def test_key_files_open_without_the_legacy_provider(tmp_path: Path) -> None:
+    """Schemes A and C where the library knows no SEED."""
+    program = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from dojang.npki.keyfile import open_pkcs8\n"
+        "from dojang.secret import Secret\n"
+        "for path in sys.argv[1:]:\n"
+        "    opened = open_pkcs8(Path(path).read_bytes(), Secret('correct horse 1!'), path)\n"
+        "    assert opened.key() and len(opened.random_number) == 20\n"
+    )
+    paths = []
+    for scheme in ("seed-cbc-sha1", "pbes2-seed"):
+        paths.append(tmp_path / scheme)
+        paths[-1].write_bytes(seal_pkcs8(WITH_R.der, PASSWORD, 1000, scheme=scheme))
+    environment = os.environ | {"CRYPTOGRAPHY_OPENSSL_NO_LEGACY": "1"}
+    subprocess.run([sys.executable, "-c", program, *paths], env=environment, check=True)
 
 
 def test_r_is_shown_by_nothing() -> None:
