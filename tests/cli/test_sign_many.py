@@ -94,6 +94,17 @@ def test_a_list_that_is_none(sign, tmp_path: Path) -> None:
     assert sign("raw").returncode == 2
 
 
+def test_a_file_that_would_be_replaced_by_a_signature(sign, letters: Path) -> None:
+    """Nothing is signed that the same command writes: neither order would leave two signatures that are right."""
+    (letters / "000.sig").write_text("precious")
+    for names in (("000", "000.sig"), ("000.sig", "000")):
+        done = sign("raw", *(letters / name for name in names))
+        assert done.returncode == 2
+        assert "000.sig" in done.stderr
+    assert (letters / "000.sig").read_text() == "precious"
+    assert not (letters / "000.sig.sig").exists()
+
+
 def test_some_fail(sign, letters: Path) -> None:
     """Exit status 15: each failure is in its row, the rest is signed, and mended files are signed by the next run."""
     (letters / "050").rename(letters.parent / "050")

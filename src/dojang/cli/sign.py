@@ -40,6 +40,13 @@ class Papers(NamedTuple):
             raise Usage(problem=Phrase(N_("there is nothing to sign; name a file, or a list with --files-from")))
         if self.many and (self.output is not None or STREAM in self.files):
             raise Usage(problem=Phrase(N_("-o and the file - are for one file, and there are several to sign")))
+        written = set(map(self.target, self.files)) if self.many else set()
+        if both := written.intersection(self.files):  # or a signature would be over what is being replaced
+            raise Usage(
+                problem=Phrase(
+                    N_("{file} is to be signed, and to be written as the signature of another"), file=min(both)
+                )
+            )
         if json and not self.many and self.target(self.files[0]) == STREAM:
             raise Usage(problem=Phrase(N_("--json and the signature cannot both go to standard output; use -o")))
 
