@@ -175,6 +175,18 @@ def test_prehashed_digests_sign_like_messages(keys):
         rsa_key.sign(digest[:-1], padding.PKCS1v15(), Prehashed(hashes.SHA256()))
 
 
+@pytest.mark.parametrize("buffer", [bytearray, memoryview])
+@pytest.mark.parametrize("algorithm", ["rsa-2048", "ec-p256", "ed25519"])
+def test_digests_and_messages_may_be_any_buffer(keys, algorithm, buffer):
+    """The second signature, which goes a shorter way, takes what the first one took."""
+    signer = keys[algorithm].signer
+    for _ in range(3):
+        if signer.family == "ed25519":
+            keys[algorithm].public_key().verify(signer.sign_message(buffer(b"m")), b"m")
+        else:
+            assert signer.sign_digest(buffer(bytes(32)), "sha256")
+
+
 def test_plain_signatures_are_the_same_signature_in_another_form(keys):
     """r and s side by side, put into DER, verify; RSA has no other form."""
     from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature

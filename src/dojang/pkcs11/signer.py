@@ -83,10 +83,10 @@ class TokenSigner:
         asked = (hash_name, scheme, salt_length)
         proven = self._proven.get(asked)
         if proven is not None and len(digest) == proven[0]:
-            prefix = proven[2]
+            prefix = proven[2]  # with an empty one, too, the sum is bytes, whatever buffer the digest is
             if not self._opened.is_open:
                 raise errors.TokenClosed(token=self._pool.identity.label)
-            signature = self._pool.sign(proven[1], self.search, prefix + digest if prefix else digest, self._log_in)
+            signature = self._pool.sign(proven[1], self.search, prefix + digest, self._log_in)
             return self._der(signature) if self._elliptic and not plain else signature
         check_hash(hash_name)
         if len(digest) != DIGEST_BYTES[hash_name]:
@@ -153,7 +153,7 @@ class TokenSigner:
     def _perform(self, plan: Plan, digest: bytes | None, message: bytes | None) -> bytes:
         if not self._opened.is_open:
             raise errors.TokenClosed(token=self._pool.identity.label)
-        data = (message if plan.takes_message else plan.prefix + (digest or b"")) or b""
+        data = b"" + (message or b"") if plan.takes_message else plan.prefix + (digest or b"")
         authenticate = self._authenticate
         if authenticate is None:
             return self._pool.sign(plan.mechanism, self.search, data, self._log_in)
