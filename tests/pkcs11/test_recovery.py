@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, utils
 from dojang import errors
 from dojang.pkcs11 import constants as ck
 from dojang.pkcs11 import find_token, list_tokens, open_token
+from dojang.pkcs11 import module as module_room
 from dojang.pkcs11.cryptoki import CryptokiError
 from dojang.pkcs11.daemons import silent_daemon
 from dojang.pkcs11.structures import TokenInfoStruct
@@ -314,6 +315,16 @@ def test_a_fork_lets_nobody_into_a_module_that_is_begun_anew(token, monkeypatch)
         token._pool.give(session)
         begun_anew.join()
     assert not module.draining
+
+
+def test_a_module_that_is_loaded_during_a_fork_keeps_nobody_out(token, monkeypatch):
+    """What did not stand still for the fork does not go on after it either."""
+    late = module_room.Module("/late.so", "late", None, token.token.module.cryptoki)
+    module_room._before_fork()
+    monkeypatch.setitem(module_room.Module._loaded, ("/late.so", None), late)
+    module_room._after_fork()
+    assert not late.draining
+    assert not token.token.module.draining
 
 
 def test_forks_at_the_same_time_leave_no_lock_behind(token, monkeypatch):

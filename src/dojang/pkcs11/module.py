@@ -318,17 +318,23 @@ class Module:
             holder.forked()
 
 
+_standing: dict[int, list[Module]] = {}
+"""By thread that forks: the modules that stand still for it. One that is loaded meanwhile does not."""
+
+
 def _before_fork() -> None:
-    for module in Module.loaded():
+    modules = _standing[threading.get_ident()] = Module.loaded()
+    for module in modules:
         module.stand_still()
 
 
 def _after_fork() -> None:
-    for module in Module.loaded():
+    for module in _standing.pop(threading.get_ident()):
         module.go_on()
 
 
 def _heal_child() -> None:
+    _standing.clear()
     Module._loading = {}
     for module in Module.loaded():
         module._after_fork()
