@@ -160,7 +160,7 @@ class OpenToken:
         def checked(session: Session) -> T:
             logins = self._pool.logins
             result = work(session)
-            if logins != self._pool.logins or self._pool.login_lost(session):
+            if self._pool.may_have_missed(logins, session):
                 raise CryptokiError("C_FindObjects", ck.CKR_USER_NOT_LOGGED_IN)
             return result
 

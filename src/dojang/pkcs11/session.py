@@ -182,7 +182,7 @@ class SessionPool:
         self._slot_generation = module.generation if generation is None else generation
         self.logged_in = False
         self.logins = 0
-        """How often this pool found or made a login: what was not seen may have been hidden if it grew meanwhile."""
+        """Grows before and after each login, so it is odd during one; see ``may_have_missed``."""
         self._limit = limit if module.parallel else 1
         self._suspected = NEVER
         """The rung that an operation would have needed which must not be repeated: the next one begins with it."""
@@ -470,7 +470,7 @@ class SessionPool:
 
         Another thread may have logged in again since; ``logins`` is their number when this search began.
         """
-        if session is not None and logins is not None and (logins != self.logins or self.login_lost(session)):
+        if session is not None and logins is not None and self.may_have_missed(logins, session):
             return self._recover(CryptokiError("C_FindObjects", ck.CKR_USER_NOT_LOGGED_IN), climb, session)
         if session is not None:
             self.give(session)
@@ -553,6 +553,10 @@ class SessionPool:
 
     # Login
 
+    def may_have_missed(self, logins: int, session: Session) -> bool:
+        """Whether a search may have seen only what is public; ``logins`` was their number when it began."""
+        return logins % 2 == 1 or logins != self.logins or self.login_lost(session)
+
     def login_lost(self, session: Session) -> bool:
         """Whether the token no longer knows of the login that its objects need; private ones are then out of sight."""
         if self._login_free:
@@ -567,10 +571,13 @@ class SessionPool:
             if self.logged_in:
                 return
             # CKR_USER_ALREADY_LOGGED_IN would say nothing about the PIN, so a login is never tried when one exists.
-            if session.cryptoki.session_state(session.handle) not in _USER_STATES:
-                self._login_free = not log_in(session)
-            self.logged_in = True
             self.logins += 1
+            try:
+                if session.cryptoki.session_state(session.handle) not in _USER_STATES:
+                    self._login_free = not log_in(session)
+                self.logged_in = True
+            finally:
+                self.logins += 1
 
     def open(self) -> None:
         """Keep sessions that are given back."""
