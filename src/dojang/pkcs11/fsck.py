@@ -2,8 +2,8 @@
 
 Two things count as rubbish. Objects that cannot be read or that hold nothing, because whoever made them did not get to
 the end; and, where a module's store is known, files that it never shows. An object that merely lacks something is never
-rubbish. An object that somebody is making at this moment looks the same for a moment, so both looks must agree; a file
-must have been left alone for a while besides.
+rubbish. An object that somebody is making at this moment looks the same for a moment, so both looks must agree; a file,
+and where files are known that of an object, must have been left alone for a while besides.
 """
 
 import fcntl
@@ -21,7 +21,7 @@ from dojang.pkcs11.cryptoki import CryptokiError
 from dojang.pkcs11.objects import ABOUT_THE_SESSION, CLASS_NAMES
 from dojang.pkcs11.opened import OpenToken
 from dojang.pkcs11.session import Session
-from dojang.pkcs11.stores import broken_files, store_of, token_folder
+from dojang.pkcs11.stores import Store, broken_files, is_being_made, store_of, token_folder
 from dojang.pkcs11.structures import decode_ulong
 
 APART: Final = 0.5
@@ -47,6 +47,7 @@ WORDS: Final = {
     EMPTY_FILE: Phrase("an empty file in the token's folder"),
     CUT_FILE: Phrase("a file in the token's folder that ends in the middle"),
 }
+_BEING_WRITTEN: Final = Phrase("somebody may be writing it; look again in a minute")
 
 
 class Rubbish(NamedTuple):
@@ -117,19 +118,23 @@ def _look(token: OpenToken, *, log_in: bool) -> _Look:
         found = {handle: one for handle in handles if (one := _doubtful(session, handle)) is not None}
         healthy = len(handles) == 1 or len(found) < len(handles) or all(one.kind == EMPTY for one in found.values())
         session.cryptoki.session_state(session.handle)  # a device that has gone deaf raises here
-        return session.generation, {handle: _hesitate(one, removable_slot, healthy) for handle, one in found.items()}
+        being_made = bool(found) and _is_being_made(token)
+        hesitant = {handle: _hesitate(one, removable_slot, healthy, being_made) for handle, one in found.items()}
+        return session.generation, hesitant
 
     generation, found = token.surely(objects) if log_in else token.publicly(objects)
     return _Look(generation, found, _broken_files(token))
 
 
-def _hesitate(one: Rubbish, removable_slot: bool, healthy: bool) -> Rubbish:
+def _hesitate(one: Rubbish, removable_slot: bool, healthy: bool, being_made: bool) -> Rubbish:
     if one.doubt:
         return one
     if removable_slot:
         return one._replace(doubt=Phrase("a card or its reader may answer so for a while"))
     if not healthy:
         return one._replace(doubt=Phrase("nothing on the token can be read"))
+    if being_made and one.kind == UNREADABLE:  # its maker may be held up for longer than the looks are apart
+        return one._replace(doubt=_BEING_WRITTEN)
     return one
 
 
@@ -188,16 +193,25 @@ def _disturbed(token: OpenToken) -> errors.DeviceBusy:
 
 
 def _broken_files(token: OpenToken) -> dict[str, Rubbish]:
-    store = store_of(token.token.module.path)
-    folder = None if store is None else token_folder(store, token.token.info.serial)
+    store, folder = _kept_in(token)
     if store is None or folder is None:
         return {}
     return {str(path): _file(path, state) for path, state in broken_files(store, folder)}
 
 
+def _is_being_made(token: OpenToken) -> bool:
+    store, folder = _kept_in(token)
+    return store is not None and folder is not None and is_being_made(store, folder, time.time() - UNTOUCHED)
+
+
+def _kept_in(token: OpenToken) -> tuple[Store | None, Path | None]:
+    store = store_of(token.token.module.path)
+    return store, None if store is None else token_folder(store, token.token.info.serial)
+
+
 def _file(path: Path, state: os.stat_result) -> Rubbish:
     age = time.time() - state.st_mtime
-    doubt = "" if age >= UNTOUCHED else Phrase("somebody may be writing it; look again in a minute")
+    doubt = "" if age >= UNTOUCHED else _BEING_WRITTEN
     kind = CUT_FILE if state.st_size else EMPTY_FILE
     return Rubbish(kind, path=str(path), doubt=doubt, seen_at=state.st_mtime)
 

@@ -555,7 +555,8 @@ class SessionPool:
 
     def may_have_missed(self, logins: int, session: Session) -> bool:
         """Whether a search may have seen only what is public; ``logins`` was their number when it began."""
-        return logins % 2 == 1 or logins != self.logins or self.login_lost(session)
+        # The number last: a login that hides what was lost has been counted by the time that it can be seen.
+        return logins % 2 == 1 or self.login_lost(session) or logins != self.logins
 
     def login_lost(self, session: Session) -> bool:
         """Whether the token no longer knows of the login that its objects need; private ones are then out of sight."""

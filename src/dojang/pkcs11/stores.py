@@ -10,6 +10,7 @@ from dojang.pkcs11 import softhsm
 _NUMBER = 8
 _BOOL, _ULONG, _BYTES = 1, 2, 3
 _LARGEST_OBJECT = 1 << 24
+_SMALLEST = 3 * _NUMBER  # the generation, and type and kind of one attribute
 
 
 def _ends_inside_an_attribute(data: bytes) -> bool:
@@ -77,6 +78,18 @@ def token_folder(store: Store, serial: str) -> Path | None:
     except OSError:
         return None
     return found[0] if len(found) == 1 and found[0].is_dir() else None
+
+
+def is_being_made(store: Store, folder: Path, since: float) -> bool:
+    """Whether an object file has no room yet for an attribute and was touched after ``since``."""
+    for path in folder.glob(f"*{store.suffix}"):
+        try:
+            state = path.stat()
+        except OSError:
+            continue  # gone meanwhile
+        if path.name not in store.not_objects and state.st_size < _SMALLEST and state.st_mtime > since:
+            return True
+    return False
 
 
 def broken_files(store: Store, folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
