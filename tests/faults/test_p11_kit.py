@@ -36,7 +36,7 @@ def test_callers_see_that_the_daemon_is_silent_and_may_try_again(story):
 def test_the_pin_is_given_once_a_restart(story):
     """Four restarts, four logins, however many threads; no try was wrong."""
     assert story["logins"] == len(story["seconds"])
-    assert story["flags"] == []
+    assert story["tries_wasted"] == []
 
 
 def test_the_command_says_what_to_start(home, tmp_path: Path, monkeypatch):

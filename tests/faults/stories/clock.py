@@ -14,7 +14,7 @@ import threading
 import time
 from pathlib import Path
 
-from service import Calls, Service, tell, total
+from service import Calls, Service, tell
 
 from dojang import errors
 from dojang.pkcs11 import ModuleSearch, PinGuard, open_token
@@ -55,9 +55,7 @@ with bring_up("softhsm") as setup:
             for offset in JUMPS:
                 jump(offset)
                 seconds.append(service.recovered(time.monotonic()))
-            alive = service.alive
-    errors_seen = {"errors": service.errors, "wrong": service.wrong, "logins": total(calls.logins), "alive": alive}
-    tell(**errors_seen, seconds=seconds, signed=sum(service.signed), made=total(calls.signed))
+    tell(**service.outcome(calls), seconds=seconds)
 
     folder = Path(tempfile.mkdtemp())
     guard = PinGuard(folder / "guard")

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from service import Calls, Service, tell, total, verified
+from service import Calls, Service, tell, tries_wasted, verified
 
 from dojang import errors
 from dojang.pkcs11 import ModuleSearch, open_token
@@ -94,18 +94,8 @@ with bring_up("softhsm") as setup:
                 children.append(fork())
                 time.sleep(0.005)
             seconds["fork"] = [service.recovered(time.monotonic())]
-            alive = service.alive
-        tell(
-            alive=alive,
-            signed=sum(service.signed),
-            wrong=service.wrong,
-            errors=service.errors,
-            not_retryable=service.not_retryable,
-            made=total(calls.signed),
-            logins=total(calls.logins),
-            seconds={name: max(values) for name, values in seconds.items()},
-            children=sorted(set(children)),
-        )
+        tell(**service.outcome(calls), seconds={name: max(values) for name, values in seconds.items()})
+        tell(children=sorted(set(children)))
 
         command = ["softhsm2-util", "--init-token", "--token", setup.label, "--label", setup.label]
         pins = ["--so-pin", str(setup.so_pin), "--pin", setup.pin]
@@ -114,6 +104,5 @@ with bring_up("softhsm") as setup:
         subprocess.run([sys.executable, "-c", KEYS_ANEW, *words], check=True)
         tell(made_anew=[outcome(lambda key=key: verified(key, b"m")) for key in keys])
         tell(opened_anew=[verified(token.private_key(label=kind), b"m") for kind in ("rsa-2048", "ec-p256")])
-        flags = token.token.refresh().flag_names()
+        tell(tries_wasted=tries_wasted(token))
     tell(closed=[outcome(lambda key=key: verified(key, b"m")) for key in keys])
-    tell(tries_wasted=[name for name in flags if name.endswith(("count-low", "final-try", "locked"))])

@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from service import Calls, Service, tell, total
+from service import Calls, Service, tell, tries_wasted
 
 from dojang.pkcs11 import ModuleSearch, open_token
 from dojang.pkcs11.pin import PinSource
@@ -64,16 +64,4 @@ with open_token(URI, PinSource.parse(SOURCE), search=search) as token:
             start()
             seconds.append(service.recovered(time.monotonic()))
             elsewhere["back"] = another_process()
-        alive = service.alive
-    flags = token.token.refresh().flag_names()
-tell(
-    alive=alive,
-    signed=sum(service.signed),
-    wrong=service.wrong,
-    errors=service.errors,
-    made=total(calls.signed),
-    logins=total(calls.logins),
-    tries_wasted=[name for name in flags if name.endswith(("count-low", "final-try", "locked"))],
-    seconds=seconds,
-    elsewhere=elsewhere,
-)
+    tell(**service.outcome(calls), tries_wasted=tries_wasted(token), seconds=seconds, elsewhere=elsewhere)

@@ -5,7 +5,7 @@ import signal
 import time
 from pathlib import Path
 
-from service import Calls, Service, tell, total
+from service import Calls, Service, tell, tries_wasted
 
 from dojang.pkcs11 import ModuleSearch, open_token
 from dojang.secret import Secret
@@ -19,7 +19,7 @@ with bring_up("p11-kit") as setup:
     search = ModuleSearch(module=str(setup.module), discover=False)
     with open_token(setup.uri, Secret(setup.pin), search=search) as token:
         keys = [token.generate_key_pair(kind, label=kind) for kind in ("rsa-2048", "ec-p256")]
-        calls, seconds, before = Calls(token), [], 0
+        calls, seconds = Calls(token), []
         with Service(keys, threads=8) as service:
             for _ in range(KILLS):
                 service.recovered(time.monotonic())
@@ -28,19 +28,4 @@ with bring_up("p11-kit") as setup:
                 time.sleep(0.2)
                 server.start()
                 seconds.append(service.recovered(time.monotonic()))
-            alive = service.alive
-        tell(
-            alive=alive,
-            signed=sum(service.signed),
-            wrong=service.wrong,
-            errors=service.errors,
-            not_retryable=service.not_retryable,
-            made=total(calls.signed),
-            logins=total(calls.logins),
-            flags=[
-                name
-                for name in token.token.refresh().flag_names()
-                if name.endswith(("count-low", "final-try", "locked"))
-            ],
-            seconds=seconds,
-        )
+        tell(**service.outcome(calls), tries_wasted=tries_wasted(token), seconds=seconds)

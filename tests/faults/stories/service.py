@@ -77,6 +77,7 @@ class Service:
         self.wrong = 0
         self.errors: Counter[str] = Counter()
         self.not_retryable: list[str] = []
+        self.alive = 0
         self._last = [0.0] * threads
         self._keys, self._pause = keys, pause
         self._stop = threading.Event()
@@ -91,13 +92,22 @@ class Service:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.alive = sum(thread.is_alive() for thread in self.threads)
         self._stop.set()
         for thread in self.threads:
             thread.join(60)
 
-    @property
-    def alive(self) -> int:
-        return sum(thread.is_alive() for thread in self.threads)
+    def outcome(self, calls: Calls) -> dict[str, Any]:
+        """After the end: what it did and saw, and what of that reached the token; ``alive`` is from before the end."""
+        return {
+            "alive": self.alive,
+            "signed": sum(self.signed),
+            "made": total(calls.signed),
+            "wrong": self.wrong,
+            "errors": self.errors,
+            "not_retryable": self.not_retryable[:9],
+            "logins": total(calls.logins),
+        }
 
     def _sign(self, index: int) -> None:
         key = self._keys[index % len(self._keys)]
@@ -146,6 +156,12 @@ class Service:
                 return 1e9
             time.sleep(0.001)
         return time.monotonic() - since
+
+
+def tries_wasted(token: Any) -> list[str]:
+    """The token's own flags for wrong PINs."""
+    flags: list[str] = token.token.refresh().flag_names()
+    return [name for name in flags if name.endswith(("count-low", "final-try", "locked"))]
 
 
 def tell(**facts: Any) -> None:

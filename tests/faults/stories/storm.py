@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from service import Calls, Service, calm, tell, total, verified
+from service import Calls, Service, calm, tell, tries_wasted, verified
 
 from dojang.pkcs11 import ModuleSearch, OpenToken, open_token
 from dojang.pkcs11 import constants as ck
@@ -191,10 +191,7 @@ def keeps(part: Part) -> bool:
     with open_token(part.setup.uri, Secret(part.setup.pin), search=search) as token:
         found = [token.private_key(key_id=key.signer.attributes[ck.CKA_ID]) for key in part.keys]
         same = [one.public_key() == key.public_key() for one, key in zip(found, part.keys, strict=True)]
-        tries = [
-            name for name in token.token.refresh().flag_names() if name.endswith(("count-low", "final-try", "locked"))
-        ]
-        return all(same) and all(verified(one, b"after the storm") for one in found) and not tries
+        return all(same) and all(verified(one, b"after the storm") for one in found) and not tries_wasted(token)
 
 
 def main(seconds: float, seed: int) -> None:
@@ -210,14 +207,11 @@ def main(seconds: float, seed: int) -> None:
                 place.card.insert(place.port)
             after = time.monotonic()
             recovered = {name: one.service.recovered(after) for name, one in parts.items()}
-            alive = {name: one.service.alive for name, one in parts.items()}
         for child in storm.children:
             child.wait(60)
-        tell(seed=seed, happened=storm.happened, recovered=recovered, alive=alive, children=storm.child_failures)
+        tell(seed=seed, happened=storm.happened, recovered=recovered, children=storm.child_failures)
         for name, one in parts.items():
-            made = {"signed": sum(one.service.signed), "made": total(one.calls.signed)}
-            seen = {"wrong": one.service.wrong, "errors": one.service.errors, "logins": total(one.calls.logins)}
-            tell(**{name: made | seen | {"not_retryable": one.service.not_retryable[:9]}})
+            tell(**{name: one.service.outcome(one.calls)})
         tell(card_tries=place.card.tries_left, card_verifications=place.card.verifications)
         calm(card.keys[0])
         tell(kept={name: keeps(one) for name, one in parts.items()})
