@@ -56,11 +56,11 @@ def jobs(tmp_path: Path) -> list[Job]:
     return [Job(folder / f"{number}", folder / f"{number}.sig") for number in range(MANY)]
 
 
-def _batch(signer: Stamp, report: Callable[[Outcome], object], threads: int = 4) -> Batch:
+def _batch(signer: Stamp, report: Callable[[Outcome], object], threads: int = 4, *, listed: bool = True) -> Batch:
     def sign(job: Job, on_progress, unsynced: set[Path]) -> Signed:
         return sign_file(job.source, job.output, signer, None, on_progress, unsynced)
 
-    return Batch(sign, report, threads)
+    return Batch(sign, report, threads, listed=listed)
 
 
 def _names(told: list[Outcome]) -> list[str]:
@@ -158,7 +158,7 @@ def test_stop_does_not_wait_for_a_long_file_or_a_list_without_end(jobs: list[Job
         yield Job(endless, tmp_path / "endless.sig")
         waiting.wait()
 
-    batch = _batch(Stamp(), told.append)
+    batch = _batch(Stamp(), told.append, listed=False)
     threading.Timer(0.3, batch.stop).start()
     assert batch.run(names()) is False
     waiting.set()
@@ -181,7 +181,7 @@ def test_a_name_that_does_not_come_holds_back_no_result(jobs: list[Job]) -> None
         assert third.wait(10)
         yield jobs[3]
 
-    assert _batch(Stamp(), report).run(names()) is True
+    assert _batch(Stamp(), report, listed=False).run(names()) is True
     assert _names(told) == ["0", "1", "2", "3"]
 
 
@@ -194,8 +194,8 @@ def test_a_list_that_breaks_off_is_an_error_of_its_own(jobs: list[Job]) -> None:
 
     told: list[Outcome] = []
     with pytest.raises(FileUnreadable, match="broke off"):
-        _batch(Stamp(), told.append).run(names())
-    assert _names(told) == _outputs(jobs)
+        _batch(Stamp(), told.append, listed=False).run(names())
+    assert _names(told) == _outputs(jobs) == [str(number) for number in range(10)]
 
 
 def test_names_are_taken_as_they_are_needed(jobs: list[Job]) -> None:
@@ -219,7 +219,7 @@ def test_names_are_taken_as_they_are_needed(jobs: list[Job]) -> None:
     def sign(job: Job, _progress, _unsynced: set[Path]) -> Signed:
         return Signed(str(job.output), "raw", "none")
 
-    assert Batch(sign, report, 4).run(names()) is True
+    assert Batch(sign, report, 4, listed=True).run(names()) is True
     assert len(told) == 25 * MANY
     assert ahead < 1500
 
@@ -236,7 +236,7 @@ def test_nothing_is_told_before_its_name_is_on_disk(jobs: list[Job]) -> None:
         assert unsynced == {job.output.parent}
         return Signed(str(job.output), "raw", "none")
 
-    assert Batch(sign, lambda _outcome: _assert_none_left(folders), 1).run(jobs) is True
+    assert Batch(sign, lambda _outcome: _assert_none_left(folders), 1, listed=True).run(jobs) is True
 
 
 def _assert_none_left(folders: set[Path]) -> None:

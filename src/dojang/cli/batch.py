@@ -66,7 +66,7 @@ def sign_all(
 
     with invocation.out.progress(_("Signing"), total, unit="items") as progress:
         report = _Report(invocation, total, progress)
-        batch = Batch(sign, report.tell, threads_for(signer))
+        batch = Batch(sign, report.tell, threads_for(signer), listed=total is not None)
         try:
             with _first_interrupt(batch.stop):
                 if not batch.run(Job(*one) for one in files):

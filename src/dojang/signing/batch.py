@@ -58,11 +58,15 @@ def threads_for(signer: DigestSigner) -> int:
 class Batch:
     """One run over many files."""
 
-    def __init__(self, sign: SignOne, report: Report, threads: int) -> None:
-        """``report`` is called in the thread that calls ``run``, when what it tells outlives a power cut."""
+    def __init__(self, sign: SignOne, report: Report, threads: int, *, listed: bool) -> None:
+        """``report`` is called in the thread that calls ``run``, when what it tells outlives a power cut.
+
+        ``listed`` says that nobody waits for a job: a thread may take several at once.
+        """
         self._sign = sign
         self._report = report
         self._threads = threads
+        self._largest_lot = _LARGEST_LOT if listed else 1
         self._unsynced: set[Path] = set()
         self._crew: _Crew | None = None
 
@@ -79,7 +83,7 @@ class Batch:
                 break
         else:
             return True
-        self._crew = _Crew(left, self._attempt, self._threads)
+        self._crew = _Crew(left, self._attempt, self._threads, self._largest_lot)
         return self._crew.run(self._tell)
 
     def stop(self) -> bool:
@@ -117,9 +121,10 @@ class _Done(NamedTuple):
 class _Crew:
     """Threads that take their files from one iterator, and the thread that waits for what they have done."""
 
-    def __init__(self, jobs: Iterator[Job], attempt: Attempt, threads: int) -> None:
+    def __init__(self, jobs: Iterator[Job], attempt: Attempt, threads: int, largest_lot: int) -> None:
         self._jobs = jobs
         self._attempt = attempt
+        self._largest_lot = largest_lot
         self._turn = threading.Lock()
         self._lock = threading.Lock()
         self._room = threading.Semaphore(_LOTS_AHEAD * threads)
@@ -188,10 +193,6 @@ class _Crew:
             self._room.release()
         return outcomes
 
-    def _halt(self) -> None:
-        with self._lock:
-            self._stopped = True
-
     # In the threads that sign
 
     def _labour(self) -> None:
@@ -200,7 +201,7 @@ class _Crew:
             while lot := self._begin(size):
                 began_at = monotonic()
                 self._messages.put(partial(self._take_in, self._sign(*lot)))
-                size = min(2 * size, _LARGEST_LOT) if monotonic() - began_at < _QUICK else 1
+                size = min(2 * size, self._largest_lot) if monotonic() - began_at < _QUICK else 1
         except BaseException as error:  # the thread that waits raises it
             self._messages.put(partial(self._fail, error))
         self._messages.put(self._leave)
@@ -226,8 +227,13 @@ class _Crew:
         except _Abandoned:
             return _Done(number, outcomes, None)
         except BaseException as error:  # the thread that waits raises it
+            self._halt()  # at once: what stops the batch is not to be asked again
             return _Done(number, outcomes, error)
         return _Done(number, outcomes, None)
+
+    def _halt(self) -> None:
+        with self._lock:
+            self._stopped = True
 
     def _watch(self, _done: int, _total: int | None) -> None:
         if self._stopped:
