@@ -28,6 +28,12 @@ def compiled_catalogues() -> None:
     importlib.import_module("hatch_build").compile_catalogues()
 
 
+@pytest.fixture(autouse=True)
+def nobodys_language(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that ran inside the test process leaves it no language for what the system says."""
+    monkeypatch.setenv("LANGUAGE", "")
+
+
 @pytest.fixture(scope="session")
 def leaves() -> list[type[errors.DojangError]]:
     """Every error that may be raised."""
