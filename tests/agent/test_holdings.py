@@ -30,7 +30,7 @@ def sealed(make_token, dojang_at, tmp_path):
 def held(sealed, softhsm_module, tmp_path):
     """``Holdings`` with that key, ways to count the logins and to end the login as a neighbour would."""
     search = ModuleSearch(module=softhsm_module, discover=False)
-    holdings = Holdings(lambda _token, _search: None)
+    holdings = Holdings(lambda _token, _search: None, dict)
     wanted = Wanted(f"{sealed.uri};object=stamp", search, Permission(), str(tmp_path / "pin-guard"))
     with pytest.raises(PinWanted):
         holdings.add(wanted, None, has_pin=False)

@@ -36,7 +36,7 @@ class Daemon:
         self._used_at = _now()
         self._present: dict[str, set[TokenIdentity]] = {}  # the tokens seen, by module
         self._looked = threading.Condition()
-        self._holdings = Holdings(self._watch)
+        self._holdings = Holdings(self._watch, self._tokens_present)
         answers = Answers(
             self._holdings, status=self._status, used=self._used, listen=self._listen, stop=self._ending.set
         )
@@ -104,12 +104,17 @@ class Daemon:
         """
         path = token.module.path
         if path not in self._present:
-            self._present[path] = set()
+            with self._looked:
+                self._present[path] = set()
             narrow = search._replace(module=path, named_by="option")
             threading.Thread(target=self._follow, args=(narrow, path), name=f"follow {path}", daemon=True).start()
         with self._looked:
             if not self._looked.wait_for(lambda: token.info.identity in self._present.get(path, ()), _SIGHT_PATIENCE):
                 raise TokenRemoved(token=token.info.label)
+
+    def _tokens_present(self) -> dict[str, set[TokenIdentity]]:
+        with self._looked:
+            return {path: set(tokens) for path, tokens in self._present.items()}
 
     def _follow(self, search: ModuleSearch, path: str) -> None:
         from dojang.pkcs11.events import watch
@@ -125,7 +130,8 @@ class Daemon:
         except DojangError:
             pass  # as if it had ended
         finally:  # what cannot be watched must not stay open unseen
-            self._present.pop(path, None)
+            with self._looked:
+                self._present.pop(path, None)
             self._holdings.lock("unwatched", module_path=path)
 
 

@@ -54,9 +54,14 @@ class Wanted(NamedTuple):
 class Holdings:
     """Every token and key the agent has; thread-safe."""
 
-    def __init__(self, seen: Callable[[Token, ModuleSearch], None]) -> None:
-        """``seen`` is told of each token that was opened, and returns when somebody watches it."""
+    def __init__(
+        self, seen: Callable[[Token, ModuleSearch], None], present: "Callable[[], dict[str, set[TokenIdentity]]]"
+    ) -> None:
+        """``seen`` is told of each token that was opened, and returns when somebody watches it. ``present`` tells
+        which tokens are there, held or not, in each module that is watched.
+        """
         self._seen = seen
+        self._present = present
         self._tokens: list[HeldToken] = []
         self._keys: dict[bytes, HeldKey] = {}
         self._adding = threading.Lock()  # held while a person may be typing at a keypad
@@ -226,13 +231,14 @@ class Holdings:
     def find(self, address: str, module: str) -> HeldKey:
         """The key that the address names *now*: labels wander when certificates are renewed.
 
-        ``Unserved`` unless the address names one token that is held (by label or serial), and on it one key that is.
+        ``Unserved`` unless the address names one token that is held (by label or serial), and on it one key that is;
+        and where a token that is not held answers to that address as well, so that whoever looks will see both.
         """
         uri = Pkcs11Uri.from_text(address)
         if (uri.token is None and not uri.serial) or uri.type not in (None, "private"):
             raise Unserved
         held = [one for one in self._matching(uri) if not module or _is_module(one, module)]
-        if len(held) != 1:
+        if len(held) != 1 or self._others(uri, held[0], alone=bool(module)):
             raise Unserved
         keys = [key for key in self.keys if key.token is held[0]]
         if uri.object is None and uri.id is not None:  # that the key is still there, signing finds out
@@ -244,11 +250,9 @@ class Holdings:
         with self._changing:
             tokens = list(self._tokens)
         for held in tokens:
-            info, slot = held.token.info, held.token.slot
+            slot = held.token.slot
             if (
-                uri.matches_token(
-                    label=info.label, manufacturer=info.manufacturer, model=info.model, serial=info.serial
-                )
+                _matches(uri, held.identity)
                 and uri.matches_slot(
                     description=slot.description, manufacturer=slot.manufacturer, slot_id=held.token.slot_id
                 )
@@ -256,6 +260,16 @@ class Holdings:
                 and _is_named_module(held, uri)
             ):
                 yield held
+
+    def _others(self, uri: Pkcs11Uri, held: HeldToken, *, alone: bool) -> bool:
+        """Whether another token answers to the address; ``alone``: where only this one's module is asked."""
+        path = held.token.module.path
+        return any(
+            _matches(uri, one) and (module, one) != (path, held.identity)
+            for module, tokens in self._present().items()
+            if module == path or not alone
+            for one in tokens
+        )
 
     def _named_now(self, held: HeldToken, uri: Pkcs11Uri) -> TokenSigner:
         try:
@@ -301,6 +315,10 @@ def _is_same_key(one: TokenSigner, other: TokenSigner) -> bool:
     half, other_half = (half_of(signer.attributes | signer.public) for signer in (one, other))
     telling = (ck.CKA_ID,) if half else (ck.CKA_ID, ck.CKA_LABEL)
     return half == other_half and all(one.attributes.get(kind) == other.attributes.get(kind) for kind in telling)
+
+
+def _matches(uri: Pkcs11Uri, one: "TokenIdentity") -> bool:
+    return uri.matches_token(label=one.label, manufacturer=one.manufacturer, model=one.model, serial=one.serial)
 
 
 def _is_named_module(held: HeldToken, uri: Pkcs11Uri) -> bool:
