@@ -1,6 +1,7 @@
 """Differences between modules are data with a sentence; the flow knows no vendor."""
 
 import ast
+import os
 from pathlib import Path
 
 import pytest
@@ -108,3 +109,17 @@ def test_a_key_is_found_by_the_label_of_its_certificate(token):
     token.add_certificate(authority.certify(key, "Card"), label="Certificate for signing", key_id=b"\x07")
     assert token.signer(label="Certificate for signing").attributes[ck.CKA_ID] == b"\x07"
     assert token.signer(label="Certificate for signing", key_id=b"\x07").attributes[ck.CKA_LABEL] == b"KEY"
+
+
+def test_a_module_that_speaks_unasked_is_told_not_to(monkeypatch):
+    """Its own variable says so, unless somebody has set it to read along."""
+    ((beginning, (variable, value)),) = quirks.SPEAK_UNASKED.items()
+    monkeypatch.setenv(variable, "")
+    monkeypatch.delenv(variable)
+    quirks.quiet("/usr/lib/other.so")
+    assert variable not in os.environ
+    quirks.quiet(f"/usr/lib/{beginning}.so.0")
+    assert os.environ[variable] == value
+    monkeypatch.setenv(variable, "all+DEBUG")
+    quirks.quiet(f"/usr/lib/{beginning}.so.0")
+    assert os.environ[variable] == "all+DEBUG"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, TypeVar
 from dojang import errors
 from dojang.pkcs11 import constants as ck
 from dojang.pkcs11.cryptoki import Cryptoki, CryptokiError
-from dojang.pkcs11.quirks import HIDES_WHAT_IS_WRITTEN, LIVES_ON_DISK, ONE_CALL_AT_A_TIME, TAKE_NO_LOCKS
+from dojang.pkcs11.quirks import HIDES_WHAT_IS_WRITTEN, LIVES_ON_DISK, ONE_CALL_AT_A_TIME, TAKE_NO_LOCKS, quiet
 from dojang.pkcs11.structures import text
 from dojang.secret import Secret
 
@@ -101,6 +101,7 @@ class Module:
                 missing = discovery.explain_missing_init_string(spec.path, spec.init_string)
                 if missing is not None:
                     raise missing
+                quiet(spec.path)
                 try:
                     cryptoki = Cryptoki.load(spec.path)
                 except (OSError, AttributeError) as error:

@@ -1,5 +1,6 @@
 """What modules do differently and cannot be asked about: one row each, with its source."""
 
+import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from dojang.pkcs11 import constants as ck
@@ -90,3 +91,17 @@ def max_sessions(quirk: Quirk, stated: int | None) -> int:
     """How many sessions to keep on a token: the quirk's number or the default, within what the token itself states."""
     limit = quirk.max_sessions if quirk.max_sessions is not None else DEFAULT_MAX_SESSIONS
     return min(limit, stated) if stated else limit
+
+
+SPEAK_UNASKED = {"libtpm2_pkcs11": ("TSS2_LOG", "all+NONE")}
+"""Modules, by the beginning of their file's name, whose libraries write to standard error what their return values say,
+and the variable that quiets them; somebody who has set it wants to read (seen with tpm2-tss 3.2: thirteen lines an
+attempt where no TPM is there)."""
+
+
+def quiet(path: str) -> None:
+    """Before a module is loaded: let it keep to its return values."""
+    name = os.path.basename(path)
+    for beginning, (variable, value) in SPEAK_UNASKED.items():
+        if name.startswith(beginning):
+            os.environ.setdefault(variable, value)
