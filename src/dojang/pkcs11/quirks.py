@@ -101,7 +101,7 @@ attempt where no TPM is there)."""
 
 def quiet(path: str) -> None:
     """Before a module is loaded: let it keep to its return values."""
-    name = os.path.basename(path)
+    name = path.rpartition("/")[2]
     for beginning, (variable, value) in SPEAK_UNASKED.items():
         if name.startswith(beginning):
             os.environ.setdefault(variable, value)
