@@ -163,13 +163,13 @@ def test_a_label_that_has_wandered(home, make_token, monkeypatch):
 
 def test_two_tokens_of_one_label(home, make_token, monkeypatch):
     """A label that two tokens bear names neither, though the agent holds but one of them; with its serial it does."""
-    held, _other = make_token("twins"), make_token("twins")
+    held, _other = make_token("namesakes"), make_token("namesakes")
     pin = ("--pin-source", held.pin_source)
     assert home.dojang("key", "generate", held.uri, "--label", "stamp", *pin).returncode == 0
     home.start("--key", f"{held.uri};object=stamp", *pin)
     monkeypatch.setenv("DOJANG_HOME", str(home.folder))
-    assert find_signer("pkcs11:token=twins;object=stamp") is None
-    assert find_signer("pkcs11:token=twins;object=stamp", str(held.module)) is None
+    assert find_signer("pkcs11:token=namesakes;object=stamp") is None
+    assert find_signer("pkcs11:token=namesakes;object=stamp", str(held.module)) is None
     assert find_signer(f"{held.uri};object=stamp") is not None
 
 

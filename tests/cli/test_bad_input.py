@@ -107,7 +107,7 @@ JUNK = """
 def tokens() -> Iterator[list[TokenSetup]]:
     """Two tokens that nobody else has: one with things on it that should not be there, one to be deaf."""
     with softhsm() as hsm:
-        made = [hsm.token("bad"), hsm.token("deaf")]
+        made = [hsm.token("bad", pin="482913"), hsm.token("deaf", pin="482913")]  # the module lists either first
         script = [sys.executable, "-c", textwrap.dedent(JUNK), made[0].uri, made[0].pin, str(hsm.module)]
         subprocess.run(script, env={**os.environ, **hsm.environment}, check=True, timeout=60)
         yield made
