@@ -27,8 +27,8 @@ def test_nothing_is_signed_twice_or_wrong(story):
 
 
 def test_callers_see_that_the_daemon_is_silent_and_may_try_again(story):
-    """While it is away: ``daemon-silent``; in the moment of its death ``signature-uncertain``, and while a new one takes
-    its place, the token may be missing. All are retryable.
+    """While it is away: ``daemon-silent``; as it dies ``signature-uncertain``; as a new one comes, the token may be
+    missing for a moment. All are retryable.
     """
     assert "daemon-silent" in story["errors"]
     assert set(story["errors"]) <= {"daemon-silent", "signature-uncertain", "device-failure", "token-removed"}
