@@ -9,9 +9,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tests.contract.credentials import SmallAuthority
 
-from dojang.errors import UnsupportedMechanism
+from dojang.errors import DeviceFailure, DeviceRefused, UnsupportedMechanism
 from dojang.pkcs11 import constants as ck
-from dojang.pkcs11 import keys, opened, quirks
+from dojang.pkcs11 import failures, keys, opened, quirks
+from dojang.pkcs11.cryptoki import CryptokiError
 from dojang.secret import Secret
 
 SRC = Path(__file__).parents[2] / "src/dojang"
@@ -123,3 +124,11 @@ def test_a_module_that_speaks_unasked_is_told_not_to(monkeypatch):
     monkeypatch.setenv(variable, "all+DEBUG")
     quirks.quiet(f"/usr/lib/{beginning}.so.0")
     assert os.environ[variable] == "all+DEBUG"
+
+
+def test_a_card_that_fails_half_way_is_not_taken_for_a_refusal():
+    """CKR_DATA_INVALID of C_Sign, over data that was made for it, is the device's failure and may be retried."""
+    error = failures.explain(CryptokiError("C_Sign", ck.CKR_DATA_INVALID), token="t")
+    assert isinstance(error, DeviceFailure)
+    assert error.retryable
+    assert isinstance(failures.explain(CryptokiError("C_Encrypt", ck.CKR_DATA_INVALID), token="t"), DeviceRefused)

@@ -62,6 +62,9 @@ def explain(error: "CryptokiError", *, token: str, role: str = "user", mechanism
         return errors.TokenRemoved(token=token)
     if rv in _BUSY:
         return errors.DeviceBusy(**said)
+    if rv == ck.CKR_DATA_INVALID and error.function == "C_Sign":
+        # What is signed was made here, for this mechanism: OpenSC says so of cards that fail half-way (seen, 0.23).
+        return errors.DeviceFailure(**said)
     if rv in _UNSUPPORTED:
         return errors.UnsupportedMechanism(
             where=errors.Phrase("Token {token}", token=token),
