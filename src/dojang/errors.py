@@ -63,17 +63,21 @@ class DojangError(Exception):
 
     code: str = ""
     exit_status: int = 1
+    so_next_step: str = ""
     retryable: bool = False
     sentence: str = ""
     next_step: str = ""
 
     def __init__(self, *, next_step: str | None = None, **facts: object) -> None:
-        """Keep the facts; ``next_step`` replaces the leaf's own advice where the situation allows better advice.
+        """Keep the facts; ``next_step`` replaces the leaf's own advice where the situation allows better advice, as
+        ``so_next_step`` does where the fact ``role`` says that it is about the SO PIN.
 
         The fact ``token``, a label, brings the fact ``token_address``, for advice that can be pasted.
         """
         if "token" in facts:
             facts.setdefault("token_address", _token_address(str(facts["token"])))
+        if facts.get("role") == "so":
+            next_step = next_step or self.so_next_step or None
         if next_step is not None:
             self.next_step = next_step
         missing = (_placeholders(self.sentence) | _placeholders(self.next_step)) - facts.keys()
@@ -336,11 +340,6 @@ class PinLocked(DeviceError):
         "Wait, or end that with its own tool (for a TPM: tpm2_dictionarylockout --clear-lockout)."
     )
 
-    def __init__(self, *, next_step: str | None = None, **facts: object) -> None:
-        if facts.get("role") == "so":
-            next_step = next_step or self.so_next_step
-        super().__init__(next_step=next_step, **facts)
-
 
 class PinLastTry(DeviceError):
     code = "pin-last-try"
@@ -351,11 +350,6 @@ class PinLastTry(DeviceError):
         "or set a new one with the SO PIN: dojang token pin unblock '{token_address}'"
     )
     so_next_step = Phrase("Make sure of the SO PIN, then repeat with --last-try; nothing can unlock it afterwards.")
-
-    def __init__(self, *, next_step: str | None = None, **facts: object) -> None:
-        if facts.get("role") == "so":
-            next_step = next_step or self.so_next_step
-        super().__init__(next_step=next_step, **facts)
 
 
 class PinNotSet(DeviceError):
