@@ -149,7 +149,7 @@ class Holdings:
                 if held.locked:
                     held.token = token  # it may be in another slot now
                 return held
-        return HeldToken(token, PinGuard(wanted.guard_path))  # type: ignore[arg-type]
+        return HeldToken(token, PinGuard(wanted.guard_path))
 
     def _open(self, held: HeldToken, pin: Secret | None, wanted: Wanted, *, has_pin: bool) -> None:
         info = held.token.refresh()

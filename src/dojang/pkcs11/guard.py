@@ -16,7 +16,6 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Final, NamedTuple
 
 from dojang.errors import DeviceBusy, PinIncorrect, PinKnownWrong, PinLastTry, PinLocked, StateUnreadable
@@ -52,7 +51,7 @@ class _Memory(NamedTuple):
 class PinGuard:
     """Guards the PINs of all tokens; every process that names the same ``state_path`` shares one memory."""
 
-    def __init__(self, state_path: Path) -> None:
+    def __init__(self, state_path: str | os.PathLike[str]) -> None:
         self._path = os.fspath(state_path)
         self._locks = self._path + ".locks"
 
