@@ -236,7 +236,6 @@ def test_an_expired_certificate_is_replaced_by_the_command(run_dojang, token, ho
     made = run_dojang("ca", "init", "--key", authority, "--name", "CN=Test CA", *pin, "--no-input", "--json")
     name = answer(made)["authority"]["name"]
     der = certificate(opened, "Hong Gildong", b"old", days=10, begun=20)
-    assert found(answer(run_dojang("doctor", token.uri, "--json")), "certificate-expired")["command"] == ""
     import hashlib
 
     facts = {"authority": name, "profile": "personal"}
@@ -247,6 +246,15 @@ def test_an_expired_certificate_is_replaced_by_the_command(run_dojang, token, ho
     done = mend(run_dojang, finding, *pin, "--no-input")
     assert done.returncode == 0, done.stderr
     assert "certificate-expired" not in codes(answer(run_dojang("doctor", token.uri, "--json")))
+
+
+@pytest.mark.parametrize(("code", "days", "begun"), [("certificate-expired", 10, 20), ("certificate-due", 20, 10)])
+def test_a_certificate_of_others_is_asked_for_anew_by_the_command(run_dojang, token, opened, code, days, begun) -> None:
+    """Nobody here issued it: the command makes a new key and writes a request for whoever did."""
+    certificate(opened, "Hong Gildong", b"others", days=days, begun=begun)
+    finding = found(answer(run_dojang("doctor", token.uri, "--json")), code)
+    done = mend(run_dojang, finding, "--pin-source", token.pin_source, "--no-input")
+    assert done.stdout.startswith("-----BEGIN CERTIFICATE REQUEST-----"), done.stderr
 
 
 def test_certificates_and_keys_without_each_other(run_dojang, token, opened) -> None:

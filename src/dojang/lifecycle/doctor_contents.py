@@ -18,6 +18,7 @@ from dojang.errors import (
 from dojang.lifecycle.doctor import Finding
 from dojang.lifecycle.origin import DEFAULT_WINDOW, Origin
 from dojang.locations.labels import Label
+from dojang.pkcs11.objects import KEY_ALGORITHMS
 
 if TYPE_CHECKING:
     from dojang.lifecycle.workplace import Workplace
@@ -158,7 +159,10 @@ def _examine_certificates(contents: Contents, known: Background, replaced: set[s
                 mend = _issue_again(contents, one, facts, known)
                 yield Finding("certificate-expired", NotRenewable.exit_status, said, mend)
         elif facts.not_after_at - known.window(one.value) <= known.now:
-            mend = f"dojang renew now {shlex.quote(address)}" if known.origin(one.value) else ""
+            renewed = known.origin(one.value) is not None
+            mend = (
+                shlex.join(["dojang", "renew", "now", address]) if renewed else _ask_anew(contents, one, facts, known)
+            )
             yield Finding("certificate-due", NotRenewable.exit_status, said | {"days_left": facts.days_left}, mend)
 
 
@@ -166,10 +170,20 @@ def _issue_again(contents: Contents, one: "TokenObject", facts: "CertificateFact
     """An expired certificate is not renewed; another one for the same subject takes its place."""
     origin = known.origin(one.value)
     if origin is None:
-        return ""
-    label = f"{Label.from_text(one.label).name} {known.now:%Y-%m-%d}"
-    words = ["--to", contents.token.address, "--subject", facts.subject, "--label", label]
+        return _ask_anew(contents, one, facts, known)
+    words = ["--to", contents.token.address, "--subject", facts.subject, "--label", _next_label(one, known)]
     return shlex.join(["dojang", "cert", "issue", *words, "--ca", origin.authority, "--profile", origin.profile])
+
+
+def _ask_anew(contents: Contents, one: "TokenObject", facts: "CertificateFacts", known: Background) -> str:
+    """Where nobody here can issue: a request for whoever did, by a new key of the same kind."""
+    words = [contents.token.address, "--subject", facts.subject, "--label", _next_label(one, known)]
+    kind = ["--algorithm", facts.algorithm] if facts.algorithm in KEY_ALGORITHMS else []
+    return shlex.join(["dojang", "cert", "request", *words, *kind])
+
+
+def _next_label(one: "TokenObject", known: Background) -> str:
+    return f"{Label.from_text(one.label).name} {known.now:%Y-%m-%d}"
 
 
 def _examine_pairs(contents: Contents) -> Iterator[Finding]:
