@@ -178,6 +178,10 @@ class _Crew:
         self._failure = self._failure or failure
         self._halt()
 
+    def _break_off(self, failure: BaseException) -> None:
+        """No more jobs come; those that came before are not to blame."""
+        self._failure = self._failure or failure
+
     def _give_up(self) -> None:
         self._asked = True
         self._halt()
@@ -202,8 +206,8 @@ class _Crew:
                 began_at = monotonic()
                 self._messages.put(partial(self._take_in, self._sign(*lot)))
                 size = min(2 * size, self._largest_lot) if monotonic() - began_at < _QUICK else 1
-        except BaseException as error:  # the thread that waits raises it
-            self._messages.put(partial(self._fail, error))
+        except BaseException as error:  # the jobs broke off; the thread that waits raises it
+            self._messages.put(partial(self._break_off, error))
         self._messages.put(self._leave)
 
     def _begin(self, size: int) -> tuple[int, list[Job]] | None:
