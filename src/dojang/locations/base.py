@@ -9,6 +9,7 @@ from dojang.secret import Secret
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 
+    from dojang.npki.pkcs8 import Pkcs8
     from dojang.pkcs11.discovery import ModuleSearch
     from dojang.pkcs11.guard import PinGuard
     from dojang.pkcs11.pin import PinProvider
@@ -35,12 +36,18 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """What a location states plainly about itself."""
+    """What a location states plainly about itself.
+
+    ``listed_by`` says what it takes to see the certificates: a PKCS#12 file hides them under its password.
+    ``watchable``: it can be told when it comes and goes.
+    """
 
     key_leaves: bool
     copyable: bool
     opened_by: str  # "pin", "password" or "nothing"
     holds_r: bool
+    watchable: bool = False
+    listed_by: str = "nothing"  # or "password"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,4 +154,72 @@ class MayBeAbsent(Protocol):
 
     def check_present(self) -> None:
         """Refuse with ``FileUnreadable`` when there is nothing at all, not even an empty location."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Companions:
+    """What other programs keep beside a signing pair: the pair that decrypts (km), and issuers as the CA sent them.
+
+    Empty where there is none. Without the km key, nothing that was encrypted before can be read.
+    """
+
+    km_certificate_der: bytes = b""
+    km_key: "Pkcs8 | None" = None
+    ca_pubs: bytes = b""
+
+    def names(self) -> frozenset[str]:
+        """Which of ``km`` and ``ca_pubs`` are there."""
+        found = {"km": bool(self.km_certificate_der or self.km_key), "ca_pubs": bool(self.ca_pubs)}
+        return frozenset(name for name, there in found.items() if there)
+
+
+@runtime_checkable
+class GivesKeys(Protocol):
+    """A location that a key can be taken out of."""
+
+    def export_key(self, key_id: bytes) -> "Pkcs8":
+        """The private key under ``key_id`` with everything its file keeps with it, R above all; in memory only."""
+        ...
+
+
+@runtime_checkable
+class TakesKeys(Protocol):
+    """A location that a key made elsewhere can be put into."""
+
+    def import_key(self, key: "Pkcs8", *, key_id: bytes, label: str, replaces: bytes | None = None) -> "PrivateKey":
+        """Keep ``key``, its R with it, under ``key_id``, and hand it out as it signs here; durable when this returns.
+
+        As with ``generate``: ``install`` completes it, ``discard`` takes it back.
+        """
+        ...
+
+
+@runtime_checkable
+class HoldsCompanions(Protocol):
+    """A location that keeps the companions of a signing pair, or some of them."""
+
+    @property
+    def companions_held(self) -> frozenset[str]:
+        """Of ``km`` and ``ca_pubs`` those that can be kept here."""
+        ...
+
+    def export_companions(self, key_id: bytes) -> Companions:
+        """What lies beside the key under ``key_id``."""
+        ...
+
+    def import_companions(self, companions: Companions, *, key_id: bytes) -> None:
+        """Put those that can be kept beside a key that ``import_key`` brought and ``install`` has not completed."""
+        ...
+
+
+@runtime_checkable
+class ChangesPassword(Protocol):
+    """A location whose credentials lie under passwords of their own."""
+
+    def change_password(self, key_id: bytes) -> None:
+        """Put the credential under a new password; both are asked of the password provider, the old one first.
+
+        Killed at any moment, every key opens with the old or the new one; run again, it finishes.
+        """
         ...

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dojang.pkcs11.objects import TokenObject
 
 KIND: Final = "token"
-TRAITS: Final = Traits(key_leaves=False, copyable=False, opened_by="pin", holds_r=True)
+TRAITS: Final = Traits(key_leaves=False, copyable=False, opened_by="pin", holds_r=True, watchable=True)
 
 # A switch elsewhere gives the new one its name before it takes the old one's; who sees both looks again.
 _LOOK_AGAIN_AFTER: Final = (0.05, 0.1, 0.2, 0.4)
