@@ -5,7 +5,7 @@
     │   ├── Usage · InvalidUri · InvalidAddress · InvalidName · InvalidSource · SecretUnavailable · InputRequired
     │   ├── NotFound · Ambiguous · AlreadyExists · SerialMismatch · Interrupted · NothingDue
     │   ├── CredentialBusy · OperationUnfinished · BatchIncomplete · AgentNotRunning
-    │   ├── PinIncorrect · PinKnownWrong · PinUnusable · PasswordIncorrect
+    │   ├── PinIncorrect · PinKnownWrong · PinUnusable · PasswordIncorrect · KeyMismatch
     │   └── FileUnreadable · FileUnwritable · FileMalformed · FileChanged
     ├── DeviceError          the token, its driver or its daemon
     │   ├── TokenNotFound · AmbiguousToken · TokenRemoved · TokenNotInitialized · TokenWriteProtected · TokenFull
@@ -117,7 +117,10 @@ class InvalidAddress(UserError):
     code = "invalid-address"
     exit_status = 2
     sentence = "'{address}' is not an address dojang knows: {problem}."
-    next_step = "Use pkcs11:token=LABEL, npki: or npki:/folder; 'dojang where' prints addresses to paste."
+    next_step = (
+        "Use pkcs11:token=LABEL, npki:/folder, removable:NAME, pkcs12:/file.p12 or pem:/file.pem; "
+        "'dojang where' prints addresses to paste."
+    )
 
 
 class InvalidName(UserError):
@@ -249,6 +252,13 @@ class PasswordIncorrect(UserError):
     exit_status = 7
     sentence = "The password is wrong or the file is damaged: {path}."
     next_step = "Try the password again, or restore the file from a backup."
+
+
+class KeyMismatch(UserError):
+    code = "key-mismatch"
+    exit_status = 9
+    sentence = "The key in {path} belongs to another certificate than the one beside it."
+    next_step = "Put back the file that was exchanged, or restore both from a backup; neither is used as it stands."
 
 
 class FileUnreadable(UserError):

@@ -1,6 +1,7 @@
-"""Addresses of disk locations, and which room every other address belongs to."""
+"""Addresses of every kind of location: what people type, what is printed, and what is none."""
 
 import contextlib
+import dataclasses
 import os
 from pathlib import Path
 
@@ -9,7 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dojang.errors import DojangError, InvalidAddress, UnsupportedOperation
-from dojang.locations.address import DiskAddress, parse_address
+from dojang.locations.address import (
+    ADDRESSES,
+    CloudAddress,
+    DiskAddress,
+    PemAddress,
+    PhoneAddress,
+    Pkcs12Address,
+    RemovableAddress,
+    parse_address,
+)
+from dojang.locations.registry import location_kinds, open_location
 from dojang.npki.roots import default_root
 from dojang.pkcs11.uri import Pkcs11Uri
 
@@ -20,22 +31,52 @@ TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])
 ROOTS = TEXT.map(lambda text: os.path.normpath("/" + text.lstrip("/")))
 
 
-@given(
-    ROOTS,
-    st.one_of(
-        st.just({}),
-        TEXT.map(lambda text: {"common_name": text}),
-        TEXT.map(lambda text: {"folder": text}),
-        st.binary(min_size=1, max_size=40).map(lambda key_id: {"key_id": key_id}),
-    ),
+CREDENTIALS = st.one_of(
+    st.just({}),
+    TEXT.map(lambda text: {"common_name": text}),
+    st.binary(min_size=1, max_size=40).map(lambda key_id: {"key_id": key_id}),
 )
-def test_every_address_is_read_back_as_it_was(root: str, chosen: dict[str, object]) -> None:
+PLACES = st.one_of(
+    st.builds(DiskAddress, ROOTS),
+    st.builds(RemovableAddress, TEXT.filter(lambda text: "/" not in text and text not in (".", ".."))),
+    st.builds(Pkcs12Address, ROOTS.filter(lambda path: path != "/")),
+    st.tuples(ROOTS, st.none() | ROOTS)
+    .filter(lambda paths: paths[0] not in ("/", paths[1]))
+    .map(lambda paths: PemAddress(*paths)),
+    st.just(PhoneAddress()),
+    st.from_regex(r"https://[a-z]{1,9}(:[1-9][0-9]{0,3})?(/[a-z%A-F0-9]{0,9})?", fullmatch=True)
+    .filter(lambda text: "%" not in text)
+    .map(CloudAddress),
+)
+FOLDERS = st.builds(lambda place, folder: place.for_folder(folder), st.builds(DiskAddress, ROOTS), TEXT)
+
+
+@given(FOLDERS | st.builds(lambda place, chosen: dataclasses.replace(place, **chosen), PLACES, CREDENTIALS))
+def test_every_address_is_read_back_as_it_was(address) -> None:
     """What is printed can be pasted: no blank, quote, control character or second line in it."""
-    address = DiskAddress(root, **chosen)
     text = address.to_text()
     assert parse_address(text) == address
     assert text.isprintable()
-    assert not set(text) & set(" \t\"'`$&;|<>()[]{}*!\\")
+    assert not set(text) & (set(" \t\"'`$&;|<>()[]{}*!\\") - ({"&"} if "?key=" in text else set()))
+
+
+@given(FOLDERS | st.builds(lambda place, chosen: dataclasses.replace(place, **chosen), PLACES, CREDENTIALS))
+def test_an_address_knows_its_location(address) -> None:
+    """Whatever kind it is of: the place without the credential, and one identity for both."""
+    place = address.location()
+    assert not place.names_credential
+    assert (address == place) != address.names_credential
+    assert place.identity() == address.identity() == parse_address(address.identity()).identity()
+
+
+def test_links_lead_to_one_identity(tmp_path: Path) -> None:
+    """However a folder or file is named, the journal knows it again."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    for text in ("npki:{}", "pkcs12:{}/a.p12", "pem:{}/a.pem", "pem:{0}/a.pem?key={0}/b.pem"):
+        named = {parse_address(text.format(tmp_path / name)).identity() for name in ("real", "link")}
+        assert len(named) == 1, text
+    assert parse_address("cloud:https://Host/x").identity() == parse_address("cloud:https://host/x?cn=a").identity()
 
 
 @pytest.mark.parametrize(
@@ -50,9 +91,23 @@ def test_every_address_is_read_back_as_it_was(root: str, chosen: dict[str, objec
         ("npki:/a?id=01aF", DiskAddress("/a", key_id=b"\x01\xaf")),
         ("npki:/a#yessign/USER/cn=홍()1,c=kr", DiskAddress("/a", folder="yessign/USER/cn=홍()1,c=kr")),
         ("npki:/a#a%23b%3F", DiskAddress("/a", folder="a#b?")),
+        ("npki:/a?cn=AT&T", DiskAddress("/a", common_name="AT&T")),
+        ("removable:USB%20DISK", RemovableAddress("USB DISK")),
+        ("removable:1A2B-3C4D?cn=홍길동", RemovableAddress("1A2B-3C4D", common_name="홍길동")),
+        ("removable:USB#yessign/USER/cn=홍", RemovableAddress("USB", folder="yessign/USER/cn=홍")),
+        ("pkcs12:/a/b.p12", Pkcs12Address("/a/b.p12")),
+        ("PKCS12:/a/../b.pfx?id=01", Pkcs12Address("/b.pfx", key_id=b"\1")),
+        ("pem:/a/cert.pem?cn=Hong", PemAddress("/a/cert.pem", common_name="Hong")),
+        ("pem:/a/cert.pem?key=/a/key.pem", PemAddress("/a/cert.pem", "/a/key.pem")),
+        ("pem:/a/cert.pem?id=0a&key=/a/key.pem", PemAddress("/a/cert.pem", "/a/key.pem", key_id=b"\n")),
+        ("pem:/a.pem?key=/a.pem", PemAddress("/a.pem")),
+        ("phone:", PhoneAddress()),
+        ("phone:?cn=홍", PhoneAddress(common_name="홍")),
+        ("cloud:https://host", CloudAddress("https://host")),
+        ("cloud:https://[::1]:8443/csc/v2?id=aa", CloudAddress("https://[::1]:8443/csc/v2", key_id=b"\xaa")),
     ],
 )
-def test_what_people_type_is_understood(text: str, address: DiskAddress) -> None:
+def test_what_people_type_is_understood(text: str, address) -> None:
     """With and without percent-encoding."""
     assert parse_address(text) == address
 
@@ -76,11 +131,22 @@ def test_a_token_address_is_a_pkcs11_uri() -> None:
     assert parse_address("pkcs11:token=Hong;object=sign") == Pkcs11Uri(token="Hong", object="sign")
 
 
-@pytest.mark.parametrize("text", ["removable:USB", "pkcs12:/a.p12", "phone:", "cloud:https://host/x"])
-def test_kinds_to_come_are_recognised_and_refused(text: str) -> None:
-    """The error tells which addresses there are."""
+def test_every_scheme_has_one_class_and_one_kind() -> None:
+    """The row of a kind shows an address that is read as one of that kind."""
+    rows = location_kinds()
+    assert {row.scheme for row in rows} <= {one.scheme for one in ADDRESSES}
+    assert len({row.scheme for row in rows}) == len({row.kind for row in rows}) == len(rows)
+    for row in rows:
+        assert parse_address(row.example).scheme == row.scheme
+        assert row.traits.opened_by in ("pin", "password", "nothing")
+
+
+@pytest.mark.parametrize("text", ["phone:", "phone:?cn=x", "cloud:https://host/x"])
+def test_what_nobody_answers_at_is_said_plainly(text: str) -> None:
+    """Their addresses can be saved; opening one says what to use instead."""
     with pytest.raises(UnsupportedOperation) as caught:
-        parse_address(text)
+        open_location(text)
+    assert caught.value.exit_status == 10
     assert "npki:" in caught.value.advice()
 
 
@@ -100,6 +166,33 @@ def test_kinds_to_come_are_recognised_and_refused(text: str) -> None:
         "npki:/a?id=1",
         "npki:/a#",
         "npki:/a?cn=x#y",
+        "npki:/a?cn=x&id=01",
+        "npki:/a?id=01&id=02",
+        "npki:/a?key=/b",
+        "removable:",
+        "removable:#x",
+        "removable:a/b",
+        "removable:a%2Fb",
+        "removable:..",
+        "pkcs12:",
+        "pkcs12:?cn=x",
+        "pkcs12:/folder/",
+        "pkcs12://server/share/a.p12",
+        "pkcs12:/a.p12?key=/b",
+        "pem:",
+        "pem:/a.pem?key=",
+        "pem:/a.pem?key=//server/b",
+        "phone:01012345678",
+        "phone:?id=x",
+        "cloud:",
+        "cloud:host",
+        "cloud:http://host/",
+        "cloud:https://",
+        "cloud:https://user:secret@host/",
+        "cloud:https://host/a b",
+        "cloud:https://host/#x",
+        "cloud:https://host/?x=y",
+        "cloud:https://host/%zz",
         "npki:/a%",
         "npki:/a%zz",
         "npki:/a%00b",
@@ -131,6 +224,6 @@ def test_a_pin_in_a_misspelt_address_is_not_repeated(text: str) -> None:
 @given(st.text(max_size=80))
 def test_any_text_is_an_address_or_an_error_of_ours(text: str) -> None:
     """Nothing else ever comes out."""
-    for attempt in (text, f"npki:{text}", f"pkcs11:{text}"):
+    for attempt in (text, *(one.scheme + text for one in ADDRESSES)):
         with contextlib.suppress(DojangError):
             assert parse_address(attempt).to_text()

@@ -120,10 +120,9 @@ def label_in(address: str) -> str | None:
 
 def key_id_in(address: str) -> bytes | None:
     """The id of a key that an address holds already (``;id=…`` or ``?id=…``)."""
-    from dojang.locations.address import DiskAddress, parse_address
+    from dojang.locations.address import parse_address
 
-    parsed = parse_address(address)
-    return parsed.key_id if isinstance(parsed, DiskAddress) else parsed.id
+    return parse_address(address).key_id
 
 
 def _profile(invocation: Invocation, offered: "list[Profile]", wanted: str | None, asking: bool) -> "Profile":

@@ -53,8 +53,9 @@ def known_addresses(invocation: Invocation, ledger: "Ledger") -> list[str]:
 
 def _addresses(invocation: Invocation, ledger: "Ledger") -> Iterator[str]:
     from dojang.lifecycle.where import recorded_locations
-    from dojang.locations.address import DiskAddress, parse_address
+    from dojang.locations.address import parse_address
     from dojang.pkcs11 import list_tokens
+    from dojang.pkcs11.uri import Pkcs11Uri
 
     for token in list_tokens(invocation.search()).tokens:
         yield token.address
@@ -65,8 +66,8 @@ def _addresses(invocation: Invocation, ledger: "Ledger") -> Iterator[str]:
         except DojangError:
             yield text  # who opens it says what is wrong with it
             continue
-        if isinstance(address, DiskAddress):
-            yield str(address.location())
+        if not isinstance(address, Pkcs11Uri):  # tokens that are there have been found
+            yield address.location().to_text()
 
 
 def _text(invocation: Invocation, found: "Found") -> str:

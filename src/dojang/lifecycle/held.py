@@ -9,7 +9,7 @@ from dojang.errors import DojangError, FileMalformed
 from dojang.ledger import Event
 from dojang.lifecycle.origin import due_from, history_of, window_of
 from dojang.lifecycle.workplace import Workplace
-from dojang.locations.address import DiskAddress, parse_address
+from dojang.locations.address import parse_address
 from dojang.locations.base import StoredCredential, Traits
 
 if TYPE_CHECKING:
@@ -74,10 +74,7 @@ def due_in(place: Workplace, addresses: Iterable[str], window: timedelta | None 
 
 def names_credential(address: str) -> bool:
     """Whether an address names one credential, not just the place where it lies."""
-    parsed = parse_address(address)
-    if isinstance(parsed, DiskAddress):
-        return parsed.names_credential
-    return parsed.object is not None or parsed.id is not None
+    return parse_address(address).names_credential
 
 
 def look_at(place: Workplace, traits: Traits, stored: StoredCredential, window: timedelta | None = None) -> Held:

@@ -1,7 +1,6 @@
 """What the verbs write in the journal, and how what they made is taken back."""
 
 import contextlib
-import os
 from base64 import b64decode, b64encode
 from collections.abc import Iterator, Sequence
 
@@ -9,20 +8,15 @@ from dojang.errors import AuthorityRefused, DojangError
 from dojang.ledger import Event, Fact, Operation
 from dojang.lifecycle.origin import fingerprint_of
 from dojang.lifecycle.workplace import Workplace
-from dojang.locations.address import DiskAddress
+from dojang.locations.address import parse_address
 from dojang.locations.base import Location, StoredCredential
 
 KEPT_FACTS = ("location", "authority", "profile", "window_days", "subject", "algorithm", "key_id", "old_fingerprint")
 
 
 def identity_of(address: str) -> str:
-    """The address of a location without the hints for opening it, which differ from run to run.
-
-    A folder has one identity, however many links lead to it.
-    """
-    if address.startswith("npki:"):
-        return DiskAddress(os.path.realpath(DiskAddress.from_text(address).root)).to_text()
-    return address.partition("?")[0]
+    """What tells the location at ``address`` from others; see ``Address.identity``."""
+    return parse_address(address).identity()
 
 
 def name_in(location: Location, label: str) -> str:

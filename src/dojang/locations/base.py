@@ -21,9 +21,22 @@ PasswordProvider = Callable[[str, bool], Secret]
 
 
 @dataclass(frozen=True, slots=True)
+class RObject:
+    """CKA_LABEL and CKA_APPLICATION of the data object that keeps R on a token; no published text says what they are,
+    so both are settings.
+    """
+
+    label: str = "R"
+    application: str = "NPKI"
+
+
+R_OBJECT = RObject()
+
+
+@dataclass(frozen=True, slots=True)
 class Access:
-    """What opening a location may take: where modules are, who gives PINs and passwords, how careful to be, and whether
-    the agent that runs may sign.
+    """What opening a location may take: where modules are, who gives PINs and passwords, how careful to be, whether
+    the agent that runs may sign, and what R goes by on tokens.
     """
 
     search: "ModuleSearch | None" = None
@@ -32,6 +45,7 @@ class Access:
     guard: "PinGuard | None" = None
     last_try: bool = False
     agent: bool = True
+    r_object: RObject = R_OBJECT
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +206,20 @@ class TakesKeys(Protocol):
 
         As with ``generate``: ``install`` completes it, ``discard`` takes it back.
         """
+        ...
+
+
+@runtime_checkable
+class HoldsR(Protocol):
+    """A location whose kind holds R, and that tells of this very one whether it does."""
+
+    @property
+    def holds_r(self) -> bool:
+        """Whether R can be kept here: not on a token without data objects. May need the PIN."""
+        ...
+
+    def random_number(self, key_id: bytes) -> Secret | None:
+        """R of the key under ``key_id``; ``None`` where there is none."""
         ...
 
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast
 
-from dojang.locations.address import DiskAddress, parse_address
-from dojang.locations.base import Access, Location, PasswordProvider, Traits
+from dojang.errors import Phrase, UnsupportedOperation
+from dojang.locations.address import parse_address
+from dojang.locations.base import R_OBJECT, Access, Location, PasswordProvider, RObject, Traits
 
 if TYPE_CHECKING:
     from dojang.locations.address import Address
@@ -43,6 +44,8 @@ class LocationKind:
 
 _KINDS = (
     LocationKind("token", "pkcs11:", "pkcs11:token=LABEL", "dojang.locations.token"),
+    LocationKind("phone", "phone:", "phone:", "dojang.locations.remote"),
+    LocationKind("cloud", "cloud:", "cloud:https://host/path", "dojang.locations.remote"),
     LocationKind("disk", "npki:", "npki:/path/NPKI", "dojang.locations.disk"),
 )
 
@@ -61,9 +64,13 @@ def open_location(
     guard: "PinGuard | None" = None,
     last_try: bool = False,
     agent: bool = True,
+    r_object: RObject = R_OBJECT,
 ) -> AbstractContextManager[Location]:
     """Open the location in which ``address`` lies; PINs and passwords are asked for when something needs them."""
     parsed = parse_address(address)
-    scheme = "npki:" if isinstance(parsed, DiskAddress) else "pkcs11:"
-    kind = next(row for row in _KINDS if row.scheme == scheme)
-    return kind.load().open_at(parsed, Access(search, pins, passwords, guard, last_try, agent))
+    kind = next((row for row in _KINDS if row.scheme == parsed.scheme), None)
+    if kind is None:
+        raise UnsupportedOperation(
+            where="This version of dojang", operation=Phrase("open {scheme} addresses", scheme=parsed.scheme)
+        )
+    return kind.load().open_at(parsed, Access(search, pins, passwords, guard, last_try, agent, r_object))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Final, Self
+from typing import ClassVar, Final, Self
 
 from dojang.errors import InvalidUri, Phrase
 from dojang.secret import Secret
@@ -63,6 +63,8 @@ class Pkcs11Uri:
     constructed can be written and read back; anything else is ``InvalidUri``. The PIN shows only in
     ``to_text(with_pin=True)``.
     """
+
+    scheme: ClassVar[str] = SCHEME
 
     token: str | None = None
     manufacturer: str | None = None
@@ -155,6 +157,26 @@ class Pkcs11Uri:
     def token_part(self) -> Self:
         """The same without the object: token, slot, library and how to reach them."""
         return replace(self, object=None, id=None, type=None)
+
+    # As the address of a location, whose names these are:
+
+    @property
+    def key_id(self) -> bytes | None:
+        """The CKA_ID that it names."""
+        return self.id
+
+    @property
+    def names_credential(self) -> bool:
+        """Whether it names a certificate or key by label or CKA_ID."""
+        return not (self.object is None and self.id is None)
+
+    def location(self) -> Self:
+        """The address of the token."""
+        return self.token_part()
+
+    def identity(self) -> str:
+        """What tells this token from others, without how it is reached, which differs from run to run."""
+        return self.token_part().to_text().partition("?")[0]
 
     def for_object(self, *, object: str | None = None, id: bytes | None = None, type: str | None = None) -> Self:  # noqa: A002
         """The address of one object on the same token.
