@@ -242,6 +242,17 @@ class HoldsCompanions(Protocol):
 
 
 @runtime_checkable
+class Retires(Protocol):
+    """A location that takes a credential out of use though nothing here takes its place."""
+
+    def retire(self, key_id: bytes) -> StoredCredential:
+        """Retire the live credential under ``key_id``: readable still, found by its name no longer; retired already,
+        nothing changes. Needs no password: the key may be lost.
+        """
+        ...
+
+
+@runtime_checkable
 class ChangesPassword(Protocol):
     """A location whose credentials lie under passwords of their own."""
 

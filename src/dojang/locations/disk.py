@@ -141,6 +141,13 @@ class DiskLocation:
         forget_replaced(target, staged.key_id, staged.certificate_der)
         return self._at(target)
 
+    def retire(self, key_id: bytes) -> StoredCredential:
+        folders = list(scan(self.root))
+        live = _live(folders, key_id)
+        if live is not None:
+            return self._at(shelves.retire(self.root, live))
+        return self._at(next((f.path for f in folders if f.key_id == key_id), shelves.staged_path(self.root, key_id)))
+
     def discard(self, key_id: bytes) -> None:
         shelves.clear_staging(self.root, key_id)
         self._opened.pop(key_id, None)

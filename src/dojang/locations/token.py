@@ -132,6 +132,17 @@ class TokenLocation:
         )
         return self._stored(new_key_id, certificate.value)
 
+    def retire(self, key_id: bytes) -> StoredCredential:
+        _refuse_no_id(key_id)
+        self._token.log_in()
+        here = list(self._token.objects(key_id=key_id))
+        certificates = [one for one in here if one.type == "cert" and one.value]
+        if not certificates:
+            raise self._missing(key_id.hex())
+        label = retired_label(name_handed_over(certificates), here)
+        self._rename(key_id, [one for one in here if not Label.from_text(one.label).retired], label)
+        return self._stored(key_id, certificates[0].value)
+
     def discard(self, key_id: bytes) -> None:
         _refuse_no_id(key_id)
         here = list(self._token.certificates(key_id=key_id))  # one that cannot be read now may be the live one
