@@ -7,6 +7,8 @@ lang = "ko"
 agent = true                                   # let the agent sign where one runs
 renewal-window-days = 30
 trust-anchors = ["/etc/dojang/root.pem"]
+r-object-label = "R"                           # CKA_LABEL and CKA_APPLICATION of the object that keeps R on a token
+r-object-application = "NPKI"
 
 [[modules]]
 path = "/opt/vendor/libp11.so"
@@ -58,6 +60,8 @@ class Settings(NamedTuple):
     aliases: Mapping[str, str] = MappingProxyType({})
     renewal_window_days: int | None = None
     trust_anchors: tuple[Path, ...] = ()
+    r_object_label: str | None = None
+    r_object_application: str | None = None
 
     @property
     def ledger_path(self) -> Path:
@@ -183,4 +187,6 @@ _KEYS: dict[str, Callable[[object], Any]] = {
     "aliases": _aliases,
     "renewal-window-days": _days,
     "trust-anchors": _paths,
+    "r-object-label": _text,
+    "r-object-application": _text,
 }

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from dojang.authority.local import LocalAuthority
     from dojang.lifecycle.workplace import Recovered, Step, Workplace
-    from dojang.locations.base import Location
+    from dojang.locations.base import Location, RObject
 
 STEPS = {
     "generate": N_("Making the key …"),
@@ -93,7 +93,16 @@ def open_location_at(invocation: Invocation, address: str) -> "AbstractContextMa
         guard=invocation.pin_guard(),
         last_try=invocation.last_try,
         agent=invocation.may_use_agent(uri),
+        r_object=r_object(invocation),
     )
+
+
+def r_object(invocation: Invocation) -> "RObject":
+    """What the settings say R goes by on tokens."""
+    from dojang.locations.base import R_OBJECT, RObject
+
+    label, application = invocation.settings.r_object_label, invocation.settings.r_object_application
+    return RObject(label or R_OBJECT.label, application or R_OBJECT.application)
 
 
 @contextlib.contextmanager

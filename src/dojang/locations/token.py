@@ -8,14 +8,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from dojang.errors import AlreadyExists, Ambiguous, NotFound, NotPermitted, Phrase
-from dojang.locations.base import Access, StoredCredential, Traits
+from dojang.locations.base import R_OBJECT, Access, RObject, StoredCredential, Traits
 from dojang.locations.issuers import authority_facts, chain_among, is_authority, not_before
 from dojang.locations.labels import Label, name_handed_over, retired_label, shown
 from dojang.pkcs11.uri import Pkcs11Uri
+from dojang.secret import Secret
 
 if TYPE_CHECKING:
     from dojang.locations.address import Address
     from dojang.locations.base import PrivateKey
+    from dojang.npki.pkcs8 import Pkcs8
     from dojang.pkcs11 import OpenToken
     from dojang.pkcs11.objects import TokenObject
 
@@ -32,9 +34,10 @@ class TokenLocation:
     kind = KIND
     traits = TRAITS
 
-    def __init__(self, token: "OpenToken", asked: Pkcs11Uri) -> None:
+    def __init__(self, token: "OpenToken", asked: Pkcs11Uri, r_object: RObject = R_OBJECT) -> None:
         """``asked`` is the address it was opened by: how its module was found goes into every address."""
         self._token = token
+        self._r_object = r_object
         self._uri = replace(
             Pkcs11Uri.from_text(token.address),
             module_name=asked.module_name,
@@ -84,6 +87,36 @@ class TokenLocation:
         self._made.add(key_id)
         return key
 
+    def import_key(self, key: "Pkcs8", *, key_id: bytes, label: str, replaces: bytes | None = None) -> "PrivateKey":
+        """As ``TakesKeys``; ``NotPermitted`` for a key with R where R cannot be kept, before anything is made."""
+        from dojang.locations import token_r
+        from dojang.locations.software_key import software_key
+
+        pair = software_key(key)
+        if replaces is None:
+            self._refuse_taken(label, key_id)
+        if self.has_key(key_id):
+            raise AlreadyExists(what=Phrase("A key with the id {key_id}", key_id=key_id.hex()), where=self.address)
+        if key.random_number is not None:
+            token_r.refuse_without_room(self._token)
+            # Before the key: nobody shall take a key that is there for one that never had an R.
+            token_r.write(self._token, key.random_number, key_id, shown(self._r_object.label, replaces), self._r_object)
+        imported = self._token.import_private_key(pair, label=shown(label, replaces), key_id=key_id)
+        self._made.add(key_id)
+        return imported
+
+    @property
+    def holds_r(self) -> bool:
+        from dojang.pkcs11.data_objects import can_hold
+
+        return can_hold(self._token)
+
+    def random_number(self, key_id: bytes) -> Secret | None:
+        """As ``HoldsR``; found by CKA_ID first, then by the label that is set. ``Ambiguous`` where several may be."""
+        from dojang.locations import token_r
+
+        return token_r.read(self._token, key_id, self._r_object)
+
     def private_key(self, key_id: bytes) -> "PrivateKey":
         return self._token.private_key(key_id=key_id)
 
@@ -120,16 +153,18 @@ class TokenLocation:
     def switch(self, *, old_key_id: bytes, new_key_id: bytes, certificate_der: bytes | None = None) -> StoredCredential:
         if old_key_id == new_key_id:
             return self._switch_certificate(new_key_id, certificate_der)
+        from dojang.locations import token_r
+
         self._token.log_in()
         old, new = list(self._token.objects(key_id=old_key_id)), list(self._token.objects(key_id=new_key_id))
         certificate = next((one for one in new if one.type == "cert" and one.value), None)
         if certificate is None:
             raise self._missing(new_key_id.hex())
         name = name_handed_over([*old, certificate])
+        retired = retired_label(name, old)
         self._rename(new_key_id, [one for one in new if one.label != name], name)
-        self._rename(
-            old_key_id, [one for one in old if not Label.from_text(one.label).retired], retired_label(name, old)
-        )
+        token_r.switch(self._token, self._r_object, old_key_id, new_key_id, retired.removeprefix(name))
+        self._rename(old_key_id, [one for one in old if not Label.from_text(one.label).retired], retired)
         return self._stored(new_key_id, certificate.value)
 
     def retire(self, key_id: bytes) -> StoredCredential:
@@ -174,7 +209,7 @@ class TokenLocation:
         for one in found:
             if one.type == "cert" and one.value:
                 self._token.relabel_certificate(key_id, one.value, label)
-        for kind in sorted({one.type for one in found} - {"cert"}):
+        for kind in sorted({one.type for one in found} - {"cert", "data"}):  # data has names of its own
             self._token.relabel(key_id, label, kind)
 
     def _matching(self, wanted: Pkcs11Uri) -> "list[TokenObject]":
@@ -269,4 +304,4 @@ def open_at(address: "Address", access: Access) -> Iterator[TokenLocation]:
         agent=access.agent,
     )
     with opened as token:
-        yield TokenLocation(token, address)
+        yield TokenLocation(token, address, access.r_object)

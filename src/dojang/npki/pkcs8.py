@@ -66,6 +66,13 @@ class Pkcs8:
         held = set_of(*kept, tlv(SEQUENCE, _RANDOM_NUMBER_DER, value), tag=_ATTRIBUTES)
         return Pkcs8.from_der(tlv(SEQUENCE, *before, held, *after))
 
+    def without_random_number(self) -> "Pkcs8":
+        """The same key without R, for a place that cannot keep it; the other attributes stay as they are."""
+        before, attributes, after = _split(self.der)
+        kept = [one.der for one in attributes if not one.content.startswith(_RANDOM_NUMBER_DER)]
+        held = [set_of(*kept, tag=_ATTRIBUTES)] if kept else []
+        return Pkcs8.from_der(tlv(SEQUENCE, *before, *held, *after))
+
     def key(self) -> "PrivateKey":
         """The key itself. ``ValueError`` for a damaged one, ``UnsupportedAlgorithm`` for a kind nobody here knows."""
         from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey

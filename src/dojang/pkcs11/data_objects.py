@@ -2,12 +2,33 @@
 
 import hashlib
 import os
+from typing import TYPE_CHECKING, NamedTuple
 
 from dojang.pkcs11 import constants as ck
 from dojang.pkcs11.cryptoki import CryptokiError
 from dojang.pkcs11.generation import Attributes
-from dojang.pkcs11.objects import search_for
+from dojang.pkcs11.objects import ABOUT_THE_SESSION, search_for
 from dojang.pkcs11.session import Search, Session
+from dojang.pkcs11.structures import utf8
+
+if TYPE_CHECKING:
+    from dojang.pkcs11.opened import OpenToken
+
+_READ = (ck.CKA_LABEL, ck.CKA_ID, ck.CKA_OBJECT_ID, ck.CKA_APPLICATION, ck.CKA_VALUE)
+_TIE = b"for the key "
+_SAY_NOTHING = (ck.CKR_USER_NOT_LOGGED_IN, ck.CKR_HOST_MEMORY, ck.CKR_DEVICE_MEMORY, ck.CKR_TOKEN_RESOURCE_EXCEEDED)
+"""Answers that are no refusal of data objects as such."""
+
+
+class DataObject(NamedTuple):
+    """One data object; ``tied`` says whether it tells which key it belongs to. Its value may be a secret."""
+
+    label: str
+    value: bytes
+    tied: bool
+
+    def __repr__(self) -> str:
+        return f"DataObject({self.label!r})"
 
 
 def store(session: Session, attributes: Attributes, key_id: bytes) -> None:
@@ -31,6 +52,38 @@ def searches(key_id: bytes | None, label: str | None = None) -> list[Search]:
     return [((ck.CKA_CLASS, ck.CKO_DATA), tie) for tie in ties]
 
 
+def read_all(token: "OpenToken", *, key_id: bytes | None = None, label: str | None = None) -> list[DataObject]:
+    """The data objects tied to ``key_id``, or those of a label; logs in."""
+
+    def read(session: Session) -> list[DataObject]:
+        found = {}
+        for search in searches(key_id, label):
+            for handle in session.cryptoki.find_objects(session.handle, search):
+                found[handle] = _from_attributes(session.read(handle, _READ))
+        return list(found.values())
+
+    return token.surely(read)
+
+
+def relabel(token: "OpenToken", key_id: bytes, old: str, new: str) -> None:
+    """Give the data objects of a key that are called ``old`` another label."""
+
+    def change(session: Session) -> None:
+        for search in searches(key_id):
+            for handle in session.cryptoki.find_objects(session.handle, (*search, (ck.CKA_LABEL, utf8(old)))):
+                session.cryptoki.set_attributes(session.handle, handle, [(ck.CKA_LABEL, utf8(new))])
+
+    token.surely(change)
+
+
+def can_hold(token: "OpenToken") -> bool:
+    """Whether the token keeps private data objects, found out by making one, which is gone afterwards; logs in.
+
+    One that lives no longer than its session says it where the token makes such objects at all.
+    """
+    return any(token.logged_in(lambda session, lasting=lasting: _holds(session, lasting)) for lasting in (False, True))  # type: ignore[misc]
+
+
 def object_id(key_id: bytes) -> bytes:
     """CKA_OBJECT_ID that ties a data object to a key: the identifier 2.25.N (X.667), N made of the CKA_ID."""
     number = int.from_bytes(hashlib.sha256(key_id).digest()[:16], "big")
@@ -39,6 +92,30 @@ def object_id(key_id: bytes) -> bytes:
         arcs.insert(0, 0x80 | (number & 0x7F))
     body = bytes([2 * 40 + 25]) + bytes(arcs)
     return b"\x06" + bytes([len(body)]) + body
+
+
+def _from_attributes(values: dict[int, bytes]) -> DataObject:
+    tied = bool(values.get(ck.CKA_ID) or values.get(ck.CKA_OBJECT_ID))
+    return DataObject(
+        label=values.get(ck.CKA_LABEL, b"").decode("utf-8", "replace").rstrip("\0"),
+        value=values.get(ck.CKA_VALUE, b""),
+        tied=tied or values.get(ck.CKA_APPLICATION, b"").startswith(_TIE),
+    )
+
+
+def _holds(session: Session, lasting: bool) -> bool:
+    mark = (ck.CKA_LABEL, b"trial " + os.urandom(8).hex().encode())
+    head: Attributes = [(ck.CKA_CLASS, ck.CKO_DATA), (ck.CKA_TOKEN, lasting), (ck.CKA_PRIVATE, True), mark]
+    try:
+        session.cryptoki.create_object(session.handle, [*head, (ck.CKA_VALUE, b"?")])
+        taken = True
+    except CryptokiError as error:
+        if error.rv in (*ABOUT_THE_SESSION, *_SAY_NOTHING):
+            raise
+        taken = False
+    for handle in session.cryptoki.find_objects(session.handle, [mark]):
+        session.cryptoki.destroy_object(session.handle, handle)
+    return taken
 
 
 def _tie(session: Session, key_id: bytes) -> tuple[int, bytes]:
@@ -58,4 +135,4 @@ def _tie(session: Session, key_id: bytes) -> tuple[int, bytes]:
 
 
 def _application_tie(key_id: bytes) -> tuple[int, bytes]:
-    return ck.CKA_APPLICATION, b"for the key " + key_id.hex().encode()
+    return ck.CKA_APPLICATION, _TIE + key_id.hex().encode()
