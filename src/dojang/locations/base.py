@@ -9,6 +9,7 @@ from dojang.secret import Secret
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 
+    from dojang.npki.keyfile import KeyFileForm
     from dojang.npki.pkcs8 import Pkcs8
     from dojang.pkcs11.discovery import ModuleSearch
     from dojang.pkcs11.guard import PinGuard
@@ -46,6 +47,7 @@ class Access:
     last_try: bool = False
     agent: bool = True
     r_object: RObject = R_OBJECT
+    key_files: "KeyFileForm | None" = None
 
 
 @dataclass(frozen=True, slots=True)

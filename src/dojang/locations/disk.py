@@ -6,20 +6,31 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from dojang.errors import AlreadyExists, Ambiguous, FileUnreadable, InputRequired, NotFound, Phrase
+from dojang.errors import AlreadyExists, Ambiguous, FileUnreadable, KeyMismatch, NotFound
 from dojang.locations.address import DiskAddress
-from dojang.locations.base import Access, PasswordProvider, StoredCredential, Traits
+from dojang.locations.base import Access, Companions, PasswordProvider, StoredCredential, Traits
+from dojang.locations.key_files import KeyFiles, OpenedKeyFile
 from dojang.npki import shelves
-from dojang.npki.contents import KEY, files_beside_key, files_of_key, forget_replaced, read_chain
+from dojang.npki.contents import (
+    CA_PUBS,
+    KEY,
+    KM_CERTIFICATE,
+    KM_KEY,
+    belongs,
+    files_beside_key,
+    files_of_key,
+    forget_replaced,
+    read_chain,
+)
 from dojang.npki.files import read_file
-from dojang.npki.folder import KeyFolder, Place, scan, settled, succeeds
-from dojang.npki.keyfile import MAX_FILE_BYTES, check_key_file, generate_key, is_unencrypted, open_key, seal_key
+from dojang.npki.folder import KeyFolder, Place, path_in, scan, settled, succeeds
+from dojang.npki.keyfile import MAX_FILE_BYTES, KeyFileForm, generate_key, load_key
 from dojang.npki.names import comparable, subject_folder_name
+from dojang.npki.pkcs8 import Pkcs8, new_random_number
 
 if TYPE_CHECKING:
     from dojang.locations.address import Address
     from dojang.locations.base import PrivateKey
-    from dojang.secret import Secret
 
 KIND: Final = "disk"
 TRAITS: Final = Traits(key_leaves=True, copyable=True, opened_by="password", holds_r=True)
@@ -33,12 +44,14 @@ class DiskLocation:
 
     kind = KIND
     traits = TRAITS
+    companions_held = frozenset({"km", "ca_pubs"})
 
-    def __init__(self, root: Path, passwords: PasswordProvider | None = None) -> None:
+    def __init__(self, root: Path, passwords: PasswordProvider | None = None, form: KeyFileForm | None = None) -> None:
+        """``form`` is how key files are written here."""
         self.root = root
         self._address = DiskAddress(str(root))
-        self._passwords = passwords
-        self._opened: dict[bytes, PrivateKey] = {}
+        self._files = KeyFiles(passwords, form)
+        self._opened: dict[bytes, tuple[OpenedKeyFile, PrivateKey]] = {}
 
     @property
     def address(self) -> str:
@@ -80,25 +93,22 @@ class DiskLocation:
 
     def generate(self, algorithm: str, *, key_id: bytes, label: str, replaces: bytes | None = None) -> "PrivateKey":
         key = generate_key(algorithm, where=self.address)
-        sealed = seal_key(key, self._password(str(self.root), new=True))
-        shelves.clear_staging(self.root, key_id)
-        shelves.stage(self.root, key_id, files_of_key(key_id, key, sealed))
-        self._opened[key_id] = key
-        return key
+        return self._stage(Pkcs8.from_key(key, new_random_number()), key, key_id)
+
+    def import_key(self, key: Pkcs8, *, key_id: bytes, label: str, replaces: bytes | None = None) -> "PrivateKey":
+        return self._stage(key, load_key(key, self.address), key_id)
 
     def private_key(self, key_id: bytes) -> "PrivateKey":
-        if key_id not in self._opened:
-            path = self._key_path(key_id)
-            if path is None:
-                raise NotFound(what="The private key", where=self.address, command=f"dojang cert list '{self.address}'")
-            key_der = read_file(path, at_most=MAX_FILE_BYTES)
-            check_key_file(key_der, str(path))
-            password = None if is_unencrypted(key_der) else self._password(str(path), new=False)
-            self._opened[key_id] = open_key(key_der, password, str(path))
-        return self._opened[key_id]
+        return self._open(key_id)[1]
+
+    def export_key(self, key_id: bytes) -> Pkcs8:
+        return self._open(key_id)[0].pkcs8
 
     def has_key(self, key_id: bytes) -> bool:
-        return self._key_path(key_id) is not None
+        try:
+            return bool(self._keys(key_id))
+        except NotFound:
+            return False
 
     def install(
         self,
@@ -117,7 +127,9 @@ class DiskLocation:
         replaced = None if replaces is None else _live(folders, replaces)
         files = files_beside_key(key_id, certificate_der, chain_der, replaced.name if replaced else None)
         if replaced is not None:
-            files = shelves.files_that_go_along(replaced) | files
+            along = shelves.files_that_go_along(replaced)
+            begun = shelves.staged_path(self.root, key_id)  # companions that were brought with the key stay
+            files = {name: data for name, data in along.items() if path_in(begun, name) is None} | files
         path = self._staged(key_id, folders, files)
         if replaces is None:
             path = shelves.place(self.root, path, certificate_der)
@@ -140,6 +152,30 @@ class DiskLocation:
             shelves.retire(self.root, old)
         forget_replaced(target, staged.key_id, staged.certificate_der)
         return self._at(target)
+
+    def export_companions(self, key_id: bytes) -> Companions:
+        path = self._keys(key_id)[0][0].parent
+        km_key = path_in(path, KM_KEY)
+        return Companions(
+            _contents(path_in(path, KM_CERTIFICATE)),
+            self._files.open(km_key, likely=[self._open(key_id)[0].password]).pkcs8 if km_key else None,
+            _contents(path_in(path, CA_PUBS)),
+        )
+
+    def import_companions(self, companions: Companions, *, key_id: bytes) -> None:
+        path = self._keys(key_id)[0][0].parent
+        files = {KM_CERTIFICATE: companions.km_certificate_der, CA_PUBS: companions.ca_pubs}
+        if companions.km_key is not None:
+            password = self._open(key_id)[0].password or self._files.password(path / KM_KEY, new=True)
+            files = {KM_KEY: self._files.seal(companions.km_key, password)} | files
+        shelves.add_files(path, {name: data for name, data in files.items() if data})
+
+    def change_password(self, key_id: bytes) -> None:
+        """Retired copies of the key go along where they are under the same password."""
+        main, *others = [path for path, _ in self._keys(key_id)]
+        km_key = path_in(main.parent, KM_KEY)
+        opened = self._files.change_password(main, beside=[km_key] if km_key else [], elsewhere=others)
+        self._opened[key_id] = opened, load_key(opened.pkcs8, str(main))
 
     def retire(self, key_id: bytes) -> StoredCredential:
         folders = list(scan(self.root))
@@ -183,17 +219,39 @@ class DiskLocation:
             raise NotFound(what="The private key", where=self.address, command=f"dojang cert list '{self.address}'")
         return shelves.stage_copy(self.root, kept, files)
 
-    def _key_path(self, key_id: bytes) -> Path | None:
-        for folder in scan(self.root):
-            if folder.key_id == key_id and folder.key_path is not None:
-                return folder.key_path
-        path = shelves.staged_path(self.root, key_id) / KEY
-        return path if path.exists() else None
+    def _stage(self, pkcs8: Pkcs8, key: "PrivateKey", key_id: bytes) -> "PrivateKey":
+        """Make the staging folder with the key in it, under a new password."""
+        password = self._files.password(self.root, new=True)
+        sealed = self._files.seal(pkcs8, password)
+        shelves.clear_staging(self.root, key_id)
+        shelves.stage(self.root, key_id, files_of_key(key_id, key, sealed))
+        self._opened[key_id] = OpenedKeyFile(pkcs8, password), key
+        return key
 
-    def _password(self, path: str, *, new: bool) -> "Secret":
-        if self._passwords is None:
-            raise InputRequired(what=Phrase("The password for {path}", path=path), option="--password-source")
-        return self._passwords(path, new)
+    def _open(self, key_id: bytes) -> "tuple[OpenedKeyFile, PrivateKey]":
+        """The key under ``key_id``, opened once; ``KeyMismatch`` where the certificate beside it is another key's."""
+        if key_id not in self._opened:
+            path, certificate_der = self._keys(key_id)[0]
+            opened = self._files.open(path)
+            key = load_key(opened.pkcs8, str(path))
+            if certificate_der and not belongs(key, certificate_der):
+                raise KeyMismatch(path=path)
+            self._opened[key_id] = opened, key
+        return self._opened[key_id]
+
+    def _keys(self, key_id: bytes) -> list[tuple[Path, bytes]]:
+        """The key files under ``key_id``, the live one first and retired copies last, and their certificates.
+
+        One without any is staged. ``NotFound`` where there is no key file.
+        """
+        folders = [folder for folder in scan(self.root) if folder.key_id == key_id]
+        found = [(folder.key_path, folder.certificate_der) for folder in folders if folder.key_path is not None]
+        begun = shelves.staged_path(self.root, key_id) / KEY
+        if not found and begun.exists():
+            found = [(begun, b"")]
+        if not found:
+            raise NotFound(what="The private key", where=self.address, command=f"dojang cert list '{self.address}'")
+        return found
 
     def _at(self, path: Path) -> StoredCredential:
         for folder in settled(list(scan(self.root))):
@@ -212,6 +270,10 @@ class DiskLocation:
             staged=folder.place is Place.STAGED,
             retired=folder.place is Place.RETIRED,
         )
+
+
+def _contents(path: Path | None) -> bytes:
+    return read_file(path, at_most=MAX_FILE_BYTES) if path else b""
 
 
 def _live(folders: list[KeyFolder], key_id: bytes) -> KeyFolder | None:
@@ -243,4 +305,4 @@ def _with_name(folders: list[KeyFolder], name: str) -> list[KeyFolder]:
 def open_at(address: "Address", access: Access) -> Iterator[DiskLocation]:
     """The NPKI folder of an address; it need not exist yet."""
     assert isinstance(address, DiskAddress)
-    yield DiskLocation(Path(address.root), access.passwords)
+    yield DiskLocation(Path(address.root), access.passwords, access.key_files)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dojang.errors import FileUnreadable
+from dojang.npki.certificates import load_certificate
 from dojang.npki.files import read_file, write_file
 from dojang.npki.keyfile import MAX_FILE_BYTES
 from dojang.npki.names import comparable
@@ -66,6 +67,17 @@ def public_key_hash(public_key: object) -> bytes:
     from cryptography import x509
 
     return x509.SubjectKeyIdentifier.from_public_key(public_key).digest  # type: ignore[arg-type]
+
+
+def belongs(key: "PrivateKey", certificate_der: bytes) -> bool:
+    """Whether the certificate is for this key; one of a kind of key that nobody here knows is for none."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+
+    try:
+        certified = load_certificate(certificate_der).public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        return False
+    return public_key_hash(certified) == public_key_hash(key.public_key())
 
 
 def files_of_key(key_id: bytes, key: "PrivateKey", sealed: bytes) -> dict[str, bytes]:

@@ -110,6 +110,12 @@ def file_names(path: Path) -> dict[str, str]:
         return {}
 
 
+def path_in(path: Path, name: str) -> Path | None:
+    """The file ``name`` in a folder, in whatever case it is written there; ``None`` when it is not there."""
+    found = file_names(path).get(comparable(name))
+    return path / found if found else None
+
+
 def _record(path: Path, names: dict[str, str]) -> FolderRecord | None:
     try:
         return FolderRecord.from_json(read_file(path / names[comparable(RECORD)], at_most=MAX_FILE_BYTES))

@@ -4,6 +4,7 @@ What is inside stays as it is, byte for byte: a PKCS#8 with its attributes, so t
 """
 
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from dojang.der import OCTET_STRING, SEQUENCE, MalformedDer, expect, parse_shallowly, parts, tlv, to_der
@@ -25,6 +26,29 @@ _KOREAN_ITERATIONS: Final = 2048  # what other programs write, and what some are
 
 SCHEMES: Final = ("pbes2-aes256", "pbes2-seed", "seed-cbc-sha1")
 """What a key file can be written with: ours, scheme C for any NPKI client of today, scheme A for older ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFileForm:
+    """How key files are written: by which of ``SCHEMES``, and in which encoding a password beyond ASCII goes in.
+
+    On reading, every scheme is known; the password is tried in this encoding first, then in the others.
+    """
+
+    scheme: str = SCHEMES[0]
+    encoding: str = ENCODINGS[0]
+
+    @property
+    def encodings(self) -> tuple[str, ...]:
+        return (self.encoding, *(one for one in ENCODINGS if one != self.encoding))
+
+    def seal(self, pkcs8: Pkcs8, password: "Secret") -> bytes:
+        """The key file; see ``seal_pkcs8``."""
+        return seal_pkcs8(pkcs8.der, password, scheme=self.scheme, encoding=self.encoding)
+
+    def open(self, der: bytes, password: "Secret | None", path: str) -> Pkcs8:
+        """What a key file holds; see ``open_pkcs8``."""
+        return open_pkcs8(der, password, path, self.encodings)
 
 
 def check_key_file(der: bytes, path: str) -> None:
