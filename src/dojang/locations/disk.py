@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from dojang.errors import AlreadyExists, Ambiguous, FileUnreadable, KeyMismatch, NotFound
 from dojang.locations.address import DiskAddress
 from dojang.locations.base import Access, Companions, PasswordProvider, StoredCredential, Traits
+from dojang.locations.claims import FolderBoard
 from dojang.locations.key_files import KeyFiles, OpenedKeyFile
 from dojang.npki import shelves
 from dojang.npki.contents import (
@@ -23,7 +24,7 @@ from dojang.npki.contents import (
     read_chain,
 )
 from dojang.npki.files import read_file
-from dojang.npki.folder import KeyFolder, Place, path_in, scan, settled, succeeds
+from dojang.npki.folder import STAGING, KeyFolder, Place, path_in, scan, settled, succeeds
 from dojang.npki.keyfile import MAX_FILE_BYTES, KeyFileForm, generate_key, load_key
 from dojang.npki.names import comparable, subject_folder_name
 from dojang.npki.pkcs8 import Pkcs8, new_random_number
@@ -60,6 +61,9 @@ class DiskLocation:
     def check_present(self) -> None:
         if not self.root.is_dir():
             raise FileUnreadable(path=str(self.root), problem="it is not there")
+
+    def claim_board(self) -> FolderBoard:
+        return FolderBoard(self.root / STAGING)
 
     def credentials(self) -> Iterator[StoredCredential]:
         folders = list(scan(self.root))

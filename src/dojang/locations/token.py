@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from dojang.errors import AlreadyExists, Ambiguous, NotFound, NotPermitted, Phrase
 from dojang.locations.base import R_OBJECT, Access, RObject, StoredCredential, Traits
+from dojang.locations.claims import TokenBoard
 from dojang.locations.issuers import authority_facts, chain_among, is_authority, not_before
 from dojang.locations.labels import Label, name_handed_over, retired_label, shown
 from dojang.pkcs11.uri import Pkcs11Uri
@@ -48,6 +49,9 @@ class TokenLocation:
     @property
     def address(self) -> str:
         return self._uri.to_text()
+
+    def claim_board(self) -> TokenBoard:
+        return TokenBoard(self._token)
 
     def credentials(self) -> Iterator[StoredCredential]:
         found = [one for one in self._certificates() if not is_authority(one.value)]
