@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from dojang.authority.base import CertificateAuthority
 
 
+SUCCEEDED = {"renew": "renewed", "reissue": "reissued"}
+
+
 def install_and_prove(
     place: Workplace, operation: Operation, location: Location, key: "PrivateKey | None" = None
 ) -> StoredCredential:
@@ -56,15 +59,39 @@ def switch(place: Workplace, operation: Operation, location: Location) -> Stored
         new_key_id=key_id_of(operation),
         certificate_der=noted_answer(operation)[0],
     )
-    renewed = certified_event("renewed", operation, stored)
+    new, *others = successor_events(operation, stored)
     retired = Event(
         "retired",
         str(facts["address"]),
         str(facts["old_fingerprint"]),
-        {"location": location.address, "key_id": facts["old_key_id"], "successor": renewed.fingerprint},
+        {"location": location.address, "key_id": facts["old_key_id"], "successor": new.fingerprint},
     )
-    operation.finish("renewed", renewed, retired)
+    operation.finish(new.event, new, retired, *others)
     return stored
+
+
+def settle_elsewhere(operation: Operation, location: Location) -> StoredCredential:
+    """After the confirmation of a new credential that lies elsewhere than the old one: it is in use already."""
+    certificate_der, chain_der = noted_answer(operation)
+    stored = location.install(
+        key_id=key_id_of(operation),
+        label=str(operation.record.facts["label"]),
+        certificate_der=certificate_der,
+        chain_der=chain_der,
+    )
+    new, *others = successor_events(operation, stored)
+    operation.finish(new.event, new, *others)
+    return stored
+
+
+def successor_events(operation: Operation, stored: StoredCredential) -> list[Event]:
+    """That there is a successor, and of a reissue that the authority has revoked the old one."""
+    facts = operation.record.facts
+    new = certified_event(SUCCEEDED[operation.record.verb], operation, stored)
+    if operation.record.verb != "reissue":
+        return [new]
+    revoked = {name: facts[name] for name in ("authority", "serial", "reason")} | {"successor": new.fingerprint}
+    return [new, Event("revoked", str(facts["address"]), str(facts["old_fingerprint"]), revoked)]
 
 
 def finish_issue(place: Workplace, operation: Operation, location: Location) -> StoredCredential:
@@ -83,6 +110,8 @@ def finish_renewal(place: Workplace, operation: Operation, location: Location) -
         with place.open_authority(str(operation.record.facts["authority"])) as authority:
             confirm(place, operation, authority)
         operation.advance("confirmed")
+    if replaced_by(operation) is None:
+        return settle_elsewhere(operation, location)
     return switch(place, operation, location)
 
 

@@ -50,8 +50,8 @@ def key_id_of(operation: Operation, fact: str = "key_id") -> bytes:
 
 
 def replaced_by(operation: Operation) -> bytes | None:
-    """The ``key_id`` of the credential that a renewal replaces; ``None`` for every other verb."""
-    return key_id_of(operation, "old_key_id") if operation.record.verb == "renew" else None
+    """The ``key_id`` of the credential whose place the new one takes; ``None`` where it takes nobody's."""
+    return key_id_of(operation, "old_key_id") if "old_key_id" in operation.record.facts else None
 
 
 def certified_event(name: str, operation: Operation, stored: StoredCredential) -> Event:
@@ -70,11 +70,17 @@ def take_back(place: Workplace, operation: Operation, location: Location, reason
         operation.advance("undoing")
     if "authority" in operation.record.facts:
         _withdraw(place, operation)
-    if operation.record.verb == "issue":
+    if _made_in_place_of_nothing(operation):
         location.delete(key_id_of(operation))
     elif operation.record.verb != "install":  # whose key was there before it, and goes on waiting
         location.discard(key_id_of(operation))
     operation.undo(reason)
+
+
+def _made_in_place_of_nothing(operation: Operation) -> bool:
+    """Whether what was made is in nobody's place and never staged, so that ``discard`` would leave it."""
+    verb = operation.record.verb
+    return verb == "issue" or (verb == "reissue" and replaced_by(operation) is None)
 
 
 def _withdraw(place: Workplace, operation: Operation) -> None:

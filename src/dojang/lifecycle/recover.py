@@ -9,6 +9,8 @@ The rule, by the last transition that the journal holds:
     issue, renew             answered     finished: install, prove, confirm (and switch, for renew);
                                           undone where the key is gone or the authority refuses by now
     renew                    confirmed    finished: switch
+    reissue                  each         as for renew; nothing to switch where the successor lies elsewhere
+    revoke, suspend, release begun        finished: the authority is told again; waits while it cannot be
     request                  begun        undone: the key that nobody was told of goes
     install                  begun        finished: install, prove; given up where the key is gone or another
                                           certificate has its place: the key itself is never touched
@@ -27,6 +29,7 @@ from dojang.errors import AlreadyExists, AuthorityRefused, DojangError, NotFound
 from dojang.ledger import Operation, OperationRecord
 from dojang.lifecycle.finish import finish_delete, finish_install, finish_issue, finish_renewal
 from dojang.lifecycle.journal import identity_of, take_back
+from dojang.lifecycle.status import finish_change
 from dojang.lifecycle.workplace import Recovered, Workplace
 from dojang.locations.base import Location, MayBeAbsent, StoredCredential
 
@@ -34,25 +37,43 @@ FINISH: dict[tuple[str, str], Callable[[Workplace, Operation, Location], StoredC
     ("issue", "answered"): finish_issue,
     ("renew", "answered"): finish_renewal,
     ("renew", "confirmed"): finish_renewal,
+    ("reissue", "answered"): finish_renewal,
+    ("reissue", "confirmed"): finish_renewal,
     ("install", "begun"): finish_install,
     ("delete", "begun"): finish_delete,
 }
 
 
-def recover(place: Workplace, location: Location | None = None) -> list[Recovered]:
-    """Finish or undo what killed runs left behind: in ``location``, which is open already, or everywhere.
+AT_AUTHORITY: dict[tuple[str, str], Callable[[Workplace, Operation], None]] = {
+    (verb, "begun"): finish_change for verb in ("revoke", "suspend", "release")
+}
+
+
+def recover(
+    place: Workplace, location: Location | None = None, *, subject_key: str | None = None
+) -> list[Recovered]:
+    """Finish or undo what killed runs left behind: in ``location``, which is open already, of one subject, or everywhere.
 
     A verb passes the location that it works in, so that no other token is ever asked for a PIN on its account.
     What cannot be recovered now is left as it is and never stands in the way of other work.
     """
     outcomes = []
     for record in place.ledger.incomplete():
-        if location is None or identity_of(str(record.facts["location"])) == identity_of(location.address):
+        if _is_meant(record, location, subject_key):
             outcome = _recover_one(place, record, location)
             if outcome is not None:
                 place.tell_recovered(outcome)
                 outcomes.append(outcome)
     return outcomes
+
+
+def _is_meant(record: OperationRecord, location: Location | None, subject_key: str | None) -> bool:
+    if subject_key is not None:
+        return record.subject_key == subject_key
+    if location is None:
+        return True
+    where = record.facts.get("location")
+    return where is not None and identity_of(str(where)) == identity_of(location.address)
 
 
 def finished_now(recovered: list[Recovered], verb: str, subject_key: str) -> StoredCredential | None:
@@ -69,6 +90,9 @@ def _recover_one(place: Workplace, record: OperationRecord, location: Location |
         return None
     with operation, contextlib.ExitStack() as opened:
         try:
+            if (at_authority := AT_AUTHORITY.get((operation.record.verb, operation.record.step))) is not None:
+                at_authority(place, operation)
+                return Recovered(operation.record, "finished")
             here = location or opened.enter_context(place.open_location(str(record.facts["location"])))
             _check_present(operation.record, here)
             return _finish_or_undo(place, operation, here)
@@ -78,7 +102,7 @@ def _recover_one(place: Workplace, record: OperationRecord, location: Location |
 
 def _check_present(record: OperationRecord, location: Location) -> None:
     """What a killed run worked on is not gone while its disk is not mounted; what it was to make needs no place yet."""
-    was_there = record.step != "begun" or record.verb not in ("issue", "request")
+    was_there = record.step != "begun" or record.verb not in ("issue", "reissue", "request")
     if was_there and isinstance(location, MayBeAbsent):
         location.check_present()
 

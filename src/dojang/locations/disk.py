@@ -186,7 +186,10 @@ class DiskLocation:
         live = _live(folders, key_id)
         if live is not None:
             return self._at(shelves.retire(self.root, live))
-        return self._at(next((f.path for f in folders if f.key_id == key_id), shelves.staged_path(self.root, key_id)))
+        done = next((f.path for f in folders if f.key_id == key_id and f.place is Place.RETIRED), None)
+        if done is None:
+            raise NotFound(what=key_id.hex(), where=self.address, command=f"dojang cert list '{self.address}'")
+        return self._at(done)
 
     def discard(self, key_id: bytes) -> None:
         shelves.clear_staging(self.root, key_id)
