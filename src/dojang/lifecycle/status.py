@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 EVENTS = {"revoke": "revoked", "suspend": "suspended", "release": "restored"}
 
 
-def change(
-    place: Workplace, authority: "CertificateAuthority", verb: str, serial: str, reason: str = ""
-) -> "Record":
+def change(place: Workplace, authority: "CertificateAuthority", verb: str, serial: str, reason: str = "") -> "Record":
     """``revoke``, ``suspend`` or ``release`` (take off hold) one certificate, publish it and note it in the ledger.
 
     ``NotFound`` for the serial. After an error the certificate is as it was, or the change waits in the journal.
