@@ -49,10 +49,8 @@ AT_AUTHORITY: dict[tuple[str, str], Callable[[Workplace, Operation], None]] = {
 }
 
 
-def recover(
-    place: Workplace, location: Location | None = None, *, subject_key: str | None = None
-) -> list[Recovered]:
-    """Finish or undo what killed runs left behind: in ``location``, which is open already, of one subject, or everywhere.
+def recover(place: Workplace, location: Location | None = None, *, subject_key: str | None = None) -> list[Recovered]:
+    """Finish or undo what killed runs left: in ``location``, which is open already, of one subject, or everywhere.
 
     A verb passes the location that it works in, so that no other token is ever asked for a PIN on its account.
     What cannot be recovered now is left as it is and never stands in the way of other work.
