@@ -6,7 +6,8 @@ way it is in the ``Pkcs8`` that comes out. Libraries drop it, so the file is tak
 
 import hashlib
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from dojang.der import (
@@ -34,8 +35,8 @@ from dojang.npki.pkcs12_bags import (
     NESTED_BAG,
     SHROUDED_KEY_BAG,
     Bags,
+    KeyBag,
     Pkcs12,
-    read_attributes,
 )
 from dojang.npki.schemes import UnknownScheme, read_pbkdf2, read_scheme
 from dojang.secret import Secret
@@ -61,10 +62,33 @@ def read_pkcs12(data: bytes, password: Secret, path: str, encodings: tuple[str, 
     ``PasswordIncorrect`` for a wrong password and for damage alike, ``NotPermitted`` when it asks for more work than
     an honest file does, ``UnsupportedFormat`` for ways of encryption that dojang lacks.
     """
+    with _refusing(path):
+        reader = _Reader(password, path, encodings)
+        return reader.read(data).paired(reader.open_key)
+
+
+def read_bags(data: bytes, password: Secret, path: str, encodings: tuple[str, ...] = ENCODINGS) -> Bags:
+    """The same with the keys as they lie there; the password is known to be right when this returns."""
+    with _refusing(path):
+        reader = _Reader(password, path, encodings)
+        bags = reader.read(data)
+        if not reader.proven and bags.keys:
+            reader.open_key(bags.keys[0])
+        return bags
+
+
+def open_key_bag(bag: KeyBag, password: Secret, path: str, encodings: tuple[str, ...] = ENCODINGS) -> Pkcs8:
+    """The key in a bag that ``read_bags`` gave, R with it; fails as ``read_pkcs12`` does."""
+    with _refusing(path):
+        return _Reader(password, path, encodings).open_key(bag)
+
+
+@contextmanager
+def _refusing(path: str) -> Iterator[None]:
     from cryptography.exceptions import UnsupportedAlgorithm
 
     try:
-        return _Reader(password, path, encodings).read(data)
+        yield
     except (UnknownScheme, UnsupportedAlgorithm) as error:
         problem = Phrase("it is protected with {cipher}", cipher=error)
         raise UnsupportedFormat(what=path, problem=problem) from error
@@ -73,13 +97,17 @@ def read_pkcs12(data: bytes, password: Secret, path: str, encodings: tuple[str, 
 
 
 class _Reader:
-    """One reading of one file: the forms its password may have, and the work left to spend on them."""
+    """One reading of one file: the forms its password may have, and the work left to spend on them.
+
+    ``proven``: something in the file could be opened with that password only.
+    """
 
     def __init__(self, password: Secret, path: str, encodings: tuple[str, ...]) -> None:
         self._texts, self._bytes = utf16_forms(password, encodings), byte_forms(password, encodings)
         self._path, self._work = path, derivation.MAX_ITERATIONS_PER_FILE
+        self._legacy = self.proven = False
 
-    def read(self, data: bytes) -> Pkcs12:
+    def read(self, data: bytes) -> Bags:
         if len(data) > MAX_FILE_BYTES:
             raise MalformedDer("it is too large")
         version, content, *mac = parts(parse_loosely(data, SEQUENCE), 2, 3)
@@ -91,7 +119,16 @@ class _Reader:
         bags = Bags()
         for safe in children(parse_loosely(safes, SEQUENCE)):
             self._open_bags(self._data_in(safe), bags, _MAX_NESTING)
-        return bags.paired()
+        bags.legacy = self._legacy
+        return bags
+
+    def open_key(self, bag: KeyBag) -> Pkcs8:
+        """A ``ValueError`` for a wrong password and for damage."""
+        der = bag.value
+        if bag.sealed:
+            algorithm, hidden = parts(parse_loosely(der, SEQUENCE), 2, 2)
+            der = self._decrypted(algorithm, _octets(hidden), Pkcs8.from_der)
+        return bag.with_random_number(Pkcs8.from_der(der))
 
     def _data_in(self, content: Element) -> bytes:
         """The octets of a ContentInfo, decrypted if need be."""
@@ -108,6 +145,7 @@ class _Reader:
     def _decrypted(self, algorithm: Element, hidden: bytes, check: Callable[[bytes], object] = parse) -> bytes:
         """Tried with each form of the password that the scheme may mean, until one gives DER."""
         scheme = read_scheme(algorithm)
+        self._legacy = self._legacy or scheme.takes_text
         failure = ValueError("no form of the password")
         for form in self._texts if scheme.takes_text else self._bytes:
             self._spend(scheme.work)
@@ -117,6 +155,7 @@ class _Reader:
             except ValueError as error:
                 failure = error
             else:
+                self.proven = True
                 return plain
         raise failure
 
@@ -135,6 +174,7 @@ class _Reader:
             if hmac.compare_digest(hmac.digest(key_of(form), data, name), wanted):
                 if forms is self._texts:
                     self._texts = [form]
+                self.proven = True
                 return
         raise ValueError("the MAC is another")
 
@@ -174,7 +214,7 @@ class _Reader:
             )
 
     def _open_bags(self, contents: bytes, bags: Bags, depth: int) -> None:
-        """Every bag in SafeContents; what is neither key nor certificate is left."""
+        """Every bag in SafeContents."""
         for bag in children(parse_loosely(contents, SEQUENCE)):
             bags.count += 1
             if bags.count > _MAX_BAGS or depth == 0:
@@ -184,14 +224,11 @@ class _Reader:
             if dotted == NESTED_BAG:
                 self._open_bags(value.der, bags, depth - 1)
             elif dotted == CERTIFICATE_BAG:
-                bags.add_certificate(value, read_attributes(attributes))
+                bags.add_certificate(bag, value, attributes)
             elif dotted in (KEY_BAG, SHROUDED_KEY_BAG):
-                der = value.der if dotted == KEY_BAG else self._key_der(value)
-                bags.add_key(der, read_attributes(attributes))
-
-    def _key_der(self, shrouded: Element) -> bytes:
-        algorithm, hidden = parts(expect(shrouded, SEQUENCE), 2, 2)
-        return self._decrypted(algorithm, _octets(hidden), Pkcs8.from_der)
+                bags.add_key(value.der, dotted == SHROUDED_KEY_BAG, attributes)
+            else:
+                bags.others.append(bag.der)
 
 
 def _octets(hidden: Element) -> bytes:

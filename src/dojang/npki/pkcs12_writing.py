@@ -10,7 +10,7 @@ from dojang.der import NULL, OCTET_STRING, SEQUENCE, SET, integer, oid, set_of, 
 from dojang.errors import NotPermitted
 from dojang.npki import ciphers, derivation
 from dojang.npki.passwords import byte_forms, utf16_forms
-from dojang.npki.pkcs12 import DATA, ENCRYPTED_DATA, HASHES
+from dojang.npki.pkcs12 import DATA, ENCRYPTED_DATA, HASHES, open_key_bag
 from dojang.npki.pkcs12_bags import (
     CERTIFICATE_BAG,
     EXPLICIT_0,
@@ -18,8 +18,10 @@ from dojang.npki.pkcs12_bags import (
     LOCAL_KEY_ID,
     SHROUDED_KEY_BAG,
     X509,
+    Bags,
+    CertificateBag,
+    KeyBag,
     Pkcs12,
-    Pkcs12Entry,
 )
 from dojang.npki.schemes import Pbes2, Pbkdf2, Pkcs12Pbe, Scheme
 
@@ -47,13 +49,25 @@ def write_pkcs12(
     contents: Pkcs12, password: "Secret", *, profile: str = PROFILES[0], iterations: int | None = None
 ) -> bytes:
     """One file with all keys, their certificates and the others; ``iterations`` replaces both counts."""
+    bags = Bags()
+    for entry in contents.entries:
+        key_id = None if entry.certificate_der is None else _fingerprint(entry.certificate_der)
+        bags.keys.append(KeyBag(entry.pkcs8.der, sealed=False, name=entry.name, key_id=key_id))
+        if entry.certificate_der is not None:
+            bags.certificates.append(CertificateBag(entry.certificate_der, entry.name, key_id))
+    bags.certificates += [CertificateBag(der) for der in contents.others_der]
+    return write_bags(bags, password, profile=profile, iterations=iterations)
+
+
+def write_bags(bags: Bags, password: "Secret", *, profile: str = PROFILES[0], iterations: int | None = None) -> bytes:
+    """One file with these bags, in their order. A key that is sealed, with the same password, stays as it is."""
     if not len(password):
         raise NotPermitted(problem="the password is empty", remedy="Choose a password of ten characters or more.")
     counts = _COUNTS[profile]
     if iterations is not None:
         counts = counts._replace(encryption=iterations, mac=iterations)
     writer = _Writer(password, profile, counts)
-    safes = tlv(SEQUENCE, writer.certificates(contents), writer.keys(contents.entries))
+    safes = tlv(SEQUENCE, writer.certificates(bags), writer.keys(bags.keys))
     content = _content(DATA, tlv(OCTET_STRING, safes))
     return tlv(SEQUENCE, integer(3), content, writer.mac(safes))
 
@@ -62,27 +76,28 @@ class _Writer:
     """One writing of one file."""
 
     def __init__(self, password: "Secret", profile: str, counts: _Counts) -> None:
+        self._password = password
         self._text, self._bytes = utf16_forms(password)[0], byte_forms(password)[0]
         self._profile, self._counts = profile, counts
 
-    def certificates(self, contents: Pkcs12) -> bytes:
-        """All certificates, encrypted together."""
-        own = [(one.certificate_der, _attributes(one)) for one in contents.entries if one.certificate_der is not None]
-        others = [(der, b"") for der in contents.others_der]
-        bags = [_certificate_bag(der, attributes) for der, attributes in own + others]
+    def certificates(self, contents: Bags) -> bytes:
+        """All certificates, and what else there is, encrypted together."""
+        bags = [_certificate_bag(one) for one in contents.certificates] + contents.others
         scheme = self._scheme()
         hidden = tlv(_IMPLICIT_OCTETS_0, self._encrypt(scheme, tlv(SEQUENCE, *bags)))
         encrypted = tlv(SEQUENCE, oid(DATA), scheme.algorithm(), hidden)
         return _content(ENCRYPTED_DATA, tlv(SEQUENCE, integer(0), encrypted))
 
-    def keys(self, entries: Sequence[Pkcs12Entry]) -> bytes:
+    def keys(self, keys: Sequence[KeyBag]) -> bytes:
         """Each key encrypted by itself."""
-        bags = []
-        for entry in entries:
-            scheme = self._scheme()
-            hidden = tlv(OCTET_STRING, self._encrypt(scheme, entry.pkcs8.der))
-            bags.append(_bag(SHROUDED_KEY_BAG, tlv(SEQUENCE, scheme.algorithm(), hidden), _attributes(entry)))
+        bags = [_bag(SHROUDED_KEY_BAG, self._shrouded(one), _attributes(one)) for one in keys]
         return _content(DATA, tlv(OCTET_STRING, tlv(SEQUENCE, *bags)))
+
+    def _shrouded(self, key: KeyBag) -> bytes:
+        if key.sealed and key.random_number is None:
+            return key.value
+        scheme, pkcs8 = self._scheme(), open_key_bag(key, self._password, "")
+        return tlv(SEQUENCE, scheme.algorithm(), tlv(OCTET_STRING, self._encrypt(scheme, pkcs8.der)))
 
     def mac(self, data: bytes) -> bytes:
         """MacData of RFC 7292 5.1; the newer PBMAC1 is not read by OpenSSL before 3.4."""
@@ -111,20 +126,24 @@ def _bag(dotted: str, value: bytes, attributes: bytes) -> bytes:
     return tlv(SEQUENCE, oid(dotted), tlv(EXPLICIT_0, value), attributes)
 
 
-def _certificate_bag(der: bytes, attributes: bytes) -> bytes:
-    value = tlv(SEQUENCE, oid(X509), tlv(EXPLICIT_0, tlv(OCTET_STRING, der)))
-    return _bag(CERTIFICATE_BAG, value, attributes)
+def _certificate_bag(bag: CertificateBag) -> bytes:
+    value = tlv(SEQUENCE, oid(X509), tlv(EXPLICIT_0, tlv(OCTET_STRING, bag.der)))
+    return _bag(CERTIFICATE_BAG, value, _attributes(bag))
 
 
-def _attributes(entry: Pkcs12Entry) -> bytes:
-    """The name, and what ties a key to its certificate: the certificate's SHA-1, as most programs have it."""
-    made = []
-    if entry.name is not None:
-        made.append(_attribute(FRIENDLY_NAME, tlv(_BMP_STRING, entry.name.encode("utf-16-be", "replace"))))
-    if entry.certificate_der is not None:
-        fingerprint = hashlib.sha1(entry.certificate_der, usedforsecurity=False).digest()
-        made.append(_attribute(LOCAL_KEY_ID, tlv(OCTET_STRING, fingerprint)))
+def _attributes(bag: KeyBag | CertificateBag) -> bytes:
+    """The name, what ties a key to its certificate, and what else other programs wrote there."""
+    made = list(bag.attributes)
+    if bag.name is not None:
+        made.append(_attribute(FRIENDLY_NAME, tlv(_BMP_STRING, bag.name.encode("utf-16-be", "replace"))))
+    if bag.key_id is not None:
+        made.append(_attribute(LOCAL_KEY_ID, tlv(OCTET_STRING, bag.key_id)))
     return set_of(*made) if made else b""
+
+
+def _fingerprint(certificate_der: bytes) -> bytes:
+    """The certificate's SHA-1, which is the localKeyID that most programs write."""
+    return hashlib.sha1(certificate_der, usedforsecurity=False).digest()
 
 
 def _attribute(dotted: str, value: bytes) -> bytes:
