@@ -69,6 +69,14 @@ RENEW = Section(
     },
 )
 
+LOCATION = Section(
+    N_("Places that keep credentials: copy and move between them."),
+    {
+        "copy": Entry("dojang.cli.location:copy", N_("Make a second copy of a credential in another location.")),
+        "move": Entry("dojang.cli.location:move", N_("Bring a credential to another location and remove it here.")),
+    },
+)
+
 SIGN = Section(
     N_("Sign files."),
     {
@@ -97,6 +105,7 @@ ROOT = Section(
         "ca": CA,
         "cert": CERT,
         "renew": RENEW,
+        "location": LOCATION,
         "sign": SIGN,
         "agent": AGENT,
         "verify": Entry("dojang.cli.verify:verify", N_("Check a signature.")),

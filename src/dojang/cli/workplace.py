@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from dojang.authority.local import LocalAuthority
     from dojang.lifecycle.workplace import Recovered, Step, Workplace
-    from dojang.locations.base import Location, RObject
+    from dojang.locations.base import Location, PasswordProvider, RObject
 
 STEPS = {
     "generate": N_("Making the key …"),
@@ -26,6 +26,9 @@ STEPS = {
     "confirm": N_("Confirming to the authority …"),
     "switch": N_("Switching from the old to the new …"),
     "delete": N_("Deleting …"),
+    "take": N_("Opening the key that is to be copied …"),
+    "bring": N_("Putting the key into its new place …"),
+    "remove": N_("Removing the original …"),
 }
 PLANNED = {
     "generate": N_("Make a key ({algorithm}) named {label} in {location}"),
@@ -36,6 +39,9 @@ PLANNED = {
     "confirm": N_("Confirm to the authority {authority}"),
     "switch": N_("Give the new credential the name {label} and retire the old one"),
     "delete": N_("Destroy the certificate and the key {label} ({address})"),
+    "take": N_("Open the key of {address} and check that it belongs to its certificate"),
+    "bring": N_("Put the key, and what belongs to it, into {location} as {label}"),
+    "remove": N_("Remove the original ({address}) after the copy has been opened again and has signed"),
 }
 OUTCOMES = {
     "finished": N_("An earlier '{verb}' of {subject} had been cut short; it is finished now."),
@@ -77,8 +83,13 @@ def plan_words(steps: "Iterable[Step]") -> list[str]:
     return [say(PLANNED[step.name], **step.facts) for step in steps]
 
 
-def open_location_at(invocation: Invocation, address: str) -> "AbstractContextManager[Location]":
-    """The location at ``address``; its PIN or password is asked for when something needs it."""
+def open_location_at(
+    invocation: Invocation, address: str, passwords: "PasswordProvider | None" = None
+) -> "AbstractContextManager[Location]":
+    """The location at ``address``; its PIN or password is asked for when something needs it.
+
+    ``passwords`` gives those of files in place of ``--password-source``.
+    """
     from dojang.locations.address import parse_address
     from dojang.locations.registry import open_location
     from dojang.pkcs11.uri import Pkcs11Uri
@@ -89,7 +100,7 @@ def open_location_at(invocation: Invocation, address: str) -> "AbstractContextMa
         address,
         search=invocation.search(),
         pins=invocation.pin_provider(uri),
-        passwords=lambda path, new: invocation.password(path, new=new),
+        passwords=passwords or (lambda path, new: invocation.password(path, new=new)),
         guard=invocation.pin_guard(),
         last_try=invocation.last_try,
         agent=invocation.may_use_agent(uri),

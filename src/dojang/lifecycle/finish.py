@@ -5,15 +5,20 @@ A verb that runs undisturbed and the recovery of one that was killed go through 
 
 from typing import TYPE_CHECKING
 
+from dojang.errors import NotFound, NotPermitted, Phrase
 from dojang.ledger import Event, Operation
+from dojang.lifecycle.claims import drop_claim
+from dojang.lifecycle.hooks import run_post_hook
 from dojang.lifecycle.journal import certified_event, key_id_of, noted_answer, replaced_by
 from dojang.lifecycle.workplace import Workplace
-from dojang.locations.base import Location, StoredCredential
+from dojang.locations.base import Location, MayBeAbsent, StoredCredential
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes as PrivateKey
 
     from dojang.authority.base import CertificateAuthority
+
+BROUGHT = {"copy": "copied", "move": "moved", "import": "imported", "restore": "restored"}
 
 
 SUCCEEDED = {"renew": "renewed", "reissue": "reissued"}
@@ -59,6 +64,10 @@ def switch(place: Workplace, operation: Operation, location: Location) -> Stored
         new_key_id=key_id_of(operation),
         certificate_der=noted_answer(operation)[0],
     )
+    drop_claim(operation, location)
+    if operation.record.facts.get("hooked"):
+        operation.advance("switched")
+        run_post_hook(place, operation, "renewed")
     new, *others = successor_events(operation, stored)
     retired = Event(
         "retired",
@@ -104,7 +113,7 @@ def finish_issue(place: Workplace, operation: Operation, location: Location) -> 
 
 
 def finish_renewal(place: Workplace, operation: Operation, location: Location) -> StoredCredential:
-    """From ``answered`` or ``confirmed`` to the end."""
+    """From ``answered``, ``confirmed`` or ``switched`` to the end."""
     if operation.record.step == "answered":
         install_and_prove(place, operation, location)
         with place.open_authority(str(operation.record.facts["authority"])) as authority:
@@ -129,3 +138,74 @@ def finish_delete(place: Workplace, operation: Operation, location: Location) ->
     facts = operation.record.facts
     gone = Event("deleted", str(facts["address"]), str(facts["fingerprint"]), {"location": location.address})
     operation.finish("deleted", gone)
+
+
+def brought_event(operation: Operation, stored: StoredCredential) -> Event:
+    """The ledger's entry for a credential that was copied, moved, imported or restored to where it is now."""
+    facts = operation.record.facts
+    kept = {name: facts[name] for name in ("location", "subject", "key_id", "origin")}
+    return Event(BROUGHT[operation.record.verb], stored.address, str(facts["fingerprint"]), kept)
+
+
+def finish_bringing(place: Workplace, operation: Operation, location: Location) -> StoredCredential:
+    """Key and companions are in the target: from there to the end."""
+    stored = install_and_prove(place, operation, location)
+    if operation.record.verb == "move":
+        leave_source(operation)
+        with place.open_location(str(operation.record.facts["location"])) as source:
+            return finish_move(place, operation, source)
+    event = brought_event(operation, stored)
+    operation.finish(event.event, event)
+    return stored
+
+
+def leave_source(operation: Operation) -> None:
+    """The copy is proven; from here on the original goes, and what is left to do is where it lies."""
+    facts = operation.record.facts
+    operation.advance("copied", location=facts["origin_location"], target=facts["location"])
+
+
+def finish_move(place: Workplace, operation: Operation, source: Location) -> StoredCredential:
+    """Open the copy once more, have it sign, and only then remove the original; done before, nothing is left to do."""
+    from dojang.x509.challenge import prove_possession
+
+    if isinstance(source, MayBeAbsent):
+        source.check_present()
+    facts = operation.record.facts
+    certificate_der, key_id = noted_answer(operation)[0], key_id_of(operation, "origin_key_id")
+    with place.open_target(str(facts["target"])) as target:
+        stored = twin_in(target, certificate_der)
+        if stored is None:
+            raise NotFound(what="The copy", where=target.address, command=f"dojang cert list '{target.address}'")
+        place.say("prove")
+        prove_possession(target.private_key(stored.key_id), certificate_der)
+    refuse_others_lost(source, key_id, certificate_der)
+    place.say("remove")
+    source.delete(key_id)
+    fingerprint = str(facts["fingerprint"])
+    away = {"location": source.address, "label": facts["label"], "to": stored.address}
+    here = {"location": facts["target"], "subject": facts["subject"], "origin": facts["origin"]}
+    operation.finish(
+        "moved",
+        Event("moved-away", str(facts["origin"]), fingerprint, away),
+        Event("moved", stored.address, fingerprint, here),
+    )
+    return stored
+
+
+def twin_in(location: Location, certificate_der: bytes) -> StoredCredential | None:
+    """The live credential in ``location`` that has this very certificate."""
+    for one in location.credentials():
+        if one.live and one.certificate_der == certificate_der:
+            return one
+    return None
+
+
+def refuse_others_lost(location: Location, key_id: bytes, certificate_der: bytes) -> None:
+    """``NotPermitted`` where another certificate, a retired one mostly, would go with the key."""
+    for one in location.credentials():
+        if one.key_id == key_id and one.certificate_der != certificate_der:
+            raise NotPermitted(
+                problem=Phrase("{address} is for the same key and would be lost", address=one.address),
+                remedy="Copy it instead, and delete with 'dojang cert delete' what nobody needs.",
+            )

@@ -3,15 +3,23 @@
 import contextlib
 from base64 import b64decode, b64encode
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 
 from dojang.errors import AuthorityRefused, DojangError
 from dojang.ledger import Event, Fact, Operation
+from dojang.lifecycle.claims import drop_claim
+from dojang.lifecycle.hooks import run_post_hook
 from dojang.lifecycle.origin import fingerprint_of
 from dojang.lifecycle.workplace import Workplace
 from dojang.locations.address import parse_address
 from dojang.locations.base import Location, StoredCredential
 
-KEPT_FACTS = ("location", "authority", "profile", "window_days", "subject", "algorithm", "key_id", "old_fingerprint")
+# Verbs that make a credential under a key_id of its own, which nobody else has used before.
+BRINGING = frozenset(("copy", "move", "import", "restore"))
+KEPT_FACTS = (
+    *("location", "authority", "profile", "window_days", "subject", "algorithm", "key_id", "old_fingerprint"),
+    "not_after",
+)
 
 
 def identity_of(address: str) -> str:
@@ -29,9 +37,17 @@ def key_in(location: Location, key_id: bytes) -> str:
     return f"{identity_of(location.address)}#id={key_id.hex()}"
 
 
+def moment(at: datetime) -> str:
+    """A moment as the journal and the ledger keep it, and as hooks are told it: RFC 3339, UTC."""
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def answer_facts(certificate_der: bytes, chain_der: Sequence[bytes]) -> dict[str, Fact]:
     """A checked answer as the journal keeps it: whoever holds it finishes without asking the authority again."""
+    from cryptography.x509 import load_der_x509_certificate
+
     return {
+        "not_after": moment(load_der_x509_certificate(certificate_der).not_valid_after_utc),
         "certificate": b64encode(certificate_der).decode(),
         "chain": [b64encode(der).decode() for der in chain_der],
     }
@@ -68,12 +84,18 @@ def take_back(place: Workplace, operation: Operation, location: Location, reason
     """
     if operation.record.step not in ("begun", "undoing"):
         operation.advance("undoing")
+    if operation.record.verb == "renew" and operation.record.step == "begun":
+        drop_claim(operation, location)  # nothing is made before the claim: what lies there is somebody else's
+        operation.undo(reason)
+        return
     if "authority" in operation.record.facts:
         _withdraw(place, operation)
-    if _made_in_place_of_nothing(operation):
+    if _made_in_place_of_nothing(operation) or operation.record.verb in BRINGING:
         location.delete(key_id_of(operation))
     elif operation.record.verb != "install":  # whose key was there before it, and goes on waiting
         location.discard(key_id_of(operation))
+    drop_claim(operation, location)
+    run_post_hook(place, operation, "failed")
     operation.undo(reason)
 
 

@@ -5,16 +5,24 @@ The rule, by the last transition that the journal holds:
     =======================  ===========  ==================================================================
     verb                     step         then
     =======================  ===========  ==================================================================
-    issue, renew             begun        undone: the authority cancels the transaction, the new key goes
+    renew                    begun        undone: the claim on the credential goes, nothing else was made
+    issue, renew             begun,       undone: the authority cancels the transaction, the new key goes
+                             claimed
     issue, renew             answered     finished: install, prove, confirm (and switch, for renew);
                                           undone where the key is gone or the authority refuses by now
     renew                    confirmed    finished: switch
+    renew                    switched     finished: the post hook, once more
     reissue                  each         as for renew; nothing to switch where the successor lies elsewhere
     revoke, suspend, release begun        finished: the authority is told again; waits while it cannot be
     request                  begun        undone: the key that nobody was told of goes
     install                  begun        finished: install, prove; given up where the key is gone or another
                                           certificate has its place: the key itself is never touched
     delete                   begun        finished: delete
+    copy, import, restore    begun        undone: what was put into the target goes
+    copy, import, restore    brought      finished: install, prove; undone where the key is gone by now
+    move                     begun        undone, as for copy; the original has not been touched
+    move                     brought      finished: install, prove, remove the original
+    move                     copied       finished: the copy proves itself once more, the original goes; never undone
     any                      undoing      undone, to the end
     =======================  ===========  ==================================================================
 
@@ -27,8 +35,15 @@ from collections.abc import Callable
 
 from dojang.errors import AlreadyExists, AuthorityRefused, DojangError, NotFound
 from dojang.ledger import Operation, OperationRecord
-from dojang.lifecycle.finish import finish_delete, finish_install, finish_issue, finish_renewal
-from dojang.lifecycle.journal import identity_of, take_back
+from dojang.lifecycle.finish import (
+    finish_bringing,
+    finish_delete,
+    finish_install,
+    finish_issue,
+    finish_move,
+    finish_renewal,
+)
+from dojang.lifecycle.journal import BRINGING, identity_of, take_back
 from dojang.lifecycle.status import finish_change
 from dojang.lifecycle.workplace import Recovered, Workplace
 from dojang.locations.base import Location, MayBeAbsent, StoredCredential
@@ -39,8 +54,11 @@ FINISH: dict[tuple[str, str], Callable[[Workplace, Operation, Location], StoredC
     ("renew", "confirmed"): finish_renewal,
     ("reissue", "answered"): finish_renewal,
     ("reissue", "confirmed"): finish_renewal,
+    ("renew", "switched"): finish_renewal,
     ("install", "begun"): finish_install,
     ("delete", "begun"): finish_delete,
+    **{(verb, "brought"): finish_bringing for verb in sorted(BRINGING)},
+    ("move", "copied"): finish_move,
 }
 
 
@@ -100,7 +118,7 @@ def _recover_one(place: Workplace, record: OperationRecord, location: Location |
 
 def _check_present(record: OperationRecord, location: Location) -> None:
     """What a killed run worked on is not gone while its disk is not mounted; what it was to make needs no place yet."""
-    was_there = record.step != "begun" or record.verb not in ("issue", "reissue", "request")
+    was_there = record.step != "begun" or record.verb not in ("issue", "reissue", "request", *BRINGING)
     if was_there and isinstance(location, MayBeAbsent):
         location.check_present()
 
@@ -111,7 +129,7 @@ def _finish_or_undo(place: Workplace, operation: Operation, location: Location) 
         try:
             return Recovered(operation.record, "finished", finish(place, operation, location))
         except (AlreadyExists, AuthorityRefused, NotFound):
-            if operation.record.step == "confirmed":
+            if operation.record.step in ("confirmed", "switched", "copied"):
                 raise
     take_back(place, operation, location, "cut short")
     return Recovered(operation.record, "undone")

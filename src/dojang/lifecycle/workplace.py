@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from dojang.errors import DojangError
 from dojang.ledger import Ledger, OperationRecord
+from dojang.lifecycle.hooks import Hooks
 from dojang.locations.base import Location, StoredCredential
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class Workplace:
     ``authorities`` lists the names that ``open_authority`` takes. ``say`` is told the name of each step as it begins:
     generate, ask, install, prove, confirm, switch, delete. ``tell_recovered`` is told what became of earlier runs.
     ``window`` is how long before its expiry a certificate is due, where the user wants it other than its profile.
+    ``hooks`` run around each renewal; ``warn`` is told of what went wrong without stopping anything.
+    ``open_other`` opens the second location of a verb that has two, whose passwords may come from elsewhere.
     """
 
     ledger: Ledger
@@ -52,6 +55,22 @@ class Workplace:
     tell_recovered: Callable[[Recovered], None] = field(default=_heard)
     now: Callable[[], datetime] = field(default=_now)
     window: timedelta | None = None
+    hooks: Hooks = field(default_factory=Hooks)
+    warn: Callable[[DojangError], None] = field(default=_heard)
+    open_other: Callable[[str], AbstractContextManager[Location]] | None = None
+
+    def open_target(self, address: str) -> AbstractContextManager[Location]:
+        """The location that something is brought to."""
+        return (self.open_other or self.open_location)(address)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at after something was made, and what it was found to be."""
+
+    name: str
+    ok: bool
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)

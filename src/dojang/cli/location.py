@@ -1,0 +1,153 @@
+"""``dojang location``: copy, move."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from dojang.cli.context import Invocation
+from dojang.cli.credentials import STATES, credential_data, credential_lines
+from dojang.cli.frame import argument, command, option
+from dojang.cli.language import N_, _, say
+from dojang.cli.new_passwords import NewPasswords, new_password_option
+from dojang.cli.workplace import open_location_at, plan_words, workplace
+
+if TYPE_CHECKING:
+    from dojang.lifecycle.copy import Transferred
+    from dojang.lifecycle.transfer import Brought
+    from dojang.lifecycle.workplace import Check, Workplace
+
+CHECKS = {
+    "opened-again": N_("opened again: {detail}"),
+    "signature": N_("a challenge was signed and verified with the certificate"),
+    "r": N_("R (proof of whose the certificate is) is the same"),
+    "chain": N_("certificates above it: {detail}"),
+    "km": N_("the pair that decrypts (km) is the same"),
+    "ca_pubs": N_("CaPubs is the same"),
+}
+LEFT_OUT = {
+    "r": N_("R (proof of whose the certificate is)"),
+    "km": N_("the pair that decrypts (km)"),
+    "ca_pubs": N_("CaPubs"),
+    "chain": N_("the certificates above it"),
+}
+to_option = option("--to", required=True, metavar="ADDRESS", help=N_("The location that it is brought to."))
+label_option = option("--label", help=N_("What it is called there; as here unless said."))
+
+
+@command(
+    help=N_(
+        "Make a second copy of a credential in another location: key, R, certificates and what else belongs to it. "
+        "The copy is opened again and signs before it counts. A key on a token does not leave it."
+    ),
+    examples=[
+        "dojang location copy 'npki:?cn=Hong Gildong' --to pkcs11:token=Hong",
+        "dojang location copy 'npki:?cn=Hong Gildong' --to npki:/media/usb/NPKI --new-password-source prompt",
+    ],
+)
+@argument("address", metavar="ADDRESS")
+@to_option
+@label_option
+@new_password_option
+def copy(invocation: Invocation, address: str, to: str, label: str | None, new_password_source: str | None) -> None:
+    """The original stays as it is."""
+    from dojang.lifecycle.copy import CopyOrder, plan_copy
+    from dojang.lifecycle.copy import copy as copy_credential
+
+    order = CopyOrder(invocation.address(address), invocation.address(to), label)
+    with two_sided(invocation, new_password_source) as place:
+        if invocation.flags.plan:
+            invocation.planned(plan_words(plan_copy(order, place)), address=order.address, to=order.to)
+            return
+        done = copy_credential(order, place)
+    _tell_remarks(invocation, done)
+    data = brought_data(done.brought)
+    invocation.result(data, lambda: _copied(done), quiet=[done.brought.credential.stored.address])
+
+
+@command(
+    help=N_(
+        "Bring a credential to another location and remove it where it was. It is removed only after the copy has been "
+        "opened again and has signed; a command that is cut short is finished by the next one."
+    ),
+    examples=[
+        "dojang location move 'npki:?cn=Hong Gildong' --to pkcs11:token=Hong",
+        "dojang location move 'npki:?cn=Hong Gildong' --to npki:/media/usb/NPKI --plan",
+    ],
+)
+@argument("address", metavar="ADDRESS")
+@to_option
+@label_option
+@new_password_option
+def move(invocation: Invocation, address: str, to: str, label: str | None, new_password_source: str | None) -> None:
+    """Afterwards there is one, in the other place."""
+    from dojang.lifecycle.copy import CopyOrder
+    from dojang.lifecycle.move import move as move_credential
+    from dojang.lifecycle.move import plan_move
+
+    order = CopyOrder(invocation.address(address), invocation.address(to), label)
+    with two_sided(invocation, new_password_source) as place:
+        if invocation.flags.plan:
+            invocation.planned(plan_words(plan_move(order, place)), address=order.address, to=order.to)
+            return
+        done = move_credential(order, place)
+    _tell_remarks(invocation, done)
+    previous = {} if done.original is None else {"previous": credential_data(done.original)}
+    data = {**brought_data(done.brought), **previous}
+    invocation.result(data, lambda: _moved(done), quiet=[done.brought.credential.stored.address])
+
+
+@contextlib.contextmanager
+def two_sided(invocation: Invocation, new_password_source: str | None) -> "Iterator[Workplace]":
+    """A workplace whose second location takes its passwords from ``--new-password-source``."""
+    passwords = NewPasswords(invocation, new_password_source)
+    with workplace(invocation) as place:
+        yield replace(place, open_other=lambda address: open_location_at(invocation, address, passwords))
+
+
+def brought_data(brought: "Brought") -> dict[str, Any]:
+    """A credential that was brought somewhere, as every command prints it with ``--json``."""
+    return {
+        "credential": credential_data(brought.credential),
+        "already": brought.already,
+        "left_out": sorted(brought.left_out),
+        "checks": checks_data(brought.checks),
+    }
+
+
+def checks_data(checks: "tuple[Check, ...]") -> list[dict[str, Any]]:
+    """What was checked, as every command prints it with ``--json``."""
+    return [{"name": one.name, "ok": one.ok, "detail": one.detail} for one in checks]
+
+
+def checked_lines(checks: "tuple[Check, ...]") -> list[str]:
+    """What was checked, for people, one a line."""
+    return [_("Checked:"), *(f"  {say(CHECKS[one.name], detail=one.detail)}" for one in checks)]
+
+
+def _copied(done: "Transferred") -> str:
+    brought = done.brought
+    head = _("Nothing to do: it is there already, and works.") if brought.already else _("Copied.")
+    return "\n".join([head, *credential_lines(brought.credential), *checked_lines(brought.checks)])
+
+
+def _moved(done: "Transferred") -> str:
+    lines = [*credential_lines(done.brought.credential), *checked_lines(done.brought.checks)]
+    if done.original is None:
+        return "\n".join([_("Nothing to do: it is there already, and works."), *lines])
+    return "\n".join([_("Moved."), *lines, say("Removed: {address}", address=done.original.stored.address)])
+
+
+def _tell_remarks(invocation: Invocation, done: "Transferred") -> None:
+    """What a person should know of a copy that works: it has ended, is not valid yet, or is not whole."""
+    for name in sorted(done.brought.left_out):
+        text = N_("{what} could not go along: {location} does not keep it.")
+        invocation.out.warning(say(text, what=LEFT_OUT[name], location=done.brought.location))
+    if done.original is None:
+        return
+    state, not_before = done.original.state, done.original.facts.not_before_at
+    if state in ("expired", "revoked", "suspended", "retired"):
+        invocation.out.note(say("What was copied is {state}.", state=_(STATES[state])))
+    if not_before > datetime.now(UTC):
+        invocation.out.note(say("What was copied is not valid before {not_before}.", not_before=not_before))

@@ -1,0 +1,80 @@
+"""Copy: a second live credential in another location, key, R, chain and companions with it."""
+
+from dataclasses import dataclass
+
+from dojang.errors import KeyDoesNotLeave
+from dojang.lifecycle.finish import brought_event
+from dojang.lifecycle.held import Held, look_at
+from dojang.lifecycle.parcel import Parcel, name_of, take_out
+from dojang.lifecycle.recover import recover
+from dojang.lifecycle.transfer import Brought, Errand, brought, plan_bringing
+from dojang.lifecycle.workplace import Step, Workplace
+from dojang.locations.base import GivesKeys, Location, StoredCredential
+
+
+@dataclass(frozen=True, slots=True)
+class CopyOrder:
+    """Which credential to copy, where to, and what it is called there: as here, unless said."""
+
+    address: str
+    to: str
+    label: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Transferred:
+    """The credential where it is now, and as it lay where it came from; ``None`` when it was there all along."""
+
+    brought: Brought
+    original: Held | None
+
+
+def copy(order: CopyOrder, place: Workplace) -> Transferred:
+    """Bring a copy to the other location; complete, opened again and proven when this returns.
+
+    ``KeyDoesNotLeave`` for a key that its location keeps, ``AlreadyExists`` when another credential has its name there.
+    What is there already is proven and left. After any error both locations are as they were.
+    """
+    with place.open_location(order.address) as source:
+        recover(place, source)
+        stored = source.find(order.address)
+        refuse_staying(source, stored, order.to)
+        place.say("take")
+        parcel = take_out(source, stored)
+        original = look_at(place, source.traits, stored)
+    return Transferred(deliver(parcel, Errand("copy", order.to, order.label), place), original)
+
+
+def deliver(parcel: Parcel, errand: Errand, place: Workplace) -> Brought:
+    """Bring a parcel to its target and record it; for every verb after which the original stays."""
+    with brought(parcel, errand, place) as done:
+        if done.operation is not None:
+            stored = done.credential.stored
+            event = brought_event(done.operation, stored)
+            done.operation.finish(event.event, event)
+        return done
+
+
+def plan_copy(order: CopyOrder, place: Workplace) -> tuple[Step, ...]:
+    """The steps that ``copy`` would take, after the refusals that need no key; nothing is made and no PIN is asked."""
+    with place.open_location(order.address) as source:
+        stored = source.find(order.address)
+        refuse_staying(source, stored, order.to)
+    label = order.label or name_of(stored)
+    taken = Step("take", {"address": stored.address})
+    return (taken, *plan_bringing(label, stored.certificate_der, order.to, place))
+
+
+def refuse_staying(source: Location, stored: StoredCredential, to: str) -> None:
+    """``KeyDoesNotLeave`` where the key stays for good, with the command that makes a second one in ``to``."""
+    if isinstance(source, GivesKeys):
+        return
+    from dojang.x509.name import format_name
+    from dojang.x509.reading import read_certificate
+
+    raise KeyDoesNotLeave(
+        address=stored.address,
+        subject=format_name(read_certificate(stored.certificate_der).subject),
+        to=to,
+        next_step="Issue a second certificate there instead: dojang cert issue --to '{to}' --subject '{subject}'",
+    )
