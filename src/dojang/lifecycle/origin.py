@@ -32,14 +32,27 @@ def history_of(place: Workplace, credential: StoredCredential) -> list[Event]:
 def recorded_origin(history: Iterable[Event]) -> Origin | None:
     """What the ledger says of a certificate; ``None`` when dojang did not ask for it."""
     for event in history:
-        if event.event in ("issued", "renewed"):
+        if event.event in ("issued", "renewed", "reissued"):
             return Origin(str(event.facts["authority"]), str(event.facts["profile"]))
     return None
 
 
 def origin_of(place: Workplace, credential: StoredCredential) -> Origin:
     """The ledger's record, else the local authority that issued it; ``NotRenewable`` when neither knows."""
-    return recorded_origin(history_of(place, credential)) or _issuer_of(place, credential)
+    origin = origin_known(place, credential.certificate_der)
+    if origin is None:
+        raise NotRenewable(
+            address=credential.address,
+            problem="no authority known here issued it",
+            remedy="Issue a new one with 'dojang cert issue', or have it renewed by the authority that issued it.",
+        )
+    return origin
+
+
+def origin_known(place: Workplace, certificate_der: bytes) -> Origin | None:
+    """The ledger's record, else the local authority that issued it; ``None`` when neither knows."""
+    history = place.ledger.history(fingerprint=fingerprint_of(certificate_der))
+    return recorded_origin(history) or _issuer_of(place, certificate_der)
 
 
 def window_of(place: Workplace, history: Iterable[Event]) -> timedelta:
@@ -59,14 +72,10 @@ def due_from(credential: StoredCredential, window: timedelta) -> datetime:
     return renewal_opens_at(load_der_x509_certificate(credential.certificate_der), window)
 
 
-def _issuer_of(place: Workplace, credential: StoredCredential) -> Origin:
+def _issuer_of(place: Workplace, certificate_der: bytes) -> Origin | None:
     for name in place.authorities():
         with place.open_authority(name) as authority:
-            profile = authority.profile_of(credential.certificate_der)
+            profile = authority.profile_of(certificate_der)
             if profile is not None:
                 return Origin(name, profile)
-    raise NotRenewable(
-        address=credential.address,
-        problem="no authority known here issued it",
-        remedy="Issue a new one with 'dojang cert issue', or have it renewed by the authority that issued it.",
-    )
+    return None
