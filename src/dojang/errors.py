@@ -15,7 +15,7 @@
     ├── AuthorityError       the certificate authority or the peer
     │   └── AuthorityRefused · AuthorityUnreachable · AuthorityExpired · AnswerMismatch
     ├── ConfigurationError   a setting or the state folder
-    │   └── InvalidSetting · StateUnreadable · NoModule
+    │   └── InvalidSetting · StateUnreadable · NoModule · HookFailed · NoticeUndelivered
     ├── PolicyError          refused by rule, whoever asks
     │   └── NotPermitted · KeyDoesNotLeave · NotRenewable · CertificateUnusable · AgentRefused
     ├── UnsupportedError     nobody can, here
@@ -525,6 +525,21 @@ class NoModule(ConfigurationError):
     exit_status = 5
     sentence = "No PKCS#11 module was found on this machine."
     next_step = "Install one (Debian: apt install softhsm2 or opensc-pkcs11), or name it with --module."
+
+
+class HookFailed(ConfigurationError):
+    code = "hook-failed"
+    exit_status = 9
+    sentence = "The {which} hook {program} failed: {problem}."
+    next_step = "Run it by hand and see what it says; a pre hook that fails stops the renewal, a post hook does not."
+
+
+class NoticeUndelivered(ConfigurationError):
+    code = "notice-undelivered"
+    exit_status = 11
+    retryable = True
+    sentence = "The notice could not be delivered by {channel}: {problem}."
+    next_step = "It is tried again; check [notices] in the configuration if it goes on."
 
 
 class PolicyError(DojangError):

@@ -6,12 +6,14 @@ from datetime import timedelta
 from secrets import token_bytes
 from typing import TYPE_CHECKING
 
-from dojang.errors import NothingDue, NotPermitted, NotRenewable, Phrase
+from dojang.errors import CredentialBusy, NotFound, NothingDue, NotPermitted, NotRenewable, Phrase
 from dojang.ledger import Event, Fact, Operation
+from dojang.lifecycle.claims import drop_claim, take_claim
 from dojang.lifecycle.finish import confirm, install_and_prove, switch
 from dojang.lifecycle.held import Held, look_at
+from dojang.lifecycle.hooks import run_pre_hook
 from dojang.lifecycle.issue import KEY_ID_BYTES, profile_of
-from dojang.lifecycle.journal import answer_facts, key_id_of, key_in, taken_back_on_failure
+from dojang.lifecycle.journal import answer_facts, key_id_of, key_in, moment, taken_back_on_failure
 from dojang.lifecycle.origin import Origin, due_from, fingerprint_of, history_of, origin_of, window_of
 from dojang.lifecycle.recover import recover
 from dojang.lifecycle.workplace import Recovered, Step, Workplace
@@ -31,12 +33,14 @@ class RenewOrder:
 
     Renewing before the window is allowed once: what came from a renewal itself is renewed again only inside the window
     (``window``, else its profile's), or when ``again`` says so. So a command that is run twice renews once.
+    ``fingerprint`` is the certificate that is meant; the address may have come to name its successor.
     """
 
     address: str
     keep_key: bool = False
     again: bool = False
     window: timedelta | None = None
+    fingerprint: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +55,8 @@ def renew(order: RenewOrder, place: Workplace) -> Renewal:
     """Replace a credential by its successor without a moment in which neither works.
 
     ``NothingDue`` when it has been renewed already, ``NotRenewable`` when it has expired or nobody knows its authority,
-    ``CredentialBusy`` while another process renews it. After any error, and after a kill and the next run, the old pair
-    or the new pair is complete and usable.
+    ``CredentialBusy`` while another process or another machine renews it. After any error, and after a kill and the
+    next run, the old pair or the new pair is complete and usable.
     """
     from dojang.authority.base import Submission
     from dojang.x509.check import check_issued
@@ -62,14 +66,15 @@ def renew(order: RenewOrder, place: Workplace) -> Renewal:
         old = location.find(order.address)
         if (replaced := _replaced_now(recovered, location, old)) is not None:
             return _renewal(place, location, old, replaced)
-        _refuse_unrenewable(order, place, old)
+        _refuse_unrenewable(order, place, location, old)
         origin = origin_of(place, old)
         with place.open_authority(origin.authority) as authority:
             profile = _profile_for(order, authority, origin, old)
             location.has_key(old.key_id)  # asks for the PIN, so that a wrong one ends here
             with _begin(order, place, location, old, origin, profile) as operation:
+                _claim(operation, place, location, old)
                 with taken_back_on_failure(place, operation, location):
-                    _refuse_overtaken(place, old)
+                    run_pre_hook(place, operation)
                     key = _successor_key(order, place, location, operation, old)
                     request_der = _request_like(old, key)
                     place.say("ask")
@@ -91,7 +96,7 @@ def plan_renewal(order: RenewOrder, place: Workplace) -> tuple[Step, ...]:
     """The steps that ``renew`` would take, after the same refusals; nothing is made and no PIN is asked."""
     with place.open_location(order.address) as location:
         old = location.find(order.address)
-    _refuse_unrenewable(order, place, old)
+        _refuse_unrenewable(order, place, location, old)
     origin = origin_of(place, old)
     with place.open_authority(origin.authority) as authority:
         _profile_for(order, authority, origin, old)
@@ -102,8 +107,10 @@ def plan_renewal(order: RenewOrder, place: Workplace) -> tuple[Step, ...]:
     return (*made, ask, *rest, Step("switch", {**where, "address": old.address}))
 
 
-def _refuse_unrenewable(order: RenewOrder, place: Workplace, old: StoredCredential) -> None:
-    _refuse_not_due(order, place, old)
+def _refuse_unrenewable(order: RenewOrder, place: Workplace, location: Location, old: StoredCredential) -> None:
+    if order.fingerprint not in (None, fingerprint_of(old.certificate_der)):
+        raise _renewed_already()
+    _refuse_not_due(order, place, location, old)
     if not old.live:
         raise NotRenewable(
             address=old.address, problem="it is not in use", remedy="Name the one in use; 'dojang cert list' shows it."
@@ -117,13 +124,13 @@ def _refuse_unrenewable(order: RenewOrder, place: Workplace, old: StoredCredenti
         )
 
 
-def _refuse_not_due(order: RenewOrder, place: Workplace, old: StoredCredential) -> None:
+def _refuse_not_due(order: RenewOrder, place: Workplace, location: Location, old: StoredCredential) -> None:
     history = history_of(place, old)
     if _has(history, "retired"):
-        raise NothingDue(next_step="It was renewed already; 'dojang cert list' shows its successor.")
+        raise _renewed_already()
     window = window_of(place, history) if order.window is None else order.window
     early = place.now() < due_from(old, window)
-    if early and _has(history, "renewed") and not order.again:
+    if early and not order.again and (_has(history, "renewed") or _has_predecessor(location, old)):
         raise NothingDue(next_step="It was renewed before and has time left; --again renews it all the same.")
 
 
@@ -143,10 +150,38 @@ def _has(history: Iterable[Event], name: str) -> bool:
     return any(event.event == name for event in history)
 
 
-def _refuse_overtaken(place: Workplace, old: StoredCredential) -> None:
-    """Asked once nobody else can begin: another process may have renewed it since it was looked at."""
-    if _has(history_of(place, old), "retired"):
-        raise NothingDue(next_step="It was renewed already; 'dojang cert list' shows its successor.")
+def _has_predecessor(location: Location, credential: StoredCredential) -> bool:
+    """Whether it came from a renewal, as the location itself shows: the ledger may be another machine's."""
+    own = _certificate(credential)
+    retired = [_certificate(one) for one in location.credentials() if one.retired]
+    return any(
+        (one.subject, one.issuer) == (own.subject, own.issuer) and one.not_valid_before_utc <= own.not_valid_before_utc
+        for one in retired
+    )
+
+
+def _claim(operation: Operation, place: Workplace, location: Location, old: StoredCredential) -> None:
+    """From here on nobody else begins; whoever was quicker since the old one was looked at has renewed it."""
+    try:
+        take_claim(operation, location)
+        if _has(history_of(place, old), "retired") or not _is_still(location, old):
+            raise _renewed_already()
+    except (CredentialBusy, NothingDue) as error:
+        drop_claim(operation, location)
+        operation.undo(error.code)
+        raise
+    operation.advance("claimed")
+
+
+def _is_still(location: Location, old: StoredCredential) -> bool:
+    try:
+        return location.find(old.address).certificate_der == old.certificate_der
+    except NotFound:
+        return False
+
+
+def _renewed_already() -> NothingDue:
+    return NothingDue(next_step="It was renewed already; 'dojang cert list' shows its successor.")
 
 
 def _begin(
@@ -160,6 +195,7 @@ def _begin(
         "key_id": (old.key_id if order.keep_key else token_bytes(KEY_ID_BYTES)).hex(),
         "old_key_id": old.key_id.hex(),
         "old_fingerprint": fingerprint_of(old.certificate_der),
+        "old_not_after": moment(_certificate(old).not_valid_after_utc),
         "label": old.label,
         "subject": format_name(_certificate(old).subject),
         "authority": origin.authority,

@@ -1,0 +1,34 @@
+"""A claim on the credential that an operation replaces, from its beginning to its end."""
+
+import platform
+from datetime import UTC, datetime
+
+from dojang.errors import CredentialBusy, DeviceRefused, Phrase, UnsupportedError
+from dojang.ledger import Operation
+from dojang.locations.base import Location
+from dojang.locations.claims import Claim, HoldsClaims
+
+
+def take_claim(operation: Operation, location: Location) -> None:
+    """Keep others with a ledger of their own away from the credential; ``CredentialBusy`` while one is at it.
+
+    The operation's facts name the certificate (``old_fingerprint``) and the claim; nothing may have been made yet. A
+    location that can hold no claim is gone without: the authority replaces a certificate once only.
+    """
+    facts = operation.record.facts
+    if isinstance(location, HoldsClaims):
+        claim = Claim(str(facts["old_fingerprint"]), operation.operation_id, platform.node(), datetime.now(UTC))
+        try:
+            other = location.claim_board().take(claim)
+        except (DeviceRefused, UnsupportedError):
+            other = None
+        if other is not None:
+            verb = Phrase("{verb}, on {holder}", verb=operation.record.verb, holder=other.holder)
+            raise CredentialBusy(verb=verb, subject=facts["address"])
+
+
+def drop_claim(operation: Operation, location: Location) -> None:
+    """Take back what ``take_claim`` left, if it came to that."""
+    facts = operation.record.facts
+    if isinstance(location, HoldsClaims) and "old_fingerprint" in facts:
+        location.claim_board().drop(str(facts["old_fingerprint"]), operation.operation_id)
