@@ -5,7 +5,8 @@
     │   ├── Usage · InvalidUri · InvalidAddress · InvalidName · InvalidSource · SecretUnavailable · InputRequired
     │   ├── NotFound · Ambiguous · AlreadyExists · SerialMismatch · Interrupted · NothingDue
     │   ├── CredentialBusy · OperationUnfinished · BatchIncomplete · AgentNotRunning
-    │   ├── PinIncorrect · PinKnownWrong · PinUnusable · PasswordIncorrect · KeyMismatch
+    │   ├── PinIncorrect · PinKnownWrong · PinUnusable · KeyMismatch
+    │   ├── PasswordIncorrect · PasswordWithheld
     │   └── FileUnreadable · FileUnwritable · FileMalformed · FileChanged
     ├── DeviceError          the token, its driver or its daemon
     │   ├── TokenNotFound · AmbiguousToken · TokenRemoved · TokenNotInitialized · TokenWriteProtected · TokenFull
@@ -17,7 +18,7 @@
     ├── ConfigurationError   a setting or the state folder
     │   └── InvalidSetting · StateUnreadable · NoModule · HookFailed · NoticeUndelivered
     ├── PolicyError          refused by rule, whoever asks
-    │   └── NotPermitted · KeyDoesNotLeave · NotRenewable · CertificateUnusable · AgentRefused
+    │   └── NotPermitted · PasswordUnfit · KeyDoesNotLeave · NotRenewable · CertificateUnusable · AgentRefused
     ├── UnsupportedError     nobody can, here
     │   └── UnsupportedMechanism · UnsupportedFormat · UnsupportedOperation
     ├── VerificationFailed   the signature or the path is not good
@@ -252,6 +253,16 @@ class PasswordIncorrect(UserError):
     exit_status = 7
     sentence = "The password is wrong or the file is damaged: {path}."
     next_step = "Try the password again, or restore the file from a backup."
+
+
+class PasswordWithheld(UserError):
+    code = "password-withheld"
+    exit_status = 8
+    sentence = (
+        "{path} was given a wrong password {attempts} times, so none is tried any more. The file itself is not locked; "
+        "this guards against guessing by accident."
+    )
+    next_step = "Make sure of the password, then repeat with --last-try; the right one clears the count."
 
 
 class KeyMismatch(UserError):
@@ -551,6 +562,13 @@ class NotPermitted(PolicyError):
     exit_status = 9
     sentence = "Refused: {problem}."
     next_step = "{remedy}"
+
+
+class PasswordUnfit(PolicyError):
+    code = "password-unfit"
+    exit_status = 9
+    sentence = "The new password for {purpose} does not meet the rule '{rule}': {problems}."
+    next_step = "Choose one that does; the setting password-policy names another rule, or none."
 
 
 class KeyDoesNotLeave(PolicyError):

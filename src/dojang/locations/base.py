@@ -9,6 +9,7 @@ from dojang.secret import Secret
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 
+    from dojang.locations.password_tries import PasswordTries
     from dojang.npki.keyfile import KeyFileForm
     from dojang.npki.pkcs8 import Pkcs8
     from dojang.pkcs11.discovery import ModuleSearch
@@ -37,7 +38,7 @@ R_OBJECT = RObject()
 @dataclass(frozen=True, slots=True)
 class Access:
     """What opening a location may take: where modules are, who gives PINs and passwords, how careful to be, whether
-    the agent that runs may sign, and what R goes by on tokens.
+    the agent that runs may sign, what R goes by on tokens, how key files are written and where wrong passwords count.
     """
 
     search: "ModuleSearch | None" = None
@@ -48,6 +49,7 @@ class Access:
     agent: bool = True
     r_object: RObject = R_OBJECT
     key_files: "KeyFileForm | None" = None
+    tries: "PasswordTries | None" = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ from dojang.npki.pkcs8 import Pkcs8, new_random_number
 if TYPE_CHECKING:
     from dojang.locations.address import Address
     from dojang.locations.base import PrivateKey
+    from dojang.locations.password_tries import PasswordTries
 
 KIND: Final = "disk"
 TRAITS: Final = Traits(key_leaves=True, copyable=True, opened_by="password", holds_r=True)
@@ -47,11 +48,17 @@ class DiskLocation:
     traits = TRAITS
     companions_held = frozenset({"km", "ca_pubs"})
 
-    def __init__(self, root: Path, passwords: PasswordProvider | None = None, form: KeyFileForm | None = None) -> None:
-        """``form`` is how key files are written here."""
+    def __init__(
+        self,
+        root: Path,
+        passwords: PasswordProvider | None = None,
+        form: KeyFileForm | None = None,
+        tries: "PasswordTries | None" = None,
+    ) -> None:
+        """``form`` is how key files are written here; ``tries`` counts wrong passwords."""
         self.root = root
         self._address = DiskAddress(str(root))
-        self._files = KeyFiles(passwords, form)
+        self._files = KeyFiles(passwords, form, tries)
         self._opened: dict[bytes, tuple[OpenedKeyFile, PrivateKey]] = {}
 
     @property
@@ -312,4 +319,4 @@ def _with_name(folders: list[KeyFolder], name: str) -> list[KeyFolder]:
 def open_at(address: "Address", access: Access) -> Iterator[DiskLocation]:
     """The NPKI folder of an address; it need not exist yet."""
     assert isinstance(address, DiskAddress)
-    yield DiskLocation(Path(address.root), access.passwords, access.key_files)
+    yield DiskLocation(Path(address.root), access.passwords, access.key_files, access.tries)

@@ -1,12 +1,14 @@
 """Key files of one location: opened with a password that is asked when it is needed, sealed in the form that is set."""
 
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dojang.errors import InputRequired, PasswordIncorrect, Phrase
 from dojang.locations.base import PasswordProvider
+from dojang.locations.password_tries import UNCOUNTED, PasswordTries
 from dojang.npki.files import read_file, write_file
 from dojang.npki.keyfile import MAX_FILE_BYTES, KeyFileForm, check_key_file, is_unencrypted
 
@@ -26,10 +28,16 @@ class OpenedKeyFile:
 class KeyFiles:
     """Opens and seals; keeps nothing."""
 
-    def __init__(self, passwords: PasswordProvider | None = None, form: KeyFileForm | None = None) -> None:
-        """``form`` is what new files are written in."""
+    def __init__(
+        self,
+        passwords: PasswordProvider | None = None,
+        form: KeyFileForm | None = None,
+        tries: PasswordTries | None = None,
+    ) -> None:
+        """``form`` is what new files are written in; ``tries`` counts wrong passwords."""
         self._passwords = passwords
         self._form = form or KeyFileForm()
+        self._tries = tries or UNCOUNTED
 
     def seal(self, pkcs8: "Pkcs8", password: "Secret") -> bytes:
         """A key file, its attributes (R) in it."""
@@ -41,12 +49,13 @@ class KeyFiles:
         ``PasswordIncorrect`` for a wrong password and for damage alike.
         """
         der = self._read(path)
+        if is_unencrypted(der):
+            return self._by(der, path, ())
         known = self._first(der, path, likely)
-        return known or self._by(der, path, [self.password(path, new=False)])
-
-    def open_by(self, path: Path, passwords: "Iterable[Secret | None]") -> OpenedKeyFile:
-        """The key file at ``path`` by the first of ``passwords`` that fits; ``PasswordIncorrect`` if none does."""
-        return self._by(self._read(path), path, passwords)
+        if known is not None:
+            return known
+        self._tries.check(str(path), der)
+        return self._by(der, path, [self.password(path, new=False)])
 
     def change_password(self, path: Path, beside: Iterable[Path], elsewhere: Iterable[Path]) -> OpenedKeyFile:
         """Put ``path`` and the files ``beside`` it under a new password, and those ``elsewhere`` that share its old.
@@ -54,10 +63,12 @@ class KeyFiles:
         Everything is opened before anything is written, and ``path`` is written last. So what a killed run has left
         opens with the old or the new password, and the next run with the same two finds what is still to be done.
         """
-        old = self.password(path, new=False) if self._is_encrypted(path) else None
+        der = self._read(path)
+        self._tries.check(str(path), der)
+        old = None if is_unencrypted(der) else self.password(path, new=False)
         new = self.password(path, new=True)
-        main = self.open_by(path, (old, new))
-        found = [(one, self._sharing(one, (old, new))) for one in elsewhere]
+        main = self._by(der, path, (old, new))
+        found = [(one, self._first(self._read(one), one, (old, new))) for one in elsewhere]
         found += [(one, self.open(one, likely=(old, new))) for one in beside]
         for one, opened in [*found, (path, main)]:
             if opened is not None and (old == new or opened.password != new):
@@ -70,28 +81,21 @@ class KeyFiles:
             raise InputRequired(what=Phrase("The password for {path}", path=path), option="--password-source")
         return self._passwords(str(path), new)
 
-    def _is_encrypted(self, path: Path) -> bool:
-        return not is_unencrypted(self._read(path))
-
     def _read(self, path: Path) -> bytes:
         der = read_file(path, at_most=MAX_FILE_BYTES)
         check_key_file(der, str(path))
         return der
 
-    def _sharing(self, path: Path, passwords: "Iterable[Secret | None]") -> OpenedKeyFile | None:
-        return self._first(self._read(path), path, passwords)
-
     def _by(self, der: bytes, path: Path, passwords: "Iterable[Secret | None]") -> OpenedKeyFile:
-        opened = self._first(der, path, passwords)
-        if opened is None:
-            raise PasswordIncorrect(path=str(path))
+        with nullcontext() if is_unencrypted(der) else self._tries.counted(str(path), der):
+            opened = self._first(der, path, passwords)
+            if opened is None:
+                raise PasswordIncorrect(path=str(path))
         return opened
 
     def _first(self, der: bytes, path: Path, passwords: "Iterable[Secret | None]") -> OpenedKeyFile | None:
         """By the first that opens it; what is not encrypted needs none of them."""
-        if is_unencrypted(der):
-            return OpenedKeyFile(self._form.open(der, None, str(path)))
-        for password in passwords:
+        for password in [None] if is_unencrypted(der) else passwords:
             try:
                 return OpenedKeyFile(self._form.open(der, password, str(path)), password)
             except PasswordIncorrect:

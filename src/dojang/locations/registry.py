@@ -11,6 +11,8 @@ from dojang.locations.base import R_OBJECT, Access, Location, PasswordProvider, 
 
 if TYPE_CHECKING:
     from dojang.locations.address import Address
+    from dojang.locations.password_tries import PasswordTries
+    from dojang.npki.keyfile import KeyFileForm
     from dojang.pkcs11.discovery import ModuleSearch
     from dojang.pkcs11.guard import PinGuard
     from dojang.pkcs11.pin import PinProvider
@@ -65,6 +67,8 @@ def open_location(
     last_try: bool = False,
     agent: bool = True,
     r_object: RObject = R_OBJECT,
+    key_files: "KeyFileForm | None" = None,
+    tries: "PasswordTries | None" = None,
 ) -> AbstractContextManager[Location]:
     """Open the location in which ``address`` lies; PINs and passwords are asked for when something needs them."""
     parsed = parse_address(address)
@@ -73,4 +77,6 @@ def open_location(
         raise UnsupportedOperation(
             where="This version of dojang", operation=Phrase("open {scheme} addresses", scheme=parsed.scheme)
         )
-    return kind.load().open_at(parsed, Access(search, pins, passwords, guard, last_try, agent, r_object))
+    return kind.load().open_at(
+        parsed, Access(search, pins, passwords, guard, last_try, agent, r_object, key_files, tries)
+    )
