@@ -369,7 +369,9 @@ class Cryptoki:
     def wrap_key(self, session: int, mechanism: Mechanism, wrapping_key: int, key: int) -> bytes:
         length = c_ulong()
         self._call("C_WrapKey", session, mechanism.address, wrapping_key, key, None, addressof(length))
-        wrapped = create_string_buffer(_believable("C_WrapKey", length.value, self._ATTRIBUTE_LIMIT) or 1)
+        # NSS forgets what KWP adds when it is asked for the length (seen, 3.87), so there is room for two blocks more.
+        length.value = _believable("C_WrapKey", length.value, self._ATTRIBUTE_LIMIT) + 32
+        wrapped = create_string_buffer(length.value)
         self._call("C_WrapKey", session, mechanism.address, wrapping_key, key, addressof(wrapped), addressof(length))
         return wrapped.raw[: length.value]
 

@@ -32,12 +32,18 @@ _WRONG_PARAMETERS = (
 
 
 class KeyUse(NamedTuple):
-    """What the private key may do; sign only unless told otherwise."""
+    """What the private key may do; sign only, and never leave, unless told otherwise.
+
+    ``wrappable``: other keys of the token may wrap it, so that a backup can be made; with ``only_trusted`` none but one
+    that the security officer has marked (CKA_WRAP_WITH_TRUSTED).
+    """
 
     sign: bool = True
     decrypt: bool = False
     unwrap: bool = False
     always_authenticate: bool = False
+    wrappable: bool = False
+    only_trusted: bool = False
 
 
 SIGN_ONLY = KeyUse()
@@ -105,7 +111,7 @@ def private_template(label: str, key_id: bytes, use: KeyUse) -> Attributes:
         (ck.CKA_TOKEN, True),
         (ck.CKA_PRIVATE, True),
         (ck.CKA_SENSITIVE, True),
-        (ck.CKA_EXTRACTABLE, False),
+        (ck.CKA_EXTRACTABLE, use.wrappable),
         (ck.CKA_LABEL, utf8(label)),
         (ck.CKA_ID, key_id),
         (ck.CKA_SIGN, use.sign),
@@ -115,6 +121,8 @@ def private_template(label: str, key_id: bytes, use: KeyUse) -> Attributes:
     ]
     if use.always_authenticate:
         attributes.append((ck.CKA_ALWAYS_AUTHENTICATE, True))
+    if use.only_trusted:
+        attributes.append((ck.CKA_WRAP_WITH_TRUSTED, True))
     return attributes
 
 
@@ -136,8 +144,9 @@ def _make_edwards(session: Session, public: Attributes, private: Attributes, mad
 def _read_back(session: Session, handles: tuple[int, int], algorithm: str, use: KeyUse) -> KeyPair:
     """Compare what the token made with what it was asked for; remove it and raise when they differ."""
     public, private = handles
+    kinds = (*PRIVATE_KEY_KINDS, ck.CKA_WRAP_WITH_TRUSTED) if use.only_trusted else PRIVATE_KEY_KINDS
     try:
-        pair = KeyPair(session.read(private, PRIVATE_KEY_KINDS), session.read(public, PUBLIC_KEY_KINDS))
+        pair = KeyPair(session.read(private, kinds), session.read(public, PUBLIC_KEY_KINDS))
     except CryptokiError as error:
         _remove(session, handles)
         raise errors.DeviceFailure(
@@ -164,7 +173,7 @@ def disobedience(values: dict[int, bytes], algorithm: str, use: KeyUse) -> list[
     expected = {
         ck.CKA_PRIVATE: ("private", True),
         ck.CKA_SENSITIVE: ("sensitive", True),
-        ck.CKA_EXTRACTABLE: ("extractable", False),
+        ck.CKA_EXTRACTABLE: ("extractable", use.wrappable),
         ck.CKA_SIGN: ("sign", use.sign),
         ck.CKA_DECRYPT: ("decrypt", use.decrypt),
         ck.CKA_UNWRAP: ("unwrap", use.unwrap),
@@ -176,7 +185,10 @@ def disobedience(values: dict[int, bytes], algorithm: str, use: KeyUse) -> list[
     ]
     if use.always_authenticate and values.get(ck.CKA_ALWAYS_AUTHENTICATE) != b"\x01":
         wrong.append("always-authenticate is not set")
-    if values.get(ck.CKA_NEVER_EXTRACTABLE, b"\x01") == b"\x00" and values.get(ck.CKA_LOCAL) == b"\x01":
+    if use.only_trusted and values.get(ck.CKA_WRAP_WITH_TRUSTED) != b"\x01":
+        wrong.append("any key may wrap it")
+    made_here = values.get(ck.CKA_LOCAL) == b"\x01" and not use.wrappable
+    if made_here and values.get(ck.CKA_NEVER_EXTRACTABLE, b"\x01") == b"\x00":
         wrong.append("it was extractable at some time")
     made = algorithm_of(values)
     if made != algorithm:

@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from dojang import errors
+from dojang.der import OCTET_STRING, tlv
 from dojang.pkcs11 import constants as ck
 from dojang.pkcs11.generation import SIGN_ONLY, Attributes, private_template, public_template
 from dojang.pkcs11.objects import CURVES, ED25519_PARAMS
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from dojang.pkcs11.session import Session
 
 SoftwareKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
+SoftwarePublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
 
 _CHALLENGE = b"dojang: is this the key?"
 _CURVE_NAMES = {"secp256r1": "ec-p256", "secp384r1": "ec-p384", "secp521r1": "ec-p521"}
@@ -50,6 +52,13 @@ def import_key_pair(token: "OpenToken", key: SoftwareKey, *, label: str, key_id:
         raise
 
 
+def store_public_key(token: "OpenToken", public: SoftwarePublicKey, *, label: str, key_id: bytes) -> None:
+    """Store the public half of a key whose private half comes by another way."""
+    kinds, found = _public_half(public)
+    attributes = [(ck.CKA_CLASS, ck.CKO_PUBLIC_KEY), *public_template(label, key_id, SIGN_ONLY), *kinds, *found]
+    token.logged_in(lambda session: session.cryptoki.create_object(session.handle, attributes))
+
+
 def signs_like(imported: "TokenPrivateKey", original: SoftwareKey) -> bool:
     """Whether the imported key signs as the original does; ``UnsupportedMechanism`` where it cannot sign at all."""
     signature = imported.signer.sign_message(_CHALLENGE)
@@ -68,25 +77,44 @@ def signs_like(imported: "TokenPrivateKey", original: SoftwareKey) -> bool:
 
 def _halves(key: SoftwareKey) -> tuple[Attributes, Attributes]:
     """The attributes of the public and of the private key that are the key itself (2.40 mechanisms, 2.1 and 2.3)."""
+    if not isinstance(key, SoftwareKey):
+        raise errors.UnsupportedMechanism(where="dojang", mechanism=f"importing a {type(key).__name__}")
+    kinds, public = _public_half(key.public_key())
     if isinstance(key, rsa.RSAPrivateKey):
-        return _rsa(key.private_numbers())
+        return [*kinds, *public], [*kinds, *public, *_rsa(key.private_numbers())]
     if isinstance(key, ec.EllipticCurvePrivateKey):
-        return _elliptic(key)
-    if isinstance(key, ed25519.Ed25519PrivateKey):
-        point = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+        secret = key.private_numbers().private_value.to_bytes((key.key_size + 7) // 8, "big")
+    else:
         secret = key.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
-        return _curve_halves(ck.CKK_EC_EDWARDS, ED25519_PARAMS[0], point, secret)
-    raise errors.UnsupportedMechanism(where="dojang", mechanism=f"importing a {type(key).__name__}")
+    return [*kinds, *public], [*kinds, (ck.CKA_VALUE, secret)]
 
 
-def _rsa(numbers: rsa.RSAPrivateNumbers) -> tuple[Attributes, Attributes]:
-    public: Attributes = [
-        (ck.CKA_KEY_TYPE, ck.CKK_RSA),
-        (ck.CKA_MODULUS, _unsigned(numbers.public_numbers.n)),
-        (ck.CKA_PUBLIC_EXPONENT, _unsigned(numbers.public_numbers.e)),
-    ]
-    private: Attributes = [
-        *public,
+def _public_half(key: SoftwarePublicKey) -> tuple[Attributes, Attributes]:
+    """What kind of key it is, which both halves tell, and the public key itself."""
+    if isinstance(key, rsa.RSAPublicKey):
+        numbers = key.public_numbers()
+        modulus, exponent = (ck.CKA_MODULUS, _unsigned(numbers.n)), (ck.CKA_PUBLIC_EXPONENT, _unsigned(numbers.e))
+        return [(ck.CKA_KEY_TYPE, ck.CKK_RSA)], [modulus, exponent]
+    if isinstance(key, ed25519.Ed25519PublicKey):
+        kind, parameters = ck.CKK_EC_EDWARDS, ED25519_PARAMS[0]
+    else:
+        name = _CURVE_NAMES.get(key.curve.name)
+        if name is None:
+            raise errors.UnsupportedMechanism(where="dojang", mechanism=f"keys on the curve {key.curve.name}")
+        kind, parameters = ck.CKK_EC, CURVES[name]
+    wrapped = tlv(OCTET_STRING, public_point(key))
+    return [(ck.CKA_KEY_TYPE, kind), (ck.CKA_EC_PARAMS, parameters)], [(ck.CKA_EC_POINT, wrapped)]
+
+
+def public_point(key: SoftwarePublicKey) -> bytes:
+    """The point of a key on a curve as it is written down; nothing for RSA."""
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    return b"" if isinstance(key, rsa.RSAPublicKey) else key.public_bytes(Encoding.Raw, PublicFormat.Raw)
+
+
+def _rsa(numbers: rsa.RSAPrivateNumbers) -> Attributes:
+    return [
         (ck.CKA_PRIVATE_EXPONENT, _unsigned(numbers.d)),
         (ck.CKA_PRIME_1, _unsigned(numbers.p)),
         (ck.CKA_PRIME_2, _unsigned(numbers.q)),
@@ -94,22 +122,6 @@ def _rsa(numbers: rsa.RSAPrivateNumbers) -> tuple[Attributes, Attributes]:
         (ck.CKA_EXPONENT_2, _unsigned(numbers.dmq1)),
         (ck.CKA_COEFFICIENT, _unsigned(numbers.iqmp)),
     ]
-    return public, private
-
-
-def _elliptic(key: ec.EllipticCurvePrivateKey) -> tuple[Attributes, Attributes]:
-    name = _CURVE_NAMES.get(key.curve.name)
-    if name is None:
-        raise errors.UnsupportedMechanism(where="dojang", mechanism=f"keys on the curve {key.curve.name}")
-    point = key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
-    secret = key.private_numbers().private_value.to_bytes((key.key_size + 7) // 8, "big")
-    return _curve_halves(ck.CKK_EC, CURVES[name], point, secret)
-
-
-def _curve_halves(key_type: int, parameters: bytes, point: bytes, secret: bytes) -> tuple[Attributes, Attributes]:
-    header = b"\x04" + (bytes([len(point)]) if len(point) < 128 else bytes([0x81, len(point)]))
-    kind: Attributes = [(ck.CKA_KEY_TYPE, key_type), (ck.CKA_EC_PARAMS, parameters)]
-    return [*kind, (ck.CKA_EC_POINT, header + point)], [*kind, (ck.CKA_VALUE, secret)]
 
 
 def _unsigned(value: int) -> bytes:

@@ -359,7 +359,7 @@ class OpenToken:
 
     def decrypt_oaep(self, search: Search, ciphertext: bytes, hash_name: str, mgf_hash: str, label: bytes) -> bytes:
         """RSAES-OAEP decryption on the token (RFC 8017, 7.1.2)."""
-        from dojang.pkcs11.wrapping import oaep_mechanism
+        from dojang.pkcs11.oaep import oaep_mechanism
 
         mechanism = oaep_mechanism(hash_name, mgf_hash, label)
         return self.logged_in(

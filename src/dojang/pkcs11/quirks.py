@@ -17,6 +17,7 @@ class Quirk(NamedTuple):
     pair is generated. ``rsa_decrypts``: an RSA key that is to sign has to be allowed to decrypt. ``cannot`` are schemes
     and hashes that are not tried, ``useless`` kinds of key that it makes and cannot use. ``unblocks`` is the program
     that sets a forgotten or locked PIN where a token has no security officer, ``generates`` the one that makes keys.
+    ``point_beside`` is the attribute in which an EC key that comes wrapped brings its public point.
     """
 
     library: str
@@ -28,6 +29,7 @@ class Quirk(NamedTuple):
     useless: frozenset[str] = frozenset()
     unblocks: str = ""
     generates: str = ""
+    point_beside: int | None = None
 
 
 QUIRKS = (
@@ -53,6 +55,12 @@ QUIRKS = (
         rsa_decrypts=True,
         cannot=frozenset({("ecdsa", "sha224"), ("pss", "sha224")}),
         useless=frozenset({"ec-p521"}),
+    ),
+    Quirk(
+        "Mozilla",
+        "NSS unwraps an EC key only where the template has CKA_NSS_DB (seen with 3.87, which says "
+        "CKR_TEMPLATE_INCOMPLETE otherwise).",
+        point_beside=ck.CKA_NSS_DB,
     ),
 )
 
