@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from dojang.x509.status import CertificateFacts
 
 
+_STATUS = ("revoked", "suspended", "restored")
+
+
 @dataclass(frozen=True, slots=True)
 class Held:
     """A credential with what its certificate and its location say; ``due_at`` is when its renewal window opens.
@@ -90,11 +93,14 @@ def look_at(place: Workplace, traits: Traits, stored: StoredCredential, window: 
 def _state(
     place: Workplace, stored: StoredCredential, history: Sequence[Event], facts: "CertificateFacts", due_at: datetime
 ) -> str:
+    # What the authority said; copies come and go under other words, and "restored" is also said of a backup.
+    status = [event.event for event in history if event.event in _STATUS and "authority" in event.facts]
+    if "revoked" in status:  # for good, and worth more to know than that it is out of use
+        return "revoked"
     if stored.retired:
         return "retired"
-    status = [event.event for event in history if event.event in ("revoked", "suspended", "restored")]
-    if status and status[-1] != "restored":
-        return status[-1]
+    if status and status[-1] == "suspended":
+        return "suspended"
     if facts.not_after_at <= place.now():
         return "expired"
     return "due" if due_at <= place.now() else "valid"
