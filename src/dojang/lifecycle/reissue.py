@@ -1,0 +1,271 @@
+"""Reissue: a new key and certificate for the rest of the old one's term; the old certificate is revoked.
+
+For a key that is lost, a password that is forgotten, a secret that others know: nothing of the old key is needed. Who
+may have that is the authority's to decide; a local one serves whoever has its PIN.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from secrets import token_bytes
+from typing import TYPE_CHECKING
+
+from dojang.errors import DojangError, InputRequired, NothingDue, NotRenewable, Phrase, UnsupportedOperation
+from dojang.ledger import Event, Fact, Operation
+from dojang.lifecycle.finish import settle_elsewhere, switch
+from dojang.lifecycle.held import Held, look_at
+from dojang.lifecycle.issue import KEY_ID_BYTES, profile_of
+from dojang.lifecycle.journal import identity_of, key_in, name_in
+from dojang.lifecycle.meant import Meant, issued_with, issuer_known
+from dojang.lifecycle.origin import Origin, fingerprint_of
+from dojang.lifecycle.recover import recover
+from dojang.lifecycle.status import change
+from dojang.lifecycle.successor import algorithm_in, as_it_is_now, bring, load, successor_facts
+from dojang.lifecycle.workplace import Recovered, Step, Workplace
+from dojang.locations.base import Location, Retires, StoredCredential
+
+if TYPE_CHECKING:
+    from dojang.authority.base import CertificateAuthority
+    from dojang.x509.profiles import Profile
+
+SUPERSEDED, COMPROMISED = REASONS = ("superseded", "keyCompromise")
+
+
+@dataclass(frozen=True, slots=True)
+class ReissueOrder:
+    """Which certificate to replace, and where the new key shall live: in the same place unless ``to`` names another.
+
+    With the reason ``keyCompromise`` the old certificate is revoked before anything else is made. What came from a
+    reissue itself is reissued only when ``again`` says so: a command that is run twice reissues once.
+    """
+
+    meant: Meant
+    to: str | None = None
+    label: str | None = None
+    reason: str = SUPERSEDED
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reissue:
+    """The new credential, and the old one: retired in its place, which may be out of reach or not known (``None``)."""
+
+    credential: Held
+    previous: Held | None
+    previous_der: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    """The open locations: where the new one goes, and where the old one lies if that is another; and what is meant.
+
+    ``old`` is the old credential where it lies in ``here`` (then it is replaced there) or ``there``.
+    """
+
+    here: Location
+    there: Location | None
+    old_der: bytes
+    old: StoredCredential | None
+    recovered: tuple[Recovered, ...]
+
+    @property
+    def in_place(self) -> bool:
+        return self.old is not None and self.there is None
+
+
+def reissue(order: ReissueOrder, place: Workplace) -> Reissue:
+    """Bring a new key and a certificate with the same names and the same end, then revoke and retire the old one.
+
+    The authority revokes the old certificate when the new one has been confirmed; after ``keyCompromise`` first of
+    all, and then it stays revoked whatever follows, and the same order again brings the new one. ``NothingDue`` when
+    it was replaced already, ``NotRenewable`` when it has expired. Killed at any moment, the next run finishes or
+    undoes the new one.
+    """
+    with _scene(order, place) as scene:
+        if (finished := _finished_now(place, scene)) is not None:
+            return finished
+        _refuse(order, place, scene)
+        origin = issuer_known(place, scene.old_der)
+        with place.open_authority(origin.authority) as authority:
+            profile = _profile(authority, origin, scene)
+            _check_free(order, scene)
+            scene.here.has_key(token_bytes(KEY_ID_BYTES))  # asks for the PIN, so that a wrong one ends here
+            if order.reason == COMPROMISED:
+                _revoke_at_once(place, authority, scene)
+            with _begin(order, place, scene, origin, profile) as operation:
+                bring(place, operation, scene.here, authority, scene.old_der)
+                stored = (
+                    switch(place, operation, scene.here) if scene.in_place else settle_elsewhere(operation, scene.here)
+                )
+        return _result(place, scene, stored)
+
+
+def plan_reissue(order: ReissueOrder, place: Workplace) -> tuple[Step, ...]:
+    """The steps that ``reissue`` would take, after the same refusals; nothing is made and no PIN is asked."""
+    with _scene(order, place, recovering=False) as scene:
+        _refuse(order, place, scene)
+        origin = issuer_known(place, scene.old_der)
+        with place.open_authority(origin.authority) as authority:
+            _profile(authority, origin, scene)
+            _check_free(order, scene)
+        label, algorithm = _label(order, scene), algorithm_in(scene.old_der)
+        where = {"location": scene.here.address, "label": label}
+        serial, by = _serial(scene.old_der), {"authority": origin.authority}
+        revoke = Step("revoke", {"serial": serial, **by})
+        first = [revoke] if order.reason == COMPROMISED else []
+        steps = [
+            *first,
+            Step("generate", {**where, "algorithm": algorithm}),
+            Step("ask", {**by, "profile": origin.profile}),
+        ]
+        steps += [Step("install", where), Step("prove", where), Step("confirm-reissue", {"serial": serial, **by})]
+        if scene.in_place and scene.old is not None:
+            return (*steps, Step("switch", {**where, "address": scene.old.address}))
+        return (*steps, Step("retire", {"address": scene.old.address})) if scene.old is not None else tuple(steps)
+
+
+@contextlib.contextmanager
+def _scene(order: ReissueOrder, place: Workplace, *, recovering: bool = True) -> Iterator[_Scene]:
+    with contextlib.ExitStack() as opened:
+        there, old, recovered = None, None, []
+        if order.meant.address is not None:
+            there = opened.enter_context(place.open_location(order.meant.address))
+            recovered += recover(place, there) if recovering else []
+            old = there.find(order.meant.address)
+        old_der = old.certificate_der if old is not None else order.meant.certificate_der
+        if old_der is None:
+            old_der = issued_with(place, order.meant)
+        if order.to is None:
+            if there is None:
+                raise InputRequired(what=Phrase("The location of the new key"), option="--to ADDRESS")
+            yield _Scene(there, None, old_der, old, tuple(recovered))
+            return
+        here = opened.enter_context(place.open_target(order.to))
+        recovered += recover(place, here) if recovering else []
+        beside = _live_in(here, old_der)
+        if there is not None and identity_of(there.address) == identity_of(here.address):
+            there, old = None, beside or old
+        elif beside is not None:
+            there, old = None, beside
+        yield _Scene(here, there, old_der, old, tuple(recovered))
+
+
+def _live_in(location: Location, certificate_der: bytes) -> StoredCredential | None:
+    """The very certificate, where it lies in ``location`` and is in use."""
+    return next((one for one in location.credentials() if one.live and one.certificate_der == certificate_der), None)
+
+
+def _finished_now(place: Workplace, scene: _Scene) -> Reissue | None:
+    """What the recovery has just finished of this very reissue."""
+    fingerprint = fingerprint_of(scene.old_der)
+    for outcome in scene.recovered:
+        new, facts = outcome.credential, outcome.record.facts
+        if outcome.record.verb != "reissue" or new is None:
+            continue
+        if facts["old_fingerprint"] == fingerprint:
+            return _result(place, scene, new)
+        if new.certificate_der == scene.old_der:  # its address names the new one by now
+            for one in scene.here.credentials():
+                if fingerprint_of(one.certificate_der) == facts["old_fingerprint"]:
+                    new_held, old_held = look_at(place, scene.here.traits, new), look_at(place, scene.here.traits, one)
+                    return Reissue(new_held, old_held, one.certificate_der)
+    return None
+
+
+def _refuse(order: ReissueOrder, place: Workplace, scene: _Scene) -> None:
+    """What is replaced, expired or not in use; what has been replaced is retired all the same if that was left out."""
+    history = place.ledger.history(fingerprint=fingerprint_of(scene.old_der))
+    if any("successor" in event.facts for event in history):
+        _retire_there(place, scene)
+        raise NothingDue(next_step="It was replaced already; 'dojang cert list' shows its successor.")
+    if any(event.event == "reissued" for event in history) and not order.again:
+        raise NothingDue(next_step="It came from a reissue itself; --again reissues it all the same.")
+    where = scene.old.address if scene.old is not None else load(scene.old_der).subject.rfc4514_string()
+    if scene.old is not None and not scene.old.live:
+        raise NotRenewable(
+            address=where, problem="it is not in use", remedy="Name the one in use; 'dojang cert list' shows it."
+        )
+    not_after = load(scene.old_der).not_valid_after_utc
+    if not_after <= place.now():
+        raise NotRenewable(
+            address=where,
+            problem=Phrase("it expired at {not_after}", not_after=not_after),
+            remedy="Issue a new one with 'dojang cert issue'.",
+        )
+
+
+def _profile(authority: "CertificateAuthority", origin: Origin, scene: _Scene) -> "Profile":
+    return profile_of(authority, origin.profile, algorithm_in(scene.old_der))
+
+
+def _check_free(order: ReissueOrder, scene: _Scene) -> None:
+    if not scene.in_place:
+        subject_der = load(scene.old_der).subject.public_bytes()
+        scene.here.check_free(label=_label(order, scene), subject_der=subject_der)
+
+
+def _label(order: ReissueOrder, scene: _Scene) -> str:
+    """What the new one is called: in the old one's place as that, elsewhere as the order says, else as the old one."""
+    from cryptography.x509.oid import NameOID
+
+    if scene.old is not None and (scene.in_place or order.label is None):
+        return scene.old.label
+    subject = load(scene.old_der).subject
+    names = subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return order.label or (str(names[-1].value) if names else subject.rfc4514_string())
+
+
+def _revoke_at_once(place: Workplace, authority: "CertificateAuthority", scene: _Scene) -> None:
+    """Before the new key is made: whoever has the old one can use it until then."""
+    place.say("revoke")
+    change(place, authority, "revoke", _serial(scene.old_der), COMPROMISED)
+
+
+def _begin(order: ReissueOrder, place: Workplace, scene: _Scene, origin: Origin, profile: "Profile") -> Operation:
+    key_id, label = token_bytes(KEY_ID_BYTES), _label(order, scene)
+    facts: dict[str, Fact] = successor_facts(scene.here, scene.old_der, origin, profile, key_id=key_id, label=label) | {
+        "serial": _serial(scene.old_der),
+        "reason": order.reason,
+    }
+    if scene.old is not None:
+        facts["address"] = scene.old.address
+    if not scene.in_place:
+        return place.ledger.begin("reissue", name_in(scene.here, label), facts)
+    assert scene.old is not None
+    facts["old_key_id"] = scene.old.key_id.hex()
+    return place.ledger.begin("reissue", key_in(scene.here, scene.old.key_id), facts)
+
+
+def _result(place: Workplace, scene: _Scene, new: StoredCredential) -> Reissue:
+    credential = look_at(place, scene.here.traits, new)
+    if scene.in_place and scene.old is not None:
+        old = as_it_is_now(scene.here, scene.old)
+        return Reissue(credential, look_at(place, scene.here.traits, old), scene.old_der)
+    return Reissue(credential, _retire_there(place, scene), scene.old_der)
+
+
+def _retire_there(place: Workplace, scene: _Scene) -> Held | None:
+    """The old one taken out of use where it lies. It is revoked already: what cannot be reached may stay."""
+    if scene.there is None or scene.old is None:
+        return None
+    stored = scene.old
+    if stored.live:
+        place.say("retire")
+        try:
+            stored = _retired(place, scene.there, stored)
+        except DojangError as error:
+            place.warn(error)
+    return look_at(place, scene.there.traits, stored)
+
+
+def _retired(place: Workplace, there: Location, old: StoredCredential) -> StoredCredential:
+    if not isinstance(there, Retires):
+        raise UnsupportedOperation(where=there.address, operation="take a credential out of use")
+    stored = there.retire(old.key_id)
+    facts = {"location": there.address, "key_id": old.key_id.hex()}
+    place.ledger.record(Event("retired", old.address, fingerprint_of(old.certificate_der), facts))
+    return stored
+
+
+def _serial(certificate_der: bytes) -> str:
+    return f"{load(certificate_der).serial_number:x}"

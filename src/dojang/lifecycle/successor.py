@@ -1,0 +1,140 @@
+"""What renewing and reissuing share: a successor for one certificate, up to the authority's knowing that it works."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from dojang.errors import AnswerMismatch, Phrase
+from dojang.ledger import Fact, Operation
+from dojang.lifecycle.finish import confirm, install_and_prove
+from dojang.lifecycle.journal import answer_facts, key_id_of, replaced_by, taken_back_on_failure
+from dojang.lifecycle.origin import Origin, fingerprint_of
+from dojang.lifecycle.workplace import Recovered, Workplace
+from dojang.locations.base import Location, StoredCredential
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes as PrivateKey
+    from cryptography.x509 import Certificate
+
+    from dojang.authority.base import CertificateAuthority, Kind
+    from dojang.x509.profiles import Profile
+
+
+def successor_facts(
+    location: Location, old_der: bytes, origin: Origin, profile: "Profile", *, key_id: bytes, label: str
+) -> dict[str, Fact]:
+    """What the journal keeps of any successor; where it takes the old one's place, ``old_key_id`` comes to it."""
+    from dojang.x509.name import format_name
+
+    old = load(old_der)
+    return {
+        "location": location.address,
+        "address": location.address,
+        "key_id": key_id.hex(),
+        "old_fingerprint": fingerprint_of(old_der),
+        "label": label,
+        "subject": format_name(old.subject),
+        "authority": origin.authority,
+        "profile": profile.name,
+        "window_days": profile.renewal_window_days,
+        "algorithm": algorithm_in(old_der),
+    }
+
+
+def bring(
+    place: Workplace, operation: Operation, location: Location, authority: "CertificateAuthority", old_der: bytes
+) -> None:
+    """From the intent in the journal to a successor that is certified, installed, proven and confirmed.
+
+    After an error everything is as it was. After this, only the switch is left.
+    """
+    kind: Kind = "reissue" if operation.record.verb == "reissue" else "renew"
+    with taken_back_on_failure(place, operation, location):
+        key = _key(place, operation, location, old_der)
+        _certify(place, operation, authority, kind, key, old_der)
+        install_and_prove(place, operation, location, key)
+    confirm(place, operation, authority)
+    operation.advance("confirmed")
+
+
+def _key(place: Workplace, operation: Operation, location: Location, old_der: bytes) -> "PrivateKey":
+    """The key that is kept, or a new one: staged where it takes the old one's place."""
+    key_id, label, replaces = key_id_of(operation), str(operation.record.facts["label"]), replaced_by(operation)
+    if key_id == replaces:
+        return location.private_key(key_id)
+    if replaces is None:
+        location.check_free(label=label, subject_der=load(old_der).subject.public_bytes())
+    place.say("generate")
+    return location.generate(str(operation.record.facts["algorithm"]), key_id=key_id, label=label, replaces=replaces)
+
+
+def _certify(
+    place: Workplace,
+    operation: Operation,
+    authority: "CertificateAuthority",
+    kind: "Kind",
+    key: "PrivateKey",
+    old_der: bytes,
+) -> None:
+    """Ask, check that the answer is what was asked for, and write it into the journal."""
+    from dojang.authority.base import Submission
+    from dojang.x509.check import check_issued
+
+    request_der, profile = request_like(old_der, key), str(operation.record.facts["profile"])
+    place.say("ask")
+    answer = authority.submit(Submission(kind, request_der, profile, operation.operation_id, old_der))
+    check_issued(answer.certificate_der, request_der=request_der, chain_der=answer.chain_der, at=place.now())
+    if kind == "reissue":
+        _check_same_end(answer.certificate_der, old_der)
+    operation.advance("answered", **answer_facts(answer.certificate_der, answer.chain_der))
+
+
+def _check_same_end(new_der: bytes, old_der: bytes) -> None:
+    found, wanted = load(new_der).not_valid_after_utc, load(old_der).not_valid_after_utc
+    if found != wanted:
+        problem = Phrase("it ends at {found} instead of {wanted}", found=found, wanted=wanted)
+        raise AnswerMismatch(problems=(problem,))
+
+
+def request_like(old_der: bytes, key: "PrivateKey") -> bytes:
+    """A request for the same names as the old certificate bears."""
+    from dojang.x509.alternative_names import alternative_names_of, format_alternative_names
+    from dojang.x509.request import build_request
+
+    certificate = load(old_der)
+    return build_request(key, certificate.subject, format_alternative_names(alternative_names_of(certificate)))
+
+
+def load(certificate_der: bytes) -> "Certificate":
+    from cryptography.x509 import load_der_x509_certificate
+
+    return load_der_x509_certificate(certificate_der)
+
+
+def algorithm_in(certificate_der: bytes) -> str:
+    """The kind of key that a certificate is for."""
+    from dojang.x509.keys import algorithm_of
+
+    return algorithm_of(load(certificate_der).public_key())
+
+
+def replaced_now(
+    recovered: Iterable[Recovered], verb: str, location: Location, found: StoredCredential
+) -> StoredCredential | None:
+    """The credential that ``found`` has just replaced, when it was the recovery that finished that."""
+    for outcome in recovered:
+        new = outcome.credential
+        if outcome.record.verb == verb and new is not None and new.certificate_der == found.certificate_der:
+            fingerprint = outcome.record.facts["old_fingerprint"]
+            for old in location.credentials():
+                if fingerprint_of(old.certificate_der) == fingerprint:
+                    return old
+    return None
+
+
+def as_it_is_now(location: Location, old: StoredCredential) -> StoredCredential:
+    """The old credential where it is found after the switch."""
+    for credential in location.credentials():
+        if credential.certificate_der == old.certificate_der:
+            return credential
+    return replace(old, retired=True)
