@@ -52,7 +52,6 @@ FINISH: dict[tuple[str, str], Callable[[Workplace, Operation, Location], StoredC
     ("issue", "answered"): finish_issue,
     ("renew", "answered"): finish_renewal,
     ("renew", "confirmed"): finish_renewal,
-    ("renew", "switched"): finish_renewal,
     ("reissue", "answered"): finish_renewal,
     ("reissue", "confirmed"): finish_renewal,
     ("renew", "switched"): finish_renewal,
