@@ -141,17 +141,17 @@ class LocalAuthority:
 
     def revoke(self, serial: str, reason: str) -> None:
         """Revoke for good and publish it; revoked already, publish again. Raises ``NotFound`` and ``Usage``."""
-        reason = revocation.reason_of(reason)
-        self._publish_for(revocation.mark_revoked(self._store, revocation.serial_of(serial), reason, self._now()))
+        reason, serial = revocation.reason_of(reason), self._ready_for(serial)
+        self._publish_for(revocation.mark_revoked(self._store, serial, reason, self._now()))
 
     def suspend(self, serial: str) -> None:
         """Put on hold and publish it. ``AuthorityRefused`` for a revoked certificate."""
-        serial = revocation.serial_of(serial)
+        serial = self._ready_for(serial)
         self._publish_for(revocation.mark_suspended(self._store, serial, self._now(), self.name))
 
     def restore(self, serial: str) -> None:
         """Take off hold and publish it. ``AuthorityRefused`` for a revoked or expired certificate."""
-        serial = revocation.serial_of(serial)
+        serial = self._ready_for(serial)
         self._publish_for(revocation.mark_restored(self._store, serial, self._now(), self.name))
 
     def publish_crl(self, *, root: bool = False) -> Path:
@@ -174,8 +174,18 @@ class LocalAuthority:
             self._keys[signer.role] = key
         return self._keys[signer.role]
 
+    def _ready_for(self, serial: str) -> str:
+        """The serial as it is recorded; the key that will publish it is opened, so that a wrong PIN changes nothing."""
+        record = self.find(serial)
+        self._key(self._root if self._is_roots(record) else self._signer)
+        return record.serial
+
     def _publish_for(self, record: Record) -> None:
-        self.publish_crl(root=record.signer == "root" and self._is_two_tier)
+        self.publish_crl(root=self._is_roots(record))
+
+    def _is_roots(self, record: Record) -> bool:
+        """Whether the revocation list of the root above is the one that tells of it."""
+        return record.signer == "root" and self._is_two_tier
 
     def _issue(self, submission: Submission) -> bytes:
         at = self._now()
