@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dojang.pkcs11.discovery import ModuleSearch
     from dojang.pkcs11.guard import PinGuard
     from dojang.pkcs11.pin import PinProvider
+    from dojang.pkcs11.wrapping import WrappingKey
 
     PrivateKey = CertificateIssuerPrivateKeyTypes
 
@@ -224,6 +225,45 @@ class HoldsR(Protocol):
 
     def random_number(self, key_id: bytes) -> Secret | None:
         """R of the key under ``key_id``; ``None`` where there is none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class WrappedKey:
+    """A private key and its R, encrypted under a wrapping key (AES-KWP, RFC 5649): the one as PKCS#8, the other, where
+    there is one, as an OCTET STRING; zeros may follow both. ``public_key_der`` is a SubjectPublicKeyInfo.
+    """
+
+    algorithm: str
+    public_key_der: bytes
+    key: bytes
+    random_number: bytes = b""
+
+
+@runtime_checkable
+class WrapsKeys(Protocol):
+    """A location whose keys can leave it encrypted under another of its keys, where they were made for that."""
+
+    def wrapping_key(self, name: str) -> "WrappingKey":
+        """The wrapping key of that label or address. ``NotFound``, ``Ambiguous``; ``NotPermitted`` if it is none."""
+        ...
+
+    def generate_wrappable(
+        self, algorithm: str, *, key_id: bytes, label: str, under: "WrappingKey", replaces: bytes | None = None
+    ) -> "PrivateKey":
+        """As ``generate``, but wrapping keys may wrap it; only trusted ones where ``under`` is one of those."""
+        ...
+
+    def wrap(self, key_id: bytes, under: "WrappingKey") -> WrappedKey:
+        """The key under ``key_id`` with its R. ``KeyDoesNotLeave`` for one that was not made for it."""
+        ...
+
+    def unwrap(self, wrapped: WrappedKey, under: "WrappingKey", *, key_id: bytes, label: str) -> "PrivateKey":
+        """Keep a wrapped key and its R under ``key_id``, never to leave again; as ``TakesKeys.import_key``."""
+        ...
+
+    def wrap_value(self, value: bytes, under: "WrappingKey") -> bytes:
+        """Bytes in hand encrypted in the same way, always to the same; a multiple of eight of them."""
         ...
 
 

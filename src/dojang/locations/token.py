@@ -8,10 +8,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from dojang.errors import AlreadyExists, Ambiguous, NotFound, NotPermitted, Phrase
-from dojang.locations.base import R_OBJECT, Access, RObject, StoredCredential, Traits
+from dojang.locations.base import R_OBJECT, Access, RObject, StoredCredential, Traits, WrappedKey
 from dojang.locations.claims import TokenBoard
 from dojang.locations.issuers import authority_facts, chain_among, is_authority, not_before
 from dojang.locations.labels import Label, name_handed_over, retired_label, shown
+from dojang.pkcs11.generation import SIGN_ONLY, KeyUse
 from dojang.pkcs11.uri import Pkcs11Uri
 from dojang.secret import Secret
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from dojang.npki.pkcs8 import Pkcs8
     from dojang.pkcs11 import OpenToken
     from dojang.pkcs11.objects import TokenObject
+    from dojang.pkcs11.wrapping import WrappingKey
 
 KIND: Final = "token"
 TRAITS: Final = Traits(key_leaves=False, copyable=False, opened_by="pin", holds_r=True, watchable=True)
@@ -85,9 +87,14 @@ class TokenLocation:
             raise AlreadyExists(what=f"'{label}'", where=self.address)
 
     def generate(self, algorithm: str, *, key_id: bytes, label: str, replaces: bytes | None = None) -> "PrivateKey":
+        return self._generate(algorithm, key_id, label, replaces)
+
+    def _generate(
+        self, algorithm: str, key_id: bytes, label: str, replaces: bytes | None, use: KeyUse = SIGN_ONLY
+    ) -> "PrivateKey":
         if replaces is None:
             self._refuse_taken(label, key_id)
-        key = self._token.generate_key_pair(algorithm, label=shown(label, replaces), key_id=key_id)
+        key = self._token.generate_key_pair(algorithm, label=shown(label, replaces), key_id=key_id, use=use)
         self._made.add(key_id)
         return key
 
@@ -97,10 +104,7 @@ class TokenLocation:
         from dojang.locations.software_key import software_key
 
         pair = software_key(key)
-        if replaces is None:
-            self._refuse_taken(label, key_id)
-        if self.has_key(key_id):
-            raise AlreadyExists(what=Phrase("A key with the id {key_id}", key_id=key_id.hex()), where=self.address)
+        self._refuse_second_key(None if replaces is not None else label, key_id)
         if key.random_number is not None:
             token_r.refuse_without_room(self._token)
             # Before the key: nobody shall take a key that is there for one that never had an R.
@@ -108,6 +112,41 @@ class TokenLocation:
         imported = self._token.import_private_key(pair, label=shown(label, replaces), key_id=key_id)
         self._made.add(key_id)
         return imported
+
+    def wrapping_key(self, name: str) -> "WrappingKey":
+        from dojang.locations import token_wrap
+
+        return token_wrap.find(self._token, name)
+
+    def generate_wrappable(
+        self, algorithm: str, *, key_id: bytes, label: str, under: "WrappingKey", replaces: bytes | None = None
+    ) -> "PrivateKey":
+        from dojang.locations.token_wrap import wrappable_under
+
+        return self._generate(algorithm, key_id, label, replaces, wrappable_under(under))
+
+    def wrap(self, key_id: bytes, under: "WrappingKey") -> WrappedKey:
+        from dojang.locations import token_wrap
+
+        return token_wrap.wrap(self._token, key_id, under, self.random_number(key_id))
+
+    def unwrap(self, wrapped: WrappedKey, under: "WrappingKey", *, key_id: bytes, label: str) -> "PrivateKey":
+        """As ``WrapsKeys``; ``NotPermitted`` for a key with R where R cannot be kept, before anything is made."""
+        from dojang.locations import token_r, token_wrap
+
+        self._refuse_second_key(label, key_id)
+        if wrapped.random_number:
+            token_r.refuse_without_room(self._token)
+            random_number = token_wrap.unwrap_r(self._token, wrapped, under)
+            token_r.write(self._token, random_number, key_id, self._r_object.label, self._r_object)
+        key = token_wrap.unwrap(self._token, wrapped, under, key_id=key_id, label=label)
+        self._made.add(key_id)
+        return key
+
+    def wrap_value(self, value: bytes, under: "WrappingKey") -> bytes:
+        from dojang.pkcs11 import wrapping
+
+        return wrapping.wrap_value(self._token, value, under=under.key_id)
 
     @property
     def holds_r(self) -> bool:
@@ -237,6 +276,13 @@ class TokenLocation:
         for one in self._token.private_objects(label=label):
             if one.type in ("cert", "private") and one.key_id != key_id and not one.problem:
                 raise AlreadyExists(what=f"'{label}'", where=self.address)
+
+    def _refuse_second_key(self, label: str | None, key_id: bytes) -> None:
+        """A key from elsewhere gets a label, unless it is staged, and a CKA_ID of its own."""
+        if label is not None:
+            self._refuse_taken(label, key_id)
+        if self.has_key(key_id):
+            raise AlreadyExists(what=Phrase("A key with the id {key_id}", key_id=key_id.hex()), where=self.address)
 
     def _refuse_second(self, here: "Sequence[TokenObject]") -> None:
         for one in here:
