@@ -14,8 +14,10 @@ SRC = Path(__file__).parent.parent / "src"
 FLOORS = {
     "errors": 1,
     "der": 1,
+    "tbs": 1,
     "secret": 1,
     "places": 1,
+    "renewal_settings": 1,
     "pkcs11": 2,
     "npki": 2,
     "x509": 2,
@@ -41,6 +43,7 @@ SIDEWAYS = {
     ("authority", "otp"),
     ("__main__", "cli"),
     ("der", "errors"),  # its complaints can be translated
+    ("tbs", "der"),
 }
 
 ONLY_IN = {

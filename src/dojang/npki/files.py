@@ -15,14 +15,20 @@ _OPEN_FOR_READING = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_
 _OPEN_FOR_CREATING = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 
 
-def read_file(path: Path, *, at_most: int) -> bytes:
+def read_file(path: Path | str, *, at_most: int) -> bytes:
     """The contents of a regular file; ``FileUnreadable`` for anything else, or for more than ``at_most`` bytes."""
     try:
         descriptor = os.open(path, _OPEN_FOR_READING)
-        with open(descriptor, "rb") as file:  # noqa: PTH123 – of a descriptor, so that what is checked is what is read
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        try:
+            found, data = os.fstat(descriptor), b""
+            if not stat.S_ISREG(found.st_mode):
                 raise FileUnreadable(path=str(path), problem="it is not a plain file")
-            data = file.read(at_most + 1)
+            wanted = min(found.st_size, at_most) + 1  # a buffer for the longest file takes longer than reading most
+            while more := os.read(descriptor, wanted):
+                data += more
+                wanted = min(at_most + 1 - len(data), 4096)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise FileUnreadable(path=str(path), problem=error.strerror) from error
     if len(data) > at_most:
@@ -30,13 +36,16 @@ def read_file(path: Path, *, at_most: int) -> bytes:
     return data
 
 
-def write_file(path: Path, data: bytes) -> None:
-    """Make ``path`` hold ``data``, 0600: written aside, synced, renamed. A killed writer leaves only ``….part``."""
+def write_file(path: Path, data: bytes, *, like: os.stat_result | None = None) -> None:
+    """Make ``path`` hold ``data``: written aside, synced, renamed. A killed writer leaves only ``….part``.
+
+    0600, or owner, group and permissions ``like`` those of the file that it replaces.
+    """
     part = path.with_name(path.name + _PART)
     with _writing(path):
         part.unlink(missing_ok=True)
         try:
-            _write_new(part, data)
+            _write_new(part, data, like)
             part.replace(path)
         except OSError:
             with suppress(OSError):
@@ -97,11 +106,24 @@ def part_of(path: Path) -> Path:
     return path.with_name(path.name + _PART)
 
 
-def _write_new(path: Path, data: bytes) -> None:
+def _write_new(path: Path, data: bytes, like: os.stat_result | None = None) -> None:
     with open(os.open(path, _OPEN_FOR_CREATING, 0o600), "wb") as file:  # noqa: PTH123 – 0600 from its first moment
+        if like is not None:
+            _make_like(file.fileno(), like)
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _make_like(descriptor: int, like: os.stat_result) -> None:
+    """Who may not give a file away keeps it for himself."""
+    mode, own = stat.S_IMODE(like.st_mode), os.fstat(descriptor)
+    if (own.st_uid, own.st_gid) != (like.st_uid, like.st_gid):
+        try:
+            os.chown(descriptor, like.st_uid, like.st_gid)
+        except OSError:
+            mode &= stat.S_IRWXU
+    os.chmod(descriptor, mode)  # noqa: PTH101 – of a descriptor
 
 
 def _sync_folder(path: Path) -> None:

@@ -8,14 +8,17 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
+from dojang.der import MalformedDer
 from dojang.errors import FileUnreadable
 from dojang.npki.certificates import load_certificate
 from dojang.npki.contents import CERTIFICATE, KEY, RECORD, FolderRecord, public_key_hash
 from dojang.npki.files import read_file
 from dojang.npki.keyfile import MAX_FILE_BYTES
 from dojang.npki.names import RETIRED, USER, comparable
+from dojang.tbs import common_name_in, rdns_of, tbs_of
 
 STAGING = ".dojang"
+_CERTIFICATE, _KEY, _RECORD = comparable(CERTIFICATE), comparable(KEY), comparable(RECORD)
 _STAGED_NAME = re.compile("[0-9a-f]+")
 
 
@@ -31,26 +34,36 @@ class Place(Enum):
 class KeyFolder:
     """A folder with a certificate in it. ``name`` is its path below the root: ``yessign/USER/cn=…``."""
 
-    path: Path
+    folder: str
     name: str
     place: Place
     certificate_der: bytes
     common_name: str
     key_id: bytes
-    key_path: Path | None
+    key_name: str | None
     replaces: str | None
+
+    @property
+    def path(self) -> Path:
+        """Where it is. Text becomes a path when somebody wants one: thousands are only listed."""
+        return Path(self.folder)
+
+    @property
+    def key_path(self) -> Path | None:
+        """The file with its key."""
+        return self.path / self.key_name if self.key_name else None
 
 
 def scan(root: Path) -> Iterator[KeyFolder]:
     """Every certificate folder below ``root``: live, then staged, then retired ones. The unreadable is left out."""
     authorities = [entry for entry in _folders(root) if not entry.name.startswith(".")]
     for authority in authorities:
-        yield from _below(root, authority, USER, Place.LIVE)
+        yield from _below(authority, USER, Place.LIVE)
     for staged in _folders(root / STAGING):
         if _STAGED_NAME.fullmatch(staged.name) and (folder := read_folder(root, Path(staged.path), Place.STAGED)):
             yield folder
     for authority in authorities:
-        yield from _below(root, authority, RETIRED, Place.RETIRED)
+        yield from _below(authority, RETIRED, Place.RETIRED)
 
 
 def settled(folders: list[KeyFolder]) -> list[KeyFolder]:
@@ -61,11 +74,12 @@ def settled(folders: list[KeyFolder]) -> list[KeyFolder]:
     """
     live = [folder for folder in folders if folder.place is Place.LIVE]
     names = {comparable(folder.name) for folder in live}
+    successors = [folder for folder in live if folder.replaces]
     counted = []
     for folder in folders:
         if folder.place is Place.STAGED and folder.replaces and comparable(folder.replaces) not in names:
             counted.append(replace(folder, place=Place.LIVE, name=folder.replaces))
-        elif folder.place is Place.LIVE and any(succeeds(other, folder) for other in live):
+        elif folder.place is Place.LIVE and any(succeeds(other, folder) for other in successors):
             counted.append(replace(folder, place=Place.RETIRED))
         else:
             counted.append(folder)
@@ -74,38 +88,41 @@ def settled(folders: list[KeyFolder]) -> list[KeyFolder]:
 
 def succeeds(new: KeyFolder, old: KeyFolder) -> bool:
     """Whether ``new`` is live at a place of its own while what it replaces is still there."""
-    return new.path != old.path and new.replaces is not None and comparable(new.replaces) == comparable(old.name)
+    return new.folder != old.folder and new.replaces is not None and comparable(new.replaces) == comparable(old.name)
 
 
 def read_folder(root: Path, path: Path, place: Place) -> KeyFolder | None:
     """The certificate folder at ``path``, or ``None`` when no certificate can be read there."""
+    return _folder_at(str(path), path.relative_to(root).as_posix(), place)
+
+
+def _folder_at(path: str, name: str, place: Place) -> KeyFolder | None:
     try:
         names = file_names(path)
-        certificate_der = read_file(path / names[comparable(CERTIFICATE)], at_most=MAX_FILE_BYTES)
+        certificate_der = read_file(f"{path}/{names[_CERTIFICATE]}", at_most=MAX_FILE_BYTES)
         common_name, public_key = _certificate_facts(certificate_der)
     except (FileUnreadable, KeyError, ValueError):
         return None
     record = _record(path, names)
     if record and record.public_key != public_key:
         record = None
-    key_name = names.get(comparable(KEY))
     return KeyFolder(
-        path=path,
-        name=path.relative_to(root).as_posix(),
+        folder=path,
+        name=name,
         place=place,
         certificate_der=certificate_der,
         common_name=common_name,
         key_id=record.key_id if record else public_key,
-        key_path=path / key_name if key_name else None,
+        key_name=names.get(_KEY),
         replaces=record.replaces if record else None,
     )
 
 
-def file_names(path: Path) -> dict[str, str]:
+def file_names(path: Path | str) -> dict[str, str]:
     """The names in a folder by their comparable form; empty when it is not there."""
     try:
         with os.scandir(path) as entries:
-            return {comparable(entry.name): entry.name for entry in sorted(entries, key=lambda entry: entry.name)}
+            return {comparable(name): name for name in sorted([entry.name for entry in entries])}
     except OSError:
         return {}
 
@@ -116,18 +133,21 @@ def path_in(path: Path, name: str) -> Path | None:
     return path / found if found else None
 
 
-def _record(path: Path, names: dict[str, str]) -> FolderRecord | None:
+def _record(path: str, names: dict[str, str]) -> FolderRecord | None:
+    if _RECORD not in names:
+        return None
     try:
-        return FolderRecord.from_json(read_file(path / names[comparable(RECORD)], at_most=MAX_FILE_BYTES))
-    except (FileUnreadable, KeyError):
+        return FolderRecord.from_json(read_file(f"{path}/{names[_RECORD]}", at_most=MAX_FILE_BYTES))
+    except FileUnreadable:
         return None
 
 
-def _below(root: Path, authority: "os.DirEntry[str]", wanted: str, place: Place) -> Iterator[KeyFolder]:
+def _below(authority: "os.DirEntry[str]", wanted: str, place: Place) -> Iterator[KeyFolder]:
     for shelf in _folders(authority.path):
         if comparable(shelf.name) == comparable(wanted):
             for entry in _folders(shelf.path):
-                if folder := read_folder(root, Path(entry.path), place):
+                name = f"{authority.name}/{shelf.name}/{entry.name}"
+                if folder := _folder_at(entry.path, name, place):
                     yield folder
 
 
@@ -135,9 +155,16 @@ def _folders(path: str | Path) -> "list[os.DirEntry[str]]":
     """The folders in ``path``; none when it is not there any more."""
     try:
         with os.scandir(path) as entries:
-            return sorted((entry for entry in entries if entry.is_dir()), key=lambda entry: comparable(entry.name))
+            return sorted(filter(_is_folder, entries), key=lambda entry: comparable(entry.name))
     except OSError:
         return []
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself hides none of its neighbours
+        return False
 
 
 def _certificate_facts(certificate_der: bytes) -> tuple[str, bytes]:
@@ -146,8 +173,11 @@ def _certificate_facts(certificate_der: bytes) -> tuple[str, bytes]:
     from cryptography.exceptions import UnsupportedAlgorithm
 
     certificate = load_certificate(certificate_der)
-    names = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
-    common_name = str(names[-1].value) if names else ""
+    try:
+        common_name = common_name_in(rdns_of(tbs_of(certificate_der).subject_der))
+    except MalformedDer:
+        names = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+        common_name = str(names[-1].value) if names else ""
     try:
         return common_name, public_key_hash(certificate.public_key())
     except UnsupportedAlgorithm:

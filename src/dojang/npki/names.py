@@ -55,6 +55,8 @@ _ROOM_FOR_COUNT = 8
 
 def comparable(name: str) -> str:
     """The form in which two file names are the same: NFC (macOS hands out NFD), case ignored."""
+    if name.isascii():
+        return name.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 

@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from dojang.der import SEQUENCE, MalformedDer, children, expect, parse, parts, read_oid
+from dojang.tbs import CERTIFICATE_POLICIES, extension_in, tbs_of
+
 if TYPE_CHECKING:
     from cryptography import x509
-
-_KOREA: Final = bytes.fromhex("2a831a")  # 1.2.410 as DER has it; a certificate without these octets is not looked into
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +47,30 @@ def policies() -> list[Policy]:
 
 def policies_of(certificate: "x509.Certificate") -> tuple[Policy, ...]:
     """The policies a certificate names; none where the extension is not there or cannot be read."""
-    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding
 
+    return policies_in(certificate.public_bytes(Encoding.DER))
+
+
+def policies_in(certificate_der: bytes) -> tuple[Policy, ...]:
+    """The same from a certificate's DER."""
     try:
-        named = certificate.extensions.get_extension_for_class(x509.CertificatePolicies).value
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError, TypeError):
+        return _named_by(extension_in(tbs_of(certificate_der), CERTIFICATE_POLICIES) or b"")
+    except MalformedDer:
         return ()
-    return tuple(policy(one.policy_identifier.dotted_string) for one in named)
+
+
+@lru_cache(maxsize=256)
+def _named_by(extension_der: bytes) -> tuple[Policy, ...]:
+    if not extension_der:
+        return ()
+    entries = children(parse(extension_der, SEQUENCE))
+    return tuple(policy(read_oid(parts(expect(entry, SEQUENCE), 1, 2)[0])) for entry in entries)
 
 
 def is_korean(certificate: "x509.Certificate") -> bool:
     """Whether a Korean authority's policy, known or not, stands in it."""
-    from cryptography.hazmat.primitives.serialization import Encoding
-
-    return _KOREA in certificate.public_bytes(Encoding.DER) and any(one.authority for one in policies_of(certificate))
+    return any(one.authority for one in policies_of(certificate))
 
 
 def _authority_of(oid: str) -> str | None:

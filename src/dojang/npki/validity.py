@@ -48,5 +48,10 @@ def renewal_opens_at(certificate: "x509.Certificate", window: timedelta) -> date
     """When renewal may begin: ``window`` before expiry; for a Korean certificate from the start of that Korean day."""
     from dojang.npki.policies import is_korean
 
-    opening = certificate.not_valid_after_utc - window
-    return start_of_day(opening) if is_korean(certificate) else opening
+    return opening_of(certificate.not_valid_after_utc, window, korean=is_korean(certificate))
+
+
+def opening_of(not_after_at: datetime, window: timedelta, *, korean: bool) -> datetime:
+    """The same where it is known already whether the certificate is Korean."""
+    opening = not_after_at - window
+    return start_of_day(opening) if korean else opening

@@ -10,11 +10,14 @@ import re
 import unicodedata
 import warnings
 from collections.abc import Iterator
+from functools import lru_cache
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from dojang.der import OID, Element, read_oid
 from dojang.errors import InvalidName, Phrase
+from dojang.tbs import Rdn, rdns_of
 
 # X.520 counts 64 characters where cryptography counts 64 bytes of UTF-8 and warns about every Korean name beyond 21.
 warnings.filterwarnings("ignore", message="Attribute's length must be")
@@ -69,6 +72,7 @@ _TOKEN = re.compile(r'\\.|"(?:[^"\\]|\\.)*"|[",+]', re.DOTALL)
 _ESCAPE = re.compile(r"((?:\\[0-9A-Fa-f]{2})+)|\\(.)|\\", re.DOTALL)
 _ESCAPABLE = frozenset(' "#+,;<=>\\')
 _NEEDS_ESCAPE = frozenset('"+,;<>\\')
+_AS_IT_STANDS = re.compile(r"[A-Za-z0-9가-힣()\-_.:/@]*")
 _INVISIBLE = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
 _ENCODINGS = {0x0C: "utf-8", 0x13: "ascii", 0x16: "ascii", 0x12: "ascii", 0x1A: "ascii", 0x1E: "utf-16-be"}
 
@@ -85,6 +89,23 @@ def parse_name(text: str) -> x509.Name:
 def format_name(name: x509.Name) -> str:
     """The name on one line, leaf first; ``parse_name`` reads it back. What nobody can see is shown as escapes."""
     return ",".join("+".join(_format_attribute(part) for part in rdn) for rdn in reversed(name.rdns))
+
+
+@lru_cache(maxsize=64)
+def format_name_der(name_der: bytes) -> str:
+    """The same from a Name's DER, many times as fast; ``MalformedDer`` where only ``format_name`` can tell."""
+    return ",".join([_format_rdn(rdn) for rdn in reversed(rdns_of(name_der))])
+
+
+@lru_cache(maxsize=1024)
+def _format_rdn(rdn: Rdn) -> str:
+    return "+".join(f"{_kind_of(oid)}={_format_value(value)}" for oid, value in rdn)
+
+
+@lru_cache(maxsize=256)
+def _kind_of(oid: bytes) -> str:
+    dotted = read_oid(Element(OID, oid, b""))
+    return _SHORT.get(x509.ObjectIdentifier(dotted), dotted)
 
 
 def settled_name(name: x509.Name) -> x509.Name:
@@ -217,6 +238,8 @@ def _format_attribute(attribute: x509.NameAttribute[str | bytes]) -> str:
 
 
 def _format_value(value: str) -> str:
+    if _AS_IT_STANDS.fullmatch(value):
+        return value
     last = len(value) - 1
     return "".join(
         _format_character(character, at_edge=index in (0, last), leading=index == 0)

@@ -1,11 +1,17 @@
 """What a certificate says of itself, for lists and tables: one quick look, no key, no path."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
+from cryptography.x509 import Certificate, load_der_x509_certificate
+
+from dojang.der import MalformedDer
+from dojang.tbs import tbs_of
 from dojang.x509.keys import algorithm_of
-from dojang.x509.name import format_name
-from dojang.x509.reading import UNREADABLE, read_certificate
+from dojang.x509.name import format_name, format_name_der
+from dojang.x509.reading import LARGEST_CERTIFICATE, UNREADABLE, read_certificate
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,27 +33,55 @@ class CertificateFacts:
         return "due" if is_due(self.not_after_at, at, window_days) else "valid"
 
 
-def credential_facts(certificate_der: bytes, at: datetime) -> CertificateFacts:
-    """The facts of one certificate as they stand at the moment ``at`` (UTC-aware). Raises ``FileMalformed``."""
-    certificate = read_certificate(certificate_der)
-    try:
-        algorithm = algorithm_of(certificate.public_key())
-    except UNREADABLE:
-        algorithm = "unknown"
-    return CertificateFacts(
-        subject=format_name(certificate.subject),
-        issuer=format_name(certificate.issuer),
-        serial=f"{certificate.serial_number:x}",
-        not_before_at=certificate.not_valid_before_utc,
-        not_after_at=certificate.not_valid_after_utc,
-        days_left=days_between(at, certificate.not_valid_after_utc),
-        algorithm=algorithm,
-    )
-
-
 def days_between(at: datetime, until: datetime) -> int:
     """Whole days from ``at`` to ``until``; -1 from the first second after it."""
     return (until - at) // timedelta(days=1)
+
+
+def credential_facts(
+    certificate_der: bytes, at: datetime, days_from: Callable[[datetime, datetime], int] = days_between
+) -> CertificateFacts:
+    """The facts of one certificate as they stand at the moment ``at`` (UTC-aware). Raises ``FileMalformed``.
+
+    ``days_from`` counts the days that are left, given ``at`` and the certificate's end.
+    """
+    try:
+        if len(certificate_der) > LARGEST_CERTIFICATE:
+            raise MalformedDer
+        certificate, said = load_der_x509_certificate(certificate_der), _at_a_glance(certificate_der)
+    except (MalformedDer, *UNREADABLE):
+        certificate = read_certificate(certificate_der)
+        said = _at_length(certificate)
+    return CertificateFacts(*said, days_from(at, said.not_after_at), _algorithm_of(certificate))
+
+
+class _Said(NamedTuple):
+    """The first fields of ``CertificateFacts``."""
+
+    subject: str
+    issuer: str
+    serial: str
+    not_before_at: datetime
+    not_after_at: datetime
+
+
+def _at_a_glance(certificate_der: bytes) -> _Said:
+    """Without an object for each part of a name, which for a long list takes longer than all the rest."""
+    tbs = tbs_of(certificate_der)
+    names = format_name_der(tbs.subject_der), format_name_der(tbs.issuer_der)
+    return _Said(*names, tbs.serial.hex().lstrip("0") or "0", tbs.not_before_at, tbs.not_after_at)
+
+
+def _at_length(certificate: Certificate) -> _Said:
+    names, serial = (format_name(certificate.subject), format_name(certificate.issuer)), certificate.serial_number
+    return _Said(*names, f"{serial:x}", certificate.not_valid_before_utc, certificate.not_valid_after_utc)
+
+
+def _algorithm_of(certificate: Certificate) -> str:
+    try:
+        return algorithm_of(certificate.public_key())
+    except UNREADABLE:
+        return "unknown"
 
 
 def is_due(not_after_at: datetime, at: datetime, window_days: int) -> bool:

@@ -1,0 +1,187 @@
+"""The fields of a certificate as they stand in its DER (RFC 5280 section 4.1): slices, and no objects made of them.
+
+For lists of thousands, where making objects is all the time there is. Strict: for whatever is not as nearly every
+certificate has it, ``MalformedDer`` is raised. That says nothing against the certificate; it has to be read by
+``cryptography`` then, which these functions never contradict.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from dojang.der import (
+    GENERALIZED_TIME,
+    INTEGER,
+    OCTET_STRING,
+    OID,
+    SEQUENCE,
+    SET,
+    UTC_TIME,
+    Element,
+    MalformedDer,
+    children,
+    expect,
+    parse,
+    parse_shallowly,
+    parts,
+    span,
+    unexpected_tag,
+)
+
+CERTIFICATE_POLICIES: Final = bytes.fromhex("551d20")
+KEY_USAGE: Final = bytes.fromhex("551d0f")
+EXTENDED_KEY_USAGE: Final = bytes.fromhex("551d25")
+
+_COMMON_NAME: Final = bytes.fromhex("550403")
+_VERSION: Final = 0xA0
+_EXTENSIONS: Final = 0xA3
+_BOOLEAN: Final = b"\x01"
+# UTF8String, NumericString, PrintableString, IA5String, VisibleString: all of them are UTF-8 as well.
+_UTF_8: Final = frozenset((0x0C, 0x12, 0x13, 0x16, 0x1A))
+_DIGITS: Final = {UTC_TIME: 12, GENERALIZED_TIME: 14}
+
+Rdn = tuple[tuple[bytes, str], ...]
+"""A relative name as it stands; of each attribute the octets of the type's OID, and the text."""
+
+
+class Tbs(NamedTuple):
+    """``serial`` is a positive number's octets, ``extensions_der`` empty where there are none."""
+
+    serial: bytes
+    issuer_der: bytes
+    not_before_at: datetime
+    not_after_at: datetime
+    subject_der: bytes
+    extensions_der: bytes
+
+
+def tbs_of(certificate_der: bytes) -> Tbs:
+    """What a list says of a certificate; its signature and its key are not looked at."""
+    der = certificate_der
+    start, end = _inside(der, 0, len(der), SEQUENCE)
+    position, end = _inside(der, start, end, SEQUENCE)
+    if position < end and der[position] == _VERSION:
+        position = span(der, position, end)[1]
+    start, algorithm = _inside(der, position, end, INTEGER)
+    if start == algorithm or der[start] & 0x80:
+        raise MalformedDer
+    issuer = _inside(der, algorithm, end, SEQUENCE)[1]
+    validity = _inside(der, issuer, end, SEQUENCE)[1]
+    subject = _inside(der, validity, end, SEQUENCE)[1]
+    key = _inside(der, subject, end, SEQUENCE)[1]
+    extensions = _inside(der, key, end, SEQUENCE)[1]
+    moments = _validity(der[validity:subject])
+    extensions_der = _extensions_at(der, extensions, end)
+    return Tbs(der[start:algorithm], der[issuer:validity], *moments, der[subject:key], extensions_der)
+
+
+def extension_in(tbs: Tbs, kind: bytes) -> bytes | None:
+    """The DER of the extension whose OID has these octets; ``None`` where there is none."""
+    raw = _extensions(tbs.extensions_der).get(kind)
+    if raw is None:
+        return None
+    position = span(raw, 0, len(raw))[1] if raw[:1] == _BOOLEAN else 0  # whether it is critical
+    start, end = _inside(raw, position, len(raw), OCTET_STRING)
+    if end != len(raw):
+        raise MalformedDer
+    return raw[start:end]
+
+
+@lru_cache(maxsize=1024)
+def rdns_of(name_der: bytes) -> tuple[Rdn, ...]:
+    """The relative names in a Name, in their order there, the leaf last."""
+    position, limit = _inside(name_der, 0, len(name_der), SEQUENCE)
+    if limit != len(name_der):
+        raise MalformedDer
+    found = []
+    while position < limit:
+        start, position = position, _inside(name_der, position, limit, SET)[1]
+        found.append(_attributes(name_der[start:position]))
+    return tuple(found)
+
+
+def common_name_in(rdns: Sequence[Rdn]) -> str:
+    """The common name nearest the leaf; empty where there is none."""
+    return next((value for rdn in reversed(rdns) for oid, value in reversed(rdn) if oid == _COMMON_NAME), "")
+
+
+@lru_cache(maxsize=1024)
+def _attributes(rdn_der: bytes) -> Rdn:
+    size = len(rdn_der)
+    # One attribute of a usual type, and short: what nearly every name is made of, seen at once.
+    begins_so = 11 < size < 0x82 and rdn_der[:8] == bytes((SET, size - 2, SEQUENCE, size - 4, OID, 3, 0x55, 4))
+    if begins_so and rdn_der[8] < 0x80 and rdn_der[9] in _UTF_8 and rdn_der[10] == size - 11:
+        return ((rdn_der[6:9], _text(rdn_der[11:])),)
+    return tuple(_attribute(*parts(expect(one, SEQUENCE), 2, 2)) for one in children(parse(rdn_der, SET)))
+
+
+def _attribute(kind: Element, value: Element) -> tuple[bytes, str]:
+    if value.tag not in _UTF_8:
+        raise MalformedDer
+    return expect(kind, OID).content, _text(value.content)
+
+
+def _text(content: bytes) -> str:
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise MalformedDer from error
+
+
+@lru_cache(maxsize=1024)
+def _validity(validity_der: bytes) -> tuple[datetime, datetime]:
+    not_before, not_after = parts(parse_shallowly(validity_der, SEQUENCE), 2, 2)
+    return _moment(not_before), _moment(not_after)
+
+
+def _moment(element: Element) -> datetime:
+    """YYMMDDHHMMSSZ until 2049, YYYYMMDDHHMMSSZ after it (RFC 5280 section 4.1.2.5)."""
+    digits = element.content[:-1]
+    if len(digits) != _DIGITS.get(element.tag) or not digits.isdigit() or element.content[-1:] != b"Z":
+        raise MalformedDer
+    if element.tag == UTC_TIME:
+        digits = (b"20" if digits < b"50" else b"19") + digits
+    year, month, day, hour, minute, second = int(digits[:4]), *(int(digits[at : at + 2]) for at in range(4, 14, 2))
+    try:
+        return datetime(year, month, day, hour, minute, second, tzinfo=UTC)
+    except ValueError as error:
+        raise MalformedDer from error
+
+
+def _extensions_at(der: bytes, position: int, limit: int) -> bytes:
+    """The SEQUENCE of extensions that stands there; unique identifiers before it are nobody's habit."""
+    if position == limit:
+        return b""
+    start, end = _inside(der, position, limit, _EXTENSIONS)
+    if end != limit:
+        raise MalformedDer
+    return der[start:end]
+
+
+@lru_cache(maxsize=8)
+def _extensions(der: bytes) -> Mapping[bytes, bytes]:
+    found: dict[bytes, bytes] = {}
+    if not der:
+        return found
+    position, limit = _inside(der, 0, len(der), SEQUENCE)
+    while position < limit:
+        start, position = _inside(der, position, limit, SEQUENCE)
+        kind_start, kind_end = _inside(der, start, position, OID)
+        kind = der[kind_start:kind_end]
+        if kind in found:
+            raise MalformedDer
+        found[kind] = der[kind_end:position]
+    return found
+
+
+def _inside(der: bytes, position: int, limit: int, tag: int) -> tuple[int, int]:
+    """Where the content of the value with that tag at ``position`` starts and ends."""
+    if position + 1 < limit and der[position] == tag:
+        size = der[position + 1]
+        if size < 0x80 and (end := position + 2 + size) <= limit:
+            return position + 2, end
+    start, end = span(der, position, limit)
+    if der[position] != tag:
+        raise unexpected_tag(tag, der[position])
+    return start, end
