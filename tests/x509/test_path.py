@@ -268,22 +268,55 @@ def test_a_revoked_authority_spoils_the_path(root: Party, middle: Party) -> None
     assert check(leaf, middle, anchor=root, crls_der=lists[1:]).revocation == "unknown"
 
 
+SOME_REASONS = frozenset([x509.ReasonFlags.key_compromise])
+
+
+def part(**named: Any) -> x509.IssuingDistributionPoint:
+    flags = ("only_contains_user_certs", "only_contains_ca_certs", "indirect_crl", "only_contains_attribute_certs")
+    usual = dict.fromkeys(("full_name", "relative_name", "only_some_reasons")) | dict.fromkeys(flags, False)
+    return x509.IssuingDistributionPoint(**{**usual, **named})
+
+
+def uri(text: str) -> x509.UniformResourceIdentifier:
+    return x509.UniformResourceIdentifier(text)
+
+
+def points(*texts: str, **named: Any) -> tuple[x509.ExtensionType, bool]:
+    usual = {"relative_name": None, "reasons": None, "crl_issuer": None}
+    point = x509.DistributionPoint([uri(text) for text in texts], **{**usual, **named})
+    return x509.CRLDistributionPoints([point]), False
+
+
+def test_a_list_for_part_of_the_certificates_tells_of_those_in_it(root: Party) -> None:
+    """Users, authorities, or whoever names the list's own distribution point; nobody else."""
+    leaf, other = make("leaf", root, extensions=[points("ldap://list.kr/1")]), make("other", root)
+    sliced = part(full_name=[uri("ldap://list.kr/1"), uri("http://list.kr/1.crl")])
+    for kind, whom, state in (
+        (part(only_contains_user_certs=True), leaf, "revoked"),
+        (part(only_contains_ca_certs=True), leaf, "unknown"),
+        (sliced, leaf, "revoked"),
+        (sliced, other, "unknown"),
+        (sliced, make("some", root, extensions=[points("ldap://list.kr/1", reasons=SOME_REASONS)]), "unknown"),
+    ):
+        listed = crl_of(root, (whom, "keyCompromise"), extensions=[kind])
+        assert check(whom, anchor=root, crls_der=[listed]).revocation == state
+    below = make("below", root, extensions=CA)
+    for kind, state in ((part(only_contains_ca_certs=True), "good"), (part(only_contains_user_certs=True), "unknown")):
+        assert check(below, anchor=root, crls_der=[crl_of(root, extensions=[kind])]).revocation == state
+
+
 def test_lists_that_say_nothing_leave_the_state_unknown(root: Party) -> None:
     """Too old, by another key, partial, or garbage: none of them says good, none of them is an error."""
     leaf, other = make("leaf", root), ec.generate_private_key(ec.SECP256R1())
-    partial = x509.IssuingDistributionPoint(
-        full_name=None,
-        relative_name=None,
-        only_contains_user_certs=True,
-        only_contains_ca_certs=False,
-        only_some_reasons=None,
-        indirect_crl=False,
-        only_contains_attribute_certs=False,
-    )
     for useless in (
         crl_of(root, start=AT - 30 * DAY),
         crl_of(root, (leaf, "keyCompromise"), key=other),
-        crl_of(root, (leaf, "keyCompromise"), extensions=[partial]),
+        crl_of(root, (leaf, "keyCompromise"), extensions=[part(only_contains_ca_certs=True)]),
+        crl_of(root, (leaf, "keyCompromise"), extensions=[part(only_contains_attribute_certs=True)]),
+        crl_of(root, (leaf, "keyCompromise"), extensions=[part(indirect_crl=True)]),
+        crl_of(root, (leaf, "keyCompromise"), extensions=[part(only_some_reasons=SOME_REASONS)]),
+        crl_of(root, (leaf, "keyCompromise"), extensions=[part(full_name=[uri("ldap://list.kr/1")])]),
+        crl_of(root, (leaf, "keyCompromise"), extensions=[x509.DeltaCRLIndicator(1)]),
         crl_of(root, (leaf, "certificateHold"), start=AT - 30 * DAY, since=AT - 31 * DAY),
         b"garbage",
         crl_of(root)[:-1],

@@ -24,7 +24,7 @@ _PROCESSED = {
     ExtensionOID.POLICY_CONSTRAINTS,
     ExtensionOID.INHIBIT_ANY_POLICY,
 }
-_WEAK_HASHES = {"md2", "md4", "md5", "sha1"}
+WEAK_HASHES = {"md2", "md4", "md5", "sha1"}
 _ANY_POLICY = x509.ObjectIdentifier("2.5.29.32.0")
 _SIGNS = ("digital_signature", "content_commitment")
 _DOCUMENT_SIGNING = x509.ObjectIdentifier("1.3.6.1.5.5.7.3.36")
@@ -139,7 +139,7 @@ def _check_algorithms(path: Path) -> None:
             raise Fault("the key of {subject} is too weak ({algorithm})", one, algorithm=algorithm_of(one.public_key()))
     for one in path.below_anchor:
         used = one.signature_hash_algorithm
-        if used is not None and used.name in _WEAK_HASHES:
+        if used is not None and used.name in WEAK_HASHES:
             raise Fault("{subject} was signed with {hash}, which is too weak", one, hash=used.name)
 
 

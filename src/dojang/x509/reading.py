@@ -39,7 +39,7 @@ def read_request(der: bytes, path: object = "request") -> x509.CertificateSignin
 
 
 def read_crl(der: bytes, path: object = "CRL") -> x509.CertificateRevocationList:
-    """The revocation list, with issuer and dates known to be readable."""
+    """The revocation list, from DER or PEM, with issuer and dates known to be readable."""
     return _read(der, path, Phrase("a certificate revocation list"), LARGEST_CRL, _crl)
 
 
@@ -78,6 +78,7 @@ def _request(der: bytes) -> x509.CertificateSigningRequest:
 
 
 def _crl(der: bytes) -> x509.CertificateRevocationList:
-    crl = x509.load_der_x509_crl(der)
+    pem = der[:64].lstrip().startswith(b"-----BEGIN ")
+    crl = x509.load_pem_x509_crl(der) if pem else x509.load_der_x509_crl(der)
     _ = crl.issuer, crl.last_update_utc, crl.next_update_utc, crl.extensions
     return crl

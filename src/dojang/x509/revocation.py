@@ -1,6 +1,8 @@
-"""What revocation lists say of a certificate (RFC 5280 sections 5 and 6.3): complete lists of the issuer itself only.
+"""What revocation lists say of a certificate (RFC 5280 sections 5 and 6.3): lists of the issuer itself only.
 
-A list for part of the certificates, a delta list or one signed by somebody else tells nothing here, never "good".
+A list for a part of the certificates tells of those in it: of users or of authorities, or of those that name the list's
+own distribution point. A delta list, one for some reasons only or one signed by somebody else tells nothing here, never
+"good".
 """
 
 from collections.abc import Iterable, Sequence
@@ -8,6 +10,7 @@ from datetime import datetime
 
 from cryptography import x509
 
+from dojang.errors import Phrase
 from dojang.x509.reading import UNREADABLE
 
 GOOD, REVOKED, SUSPENDED, UNKNOWN = "good", "revoked", "suspended", "unknown"
@@ -21,8 +24,10 @@ def state_of(
     at: datetime,
 ) -> str:
     """``good``, ``revoked``, ``suspended`` or ``unknown`` at the moment ``at``."""
-    speaking = sorted((crl for crl in crls if _speaks_for(crl, issuer)), key=lambda crl: crl.last_update_utc)
-    states = [_state_in(crl, certificate, at) for crl in speaking]
+    speaking = sorted(
+        (crl for crl in crls if why_silent(crl, certificate, issuer) is None), key=lambda crl: crl.last_update_utc
+    )
+    states = [state_in(crl, certificate, at) for crl in speaking]
     if REVOKED in states:
         return REVOKED
     # Of the rest the newest list that covers the moment decides: a suspension may have ended.
@@ -34,26 +39,80 @@ def worst_of(states: Sequence[str]) -> str:
     return max(states, key=_BEST_FIRST.index, default=UNKNOWN)
 
 
-def _speaks_for(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
-    """Whether the issuer signed this list, with a key that may, over everything that it issued."""
+def why_silent(
+    crl: x509.CertificateRevocationList, certificate: x509.Certificate, issuer: x509.Certificate
+) -> Phrase | None:
+    """Why a list tells nothing of a certificate: ``None`` where its issuer signed it, with a key that may."""
     try:
-        if crl.issuer != issuer.subject or any(extension.critical for extension in crl.extensions):
-            return False
-        if not issuer.extensions.get_extension_for_class(x509.KeyUsage).value.crl_sign:
-            return False
+        if crl.issuer != issuer.subject:
+            return Phrase("it is another authority's")
+        if not _covers_certificate(crl, certificate):
+            return Phrase("it is not for this certificate")
+        if not _may_sign_lists(issuer):
+            return Phrase("the key of the authority may not sign lists")
+        if not crl.is_signature_valid(issuer.public_key()):  # type: ignore[arg-type]  # another kind raises TypeError
+            return Phrase("its signature is not the authority's")
+    except UNREADABLE:
+        return Phrase("it cannot be decoded")
+    return None
+
+
+def _may_sign_lists(issuer: x509.Certificate) -> bool:
+    try:
+        return issuer.extensions.get_extension_for_class(x509.KeyUsage).value.crl_sign
     except x509.ExtensionNotFound:
-        pass
-    except UNREADABLE:
+        return True
+
+
+def _covers_certificate(crl: x509.CertificateRevocationList, certificate: x509.Certificate) -> bool:
+    """Whether the certificate would stand in this list if it were revoked (RFC 5280 section 6.3.3 (b))."""
+    for extension in crl.extensions:
+        if isinstance(extension.value, x509.IssuingDistributionPoint):
+            if not _is_in_part(extension.value, certificate):
+                return False
+        elif extension.critical or isinstance(extension.value, x509.DeltaCRLIndicator):
+            return False
+    return True
+
+
+def _is_in_part(part: x509.IssuingDistributionPoint, certificate: x509.Certificate) -> bool:
+    if part.indirect_crl or part.only_some_reasons or part.only_contains_attribute_certs or part.relative_name:
         return False
+    if part.only_contains_ca_certs if not _is_authority(certificate) else part.only_contains_user_certs:
+        return False
+    return not part.full_name or not set(part.full_name).isdisjoint(_distribution_points(certificate))
+
+
+def _is_authority(certificate: x509.Certificate) -> bool:
     try:
-        return crl.is_signature_valid(issuer.public_key())  # type: ignore[arg-type]  # another kind raises TypeError
-    except UNREADABLE:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
         return False
 
 
-def _state_in(crl: x509.CertificateRevocationList, certificate: x509.Certificate, at: datetime) -> str:
+def _distribution_points(certificate: x509.Certificate) -> list[x509.GeneralName]:
+    """The names under which the issuer itself publishes complete lists, as far as reasons go."""
+    try:
+        points = certificate.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
+    except x509.ExtensionNotFound:
+        return []
+    whole = [point for point in points if not (point.crl_issuer or point.reasons)]
+    return [name for point in whole for name in point.full_name or ()]
+
+
+def list_addresses(certificate: x509.Certificate) -> list[str]:
+    """The addresses (``http:``, ``ldap:`` …) at which the certificate says that its issuer publishes lists."""
+    try:
+        names = _distribution_points(certificate)
+    except UNREADABLE:
+        return []
+    return [name.value for name in names if isinstance(name, x509.UniformResourceIdentifier)]
+
+
+def state_in(crl: x509.CertificateRevocationList, certificate: x509.Certificate, at: datetime) -> str:
+    """The state that a list tells which is not silent."""
     entry = crl.get_revoked_certificate_by_serial_number(certificate.serial_number)
-    if entry is not None and _since(entry) <= at:
+    if entry is not None and since(entry) <= at:
         held = _reason(entry) is x509.ReasonFlags.certificate_hold
         # What is revoked stays revoked, so an old list still tells; a suspension needs a list of the time.
         return REVOKED if not held else SUSPENDED if _covers(crl, at) else UNKNOWN
@@ -65,7 +124,8 @@ def _covers(crl: x509.CertificateRevocationList, at: datetime) -> bool:
     return crl.next_update_utc is not None and at <= crl.next_update_utc
 
 
-def _since(entry: x509.RevokedCertificate) -> datetime:
+def since(entry: x509.RevokedCertificate) -> datetime:
+    """From when an entry holds: the key may have been unsafe before it was listed."""
     try:
         invalid = entry.extensions.get_extension_for_class(x509.InvalidityDate).value.invalidity_date_utc
         return min(invalid, entry.revocation_date_utc)

@@ -1,0 +1,133 @@
+"""Asking for the state of one certificate (OCSP, RFC 6960): the question, and what an answer is worth.
+
+An answer counts when it is about this certificate, signed by who may (``ocsp_responder``), of this time, and made for
+this question: it repeats the question's nonce (RFC 9654), or, from responders that answer without, says until when it
+holds. One with another nonce is somebody else's answer sent again.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+from secrets import token_bytes
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
+from cryptography.x509.oid import AuthorityInformationAccessOID
+
+from dojang.x509.ocsp_responder import key_hash, why_not_authorized
+from dojang.x509.reading import UNREADABLE
+from dojang.x509.revocation import GOOD, REVOKED, SUSPENDED
+from dojang.x509.standing import CLOCK_SKEW, OCSP, Standing, not_known
+
+NONCE_BYTES = 32
+LARGEST_ANSWER = 1 << 18
+REQUEST_TYPE = "application/ocsp-request"
+_MOST_ANSWERS = 64
+
+
+class Question:
+    """About one certificate; asked once, because its nonce must never serve twice."""
+
+    def __init__(self, certificate: x509.Certificate, issuer: x509.Certificate) -> None:
+        """Choose a nonce."""
+        self.certificate, self.issuer = certificate, issuer
+        self.nonce = token_bytes(NONCE_BYTES)
+
+    def to_der(self) -> bytes:
+        # SHA-1 only names the issuer here (RFC 5019 section 2.1.1), and every responder knows it.
+        builder = ocsp.OCSPRequestBuilder().add_certificate(self.certificate, self.issuer, hashes.SHA1())  # noqa: S303
+        return builder.add_extension(x509.OCSPNonce(self.nonce), critical=False).build().public_bytes(Encoding.DER)
+
+    def standing(
+        self,
+        answer_der: bytes,
+        *,
+        at: datetime,
+        place: str = "",
+        crls: Iterable[x509.CertificateRevocationList] = (),
+    ) -> Standing:
+        """What the answer says at the moment ``at``; ``crls`` may tell that its signer is revoked. Never raises."""
+        if len(answer_der) > LARGEST_ANSWER:
+            return not_known(OCSP, place, "it is larger than {limit} bytes", limit=LARGEST_ANSWER)
+        try:
+            return self._judged(ocsp.load_der_ocsp_response(answer_der), at, place, crls)
+        except UNREADABLE:
+            return not_known(OCSP, place, "its answer cannot be decoded")
+
+    def _judged(
+        self, response: ocsp.OCSPResponse, at: datetime, place: str, crls: Iterable[x509.CertificateRevocationList]
+    ) -> Standing:
+        if response.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
+            status = response.response_status.name.lower().replace("_", " ")
+            return not_known(OCSP, place, "it gave no answer ({status})", status=status)
+        single = self._about_this(response)
+        if single is None:
+            return not_known(OCSP, place, "its answer is about another certificate")
+        problem = why_not_authorized(response, self.issuer, at, crls)
+        if problem is not None:
+            return Standing("unknown", OCSP, place, problem=problem)
+        return self._in_time(response, single, at, place)
+
+    def _about_this(self, response: ocsp.OCSPResponse) -> ocsp.OCSPSingleResponse | None:
+        name = hashes.Hash(hashes.SHA1())  # noqa: S303 - as in the question
+        name.update(self.issuer.subject.public_bytes())
+        wanted = (self.certificate.serial_number, name.finalize(), key_hash(self.issuer))
+        for count, single in enumerate(response.responses):
+            if count == _MOST_ANSWERS:
+                break
+            if (single.serial_number, single.issuer_name_hash, single.issuer_key_hash) == wanted:
+                return single
+        return None
+
+    def _in_time(
+        self, response: ocsp.OCSPResponse, single: ocsp.OCSPSingleResponse, at: datetime, place: str
+    ) -> Standing:
+        nonce = _nonce_of(response)
+        begin, end = single.this_update_utc, single.next_update_utc
+        if any(extension.critical and extension.oid != x509.OCSPNonce.oid for extension in response.extensions):
+            return not_known(OCSP, place, "its answer has a critical extension that is not understood")
+        if nonce is not None and nonce != self.nonce:
+            return not_known(OCSP, place, "its answer was made for another question (wrong nonce)")
+        if begin > at + CLOCK_SKEW:
+            return not_known(OCSP, place, "it is from {moment}, which is still to come", moment=begin)
+        if end is not None and end < at - CLOCK_SKEW:
+            return not_known(OCSP, place, "it held until {moment} only", moment=end)
+        if nonce is None and end is None:
+            return not_known(
+                OCSP, place, "its answer may be an old one: it has no nonce and does not say how long it holds"
+            )
+        return _standing(single, place)
+
+
+def _standing(single: ocsp.OCSPSingleResponse, place: str) -> Standing:
+    if single.certificate_status is ocsp.OCSPCertStatus.UNKNOWN:
+        return not_known(OCSP, place, "it does not know the certificate")
+    state = GOOD
+    if single.certificate_status is ocsp.OCSPCertStatus.REVOKED:
+        state = SUSPENDED if single.revocation_reason is x509.ReasonFlags.certificate_hold else REVOKED
+    return Standing(
+        state,
+        OCSP,
+        place,
+        this_update_at=single.this_update_utc,
+        next_update_at=single.next_update_utc,
+        since_at=single.revocation_time_utc,
+    )
+
+
+def _nonce_of(response: ocsp.OCSPResponse) -> bytes | None:
+    try:
+        return response.extensions.get_extension_for_class(x509.OCSPNonce).value.nonce
+    except x509.ExtensionNotFound:
+        return None
+
+
+def responder_addresses(certificate: x509.Certificate) -> list[str]:
+    """Where the certificate says that its state may be asked."""
+    try:
+        access = certificate.extensions.get_extension_for_class(x509.AuthorityInformationAccess).value
+    except (x509.ExtensionNotFound, *UNREADABLE):
+        return []
+    wanted = [one.access_location for one in access if one.access_method == AuthorityInformationAccessOID.OCSP]
+    return [name.value for name in wanted if isinstance(name, x509.UniformResourceIdentifier)]

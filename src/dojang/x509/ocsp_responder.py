@@ -1,0 +1,106 @@
+"""Who may answer for an authority (RFC 6960 section 4.2.2.2): itself, or whom it certified for that."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from itertools import islice
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
+from cryptography.x509.ocsp import OCSPResponse
+from cryptography.x509.oid import ExtendedKeyUsageOID, SignatureAlgorithmOID
+
+from dojang.errors import Phrase
+from dojang.x509.keys import is_strong
+from dojang.x509.path import is_signed_by
+from dojang.x509.path_checks import WEAK_HASHES, extension_of
+from dojang.x509.reading import UNREADABLE
+from dojang.x509.revocation import REVOKED, SUSPENDED, state_of
+
+_MOST_CERTIFICATES = 8
+_PKCS1 = {
+    SignatureAlgorithmOID.RSA_WITH_SHA224,
+    SignatureAlgorithmOID.RSA_WITH_SHA256,
+    SignatureAlgorithmOID.RSA_WITH_SHA384,
+    SignatureAlgorithmOID.RSA_WITH_SHA512,
+}
+
+
+def why_not_authorized(
+    response: OCSPResponse, issuer: x509.Certificate, at: datetime, crls: Iterable[x509.CertificateRevocationList] = ()
+) -> Phrase | None:
+    """Why an answer does not count for what ``issuer`` issued; ``None`` where it does.
+
+    Whom the authority certified must be named for exactly this (id-kp-OCSPSigning), be valid at the moment ``at``, and
+    not be revoked in a list of ``crls``.
+    """
+    found: Phrase | None = None
+    for candidate in _named(response, issuer):
+        problem = None if candidate == issuer else _why_no_delegate(candidate, issuer, at, crls)
+        if problem is None and not _signed(response, candidate):
+            problem = Phrase("its signature does not verify")
+        if problem is None:
+            return None
+        found = found or problem
+    return found or Phrase("neither the authority nor anybody that it certified signed it")
+
+
+def _named(response: OCSPResponse, issuer: x509.Certificate) -> list[x509.Certificate]:
+    """The certificates that the answer names as its signer's."""
+    candidates = [issuer, *islice(response.certificates, _MOST_CERTIFICATES)]
+    return [one for one in dict.fromkeys(candidates) if _is_named(response, one)]
+
+
+def _is_named(response: OCSPResponse, certificate: x509.Certificate) -> bool:
+    if response.responder_name is not None:
+        return certificate.subject == response.responder_name
+    return key_hash(certificate) == response.responder_key_hash
+
+
+def key_hash(certificate: x509.Certificate) -> bytes:
+    """The SHA-1 of the public key's bits, as OCSP names a key."""
+    return x509.SubjectKeyIdentifier.from_public_key(certificate.public_key()).digest
+
+
+def _why_no_delegate(
+    certificate: x509.Certificate,
+    issuer: x509.Certificate,
+    at: datetime,
+    crls: Iterable[x509.CertificateRevocationList],
+) -> Phrase | None:
+    if not is_signed_by(certificate, issuer):
+        return Phrase("the authority did not certify its signer")
+    usage = extension_of(certificate, x509.KeyUsage)
+    extended = extension_of(certificate, x509.ExtendedKeyUsage)
+    if extended is None or ExtendedKeyUsageOID.OCSP_SIGNING not in extended:
+        return Phrase("its signer's certificate is not for answering (OCSPSigning)")
+    if usage is not None and not (usage.digital_signature or usage.content_commitment):
+        return Phrase("its signer's certificate is not for answering (OCSPSigning)")
+    if not certificate.not_valid_before_utc <= at <= certificate.not_valid_after_utc:
+        return Phrase("its signer's certificate is not valid at this time")
+    if (certificate.signature_hash_algorithm is not None) and certificate.signature_hash_algorithm.name in WEAK_HASHES:
+        return Phrase("its signer's certificate was signed with {hash}", hash=certificate.signature_hash_algorithm.name)
+    # id-pkix-ocsp-nocheck asks for no look; without it, a list that is there is looked into.
+    trusted = extension_of(certificate, x509.OCSPNoCheck) is not None
+    if not trusted and state_of(certificate, issuer, crls, at) in (REVOKED, SUSPENDED):
+        return Phrase("its signer's certificate is revoked")
+    return None
+
+
+def _signed(response: OCSPResponse, signer: x509.Certificate) -> bool:
+    try:
+        key, data, signature = signer.public_key(), response.tbs_response_bytes, response.signature
+        used = response.signature_hash_algorithm
+        if not is_strong(key) or (used is not None and used.name in WEAK_HASHES):
+            return False
+        if isinstance(key, rsa.RSAPublicKey) and used is not None and response.signature_algorithm_oid in _PKCS1:
+            key.verify(signature, data, padding.PKCS1v15(), used)
+        elif isinstance(key, ec.EllipticCurvePublicKey) and used is not None:
+            key.verify(signature, data, ec.ECDSA(used))
+        elif isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
+            key.verify(signature, data)
+        else:
+            return False
+    except (InvalidSignature, *UNREADABLE):
+        return False
+    return True
