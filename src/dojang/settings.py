@@ -18,6 +18,8 @@ sha256 = ""
 
 [aliases]
 hong = "pkcs11:token=Hong"
+
+The tables ``[renew]`` and ``[notices]`` are described in ``renewal_settings``.
 """
 
 import os
@@ -28,6 +30,10 @@ from typing import Any, NamedTuple
 
 from dojang.errors import InvalidSetting, Phrase
 from dojang.places import folders, pin_guard_path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dojang.renewal_settings import NoticeSettings, RenewSettings
 
 LANGUAGES = ("ko", "en")
 
@@ -60,6 +66,8 @@ class Settings(NamedTuple):
     aliases: Mapping[str, str] = MappingProxyType({})
     renewal_window_days: int | None = None
     trust_anchors: tuple[Path, ...] = ()
+    renew: "RenewSettings | None" = None
+    notices: "NoticeSettings | None" = None
     r_object_label: str | None = None
     r_object_application: str | None = None
 
@@ -166,6 +174,18 @@ def _modules(value: object) -> tuple[ModuleSetting, ...]:
     return tuple(_module(item) for item in value)
 
 
+def _renew(value: object) -> "RenewSettings":
+    from dojang.renewal_settings import renew_settings
+
+    return renew_settings(value)
+
+
+def _notices(value: object) -> "NoticeSettings":
+    from dojang.renewal_settings import notice_settings
+
+    return notice_settings(value)
+
+
 def _module(value: object) -> ModuleSetting:
     if not isinstance(value, dict) or not value.keys() <= {"path", "name", "init-string", "sha256"}:
         raise TypeError("path, name, init-string and sha256 expected")
@@ -187,6 +207,8 @@ _KEYS: dict[str, Callable[[object], Any]] = {
     "aliases": _aliases,
     "renewal-window-days": _days,
     "trust-anchors": _paths,
+    "renew": _renew,
+    "notices": _notices,
     "r-object-label": _text,
     "r-object-application": _text,
 }
