@@ -6,7 +6,8 @@ object a line on standard input is one run, one on standard output its result:
     {"argv": […], "at": 7, "signal": 9}    →    {"status": -9, "effects": ["ledger", "C_GenerateKeyPair", …], …}
 
 An *effect* is anything that lasts: a transition of the ledger, a write of the authority's records, a PKCS#11 call that
-changes the token, a file operation in the key folder. The signal is sent just before effect number ``at`` (from 0).
+changes the token, a file operation at home, the state folder apart. The signal is sent just before effect number ``at``
+(from 0).
 """
 
 import importlib
@@ -30,13 +31,16 @@ PRELOAD = (
     "dojang.cli.doctor",
     "dojang.cli.issue_form",
     "dojang.cli.key",
+    "dojang.cli.location",
     "dojang.cli.renew",
     "dojang.cli.run",
     "dojang.cli.sign",
     "dojang.cli.where",
+    "dojang.lifecycle.copy",
     "dojang.lifecycle.delete",
     "dojang.lifecycle.install",
     "dojang.lifecycle.issue",
+    "dojang.lifecycle.move",
     "dojang.lifecycle.renew",
     "dojang.lifecycle.request",
     "dojang.lifecycle.revoke",
@@ -95,12 +99,13 @@ def watch(effects: Effects) -> None:
         return call(self, name, *arguments)
 
     Ledger._write, Store.writing, Cryptoki._call = write, writing, lasting_call
-    home = os.environ["HOME"] + "/NPKI"
+    home, state = os.environ["HOME"] + "/", os.environ["DOJANG_HOME"] + "/"
 
     def audit(event: str, arguments: tuple) -> None:
         if event in FILE_EVENTS:
             path = os.fsdecode(arguments[0])
-            if path.startswith(home) and (event == "os.mkdir" or os.path.lexists(path)):
+            at_home = path.startswith(home) and not path.startswith(state)
+            if at_home and (event == "os.mkdir" or os.path.lexists(path)):
                 effects.happen(f"{event} {path[len(home) :]}")
 
     sys.addaudithook(audit)
@@ -144,6 +149,8 @@ def serve(job: dict) -> dict:
 def main() -> None:
     for name in PRELOAD:
         importlib.import_module(name)
+    # Making passwords slow to guess is most of what a run costs, and not what is tested here.
+    sys.modules["dojang.npki.keyfile"].SEAL_ITERATIONS = 2048
     for line in sys.stdin:
         print(json.dumps(serve(json.loads(line))), flush=True)
 
