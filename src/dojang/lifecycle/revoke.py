@@ -1,47 +1,94 @@
 """Revoke, suspend and restore at a local authority, and note it in the ledger."""
 
-from dojang.authority.local import LocalAuthority
-from dojang.authority.store import Record
-from dojang.errors import UnsupportedOperation
-from dojang.ledger import Event, Fact
-from dojang.lifecycle.origin import fingerprint_of
-from dojang.lifecycle.workplace import Workplace
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dojang.errors import NotFound
+from dojang.lifecycle.held import Held, look_at
+from dojang.lifecycle.meant import Meant, issued_with, issuer_known
+from dojang.lifecycle.recover import recover
+from dojang.lifecycle.status import change, local_authority, subject_of
+from dojang.lifecycle.workplace import Step, Workplace
+
+if TYPE_CHECKING:
+    from dojang.authority.store import Record
 
 
-def revoke(place: Workplace, authority_name: str, serial: str, reason: str) -> Record:
+@dataclass(frozen=True, slots=True)
+class RevokeOrder:
+    """Which certificate to revoke, and why, as RFC 5280 spells it."""
+
+    meant: Meant
+    reason: str = "unspecified"
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """What the authority has recorded, and the credential where it was named by its address."""
+
+    authority: str
+    record: "Record"
+    credential: Held | None = None
+
+
+def look_up(order: RevokeOrder, place: Workplace) -> Revocation:
+    """Which certificate it would be, and how it stands now. ``NotFound``, ``NotPermitted`` where nobody issued it."""
+    certificate_der, held = _named(order.meant, place)
+    origin = issuer_known(place, certificate_der)
+    with place.open_authority(origin.authority) as authority:
+        record = local_authority(authority).find(_serial(certificate_der))
+    if record.certificate_der != certificate_der:
+        raise NotFound(
+            what="the certificate", where=origin.authority, command=f"dojang ca list --ca {origin.authority}"
+        )
+    return Revocation(origin.authority, record, held)
+
+
+def revoke_meant(order: RevokeOrder, place: Workplace) -> Revocation:
+    """Have the authority that issued it revoke a certificate for good; revoked already, it publishes that again."""
+    found = look_up(order, place)
+    revoke(place, found.authority, found.record.serial, order.reason)
+    return look_up(order, place)
+
+
+def plan_revocation(order: RevokeOrder, place: Workplace) -> tuple[Step, ...]:
+    """The steps that ``revoke_meant`` would take, after the same refusals; nothing is changed and no PIN is asked."""
+    found = look_up(order, place)
+    by = {"authority": found.authority}
+    return Step("revoke", {"serial": found.record.serial, **by}), Step("publish", by)
+
+
+def revoke(place: Workplace, authority_name: str, serial: str, reason: str) -> "Record":
     """Revoke for good and publish it. Raises ``NotFound`` for the serial and ``Usage`` for the reason."""
-    with place.open_authority(authority_name) as authority:
-        local = _local(authority)
-        local.revoke(serial, reason)
-        return _note(place, local, serial, "revoked", reason=reason)
+    return _change(place, "revoke", authority_name, serial, reason)
 
 
-def suspend(place: Workplace, authority_name: str, serial: str) -> Record:
+def suspend(place: Workplace, authority_name: str, serial: str) -> "Record":
     """Put on hold and publish it."""
-    with place.open_authority(authority_name) as authority:
-        local = _local(authority)
-        local.suspend(serial)
-        return _note(place, local, serial, "suspended")
+    return _change(place, "suspend", authority_name, serial)
 
 
-def restore(place: Workplace, authority_name: str, serial: str) -> Record:
+def restore(place: Workplace, authority_name: str, serial: str) -> "Record":
     """Take off hold and publish it."""
+    return _change(place, "release", authority_name, serial)
+
+
+def _change(place: Workplace, verb: str, authority_name: str, serial: str, reason: str = "") -> "Record":
     with place.open_authority(authority_name) as authority:
-        local = _local(authority)
-        local.restore(serial)
-        return _note(place, local, serial, "restored")
+        recover(place, subject_key=subject_of(authority_name, local_authority(authority).find(serial).serial))
+        return change(place, authority, verb, serial, reason)
 
 
-def _local(authority: object) -> LocalAuthority:
-    if not isinstance(authority, LocalAuthority):
-        raise UnsupportedOperation(where="An authority elsewhere", operation="change the state of a certificate here")
-    return authority
+def _named(meant: Meant, place: Workplace) -> tuple[bytes, Held | None]:
+    """The certificate, and the credential where an address names it."""
+    if meant.address is not None:
+        with place.open_location(meant.address) as location:
+            stored = location.find(meant.address)
+            return stored.certificate_der, look_at(place, location.traits, stored)
+    return meant.certificate_der or issued_with(place, meant), None
 
 
-def _note(place: Workplace, authority: LocalAuthority, serial: str, event: str, **facts: Fact) -> Record:
-    record = authority.find(serial)
-    fingerprint = fingerprint_of(record.certificate_der)
-    known = [past.address for past in place.ledger.history(fingerprint=fingerprint) if past.address]
-    facts |= {"authority": authority.name, "serial": record.serial}
-    place.ledger.record(Event(event, known[-1] if known else "", fingerprint, facts))
-    return record
+def _serial(certificate_der: bytes) -> str:
+    from dojang.x509.reading import read_certificate
+
+    return f"{read_certificate(certificate_der).serial_number:x}"
