@@ -28,13 +28,18 @@ def authority() -> SmallAuthority:
     return SmallAuthority()
 
 
-@pytest.fixture(params=["disk", "token"])
+FILES = {"disk": "npki:{}/NPKI", "pkcs12": "pkcs12:{}/file.p12"}
+
+
+@pytest.fixture(params=[*FILES, "token"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     """A fresh location of each kind."""
-    if request.param == "disk":
-        address = f"npki:{tmp_path}/NPKI"
+    if request.param in FILES:
+        address = FILES[request.param].format(tmp_path)
         return Place(
-            "disk", address, lambda: open_location(address, passwords=lambda path, new: Secret("correct horse 1!"))
+            request.param,
+            address,
+            lambda: open_location(address, passwords=lambda path, new: Secret("correct horse 1!")),
         )
     token = request.getfixturevalue("make_token")()
     search = ModuleSearch(module=request.getfixturevalue("softhsm_module"), discover=False)

@@ -39,7 +39,8 @@ R_OBJECT = RObject()
 @dataclass(frozen=True, slots=True)
 class Access:
     """What opening a location may take: where modules are, who gives PINs and passwords, how careful to be, whether
-    the agent that runs may sign, what R goes by on tokens, how key files are written and where wrong passwords count.
+    the agent that runs may sign, what R goes by on tokens, how key files are written, where wrong passwords count,
+    and which of ``npki.pkcs12_writing.PROFILES`` a PKCS#12 file gets, where not the one that it has.
     """
 
     search: "ModuleSearch | None" = None
@@ -51,6 +52,7 @@ class Access:
     r_object: RObject = R_OBJECT
     key_files: "KeyFileForm | None" = None
     tries: "PasswordTries | None" = None
+    pkcs12_profile: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +245,10 @@ class WrappedKey:
 @runtime_checkable
 class WrapsKeys(Protocol):
     """A location whose keys can leave it encrypted under another of its keys, where they were made for that."""
+
+    def find_key(self, address: str) -> tuple[bytes, str]:
+        """``key_id`` and label of the one private key that ``address`` names, whether it has a certificate or not."""
+        ...
 
     def wrapping_key(self, name: str) -> "WrappingKey":
         """The wrapping key of that label or address. ``NotFound``, ``Ambiguous``; ``NotPermitted`` if it is none."""

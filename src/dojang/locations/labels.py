@@ -1,4 +1,4 @@
-"""Labels of credentials on a token.
+"""Labels of credentials on a token or in a file.
 
 What state a credential is in stands in its label, so that every program on every machine reads the same:
 
@@ -8,7 +8,7 @@ What state a credential is in stands in its label, so that every program on ever
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain, count
@@ -61,6 +61,11 @@ def retired_label(name: str, old: "Iterable[TokenObject]") -> str:
     texts = sorted(one.label for one in old if one.type == "cert" and Label.from_text(one.label).retired)
     if texts and all(label.retired for label in certificates):
         return texts[-1]
+    return fresh_retired_label(name, texts)
+
+
+def fresh_retired_label(name: str, taken: Container[str]) -> str:
+    """What is retired today under that name, and under no label of those that are ``taken``."""
     today = f"{datetime.now(UTC):%Y-%m-%d}"
     numbered = (f"{name} (retired {today} {number})" for number in count(2))
-    return next(label for label in chain([f"{name} (retired {today})"], numbered) if label not in texts)
+    return next(label for label in chain([f"{name} (retired {today})"], numbered) if label not in taken)

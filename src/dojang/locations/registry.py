@@ -49,6 +49,7 @@ _KINDS = (
     LocationKind("phone", "phone:", "phone:", "dojang.locations.remote"),
     LocationKind("cloud", "cloud:", "cloud:https://host/path", "dojang.locations.remote"),
     LocationKind("disk", "npki:", "npki:/path/NPKI", "dojang.locations.disk"),
+    LocationKind("pkcs12", "pkcs12:", "pkcs12:/path/file.p12", "dojang.locations.pkcs12"),
 )
 
 
@@ -69,6 +70,7 @@ def open_location(
     r_object: RObject = R_OBJECT,
     key_files: "KeyFileForm | None" = None,
     tries: "PasswordTries | None" = None,
+    pkcs12_profile: str | None = None,
 ) -> AbstractContextManager[Location]:
     """Open the location in which ``address`` lies; PINs and passwords are asked for when something needs them."""
     parsed = parse_address(address)
@@ -78,5 +80,5 @@ def open_location(
             where="This version of dojang", operation=Phrase("open {scheme} addresses", scheme=parsed.scheme)
         )
     return kind.load().open_at(
-        parsed, Access(search, pins, passwords, guard, last_try, agent, r_object, key_files, tries)
+        parsed, Access(search, pins, passwords, guard, last_try, agent, r_object, key_files, tries, pkcs12_profile)
     )

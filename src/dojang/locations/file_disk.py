@@ -1,0 +1,83 @@
+"""One file among other programs' files: replaced whole, by one writer at a time, never over somebody else's change."""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from dojang.errors import FileChanged, FileUnreadable, FileUnwritable
+from dojang.npki.files import read_file, write_file
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A file as it was read; both are ``None`` where there was none."""
+
+    data: bytes | None = None
+    status: os.stat_result | None = None
+
+
+def look(path: Path, *, at_most: int) -> Seen:
+    """What is there now. ``FileUnreadable`` for a folder, a pipe, or more than ``at_most`` bytes."""
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return Seen()
+    except OSError as error:
+        raise FileUnreadable(path=str(path), problem=error.strerror) from error
+    data = read_file(path, at_most=at_most)
+    if _mark(found) != _mark(path.stat()):
+        raise FileChanged(path=str(path))
+    return Seen(data, found)
+
+
+def put(path: Path, seen: Seen, data: bytes) -> None:
+    """Put ``data`` in the place of what was ``seen``, with its permissions; ``FileChanged`` where another is there."""
+    real = Path(os.path.realpath(path))
+    _refuse_changed(real, seen)
+    write_file(real, data, like=seen.status)
+
+
+def remove(path: Path, seen: Seen) -> None:
+    """Remove the file if it is still what was ``seen``."""
+    real = Path(os.path.realpath(path))
+    with contextlib.suppress(OSError, FileChanged):
+        _refuse_changed(real, seen)
+        real.unlink()
+
+
+@contextlib.contextmanager
+def locked(*paths: Path) -> Iterator[None]:
+    """Alone among the processes of dojang that write beside these files; their folders are what is locked.
+
+    A file system without locks is used without one: what others wrote is noticed before it is replaced.
+    """
+    folders = sorted({os.path.dirname(os.path.realpath(path)) for path in paths})  # noqa: PTH120 – text, to be sorted
+    with contextlib.ExitStack() as held:
+        for folder in folders:
+            try:
+                descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            except OSError as error:
+                raise FileUnwritable(path=folder, problem=error.strerror) from error
+            held.callback(os.close, descriptor)
+            with contextlib.suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+
+
+def _refuse_changed(real: Path, seen: Seen) -> None:
+    try:
+        found = real.stat()
+    except FileNotFoundError:
+        found = None
+    if _mark(found) != _mark(seen.status):
+        raise FileChanged(path=str(real))
+
+
+def _mark(found: os.stat_result | None) -> tuple[int, ...]:
+    """What tells one version of a file from every other."""
+    if found is None:
+        return ()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

@@ -1,0 +1,194 @@
+"""A PKCS#12 file: keys and certificates under one password, without which not even their names are seen."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from dojang.errors import InputRequired, NotFound, PasswordIncorrect, Phrase
+from dojang.locations.address import Pkcs12Address
+from dojang.locations.base import Access, Companions, Traits
+from dojang.locations.file_contents import Contents, KeptCertificate, KeptKey, KeptPair
+from dojang.locations.file_disk import Seen, locked, look, put, remove
+from dojang.locations.file_location import FileLocation
+from dojang.locations.password_tries import UNCOUNTED
+from dojang.locations.pkcs12_owners import KM, sorted_out
+from dojang.npki.pkcs8 import Pkcs8
+from dojang.npki.pkcs12 import MAX_FILE_BYTES, open_key_bag, read_bags
+from dojang.npki.pkcs12_bags import Bags, CertificateBag, KeyBag
+from dojang.npki.pkcs12_writing import PROFILES, write_bags
+
+if TYPE_CHECKING:
+    from dojang.locations.address import Address
+    from dojang.secret import Secret
+
+KIND: Final = "pkcs12"
+TRAITS: Final = Traits(key_leaves=True, copyable=True, opened_by="password", holds_r=True, listed_by="password")
+_NEW, _LEGACY = PROFILES
+
+
+class Pkcs12Location(FileLocation):
+    """The credentials in one PKCS#12 file, and the km pairs beside them."""
+
+    kind = KIND
+    traits = TRAITS
+    companions_held = frozenset({"km"})
+
+    def export_companions(self, key_id: bytes) -> Companions:
+        """The km pair; CaPubs have no place in a PKCS#12 file."""
+        pair = self._file.read().km_pair(key_id)
+        if pair is None:
+            return Companions()
+        certificate_der = pair.certificate.der if pair.certificate else b""
+        return Companions(certificate_der, self._file.open(pair.key) if pair.key else None)
+
+    def import_companions(self, companions: Companions, *, key_id: bytes) -> None:
+        if "km" not in companions.names():
+            return
+        key = certificate = None
+        if companions.km_key is not None:
+            key = KeptKey(key_id, "", self._file.sealed(companions.km_key))
+        if companions.km_certificate_der:
+            certificate = KeptCertificate(key_id, "", companions.km_certificate_der)
+        pair = KeptPair(key_id, certificate, key)
+
+        def change(contents: Contents) -> Contents:
+            if contents.key(key_id) is None:
+                raise NotFound(what=Phrase("The private key"), where=self.address, command="dojang where")
+            others = [one for one in contents.km_pairs if one.owner != key_id]
+            return replace(contents, km_pairs=(*others, pair))
+
+        self._change(change)
+
+
+class Pkcs12File:
+    """One file. It keeps the password that opened it, and so asks once.
+
+    A file stays in the profile that it has, unless one is asked for: what reads it today reads it tomorrow.
+    """
+
+    def __init__(self, path: Path, access: Access) -> None:
+        self.paths = (path,)
+        self._path, self._passwords = path, access.passwords
+        self._tries = access.tries or UNCOUNTED
+        self._wanted_profile, self._profile = access.pkcs12_profile, _NEW
+        self._password: Secret | None = None
+        self._seen, self._contents = Seen(), Contents()
+
+    def read(self) -> Contents:
+        seen = look(self._path, at_most=MAX_FILE_BYTES)
+        if seen.data != self._seen.data:
+            self._contents = self._read(seen.data) if seen.data else Contents()
+        self._seen = seen
+        return self._contents
+
+    def write(self, contents: Contents) -> None:
+        self._write(contents, self._password_of_file())
+
+    def remove(self) -> None:
+        remove(self._path, self._seen)
+
+    def sealed(self, pkcs8: Pkcs8) -> KeyBag:
+        self._password_of_file()
+        return KeyBag(pkcs8.der, sealed=False)
+
+    def open(self, key: KeptKey) -> Pkcs8:
+        assert isinstance(key.held, KeyBag)
+        return open_key_bag(key.held, self._password_of_file(), str(self._path))
+
+    def identified(self, contents: Contents) -> Contents:
+        return contents  # which it always is: the password was needed to read it
+
+    def change_password(self, key_id: bytes) -> None:
+        """All that is in the file has one password. With the new one on it already, there is nothing to do."""
+        old, new = self._password or self._ask(new=False), self._ask(new=True)
+        with locked(self._path):
+            try:
+                contents = self._read_with(old)
+            except PasswordIncorrect:
+                self._read_with(new)
+                return
+            if contents.key(key_id) is None:
+                raise NotFound(what=key_id.hex(), where=str(self._path), command="dojang where")
+            self._write(_unsealed(contents, self.open), new)
+
+    def _read_with(self, password: "Secret") -> Contents:
+        self._password, self._seen = password, Seen()
+        return self.read()
+
+    def _write(self, contents: Contents, password: "Secret") -> None:
+        profile = self._wanted_profile or self._profile
+        if profile != self._profile:
+            contents = _unsealed(contents, self.open)
+        put(self._path, self._seen, write_bags(_bags(contents), password, profile=profile))
+        self._seen, self._contents = look(self._path, at_most=MAX_FILE_BYTES), contents
+        self._password, self._profile = password, profile
+
+    def _password_of_file(self) -> "Secret":
+        if self._password is None:
+            self._password = self._ask(new=not self._seen.data)
+        return self._password
+
+    def _ask(self, *, new: bool) -> "Secret":
+        if self._passwords is None:
+            raise InputRequired(what=Phrase("The password for {path}", path=self._path), option="--password-source")
+        return self._passwords(str(self._path), new)
+
+    def _read(self, data: bytes) -> Contents:
+        path = str(self._path)
+        self._tries.check(path, data)
+        password = self._password or self._ask(new=False)
+        with self._tries.counted(path, data):
+            bags = read_bags(data, password, path)
+        self._password, self._profile = password, _LEGACY if bags.legacy else _NEW
+        return sorted_out(bags, lambda bag: open_key_bag(bag, password, path))
+
+
+def _unsealed(contents: Contents, opened: Callable[[KeptKey], Pkcs8]) -> Contents:
+    """The same with every key in the clear, in memory, so that writing it seals it anew."""
+
+    def plain(key: KeptKey) -> KeptKey:
+        assert isinstance(key.held, KeyBag)
+        return replace(key, held=replace(key.held, value=opened(key).der, sealed=False, random_number=None))
+
+    pairs = tuple(one if one.key is None else replace(one, key=plain(one.key)) for one in contents.km_pairs)
+    return replace(contents, keys=tuple(map(plain, contents.keys)), km_pairs=pairs)
+
+
+def _bags(contents: Contents) -> Bags:
+    """As it is written: live credentials first, km pairs after all that sign, issuers last."""
+    contents = contents.live_first()
+    names = {one.key_id: one.label for one in contents.keys}
+    names |= {one.key_id: one.label for one in reversed(contents.certificates)}
+    km = [(one, f"{names.get(one.owner, '')} (km)", one.owner + KM) for one in contents.km_pairs]
+    keys = [_key_bag(one, one.label, one.key_id) for one in contents.keys]
+    keys += [_key_bag(one.key, name, key_id) for one, name, key_id in km if one.key]
+    certificates = [_certificate_bag(one, one.label, one.key_id) for one in contents.certificates]
+    certificates += [_certificate_bag(one.certificate, name, key_id) for one, name, key_id in km if one.certificate]
+    certificates += [_held_bag(one) for one in contents.issuers]
+    return Bags(keys, certificates, [one for one in contents.rest if isinstance(one, bytes)])
+
+
+def _key_bag(key: KeptKey, name: str, key_id: bytes) -> KeyBag:
+    assert isinstance(key.held, KeyBag)
+    return replace(key.held, name=name or None, key_id=key_id)
+
+
+def _certificate_bag(one: KeptCertificate, name: str, key_id: bytes) -> CertificateBag:
+    return replace(_held_bag(one), name=name or None, key_id=key_id)
+
+
+def _held_bag(one: KeptCertificate) -> CertificateBag:
+    return one.held if isinstance(one.held, CertificateBag) else CertificateBag(one.der)
+
+
+@contextmanager
+def open_at(address: "Address", access: Access) -> Iterator[Pkcs12Location]:
+    """The PKCS#12 file of an address; it need not exist yet."""
+    assert isinstance(address, Pkcs12Address)
+    location = Pkcs12Location(address, Pkcs12File(Path(address.path), access))
+    try:
+        yield location
+    finally:
+        location.tidy()
