@@ -31,6 +31,7 @@ class Invocation:
         self._settings: Settings | None = None
         self._secrets: SecretDesk | None = None
         self._warned = False
+        self._tokens: set[str] = set()
 
     @property
     def settings(self) -> "Settings":
@@ -67,6 +68,8 @@ class Invocation:
         """An address as typed, with ``@alias`` replaced; warns once about a PIN written into it."""
         if text.startswith("@"):
             text = self._alias(text[1:])
+        if text.startswith("pkcs11:"):
+            self.note_token(text)
         if "pin-value=" in text and not self._warned:
             self._warned = True
             self.out.warning(
@@ -115,11 +118,21 @@ class Invocation:
         source = self.flags.pin_source or self.settings.pin_source
         return self.secrets.from_uri(uri) or self.secrets.provider(source, "--pin-source")
 
-    def ca_pin_provider(self, uri: "Pkcs11Uri | None" = None) -> "PinProvider":
-        """The PIN of the token with the local authority's key: like ``pin_provider``, ``--ca-pin-source`` first."""
+    def note_token(self, address: str) -> None:
+        """This command works on that token, so ``--pin-source`` is about it."""
+        self._tokens.add(address)
+
+    def ca_pin_provider(self, uri: "Pkcs11Uri") -> "PinProvider":
+        """The PIN of the token with the local authority's key, at ``uri``: from ``--ca-pin-source``, the URI, or a
+        person; from where ``pin_provider`` has it only if the command works on no other token.
+
+        Nothing is guessed: the PIN of one token is never tried on another.
+        """
         if self.flags.ca_pin_source:
             return self.secrets.provider(self.flags.ca_pin_source, "--ca-pin-source")
         source = self.flags.pin_source or self.settings.pin_source
+        if not all(_is_token_of(uri, one) for one in self._tokens):
+            source = None
         return self.secrets.from_uri(uri) or self.secrets.provider(source, "--ca-pin-source")
 
     def may_use_agent(self, uri: "Pkcs11Uri | None" = None, source: str | None = None) -> bool:
@@ -163,11 +176,28 @@ class Invocation:
         return ask_choice(_(question), [_(column) for column in columns], rows, default)
 
     def confirm_serial(
-        self, serial: str, given: str | None, *, what: str, option: str, question: str = N_("The token's serial")
+        self,
+        serial: str,
+        given: str | None,
+        *,
+        what: str,
+        option: str,
+        question: str = N_("The token's serial"),
+        warning: str = N_("This destroys {what} for good."),
     ) -> None:
         """Destroying needs a serial, passed with ``option`` or typed; anything else is ``SerialMismatch``."""
         if given is None:
-            self.out.note(say("This destroys {what} for good.", what=what))
+            self.out.note(say(warning, what=what))
             given = self.ask(question, option=option)
         if given.strip() != serial.strip():
             raise SerialMismatch(serial=serial)
+
+
+def _is_token_of(uri: "Pkcs11Uri", address: str) -> bool:
+    """Whether ``address`` certainly means the token of ``uri``: by its label or serial, and in nothing different."""
+    from dojang.pkcs11.uri import Pkcs11Uri
+
+    named = Pkcs11Uri.from_text(address)
+    return (named.token or named.serial) is not None and named.matches_token(
+        label=uri.token or "", manufacturer=uri.manufacturer or "", model=uri.model or "", serial=uri.serial or ""
+    )

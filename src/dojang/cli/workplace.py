@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dojang.authority.local import LocalAuthority
     from dojang.lifecycle.workplace import Recovered, Step, Workplace
     from dojang.locations.base import Location, PasswordProvider, RObject
+    from dojang.pkcs11.pin import PinProvider
 
 STEPS = {
     "generate": N_("Making the key …"),
@@ -26,6 +27,8 @@ STEPS = {
     "confirm": N_("Confirming to the authority …"),
     "switch": N_("Switching from the old to the new …"),
     "delete": N_("Deleting …"),
+    "revoke": N_("Revoking the old certificate; it stays revoked whatever follows …"),
+    "retire": N_("Retiring the old one …"),
     "take": N_("Opening the key that is to be copied …"),
     "bring": N_("Putting the key into its new place …"),
     "remove": N_("Removing the original …"),
@@ -39,6 +42,10 @@ PLANNED = {
     "confirm": N_("Confirm to the authority {authority}"),
     "switch": N_("Give the new credential the name {label} and retire the old one"),
     "delete": N_("Destroy the certificate and the key {label} ({address})"),
+    "revoke": N_("Have the authority {authority} revoke {serial} for good"),
+    "publish": N_("Publish the revocation list of {authority}"),
+    "confirm-reissue": N_("Confirm to the authority {authority}, which then revokes {serial}"),
+    "retire": N_("Retire the old one ({address}), if it can be reached"),
     "take": N_("Open the key of {address} and check that it belongs to its certificate"),
     "bring": N_("Put the key, and what belongs to it, into {location} as {label}"),
     "remove": N_("Remove the original ({address}) after the copy has been opened again and has signed"),
@@ -84,11 +91,15 @@ def plan_words(steps: "Iterable[Step]") -> list[str]:
 
 
 def open_location_at(
-    invocation: Invocation, address: str, passwords: "PasswordProvider | None" = None
+    invocation: Invocation,
+    address: str,
+    passwords: "PasswordProvider | None" = None,
+    pins: "PinProvider | None" = None,
 ) -> "AbstractContextManager[Location]":
     """The location at ``address``; its PIN or password is asked for when something needs it.
 
-    ``passwords`` gives those of files in place of ``--password-source``.
+    ``passwords`` gives those of files in place of ``--password-source``, ``pins`` that of a token in place of
+    ``--pin-source``.
     """
     from dojang.locations.address import parse_address
     from dojang.locations.registry import open_location
@@ -96,10 +107,12 @@ def open_location_at(
 
     parsed = parse_address(address)
     uri = parsed if isinstance(parsed, Pkcs11Uri) else None
+    if uri is not None:
+        invocation.note_token(address)
     return open_location(
         address,
         search=invocation.search(),
-        pins=invocation.pin_provider(uri),
+        pins=pins or invocation.pin_provider(uri),
         passwords=passwords or (lambda path, new: invocation.password(path, new=new)),
         guard=invocation.pin_guard(),
         last_try=invocation.last_try,
