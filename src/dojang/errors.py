@@ -7,6 +7,7 @@
     │   ├── CredentialBusy · OperationUnfinished · BatchIncomplete · AgentNotRunning
     │   ├── PinIncorrect · PinKnownWrong · PinUnusable · KeyMismatch
     │   ├── PasswordIncorrect · PasswordWithheld
+    │   ├── WrappingKeyMismatch · SharesUnusable
     │   └── FileUnreadable · FileUnwritable · FileMalformed · FileChanged
     ├── DeviceError          the token, its driver or its daemon
     │   ├── TokenNotFound · AmbiguousToken · TokenRemoved · TokenNotInitialized · TokenWriteProtected · TokenFull
@@ -270,6 +271,20 @@ class KeyMismatch(UserError):
     exit_status = 9
     sentence = "The key in {path} belongs to another certificate than the one beside it."
     next_step = "Put back the file that was exchanged, or restore both from a backup; neither is used as it stands."
+
+
+class WrappingKeyMismatch(UserError):
+    code = "wrapping-key-mismatch"
+    exit_status = 9
+    sentence = "{path} was wrapped under the key {label} ({check}); {given} has the check value {found}."
+    next_step = "Name the wrapping key with the check value {check}; 'dojang key list' shows them."
+
+
+class SharesUnusable(UserError):
+    code = "shares-unusable"
+    exit_status = 9
+    sentence = "The shares do not make a key: {problem}."
+    next_step = "{remedy}"
 
 
 class FileUnreadable(UserError):

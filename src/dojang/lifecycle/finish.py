@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from dojang.authority.base import CertificateAuthority
 
-BROUGHT = {"copy": "copied", "move": "moved", "import": "imported", "restore": "restored"}
+BROUGHT = {"copy": "copied", "move": "moved", "import": "imported", "restore": "restored", "unwrap": "unwrapped"}
 
 
 SUCCEEDED = {"renew": "renewed", "reissue": "reissued"}

@@ -15,7 +15,7 @@ from dojang.locations.address import parse_address
 from dojang.locations.base import Location, StoredCredential
 
 # Verbs that make a credential under a key_id of its own, which nobody else has used before.
-BRINGING = frozenset(("copy", "move", "import", "restore"))
+BRINGING = frozenset(("copy", "move", "import", "restore", "unwrap"))
 KEPT_FACTS = (
     *("location", "authority", "profile", "window_days", "subject", "algorithm", "key_id", "old_fingerprint"),
     "not_after",

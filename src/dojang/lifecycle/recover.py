@@ -18,8 +18,12 @@ The rule, by the last transition that the journal holds:
     install                  begun        finished: install, prove; given up where the key is gone or another
                                           certificate has its place: the key itself is never touched
     delete                   begun        finished: delete
-    copy, import, restore    begun        undone: what was put into the target goes
-    copy, import, restore    brought      finished: install, prove; undone where the key is gone by now
+    copy, import, restore,   begun        undone: what was put into the target goes
+    unwrap
+    copy, import, restore,   brought      finished: install, prove; undone where the key is gone by now
+    unwrap
+    import-key, unwrap-key,  begun        undone: the key goes
+    make-kek
     move                     begun        undone, as for copy; the original has not been touched
     move                     brought      finished: install, prove, remove the original
     move                     copied       finished: the copy proves itself once more, the original goes; never undone

@@ -113,6 +113,19 @@ class TokenLocation:
         self._made.add(key_id)
         return imported
 
+    def find_key(self, address: str) -> tuple[bytes, str]:
+        """As ``WrapsKeys``; a label may be that of its certificate: on cards the two have names of their own."""
+        wanted = Pkcs11Uri.from_text(address)
+        found = [one for one in self._token.keys(label=wanted.object, key_id=wanted.id) if not one.problem]
+        if not found:
+            stored = self.find(address)
+            return stored.key_id, stored.label
+        if len(found) > 1:
+            matches = [str(self._uri.for_object(object=one.name, id=one.key_id or None)) for one in found]
+            raise Ambiguous(what=f"'{wanted}'", matches=matches)
+        _refuse_no_id(found[0].key_id)
+        return found[0].key_id, found[0].label
+
     def wrapping_key(self, name: str) -> "WrappingKey":
         from dojang.locations import token_wrap
 
