@@ -152,7 +152,7 @@ def plan_unwrap(place: Workplace, blob: bytes, order: UnwrapOrder) -> tuple[Step
             return (Step("prove", where),)
         location.check_free(label=label, subject_der=_subject_of(file))
         install = (Step("install", where),) if file.certificate_der else ()
-        return Step("unwrap", where), *install, Step("prove", where)
+        return Step("unwrap", where), Step("prove", where), *install
 
 
 def _wrapping(location: Location) -> WrapsKeys:
@@ -217,9 +217,13 @@ def _begin(place: Workplace, location: Location, file: WrappedFile, label: str) 
 
 def _finish(place: Workplace, operation: Operation, location: Location, file: WrappedFile) -> Unwrapped:
     """From the key in its place to the end."""
+    from dojang.x509.challenge import prove_key
+
     key_id = key_id_of(operation)
     key = location.private_key(key_id)
     _refuse_other_key(key, file)
+    place.say("prove")
+    prove_key(key)  # before the certificates: those above it would stay, because others may need them
     credential = None
     if file.certificate_der:
         operation.advance("brought")
@@ -227,7 +231,6 @@ def _finish(place: Workplace, operation: Operation, location: Location, file: Wr
         credential = look_at(place, location.traits, stored)
         operation.finish("unwrapped", brought_event(operation, stored))
     else:
-        _prove(place, key)
         kept = {name: operation.record.facts[name] for name in ("location", "label", "key_id", "algorithm")}
         operation.finish("unwrapped", Event("unwrapped", location.address, _fingerprint(file), kept))
     label = str(operation.record.facts["label"])
@@ -251,13 +254,6 @@ def _refuse_other_key(key: "PrivateKey", file: WrappedFile) -> None:
     if not same_key(key.public_key(), _public_key(file)):
         problem = Phrase("the key that came out is not the one that the file names")
         raise VerificationFailed(problems=(problem,), next_step="Nothing was kept; take another copy of the file.")
-
-
-def _prove(place: Workplace, key: "PrivateKey") -> None:
-    from dojang.x509.challenge import prove_key
-
-    place.say("prove")
-    prove_key(key)
 
 
 def _certified(location: Location, key_id: bytes) -> StoredCredential | None:
