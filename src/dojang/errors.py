@@ -13,7 +13,7 @@
     │   ├── TokenNotFound · AmbiguousToken · TokenRemoved · TokenNotInitialized · TokenWriteProtected · TokenFull
     │   ├── PinLocked · PinLastTry · PinNotSet · LoginRequired
     │   ├── ModuleUnloadable · DeviceBusy · DeviceFailure · DeviceDisobeyed · DeviceRefused · ObjectVanished
-    │   └── DaemonSilent · KeyReplaced · TokenClosed · SignatureUncertain · TimedOut · AgentUnavailable
+    │   └── DaemonSilent · KeyReplaced · TokenClosed · SignatureUncertain · TimedOut · LocationSilent · AgentUnavailable
     ├── AuthorityError       the certificate authority or the peer
     │   └── AuthorityRefused · AuthorityUnreachable · AuthorityExpired · AnswerMismatch
     ├── ConfigurationError   a setting or the state folder
@@ -485,6 +485,14 @@ class TimedOut(DeviceError):
     retryable = True
     sentence = "The command was not done after {seconds} seconds and was ended."
     next_step = "Run it again: it finishes or undoes what was begun. If that takes long again, run 'dojang doctor'."
+
+
+class LocationSilent(DeviceError):
+    code = "location-silent"
+    exit_status = 11
+    retryable = True
+    sentence = "{where} had not answered after {seconds} seconds."
+    next_step = "Check its cable, its network or its daemon, or give it longer with --wait."
 
 
 class AgentUnavailable(DeviceError):

@@ -1,16 +1,17 @@
 """Credentials as people ask about them: where they are, whose they are, what state they are in, when they are due."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from dojang.errors import DojangError, FileMalformed
 from dojang.ledger import Event
-from dojang.lifecycle.origin import due_from, history_of, window_of
+from dojang.lifecycle.origin import fingerprint_of, history_of, profile_in, window_of
+from dojang.lifecycle.purpose import Purpose, purpose_of
 from dojang.lifecycle.workplace import Workplace
 from dojang.locations.address import parse_address
-from dojang.locations.base import StoredCredential, Traits
+from dojang.locations.base import MayBeAbsent, StoredCredential, Traits
 
 if TYPE_CHECKING:
     from dojang.x509.status import CertificateFacts
@@ -23,7 +24,9 @@ _STATUS = ("revoked", "suspended", "restored")
 class Held:
     """A credential with what its certificate and its location say; ``due_at`` is when its renewal window opens.
 
-    ``state`` is valid, due, expired, revoked, suspended or retired, as far as the ledger and the clock know.
+    ``state`` is valid, due, expired, revoked, suspended or retired, as far as the ledger and the clock know. The days
+    that are left of a Korean certificate are Korean days. ``duplicate_of``: where else the same certificate is, as far
+    as somebody looked there.
     """
 
     stored: StoredCredential
@@ -31,6 +34,12 @@ class Held:
     facts: "CertificateFacts"
     state: str
     due_at: datetime
+    purpose: Purpose
+    duplicate_of: tuple[str, ...] = ()
+
+
+Histories = Mapping[str, Sequence[Event]]
+"""What the ledger knows of every certificate, by fingerprint; read once by whoever looks at many."""
 
 
 def _unheard(_address: str, _error: DojangError) -> None:
@@ -42,21 +51,26 @@ def held_in(
     address: str,
     window: timedelta | None = None,
     skipped: Callable[[str, DojangError], object] = _unheard,
+    histories: Histories | None = None,
+    present: bool = False,
 ) -> list[Held]:
     """Every credential in the location at ``address``, or the one that it names; no PIN is asked, no key is touched.
 
     What a renewal has staged is not listed, nobody is to use it yet; nor is what cannot be read, which would hide the
-    others: ``skipped`` is told of its address and the reason.
+    others: ``skipped`` is told of its address and the reason. A place that may be away and is looks empty, unless it is
+    to be ``present``: then it is ``FileUnreadable``.
     """
     with place.open_location(address) as location:
+        if present and isinstance(location, MayBeAbsent):
+            location.check_present()
         if names_credential(address):
-            return [look_at(place, location.traits, location.find(address), window)]
+            return [look_at(place, location.traits, location.find(address), window, histories)]
         found = []
         for credential in location.credentials():
             if credential.staged:
                 continue
             try:
-                found.append(look_at(place, location.traits, credential, window))
+                found.append(look_at(place, location.traits, credential, window, histories))
             except FileMalformed as error:
                 skipped(credential.address, error)
         return found
@@ -80,14 +94,27 @@ def names_credential(address: str) -> bool:
     return parse_address(address).names_credential
 
 
-def look_at(place: Workplace, traits: Traits, stored: StoredCredential, window: timedelta | None = None) -> Held:
+def look_at(
+    place: Workplace,
+    traits: Traits,
+    stored: StoredCredential,
+    window: timedelta | None = None,
+    histories: Histories | None = None,
+) -> Held:
     """One credential, looked at closely."""
+    from dojang.npki.validity import days_left, opening_of
     from dojang.x509.status import credential_facts
 
-    history = history_of(place, stored)
-    facts = credential_facts(stored.certificate_der, place.now())
-    due_at = due_from(stored, window_of(place, history) if window is None else window)
-    return Held(stored, traits, facts, _state(place, stored, history, facts, due_at), due_at)
+    if histories is None:
+        history: Sequence[Event] = history_of(place, stored)
+    else:
+        history = histories.get(fingerprint_of(stored.certificate_der), ())
+    purpose = purpose_of(stored.certificate_der, profile_in(history))
+    counted = (days_left,) if purpose.korean else ()
+    facts = credential_facts(stored.certificate_der, place.now(), *counted)
+    opens = window_of(place, history) if window is None else window
+    due_at = opening_of(facts.not_after_at, opens, korean=purpose.korean)
+    return Held(stored, traits, facts, _state(place, stored, history, facts, due_at), due_at, purpose)
 
 
 def _state(

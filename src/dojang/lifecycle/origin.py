@@ -72,6 +72,11 @@ def due_from(credential: StoredCredential, window: timedelta) -> datetime:
     return renewal_opens_at(load_der_x509_certificate(credential.certificate_der), window)
 
 
+def profile_in(history: Iterable[Event]) -> str | None:
+    """The profile that a certificate was issued by, where the ledger knows it."""
+    return next((str(event.facts["profile"]) for event in history if event.facts.get("profile")), None)
+
+
 def _issuer_of(place: Workplace, certificate_der: bytes) -> Origin | None:
     for name in place.authorities():
         with place.open_authority(name) as authority:

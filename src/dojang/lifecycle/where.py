@@ -1,47 +1,145 @@
-"""Where every certificate is: each place that is known is looked into, and a broken one never hides the others."""
+"""Where every certificate is: each place that is known is looked into at the same time, and none hides the others."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 
-from dojang.errors import DojangError
-from dojang.ledger import Ledger
-from dojang.lifecycle.held import Held, held_in
+from dojang.errors import DojangError, LocationSilent
+from dojang.ledger import Event, Ledger
+from dojang.lifecycle.held import Held, Histories, held_in
 from dojang.lifecycle.workplace import Workplace
+from dojang.locations.address import parse_address
+from dojang.locations.registry import kind_at
+from dojang.pkcs11.roll_call import PATIENCE, ask_all
+
+# What leaves a certificate where it was no longer, as the ledger has it.
+_GONE = ("deleted", "moved-away", "retired", "requested")
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What was found, soonest expiry first, and the places and certificates that could not be read, with the reason."""
+    """What was found, soonest expiry first, and the places and certificates that could not be read, with the reason.
+
+    ``needs_password``: the places that show what is in them to nobody without a password.
+    """
 
     held: tuple[Held, ...]
     failures: tuple[tuple[str, DojangError], ...]
+    needs_password: tuple[str, ...] = ()
 
 
-def find_in(place: Workplace, address: str) -> Found:
+def find_in(place: Workplace, address: str, *, histories: Histories | None = None, present: bool = False) -> Found:
     """The credentials at one address, in its own order; raises where the place itself cannot be looked into."""
     failures: list[tuple[str, DojangError]] = []
-    held = held_in(place, address, skipped=lambda where, error: failures.append((where, error)))
+    held = held_in(place, address, skipped=lambda *one: failures.append(one), histories=histories, present=present)
     return Found(tuple(held), tuple(failures))
 
 
-def find_everywhere(place: Workplace, addresses: Iterable[str], expiring: timedelta | None = None) -> Found:
-    """The credentials at all ``addresses``; with ``expiring`` only live ones that end within that time."""
+def find_everywhere(
+    place: Workplace,
+    addresses: Iterable[str],
+    expiring: timedelta | None = None,
+    *,
+    wait: float = PATIENCE,
+    passwords: bool = True,
+    looked_at: Callable[[int], object] = lambda _count: None,
+) -> Found:
+    """The credentials at all ``addresses``; with ``expiring`` only live ones that end within that time.
+
+    All places are asked at once, each in a thread of its own; one that has not answered after ``wait`` seconds is among
+    the failures. Without ``passwords`` a place that hides its certificates under one is only named. ``looked_at`` is
+    told, from any thread, how many certificates more have been looked at.
+    """
+    closed, asked = _apart(dict.fromkeys(addresses), passwords=passwords)
+    events = place.ledger.history()
+    expected, histories = holding(events), _by_fingerprint(events)
+    look = partial(_look_into, place, histories, expected, looked_at)
     held: list[Held] = []
     failures: list[tuple[str, DojangError]] = []
-    for address in addresses:
-        try:
-            here = find_in(place, address)
-            held, failures = [*held, *here.held], [*failures, *here.failures]
-        except DojangError as error:
-            failures.append((address, error))
+    seen: set[str] = set()
+    for address, outcome in zip(asked, ask_all(look, asked, wait), strict=True):
+        if outcome.answer is not None:
+            identity, here = outcome.answer
+            if identity not in seen:
+                seen.add(identity)
+                held, failures = [*held, *here.held], [*failures, *here.failures]
+        elif isinstance(outcome.error, DojangError):
+            failures.append((address, outcome.error))
+        elif outcome.error is not None:
+            raise outcome.error
+        else:
+            failures.append((address, LocationSilent(where=address, seconds=f"{wait:g}")))
+    found = told_apart(held)
     if expiring is not None:
         limit = place.now() + expiring
-        held = [one for one in held if one.stored.live and one.facts.not_after_at <= limit]
-    held.sort(key=lambda one: (one.stored.retired, one.facts.not_after_at, one.stored.address))
-    return Found(tuple(held), tuple(failures))
+        found = [one for one in found if one.stored.live and one.facts.not_after_at <= limit]
+    found.sort(key=lambda one: (one.stored.retired, one.facts.not_after_at, one.stored.address))
+    return Found(tuple(found), tuple(failures), tuple(closed))
+
+
+def told_apart(held: Iterable[Held]) -> list[Held]:
+    """Each with the addresses of the same certificate elsewhere; what is retired is nobody's duplicate."""
+    every = list(held)
+    by_certificate: dict[bytes, list[Held]] = defaultdict(list)
+    for one in every:
+        if not one.stored.retired:
+            by_certificate[one.stored.certificate_der].append(one)
+    if len(by_certificate) == len(every):
+        return every
+    return [_with_duplicates(one, by_certificate.get(one.stored.certificate_der, ())) for one in every]
 
 
 def recorded_locations(ledger: Ledger) -> list[str]:
     """Every location that the ledger has ever named, oldest first."""
     return list(dict.fromkeys(str(event.facts["location"]) for event in ledger.history() if "location" in event.facts))
+
+
+def holding(events: Iterable[Event]) -> set[str]:
+    """The locations that hold a certificate as far as the ledger knows."""
+    held: dict[str, set[str]] = defaultdict(set)
+    for event in events:
+        location = str(event.facts.get("location", ""))
+        if event.event in _GONE:
+            held[location].discard(event.fingerprint)
+        else:
+            held[location].add(event.fingerprint)
+    return {location for location, certificates in held.items() if location and certificates}
+
+
+def _apart(addresses: Iterable[str], *, passwords: bool) -> tuple[list[str], list[str]]:
+    """The places that nobody can look into, and the others."""
+    closed: list[str] = []
+    asked: list[str] = []
+    for address in addresses:
+        kind = kind_at(address)
+        hidden = kind is not None and kind.traits.listed_by == "password" and not passwords
+        (closed if hidden else asked).append(address)
+    return closed, asked
+
+
+def _look_into(
+    place: Workplace,
+    histories: Histories,
+    expected: set[str],
+    looked_at: Callable[[int], object],
+    address: str,
+) -> tuple[str, Found]:
+    """What is at one address, and one text for the place however many links lead to it."""
+    location = parse_address(address).location()
+    found = find_in(place, address, histories=histories, present=location.to_text() in expected)
+    looked_at(len(found.held))
+    return location.identity(), found
+
+
+def _by_fingerprint(events: Iterable[Event]) -> Histories:
+    found: dict[str, list[Event]] = defaultdict(list)
+    for event in events:
+        found[event.fingerprint].append(event)
+    return found
+
+
+def _with_duplicates(one: Held, same: Sequence[Held]) -> Held:
+    others = tuple(other.stored.address for other in same if other.stored.address != one.stored.address)
+    return replace(one, duplicate_of=others) if others and not one.stored.retired else one

@@ -58,6 +58,12 @@ def location_kinds() -> tuple[LocationKind, ...]:
     return _KINDS
 
 
+def kind_at(address: str) -> LocationKind | None:
+    """The kind of location that an address belongs to, by how it begins; ``None`` when it begins with nothing known."""
+    scheme = address[: address.find(":") + 1].lower()
+    return next((row for row in _KINDS if row.scheme == scheme), None)
+
+
 def open_location(
     address: str,
     *,

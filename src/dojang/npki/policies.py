@@ -31,13 +31,13 @@ class Policy:
     source: str | None = None
 
 
-_UNKNOWN: Final = {"en": "unknown purpose", "ko": "알 수 없는 용도"}
+UNKNOWN: Final = {"en": "unknown purpose", "ko": "알 수 없는 용도"}
 
 
 def policy(oid: str) -> Policy:
     """What is known of a policy; one that is not in the table has an unknown purpose, and the authority of its arc."""
     found = _table().get(oid)
-    return found or Policy(oid, _UNKNOWN, authority=_authority_of(oid))
+    return found or Policy(oid, UNKNOWN, authority=_authority_of(oid))
 
 
 def policies() -> list[Policy]:
@@ -55,17 +55,19 @@ def policies_of(certificate: "x509.Certificate") -> tuple[Policy, ...]:
 def policies_in(certificate_der: bytes) -> tuple[Policy, ...]:
     """The same from a certificate's DER."""
     try:
-        return _named_by(extension_in(tbs_of(certificate_der), CERTIFICATE_POLICIES) or b"")
+        return policies_named(extension_in(tbs_of(certificate_der), CERTIFICATE_POLICIES) or b"")
     except MalformedDer:
         return ()
 
 
 @lru_cache(maxsize=256)
-def _named_by(extension_der: bytes) -> tuple[Policy, ...]:
-    if not extension_der:
+def policies_named(extension_der: bytes) -> tuple[Policy, ...]:
+    """The same from the extension alone; none where it is empty or damaged."""
+    try:
+        entries = children(parse(extension_der, SEQUENCE)) if extension_der else []
+        return tuple(policy(read_oid(parts(expect(entry, SEQUENCE), 1, 2)[0])) for entry in entries)
+    except MalformedDer:
         return ()
-    entries = children(parse(extension_der, SEQUENCE))
-    return tuple(policy(read_oid(parts(expect(entry, SEQUENCE), 1, 2)[0])) for entry in entries)
 
 
 def is_korean(certificate: "x509.Certificate") -> bool:

@@ -38,12 +38,16 @@ def days_between(at: datetime, until: datetime) -> int:
     return (until - at) // timedelta(days=1)
 
 
+def _days_left(not_after_at: datetime, at: datetime) -> int:
+    return days_between(at, not_after_at)
+
+
 def credential_facts(
-    certificate_der: bytes, at: datetime, days_from: Callable[[datetime, datetime], int] = days_between
+    certificate_der: bytes, at: datetime, days_left: Callable[[datetime, datetime], int] = _days_left
 ) -> CertificateFacts:
     """The facts of one certificate as they stand at the moment ``at`` (UTC-aware). Raises ``FileMalformed``.
 
-    ``days_from`` counts the days that are left, given ``at`` and the certificate's end.
+    ``days_left`` counts the days, given the certificate's end and ``at``.
     """
     try:
         if len(certificate_der) > LARGEST_CERTIFICATE:
@@ -52,7 +56,7 @@ def credential_facts(
     except (MalformedDer, *UNREADABLE):
         certificate = read_certificate(certificate_der)
         said = _at_length(certificate)
-    return CertificateFacts(*said, days_from(at, said.not_after_at), _algorithm_of(certificate))
+    return CertificateFacts(*said, days_left(said.not_after_at, at), _algorithm_of(certificate))
 
 
 class _Said(NamedTuple):
