@@ -7,6 +7,10 @@ lang = "ko"
 agent = true                                   # let the agent sign where one runs
 renewal-window-days = 30
 trust-anchors = ["/etc/dojang/root.pem"]
+password-policy = "joint"                      # the rule for new passwords of files, or "none"
+password-tries = 5                             # wrong passwords for one file until none is tried any more, 0: no end
+password-encoding = "utf-8"                    # or "cp949"; on reading the other one is tried as well
+key-file-format = "pbes2-aes256"               # or "pbes2-seed", "seed-cbc-sha1"
 r-object-label = "R"                           # CKA_LABEL and CKA_APPLICATION of the object that keeps R on a token
 r-object-application = "NPKI"
 
@@ -36,6 +40,8 @@ if TYPE_CHECKING:
     from dojang.renewal_settings import NoticeSettings, RenewSettings
 
 LANGUAGES = ("ko", "en")
+KEY_FILE_FORMATS = ("pbes2-aes256", "pbes2-seed", "seed-cbc-sha1")
+PASSWORD_ENCODINGS = ("utf-8", "cp949")
 
 
 class ModuleSetting(NamedTuple):
@@ -68,6 +74,10 @@ class Settings(NamedTuple):
     trust_anchors: tuple[Path, ...] = ()
     renew: "RenewSettings | None" = None
     notices: "NoticeSettings | None" = None
+    password_policy: str | None = None
+    password_tries: int | None = None
+    password_encoding: str | None = None
+    key_file_format: str | None = None
     r_object_label: str | None = None
     r_object_application: str | None = None
 
@@ -78,6 +88,10 @@ class Settings(NamedTuple):
     @property
     def pin_guard_path(self) -> Path:
         return pin_guard_path(self.state_dir)
+
+    @property
+    def password_tries_dir(self) -> Path:
+        return self.state_dir / "password-tries"
 
     @property
     def authorities_dir(self) -> Path:
@@ -144,16 +158,22 @@ def _switch(value: object) -> bool:
     return value
 
 
-def _days(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise TypeError("a number of days expected")
-    return value
+def _number(expected: str) -> Callable[[object], int]:
+    def check(value: object) -> int:
+        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+            raise TypeError(expected)
+        return value
+
+    return check
 
 
-def _language(value: object) -> str:
-    if value not in LANGUAGES:
-        raise ValueError("ko or en expected")
-    return str(value)
+def _one_of(choices: tuple[str, ...]) -> Callable[[object], str]:
+    def check(value: object) -> str:
+        if value not in choices:
+            raise ValueError(f"{' or '.join(choices)} expected")
+        return str(value)
+
+    return check
 
 
 def _aliases(value: object) -> dict[str, str]:
@@ -202,13 +222,17 @@ _KEYS: dict[str, Callable[[object], Any]] = {
     "pin-source": _text,
     "so-pin-source": _text,
     "password-source": _text,
-    "lang": _language,
+    "lang": _one_of(LANGUAGES),
     "agent": _switch,
     "aliases": _aliases,
-    "renewal-window-days": _days,
+    "renewal-window-days": _number("a number of days expected"),
     "trust-anchors": _paths,
     "renew": _renew,
     "notices": _notices,
+    "password-policy": _text,
+    "password-tries": _number("a number expected"),
+    "password-encoding": _one_of(PASSWORD_ENCODINGS),
+    "key-file-format": _one_of(KEY_FILE_FORMATS),
     "r-object-label": _text,
     "r-object-application": _text,
 }

@@ -14,6 +14,7 @@ from dojang.cli.credentials import (
     credential_table,
 )
 from dojang.cli.files import certificates_of, check_writable, pem_of, write_file
+from dojang.cli.flags import key_file_options
 from dojang.cli.frame import argument, command, option
 from dojang.cli.key import ALGORITHMS
 from dojang.cli.language import N_, _, message_of, say
@@ -65,6 +66,7 @@ alternative_name_option = option(
 @option("--label", help=N_("Name of the credential in its location; the common name unless said."))
 @option("--ca", metavar="NAME", help=N_("The authority that issues; the only one unless said."))
 @alternative_name_option
+@key_file_options
 def issue(
     invocation: Invocation,
     to: str | None,
@@ -134,6 +136,7 @@ def _issued(held: "Held") -> str:
 @option("--label", help=N_("Name of the credential in its location; the common name unless said."))
 @alternative_name_option
 @option("-o", "--output", metavar="OUT", type=click.Path(path_type=Path), help=N_("File to write; otherwise printed."))
+@key_file_options
 def request(
     invocation: Invocation,
     address: str,

@@ -153,7 +153,7 @@ class Invocation:
     def password(self, purpose: str, *, new: bool = False) -> "Secret":
         """The password of a file; ``purpose`` (marked with ``N_``, or a path) finishes "Password for …"."""
         source = self.flags.password_source or self.settings.password_source
-        return self.secrets.password(source, purpose, new=new)
+        return self.secrets.password(source, purpose, new=new, in_use=True)
 
     def ask(self, question: str, *, option: str, default: str | None = None) -> str:
         """One line from the person there, else ``InputRequired`` naming the option that would have said it."""

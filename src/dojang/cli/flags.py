@@ -1,5 +1,6 @@
 """The global flags: the same before and after the verb, the later one wins."""
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import click
 
 from dojang.cli.language import N_
-from dojang.settings import LANGUAGES
+from dojang.settings import KEY_FILE_FORMATS, LANGUAGES, PASSWORD_ENCODINGS
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
@@ -30,6 +31,8 @@ class Flags:
     config: Path | None = None
     last_try: bool = False
     no_agent: bool = False
+    key_file_format: str | None = None
+    password_encoding: str | None = None
 
 
 def peek(arguments: list[str]) -> Flags:
@@ -75,12 +78,37 @@ def flag_options(*, hidden: bool) -> tuple[click.Option, ...]:
         ("--plan", switch, N_("Say what would happen and do nothing.")),
         ("--config", file, N_("Configuration file to read.")),
         ("--no-agent", switch, N_("Leave the agent aside.")),
-        ("--last-try", switch, N_("Allow the last PIN try before the token locks to be spent.")),
+        (
+            "--last-try",
+            switch,
+            N_("Allow the last PIN try, or one more password for a file after too many wrong ones."),
+        ),
     ]
     return tuple(
         Option([name], help=text, hidden=hidden, expose_value=False, default=None, callback=_keep, **extra)
         for name, extra, text in rows
     )
+
+
+def key_file_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """For a command that writes key files: in which form. Nothing is passed to it; whoever opens locations looks."""
+    from dojang.cli.frame import option
+
+    form = option(
+        "--key-file-format",
+        type=click.Choice(KEY_FILE_FORMATS),
+        help=N_("How a key file is encrypted: for dojang and OpenSSL, or for other programs, or for very old ones."),
+        expose_value=False,
+        callback=_keep,
+    )
+    encoding = option(
+        "--password-encoding",
+        type=click.Choice(PASSWORD_ENCODINGS),
+        help=N_("How Korean letters of a password go into a key file; on reading both ways are tried."),
+        expose_value=False,
+        callback=_keep,
+    )
+    return form(encoding(function))
 
 
 def _keep(ctx: click.Context, parameter: click.Parameter, value: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dojang.cli.context import Invocation
 from dojang.cli.credentials import STATES, credential_data, credential_lines
+from dojang.cli.flags import key_file_options
 from dojang.cli.frame import argument, command, option
 from dojang.cli.language import N_, _, say
 from dojang.cli.new_passwords import NewPasswords, new_password_option
@@ -50,6 +51,7 @@ label_option = option("--label", help=N_("What it is called there; as here unles
 @to_option
 @label_option
 @new_password_option
+@key_file_options
 def copy(invocation: Invocation, address: str, to: str, label: str | None, new_password_source: str | None) -> None:
     """The original stays as it is."""
     from dojang.lifecycle.copy import CopyOrder, plan_copy
@@ -80,6 +82,7 @@ def copy(invocation: Invocation, address: str, to: str, label: str | None, new_p
 @to_option
 @label_option
 @new_password_option
+@key_file_options
 def move(invocation: Invocation, address: str, to: str, label: str | None, new_password_source: str | None) -> None:
     """Afterwards there is one, in the other place."""
     from dojang.lifecycle.copy import CopyOrder

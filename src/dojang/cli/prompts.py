@@ -3,10 +3,15 @@
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from dojang.cli.language import _, say
+from dojang.cli.meter import can_be_metered, type_hidden
 from dojang.cli.table import plain_table
 from dojang.secret import Secret
+
+if TYPE_CHECKING:
+    from dojang.cli.password_check import PasswordCheck
 
 
 def ask_line(question: str, default: str | None = None) -> str:
@@ -52,10 +57,21 @@ def _line_ended() -> Iterator[None]:
         raise
 
 
-def ask_new_secret(question: str) -> Secret:
-    """Something hidden that is about to be set: asked until two answers agree."""
+def ask_new_secret(question: str, check: "PasswordCheck | None" = None) -> Secret:
+    """Something hidden that is about to be set: asked until it passes the check and two answers agree.
+
+    On a terminal its strength is shown while it is typed.
+    """
     while True:
-        first = ask_secret(question)
-        if first == ask_secret(_("The same again")):
+        first = _ask_metered(question, check) if check is not None and can_be_metered() else ask_secret(question)
+        if problems := check.problems(first) if check is not None else []:
+            sys.stderr.write(say("This password will not do: {problems}.", problems=problems) + "\n")
+        elif first == ask_secret(_("The same again")):
             return first
-        sys.stderr.write(_("The two answers differ; type it again.") + "\n")
+        else:
+            sys.stderr.write(_("The two answers differ; type it again.") + "\n")
+
+
+def _ask_metered(question: str, check: "PasswordCheck") -> Secret:
+    with _line_ended():
+        return Secret(type_hidden(question, check.verdict))

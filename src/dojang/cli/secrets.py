@@ -4,14 +4,15 @@ import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from dojang.cli.language import N_, say
+from dojang.cli.language import N_, message_of, say
 from dojang.cli.prompts import ask_new_secret, ask_secret
-from dojang.errors import InputRequired, Phrase
+from dojang.errors import InputRequired, PasswordUnfit, Phrase
 from dojang.pkcs11.pin import PinFileExposed, PinProvider, PinRequest, PinSource
 from dojang.secret import Secret
 
 if TYPE_CHECKING:
     from dojang.cli.context import Invocation
+    from dojang.cli.password_check import PasswordCheck
     from dojang.pkcs11.uri import Pkcs11Uri
 
 _QUESTIONS = {
@@ -58,20 +59,40 @@ class SecretDesk:
 
         return provide
 
-    def password(self, source: str | None, purpose: str, *, new: bool) -> Secret:
-        """A password for a file; there is no keypad for one, so ``pinpad`` counts as nobody there."""
+    def password(self, source: str | None, purpose: str, *, new: bool, in_use: bool = False) -> Secret:
+        """A password for a file; there is no keypad for one, so ``pinpad`` counts as nobody there.
+
+        A new one is held against the rule that is set. What it breaks is refused, and only told where the source is
+        for passwords ``in_use``: a renewal that nobody watches does not fail for a password chosen long ago.
+        """
         secret = None
         if source and source != "prompt":
             parsed = self._source(source, "--password-source", new=new)
             secret = self._noting(lambda: parsed.read(Phrase(N_("password"))))
         if secret is not None:
+            if new:
+                self._check(secret, purpose, in_use)
             return secret
         if not self._invocation.can_ask:
             raise InputRequired(
                 what=Phrase(N_("The password for {purpose}"), purpose=purpose), option="--password-source"
             )
-        question = say(N_("New password for {purpose}") if new else N_("Password for {purpose}"), purpose=purpose)
-        return ask_new_secret(question) if new else ask_secret(question)
+        if new:
+            return ask_new_secret(say("New password for {purpose}", purpose=purpose), self._password_check())
+        return ask_secret(say("Password for {purpose}", purpose=purpose))
+
+    def _check(self, secret: Secret, purpose: str, in_use: bool) -> None:
+        try:
+            self._password_check().refuse_unfit(secret, purpose)
+        except PasswordUnfit as error:
+            if not in_use:
+                raise
+            self._invocation.out.warning(message_of(error))
+
+    def _password_check(self) -> "PasswordCheck":
+        from dojang.cli.password_check import password_check
+
+        return password_check(self._invocation.settings)
 
     def _source(self, text: str, option: str, *, new: bool) -> PinSource:
         key = (option, text)

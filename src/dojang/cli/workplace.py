@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from dojang.authority.local import LocalAuthority
     from dojang.lifecycle.workplace import Recovered, Step, Workplace
     from dojang.locations.base import Location, PasswordProvider, RObject
+    from dojang.locations.password_tries import PasswordTries
+    from dojang.npki.keyfile import KeyFileForm
     from dojang.pkcs11.pin import PinProvider
 
 STEPS = {
@@ -118,7 +120,29 @@ def open_location_at(
         last_try=invocation.last_try,
         agent=invocation.may_use_agent(uri),
         r_object=r_object(invocation),
+        key_files=key_file_form(invocation) if uri is None else None,
+        tries=password_tries(invocation) if uri is None else None,
     )
+
+
+def key_file_form(invocation: Invocation) -> "KeyFileForm":
+    """How key files are written: by flag, by setting, or as usual."""
+    from dojang.npki.keyfile import KeyFileForm
+
+    flags, settings, usual = invocation.flags, invocation.settings, KeyFileForm()
+    return KeyFileForm(
+        flags.key_file_format or settings.key_file_format or usual.scheme,
+        flags.password_encoding or settings.password_encoding or usual.encoding,
+    )
+
+
+def password_tries(invocation: Invocation) -> "PasswordTries":
+    """Where wrong passwords of files are counted."""
+    from dojang.locations.password_tries import USUAL_LIMIT, PasswordTries
+
+    settings = invocation.settings
+    limit = USUAL_LIMIT if settings.password_tries is None else settings.password_tries
+    return PasswordTries(settings.password_tries_dir, limit, beyond=invocation.last_try)
 
 
 def r_object(invocation: Invocation) -> "RObject":
