@@ -142,11 +142,12 @@ def list_(invocation: Invocation, ca: str | None) -> None:
     rows = [[one.serial, one.subject, _(RECORD_STATES[one.state]), f"{one.not_after_at:%Y-%m-%d}"] for one in records]
     columns = [N_("Serial"), N_("Subject"), N_("State"), N_("Until")]
     text = invocation.out.table(columns, rows) if rows else _("Nothing has been issued yet.")
-    data = {"certificates": [_record_data(one) for one in records]}
+    data = {"certificates": [record_data(one) for one in records]}
     invocation.result(data, text, quiet=[one.serial for one in records])
 
 
-def _record_data(record: "Record") -> dict[str, Any]:
+def record_data(record: "Record") -> dict[str, Any]:
+    """A certificate as the authority has it on record, as every command prints it with ``--json``."""
     return {
         "serial": record.serial,
         "subject": record.subject,
@@ -241,4 +242,4 @@ def _change(
         subject=record.subject,
         state=_(RECORD_STATES[record.state]),
     )
-    invocation.result({"certificate": _record_data(record)}, text, quiet=[record.serial])
+    invocation.result({"certificate": record_data(record)}, text, quiet=[record.serial])

@@ -18,6 +18,7 @@ from dojang.cli.flags import key_file_options
 from dojang.cli.frame import argument, command, option
 from dojang.cli.key import ALGORITHMS
 from dojang.cli.language import N_, _, message_of, say
+from dojang.cli.meant import ADDRESSES
 from dojang.cli.workplace import plan_words, workplace
 
 if TYPE_CHECKING:
@@ -30,14 +31,18 @@ USUAL_ALGORITHM = "ec-p256"
 EVENTS = {
     "issued": N_("issued"),
     "renewed": N_("issued as the successor of another"),
+    "reissued": N_("issued in place of another, which was revoked"),
     "installed": N_("installed"),
     "retired": N_("retired"),
     "revoked": N_("revoked"),
     "suspended": N_("suspended"),
     "restored": N_("restored"),
+    "copied": N_("copied"),
+    "moved": N_("moved here"),
+    "moved-away": N_("moved away"),
+    "imported": N_("imported"),
     "deleted": N_("deleted"),
 }
-ADDRESSES = ("pkcs11:", "npki:", "removable:", "pkcs12:", "phone:", "cloud:", "@")
 
 alternative_name_option = option(
     "--alternative-name",
@@ -277,7 +282,7 @@ def _show_credential(invocation: Invocation, address: str, output: Path | None) 
     }
     lines = credential_lines(held)
     lines += [say("Issued under: {subject}", subject=facts.subject) for facts in chain]
-    lines += [say("{at}: {event}", at=event.at, event=_(EVENTS[event.event])) for event in history]
+    lines += [say("{at}: {event}", at=event.at, event=_(EVENTS.get(event.event, event.event))) for event in history]
     invocation.result(data, "\n".join(lines), quiet=[held.stored.address])
 
 

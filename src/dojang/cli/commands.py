@@ -49,13 +49,15 @@ CA = Section(
 )
 
 CERT = Section(
-    N_("Certificates: issue, install, list, look at, delete."),
+    N_("Certificates: issue, install, list, look at, reissue, revoke, delete."),
     {
         "issue": Entry("dojang.cli.cert:issue", N_("Make a key, have it certified and install the certificate.")),
         "request": Entry("dojang.cli.cert:request", N_("Make a key and write a certificate request.")),
         "install": Entry("dojang.cli.cert:install", N_("Install a certificate beside its key.")),
         "list": Entry("dojang.cli.cert:list_", N_("List certificates.")),
         "show": Entry("dojang.cli.cert:show", N_("Show one certificate.")),
+        "reissue": Entry("dojang.cli.reissue:reissue", N_("Replace one whose key or password is lost.")),
+        "revoke": Entry("dojang.cli.revoke:revoke", N_("Have a certificate revoked for good.")),
         "delete": Entry("dojang.cli.cert:delete", N_("Destroy a certificate and its key.")),
     },
 )
