@@ -90,7 +90,7 @@ def reissue(
 def _workplace(
     invocation: Invocation, to: str | None, old_pin_source: str | None, new_password_source: str | None
 ) -> "Iterator[Workplace]":
-    """``--pin-source`` is about the token that gets the new key; another one's PIN comes from elsewhere or not at all."""
+    """``--pin-source`` is about the token that gets the new key; the PIN of another comes from elsewhere."""
     passwords = _passwords(invocation, new_password_source)
     with workplace(invocation) as place:
         place = replace(place, warn=lambda error: _warn(invocation, error))
