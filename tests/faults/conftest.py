@@ -105,7 +105,8 @@ def bench(home: Path, make_token, softhsm_module: str) -> Iterator[Bench]:
         [sys.executable, ZYGOTE], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     bench = Bench(home, environment, process, {"token": token.uri, "disk": "npki:"})
-    made = bench.run("ca", "init", "--alias", "office", "--key", f"{office.uri};object=root", "--name", "CN=Office CA")
+    key = f"{office.uri};object=root?pin-source={office.pin_source}"
+    made = bench.run("ca", "init", "--alias", "office", "--key", key, "--name", "CN=Office CA")
     assert made.status == 0, made.err
     yield bench
     process.stdin.close()
