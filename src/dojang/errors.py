@@ -19,7 +19,8 @@
     ├── ConfigurationError   a setting or the state folder
     │   └── InvalidSetting · StateUnreadable · NoModule · HookFailed · NoticeUndelivered
     ├── PolicyError          refused by rule, whoever asks
-    │   └── NotPermitted · PasswordUnfit · KeyDoesNotLeave · NotRenewable · CertificateUnusable · AgentRefused
+    │   ├── NotPermitted · PasswordUnfit · KeyDoesNotLeave · NotRenewable · CertificateUnusable · AgentRefused
+    │   └── RegistrationRefused · CertificateRevoked · CertificateSuspended · StatusUnknown · PurposeRefused
     ├── UnsupportedError     nobody can, here
     │   └── UnsupportedMechanism · UnsupportedFormat · UnsupportedOperation
     ├── VerificationFailed   the signature or the path is not good
@@ -613,6 +614,41 @@ class CertificateUnusable(PolicyError):
     exit_status = 9
     sentence = "The certificate {subject} cannot be used: {problem}."
     next_step = "Choose another certificate, or renew this one."
+
+
+class RegistrationRefused(PolicyError):
+    code = "registration-refused"
+    exit_status = 13
+    sentence = "The certificate {subject} is not accepted: {problems}."
+    next_step = "Mend what is named, or choose another certificate; nothing was registered."
+
+
+class CertificateRevoked(PolicyError):
+    code = "certificate-revoked"
+    exit_status = 13
+    sentence = "The certificate {subject} is not accepted, and never will be again: {problems}."
+    next_step = "Have its issuer give out a new one, and register that."
+
+
+class CertificateSuspended(PolicyError):
+    code = "certificate-suspended"
+    exit_status = 13
+    sentence = "The certificate {subject} is not accepted for now: {problems}."
+    next_step = "Have its issuer lift the suspension, then run the command again."
+
+
+class StatusUnknown(PolicyError):
+    code = "status-unknown"
+    exit_status = 13
+    sentence = "The certificate {subject} is not accepted: {problems}."
+    next_step = "Give its issuer's list with --crl FILE or a responder with --ocsp URL, then run the command again."
+
+
+class PurposeRefused(PolicyError):
+    code = "purpose-refused"
+    exit_status = 9
+    sentence = "The certificate {subject} is not accepted: {problems}."
+    next_step = "Choose a certificate for an allowed purpose, or allow this one's with --allow-policy."
 
 
 class AgentRefused(PolicyError):

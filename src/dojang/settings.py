@@ -7,6 +7,7 @@ lang = "ko"
 agent = true                                   # let the agent sign where one runs
 renewal-window-days = 30
 trust-anchors = ["/etc/dojang/root.pem"]
+allowed-policies = ["개인 범용"]                # purposes that 'cert register' accepts; all, unless said
 password-policy = "joint"                      # the rule for new passwords of files, or "none"
 password-tries = 5                             # wrong passwords for one file until none is tried any more, 0: no end
 password-encoding = "utf-8"                    # or "cp949"; on reading the other one is tried as well
@@ -72,6 +73,7 @@ class Settings(NamedTuple):
     aliases: Mapping[str, str] = MappingProxyType({})
     renewal_window_days: int | None = None
     trust_anchors: tuple[Path, ...] = ()
+    allowed_policies: tuple[str, ...] = ()
     renew: "RenewSettings | None" = None
     notices: "NoticeSettings | None" = None
     password_policy: str | None = None
@@ -188,6 +190,12 @@ def _paths(value: object) -> tuple[Path, ...]:
     return tuple(Path(_text(item)).expanduser() for item in value)
 
 
+def _texts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise TypeError("a list of texts expected")
+    return tuple(map(_text, value))
+
+
 def _modules(value: object) -> tuple[ModuleSetting, ...]:
     if not isinstance(value, list):
         raise TypeError("[[modules]] tables expected")
@@ -227,6 +235,7 @@ _KEYS: dict[str, Callable[[object], Any]] = {
     "aliases": _aliases,
     "renewal-window-days": _number("a number of days expected"),
     "trust-anchors": _paths,
+    "allowed-policies": _texts,
     "renew": _renew,
     "notices": _notices,
     "password-policy": _text,

@@ -21,14 +21,14 @@ def web() -> Iterator[Web]:
 
 def why_not(url: str, **options) -> str:
     with pytest.raises(NotFetched) as caught:
-        fetch(url, **{"at_most": LIMIT, **options})
+        fetch(url, **{"at_most": LIMIT, "seconds": 9, **options})
     return str(caught.value.phrase)
 
 
 def test_what_lies_there_is_fetched(web: Web) -> None:
     """A page of exactly the limit; one that does not say its length; one that wants something sent."""
     content = bytes(range(256)) * (LIMIT // 256)
-    assert fetch(web.put("/all", content), at_most=LIMIT) == content
+    assert fetch(web.put("/all", content), at_most=LIMIT, seconds=9) == content
 
     def endless(handler: BaseHTTPRequestHandler, _body: bytes) -> None:
         handler.send_response(200)
@@ -36,12 +36,12 @@ def test_what_lies_there_is_fetched(web: Web) -> None:
         handler.wfile.write(content)
         handler.close_connection = True
 
-    assert fetch(web.put("/until-closed", endless), at_most=LIMIT) == content
+    assert fetch(web.put("/until-closed", endless), at_most=LIMIT, seconds=9) == content
 
     def echo(handler: BaseHTTPRequestHandler, body: bytes) -> None:
         send(handler, handler.command.encode() + body + handler.headers["Content-Type"].encode())
 
-    assert fetch(web.put("/echo", echo), at_most=LIMIT, body=b"ask", body_type="a/b") == b"POSTaska/b"
+    assert fetch(web.put("/echo", echo), at_most=LIMIT, seconds=9, body=b"ask", body_type="a/b") == b"POSTaska/b"
 
 
 def test_a_redirect_is_followed_with_what_was_sent(web: Web) -> None:
@@ -55,7 +55,7 @@ def test_a_redirect_is_followed_with_what_was_sent(web: Web) -> None:
             handler.wfile.write(bytes(LIMIT))
 
     web.put("/a/echo", lambda handler, body: send(handler, body))
-    assert fetch(web.put("/a/away", away), at_most=LIMIT, body=b"ask", body_type="a/b") == b"ask"
+    assert fetch(web.put("/a/away", away), at_most=LIMIT, seconds=9, body=b"ask", body_type="a/b") == b"ask"
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,9 @@ EVENTS = {
     "moved-away": N_("moved away"),
     "imported": N_("imported"),
     "deleted": N_("deleted"),
+    "challenged": N_("challenged to show its key"),
+    "registered": N_("registered"),
+    "checked": N_("checked again"),
 }
 
 alternative_name_option = option(

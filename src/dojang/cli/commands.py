@@ -58,6 +58,7 @@ CERT = Section(
         "show": Entry("dojang.cli.cert:show", N_("Show one certificate.")),
         "reissue": Entry("dojang.cli.reissue:reissue", N_("Replace one whose key or password is lost.")),
         "revoke": Entry("dojang.cli.revoke:revoke", N_("Have a certificate revoked for good.")),
+        "register": Entry("dojang.cli.register:register", N_("Accept a certificate that another institution issued.")),
         "delete": Entry("dojang.cli.cert:delete", N_("Destroy a certificate and its key.")),
     },
 )

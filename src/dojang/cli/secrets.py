@@ -94,6 +94,16 @@ class SecretDesk:
 
         return password_check(self._invocation.settings)
 
+    def number(self, source: str, option: str) -> Secret:
+        """A resident or business number, which nobody may read over a shoulder; ``pinpad`` counts as nobody there."""
+        secret = None
+        if source != "prompt":
+            parsed = self._source(source, option, new=False)
+            secret = self._noting(lambda: parsed.read(Phrase(N_("number"))))
+        if secret is None and not self._invocation.can_ask:
+            raise InputRequired(what=Phrase(N_("The resident or business number")), option=f"{option} SRC")
+        return secret or ask_secret(say("Resident or business number"))
+
     def _source(self, text: str, option: str, *, new: bool) -> PinSource:
         key = (option, text)
         if key not in self._sources:

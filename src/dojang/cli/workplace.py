@@ -29,6 +29,7 @@ STEPS = {
     "confirm": N_("Confirming to the authority …"),
     "switch": N_("Switching from the old to the new …"),
     "delete": N_("Deleting …"),
+    "check": N_("Checking path, validity, revocation and purpose …"),
     "revoke": N_("Revoking the old certificate; it stays revoked whatever follows …"),
     "retire": N_("Retiring the old one …"),
     "take": N_("Opening the key that is to be copied …"),

@@ -16,7 +16,6 @@ from urllib.request import HTTPHandler, HTTPSHandler, OpenerDirector, ProxyHandl
 
 from dojang.errors import Phrase
 
-SECONDS = 10.0
 MOST_REDIRECTS = 3
 _SCHEMES = ("http", "https")
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -31,7 +30,7 @@ class NotFetched(Exception):
         super().__init__(self.phrase)
 
 
-def fetch(url: str, *, at_most: int, seconds: float = SECONDS, body: bytes | None = None, body_type: str = "") -> bytes:
+def fetch(url: str, *, at_most: int, seconds: float, body: bytes | None = None, body_type: str = "") -> bytes:
     """What lies at ``url``, at most ``at_most`` bytes of it within ``seconds``; with a ``body`` it is sent there.
 
     Raises ``NotFetched``.

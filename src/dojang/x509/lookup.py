@@ -18,6 +18,7 @@ from dojang.x509.reading import LARGEST_BUNDLE, read_crl
 from dojang.x509.revocation import GOOD, list_addresses, worst_of
 from dojang.x509.standing import ANCHOR, CRL, CRL_FILE, OCSP, Standing, decide, not_known, standing_in_list
 
+PATIENCE = 10.0
 _MOST_ADDRESSES = 3
 LARGEST_LIST = LARGEST_BUNDLE
 
@@ -41,7 +42,7 @@ class Sources:
     list_addresses: tuple[str, ...] = ()
     responder: str | None = None
     offline: bool = False
-    seconds: float = 10.0
+    seconds: float = PATIENCE
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,18 +154,33 @@ def _check_critical_extensions(path: Path) -> None:
 
 
 def _check_policies(path: Path) -> None:
-    """RFC 5280 section 6.1, without policy mappings: what only a mapping would carry over is not carried over."""
+    explicit_in, allowed = _policy_state(path)
+    if explicit_in <= 0 and allowed is not None and not allowed:
+        raise Fault("an authority requires a policy that {subject} does not have", path.leaf)
+
+
+def valid_policies(path: Path) -> set[str]:
+    """The policies that the certificate itself names and every authority above it passes on, in dotted form."""
+    _, allowed = _policy_state(path)
+    named = _policies_of(path.leaf)
+    return {one.dotted_string for one in (named if allowed is None else named & allowed)}
+
+
+def _policy_state(path: Path) -> tuple[int, set[x509.ObjectIdentifier] | None]:
+    """RFC 5280 section 6.1, without policy mappings: what only a mapping would carry over is not carried over.
+
+    In how many certificates a policy will be required, and which are valid for the path; ``None`` for any.
+    """
     explicit_in = len(path.below_anchor) + 1
     any_in = len(path.below_anchor) + 1
-    allowed: set[x509.ObjectIdentifier] | None = None  # None: any policy
+    allowed: set[x509.ObjectIdentifier] | None = None
     for one in reversed(path.below_anchor):
         named = _policies_of(one)
         if not (_ANY_POLICY in named and any_in > 0):
             named -= {_ANY_POLICY}
             allowed = named if allowed is None else allowed & named
         explicit_in, any_in = _counters_after(one, explicit_in, any_in, is_leaf=one is path.leaf)
-    if explicit_in <= 0 and allowed is not None and not allowed:
-        raise Fault("an authority requires a policy that {subject} does not have", path.leaf)
+    return explicit_in, allowed
 
 
 def _counters_after(one: x509.Certificate, explicit_in: int, any_in: int, *, is_leaf: bool) -> tuple[int, int]:
