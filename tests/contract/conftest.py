@@ -28,7 +28,12 @@ def authority() -> SmallAuthority:
     return SmallAuthority()
 
 
-FILES = {"disk": "npki:{}/NPKI", "pkcs12": "pkcs12:{}/file.p12"}
+FILES = {
+    "disk": "npki:{0}/NPKI",
+    "pkcs12": "pkcs12:{0}/file.p12",
+    "pem": "pem:{0}/file.pem",
+    "pem-pair": "pem:{0}/cert.pem?key={0}/key.pem",
+}
 
 
 @pytest.fixture(params=[*FILES, "token"])
@@ -37,7 +42,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     if request.param in FILES:
         address = FILES[request.param].format(tmp_path)
         return Place(
-            request.param,
+            request.param.partition("-")[0],
             address,
             lambda: open_location(address, passwords=lambda path, new: Secret("correct horse 1!")),
         )

@@ -6,10 +6,15 @@ file in one step; so nothing here can be half done.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from dojang.errors import AlreadyExists, NotFound, NotPermitted, Phrase
 from dojang.locations.issuers import chain_among, not_before
 from dojang.locations.labels import Label, fresh_retired_label, shown
+from dojang.npki.certificates import load_certificate
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +181,26 @@ def deleted(contents: Contents, key_id: bytes) -> Contents:
         keys=tuple(one for one in left.keys if one.key_id != key_id),
         km_pairs=tuple(one for one in left.km_pairs if one.owner != key_id),
     )
+
+
+def loaded(der: bytes) -> "x509.Certificate | None":
+    """The certificate; ``None`` for what is none, or has a key of a kind that nobody here knows."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+
+    try:
+        certificate = load_certificate(der)
+        certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        return None
+    return certificate
+
+
+def common_name(certificate: "x509.Certificate") -> str:
+    """What a certificate goes by where its file gives it no name."""
+    from cryptography.x509 import NameOID
+
+    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(names[-1].value) if names else certificate.subject.rfc4514_string()
 
 
 def _retired(contents: Contents, old: Iterable[KeptCertificate]) -> Contents:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from dojang.errors import Ambiguous, DojangError, FileMalformed, FileUnreadable, NotFound, Phrase
 from dojang.locations import file_contents
 from dojang.locations.base import StoredCredential, Traits
-from dojang.locations.file_contents import Contents, KeptCertificate, KeptKey
+from dojang.locations.file_contents import Contents, KeptCertificate, KeptKey, common_name
 from dojang.locations.file_disk import locked
 from dojang.locations.issuers import not_before
 from dojang.npki.certificates import load_certificate
@@ -82,9 +82,8 @@ class FileLocation:
         return True
 
     def check_present(self) -> None:
-        for path in self._file.paths:
-            if not path.exists():
-                raise FileUnreadable(path=str(path), problem="it is not there")
+        if not any(path.exists() for path in self._file.paths):
+            raise FileUnreadable(path=str(self._file.paths[0]), problem="it is not there")
 
     def credentials(self) -> Iterator[StoredCredential]:
         contents = self._file.read()
@@ -269,18 +268,12 @@ def _matching(contents: Contents, wanted: "Pkcs12Address | PemAddress") -> list[
     if exact:
         return _youngest(exact)
     name = comparable(wanted.common_name)
-    whole = [one for one in live if comparable(_common_name(one.der)) == name]
-    return _youngest(whole or [one for one in live if comparable(_common_name(one.der)).partition("(")[0] == name])
+    named = [(one, comparable(common_name(load_certificate(one.der)))) for one in live]
+    whole = [one for one, known in named if known == name]
+    return _youngest(whole or [one for one, known in named if known.partition("(")[0] == name])
 
 
 def _youngest(found: list[KeptCertificate]) -> list[KeptCertificate]:
     """Of several for one key, the one that a renewal put there last."""
     last = {one.key_id: one for one in sorted(found, key=lambda one: not_before(one.der))}
     return [one for one in found if last[one.key_id] == one] if len(found) > 1 else found
-
-
-def _common_name(certificate_der: bytes) -> str:
-    from cryptography.x509 import NameOID
-
-    names = load_certificate(certificate_der).subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return str(names[-1].value) if names else ""

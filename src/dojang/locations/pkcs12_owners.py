@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
 from dojang.errors import PasswordIncorrect, UnsupportedFormat
-from dojang.locations.file_contents import Contents, KeptCertificate, KeptKey, KeptPair
+from dojang.locations.file_contents import Contents, KeptCertificate, KeptKey, KeptPair, common_name, loaded
 from dojang.locations.issuers import is_authority
 from dojang.npki.certificates import load_certificate
 from dojang.npki.contents import public_key_hash
@@ -61,20 +61,20 @@ def _certificates(
     bags: Iterable[CertificateBag], keys: list[KeptKey], opened: Callable[[KeyBag], Pkcs8]
 ) -> tuple[list[KeptCertificate], list[KeptCertificate]]:
     """Those of signers, and the others."""
-    loaded = [(bag, _loaded(bag.der)) for bag in bags]
+    read = [(bag, loaded(bag.der)) for bag in bags]
     ids = {one.key_id for one in keys}
-    taken = {bag.key_id for bag, certificate in loaded if certificate is not None}
+    taken = {bag.key_id for bag, certificate in read if certificate is not None}
     alone = [one for one in keys if one.key_id not in taken]
     by_hash: dict[bytes, bytes] = {}
-    if alone and any(bag.key_id not in ids for bag, certificate in loaded if certificate is not None):
+    if alone and any(bag.key_id not in ids for bag, certificate in read if certificate is not None):
         by_hash = {_hash_of(one.held, opened): one.key_id for one in alone if isinstance(one.held, KeyBag)}
     signers, issuers = [], []
-    for bag, certificate in loaded:
+    for bag, certificate in read:
         key_id = None if certificate is None else _owner(bag, certificate, ids, by_hash)
         if certificate is None or key_id is None:
             issuers.append(KeptCertificate(b"", bag.name or "", bag.der, bag))
         else:
-            signers.append(KeptCertificate(key_id, bag.name or _common_name(certificate), bag.der, bag))
+            signers.append(KeptCertificate(key_id, bag.name or common_name(certificate), bag.der, bag))
     return signers, issuers
 
 
@@ -96,10 +96,10 @@ def _owners(keys: list[KeptKey], certificates: list[KeptCertificate]) -> dict[by
     """The ids of pairs that decrypt, each with the id of the pair that signs beside it."""
     ids = {one.key_id for one in keys} | {one.key_id for one in certificates}
     owners = {key_id: key_id.removesuffix(KM) for key_id in ids if key_id.removesuffix(KM) in ids - {key_id}}
-    loaded = {one.key_id: load_certificate(one.der) for one in certificates if one.key_id not in owners}
-    for key_id, certificate in loaded.items():
+    signers = {one.key_id: load_certificate(one.der) for one in certificates if one.key_id not in owners}
+    for key_id, certificate in signers.items():
         if _usage(certificate) == "decrypts":
-            for other, one in loaded.items():
+            for other, one in signers.items():
                 if _usage(one) == "signs" and _same_person(one, certificate):
                     owners.setdefault(key_id, other)
     return owners
@@ -130,21 +130,3 @@ def _hash_of(bag: KeyBag, opened: Callable[[KeyBag], Pkcs8]) -> bytes:
         return public_key_hash(load_key(opened(bag), "").public_key())
     except (PasswordIncorrect, UnsupportedFormat):
         return hashlib.sha1(bag.value, usedforsecurity=False).digest()
-
-
-def _loaded(der: bytes) -> "x509.Certificate | None":
-    from cryptography.exceptions import UnsupportedAlgorithm
-
-    try:
-        certificate = load_certificate(der)
-        certificate.public_key()
-    except (ValueError, UnsupportedAlgorithm):
-        return None
-    return certificate
-
-
-def _common_name(certificate: "x509.Certificate") -> str:
-    from cryptography.x509 import NameOID
-
-    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return str(names[-1].value) if names else certificate.subject.rfc4514_string()

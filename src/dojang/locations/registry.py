@@ -48,8 +48,10 @@ _KINDS = (
     LocationKind("token", "pkcs11:", "pkcs11:token=LABEL", "dojang.locations.token"),
     LocationKind("phone", "phone:", "phone:", "dojang.locations.remote"),
     LocationKind("cloud", "cloud:", "cloud:https://host/path", "dojang.locations.remote"),
+    LocationKind("removable", "removable:", "removable:NAME", "dojang.locations.removable"),
     LocationKind("disk", "npki:", "npki:/path/NPKI", "dojang.locations.disk"),
     LocationKind("pkcs12", "pkcs12:", "pkcs12:/path/file.p12", "dojang.locations.pkcs12"),
+    LocationKind("pem", "pem:", "pem:/path/cert.pem", "dojang.locations.pem"),
 )
 
 
