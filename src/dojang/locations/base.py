@@ -274,6 +274,19 @@ class WrapsKeys(Protocol):
 
 
 @runtime_checkable
+class KeepsWrappingKeys(Protocol):
+    """A location that can be given a wrapping key; ``delete`` and ``discard`` take it back."""
+
+    def wrapping_key(self, name: str) -> "WrappingKey":
+        """As ``WrapsKeys``."""
+        ...
+
+    def keep_wrapping_key(self, value: bytes, *, key_id: bytes, label: str) -> "WrappingKey":
+        """Keep a wrapping key that was made elsewhere, never to leave again; proven by what it wraps."""
+        ...
+
+
+@runtime_checkable
 class HoldsCompanions(Protocol):
     """A location that keeps the companions of a signing pair, or some of them."""
 

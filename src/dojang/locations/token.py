@@ -131,6 +131,13 @@ class TokenLocation:
 
         return token_wrap.find(self._token, name)
 
+    def keep_wrapping_key(self, value: bytes, *, key_id: bytes, label: str) -> "WrappingKey":
+        from dojang.pkcs11.wrapping import import_wrapping_key
+
+        if any(one.type == "secret-key" for one in self._token.private_objects(label=label)):
+            raise AlreadyExists(what=Phrase("A wrapping key named {label}", label=label), where=self.address)
+        return import_wrapping_key(self._token, value, label=label, key_id=key_id)
+
     def generate_wrappable(
         self, algorithm: str, *, key_id: bytes, label: str, under: "WrappingKey", replaces: bytes | None = None
     ) -> "PrivateKey":
