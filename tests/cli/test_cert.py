@@ -150,7 +150,8 @@ def test_delete_asks_for_the_serial(office) -> None:
 
 def test_issue_run_bare_asks_for_everything(office, terminal, home) -> None:
     """Profile, subject, location from a table of what protects it, algorithm; a wrong answer is asked again."""
-    child = terminal("cert", "issue", "--pin-source", office.token.pin_source, "--password-source", "prompt")
+    pins = ["--pin-source", office.token.pin_source, "--ca-pin-source", office.ca_pin_source]
+    child = terminal("cert", "issue", *pins, "--password-source", "prompt")
     child.expect("personal")
     child.sendline("")
     child.expect("Subject")
