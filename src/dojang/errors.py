@@ -11,6 +11,7 @@
     │   └── FileUnreadable · FileUnwritable · FileMalformed · FileChanged
     ├── DeviceError          the token, its driver or its daemon
     │   ├── TokenNotFound · AmbiguousToken · TokenRemoved · TokenNotInitialized · TokenWriteProtected · TokenFull
+    │   ├── DiskNotFound · DiskRemoved
     │   ├── PinLocked · PinLastTry · PinNotSet · LoginRequired
     │   ├── ModuleUnloadable · DeviceBusy · DeviceFailure · DeviceDisobeyed · DeviceRefused · ObjectVanished
     │   └── DaemonSilent · KeyReplaced · TokenClosed · SignatureUncertain · TimedOut · LocationSilent · AgentUnavailable
@@ -341,6 +342,22 @@ class TokenRemoved(DeviceError):
     retryable = True
     sentence = "Token {token} was removed or stopped answering."
     next_step = "Plug it in again and repeat the command."
+
+
+class DiskNotFound(DeviceError):
+    code = "disk-not-found"
+    exit_status = 6
+    retryable = True
+    sentence = "No disk called {name} is plugged in and mounted."
+    next_step = "Plug it in, open it once so that the system mounts it, then see what is there: dojang where"
+
+
+class DiskRemoved(DeviceError):
+    code = "disk-removed"
+    exit_status = 6
+    retryable = True
+    sentence = "The disk {name} was pulled out while it was in use."
+    next_step = "Plug it in again and repeat the command; it finishes or undoes what was begun."
 
 
 class TokenNotInitialized(DeviceError):

@@ -1,13 +1,13 @@
 """An NPKI folder on disk: the key encrypted under a password, the certificate beside it."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from dojang.errors import AlreadyExists, Ambiguous, FileUnreadable, KeyMismatch, NotFound
-from dojang.locations.address import DiskAddress
+from dojang.locations.address import DiskAddress, RemovableAddress
 from dojang.locations.base import Access, Companions, PasswordProvider, StoredCredential, Traits
 from dojang.locations.claims import FolderBoard
 from dojang.locations.key_files import KeyFiles, OpenedKeyFile
@@ -54,11 +54,17 @@ class DiskLocation:
         passwords: PasswordProvider | None = None,
         form: KeyFileForm | None = None,
         tries: "PasswordTries | None" = None,
+        *,
+        address: DiskAddress | RemovableAddress | None = None,
+        shown: Callable[[Path], str] = str,
     ) -> None:
-        """``form`` is how key files are written here; ``tries`` counts wrong passwords."""
+        """``form`` is how key files are written here; ``tries`` counts wrong passwords.
+
+        ``address`` is the location's where that is not the root's, and ``shown`` how people know a path below it.
+        """
         self.root = root
-        self._address = DiskAddress(str(root))
-        self._files = KeyFiles(passwords, form, tries)
+        self._address = address or DiskAddress(str(root))
+        self._files = KeyFiles(passwords, form, tries, shown)
         self._opened: dict[bytes, tuple[OpenedKeyFile, PrivateKey]] = {}
 
     @property
@@ -77,7 +83,7 @@ class DiskLocation:
         return (self._credential(folder) for folder in settled(folders))
 
     def find(self, address: str) -> StoredCredential:
-        wanted = DiskAddress.from_text(address)
+        wanted = self._address.from_text(address)
         for pause in (*_LOOK_AGAIN_AFTER, None):
             found = _best(wanted, settled(list(scan(self.root))))
             if found or pause is None or not wanted.names_credential:
@@ -276,7 +282,7 @@ class DiskLocation:
     def _credential(self, folder: KeyFolder) -> StoredCredential:
         return StoredCredential(
             address=self._address.for_folder(folder.name).to_text(),
-            kind=KIND,
+            kind=self.kind,
             label=folder.common_name or folder.path.name,
             key_id=folder.key_id,
             certificate_der=folder.certificate_der,
@@ -294,7 +300,7 @@ def _live(folders: list[KeyFolder], key_id: bytes) -> KeyFolder | None:
     return next((folder for folder in folders if folder.place is Place.LIVE and folder.key_id == key_id), None)
 
 
-def _best(wanted: DiskAddress, folders: list[KeyFolder]) -> list[KeyFolder]:
+def _best(wanted: DiskAddress | RemovableAddress, folders: list[KeyFolder]) -> list[KeyFolder]:
     """The folders that an address names: by path any, by id the live one before others, by name live ones only."""
     live = [folder for folder in folders if folder.place is Place.LIVE]
     if wanted.folder is not None:

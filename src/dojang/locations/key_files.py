@@ -1,6 +1,6 @@
 """Key files of one location: opened with a password that is asked when it is needed, sealed in the form that is set."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,11 +33,15 @@ class KeyFiles:
         passwords: PasswordProvider | None = None,
         form: KeyFileForm | None = None,
         tries: PasswordTries | None = None,
+        shown: Callable[[Path], str] = str,
     ) -> None:
-        """``form`` is what new files are written in; ``tries`` counts wrong passwords."""
+        """``form`` is what new files are written in; ``tries`` counts wrong passwords; ``shown`` is how people know a
+        path.
+        """
         self._passwords = passwords
         self._form = form or KeyFileForm()
         self._tries = tries or UNCOUNTED
+        self._shown = shown
 
     def seal(self, pkcs8: "Pkcs8", password: "Secret") -> bytes:
         """A key file, its attributes (R) in it."""
@@ -54,7 +58,7 @@ class KeyFiles:
         known = self._first(der, path, likely)
         if known is not None:
             return known
-        self._tries.check(str(path), der)
+        self._tries.check(self._shown(path), der)
         return self._by(der, path, [self.password(path, new=False)])
 
     def change_password(self, path: Path, beside: Iterable[Path], elsewhere: Iterable[Path]) -> OpenedKeyFile:
@@ -64,7 +68,7 @@ class KeyFiles:
         opens with the old or the new password, and the next run with the same two finds what is still to be done.
         """
         der = self._read(path)
-        self._tries.check(str(path), der)
+        self._tries.check(self._shown(path), der)
         old = None if is_unencrypted(der) else self.password(path, new=False)
         new = self.password(path, new=True)
         main = self._by(der, path, (old, new))
@@ -78,26 +82,28 @@ class KeyFiles:
     def password(self, path: Path, *, new: bool) -> "Secret":
         """The password for ``path``; ``InputRequired`` where nobody gives any."""
         if self._passwords is None:
-            raise InputRequired(what=Phrase("The password for {path}", path=path), option="--password-source")
-        return self._passwords(str(path), new)
+            raise InputRequired(
+                what=Phrase("The password for {path}", path=self._shown(path)), option="--password-source"
+            )
+        return self._passwords(self._shown(path), new)
 
     def _read(self, path: Path) -> bytes:
         der = read_file(path, at_most=MAX_FILE_BYTES)
-        check_key_file(der, str(path))
+        check_key_file(der, self._shown(path))
         return der
 
     def _by(self, der: bytes, path: Path, passwords: "Iterable[Secret | None]") -> OpenedKeyFile:
-        with nullcontext() if is_unencrypted(der) else self._tries.counted(str(path), der):
+        with nullcontext() if is_unencrypted(der) else self._tries.counted(self._shown(path), der):
             opened = self._first(der, path, passwords)
             if opened is None:
-                raise PasswordIncorrect(path=str(path))
+                raise PasswordIncorrect(path=self._shown(path))
         return opened
 
     def _first(self, der: bytes, path: Path, passwords: "Iterable[Secret | None]") -> OpenedKeyFile | None:
         """By the first that opens it; what is not encrypted needs none of them."""
         for password in [None] if is_unencrypted(der) else passwords:
             try:
-                return OpenedKeyFile(self._form.open(der, password, str(path)), password)
+                return OpenedKeyFile(self._form.open(der, password, self._shown(path)), password)
             except PasswordIncorrect:
                 continue
         return None
