@@ -69,6 +69,9 @@ RENEW = Section(
         "now": Entry("dojang.cli.renew:now", N_("Renew one certificate.")),
         "due": Entry("dojang.cli.renew:due", N_("List what is due for renewal.")),
         "run": Entry("dojang.cli.renew:run", N_("Renew everything that is due.")),
+        "daemon": Entry("dojang.cli.renew_daemon:daemon", N_("Stay and renew each certificate at its turn.")),
+        "status": Entry("dojang.cli.renew_status:status", N_("Say in one line whether all will be renewed.")),
+        "unit": Entry("dojang.cli.renew_unit:unit", N_("Print a systemd unit that renews.")),
     },
 )
 

@@ -1,22 +1,33 @@
 """``dojang renew``: now, due, run."""
 
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from dojang.cli.context import Invocation
 from dojang.cli.credentials import credential_data, credential_lines, credential_table
+from dojang.cli.flags import key_file_options
 from dojang.cli.frame import argument, command, option
 from dojang.cli.language import N_, _, advice_of, message_of, say
-from dojang.cli.where import days_of, known_addresses
+from dojang.cli.renew_orders import (
+    SOME_FAILED,
+    failed_data,
+    hooked,
+    jobs_of,
+    jobs_option,
+    post_hook_option,
+    pre_hook_option,
+    warnings_data,
+    window_of,
+)
+from dojang.cli.where import known_addresses
 from dojang.cli.workplace import plan_words, workplace
 from dojang.errors import DojangError, NothingDue
 
 if TYPE_CHECKING:
     from dojang.lifecycle.held import Held
     from dojang.lifecycle.renew import Renewal
-    from dojang.lifecycle.workplace import Workplace
-
-SOME_FAILED = 15
+    from dojang.lifecycle.renewals import Outcome
+    from dojang.lifecycle.workplace import Recovered, Workplace
 
 window_option = option(
     "--window", metavar="DAYS", help=N_("How long before its expiry a certificate is due, written 30d or 30.")
@@ -37,17 +48,31 @@ window_option = option(
 @option("--keep-key", is_flag=True, help=N_("Certify the same key again, where the profile allows it."))
 @option("--again", is_flag=True, help=N_("Renew even what was renewed before and is not due yet."))
 @window_option
-def now(invocation: Invocation, address: str, keep_key: bool, again: bool, window: str | None) -> None:
+@key_file_options
+@pre_hook_option
+@post_hook_option
+def now(
+    invocation: Invocation,
+    address: str,
+    keep_key: bool,
+    again: bool,
+    window: str | None,
+    pre_hook: str | None,
+    post_hook: str | None,
+) -> int:
     """The old pair works until the new one is proven and confirmed."""
     from dojang.lifecycle.renew import RenewOrder, plan_renewal, renew
 
-    order = RenewOrder(invocation.address(address), keep_key=keep_key, again=again, window=_window(window))
-    with workplace(invocation) as place:
+    order = RenewOrder(invocation.address(address), keep_key=keep_key, again=again, window=window_of(window))
+    with workplace(invocation) as opened:
+        place, warnings = hooked(invocation, opened, pre_hook, post_hook)
         if invocation.flags.plan:
             invocation.planned(plan_words(plan_renewal(order, place)), address=order.address)
-            return
+            return 0
         renewal = renew(order, place)
-    invocation.result(_data(renewal), lambda: _text(renewal), quiet=[renewal.credential.stored.address])
+    data = {**_data(renewal), "warnings": warnings_data(warnings)}
+    invocation.result(data, lambda: _text(renewal), quiet=[renewal.credential.stored.address])
+    return SOME_FAILED if warnings else 0
 
 
 @command(
@@ -72,17 +97,40 @@ def due(invocation: Invocation, addresses: tuple[str, ...], window: str | None) 
 @command(
     help=N_(
         "Finish what earlier runs left behind, then renew everything that is due, at the addresses given or everywhere "
-        "that is known."
+        "that is known. With --in-turn only what has its turn: each machine spreads its renewals over the first third "
+        "of the window, and what failed is tried again after a pause."
     ),
-    examples=["dojang renew run", "dojang renew run 'pkcs11:token=Hong' --pin-source file:/etc/dojang/pin"],
+    examples=[
+        "dojang renew run",
+        "dojang renew run 'pkcs11:token=Hong' --pin-source file:/etc/dojang/pin",
+        "dojang renew run --in-turn --no-input --post-hook 'systemctl reload nginx'",
+    ],
 )
 @argument("addresses", metavar="[ADDRESS…]", nargs=-1)
 @window_option
-def run(invocation: Invocation, addresses: tuple[str, ...], window: str | None) -> int:
+@option("--in-turn", is_flag=True, help=N_("Renew only what has its turn on this machine, and give the notices."))
+@jobs_option
+@key_file_options
+@pre_hook_option
+@post_hook_option
+def run(
+    invocation: Invocation,
+    addresses: tuple[str, ...],
+    window: str | None,
+    in_turn: bool,
+    jobs: int | None,
+    pre_hook: str | None,
+    post_hook: str | None,
+) -> int:
     """One that cannot be renewed never stops the others."""
+    if in_turn:
+        from dojang.cli.renew_round import one_round
+
+        return one_round(invocation, addresses, window, jobs, (pre_hook, post_hook))
     from dojang.lifecycle.recover import recover
 
-    with workplace(invocation) as place:
+    with workplace(invocation) as opened:
+        place, warnings = hooked(invocation, opened, pre_hook, post_hook)
         recovered = [] if invocation.flags.plan else recover(place)
         held = _due(invocation, place, addresses, window)
         if invocation.flags.plan:
@@ -92,38 +140,62 @@ def run(invocation: Invocation, addresses: tuple[str, ...], window: str | None) 
             ]
             invocation.planned(steps)
             return 0
-        done, failed = _renew_all(invocation, place, held, _window(window))
+        outcomes = _renew_all(invocation, place, held, window, jobs_of(invocation, jobs))
+    return report(invocation, outcomes, recovered, warnings)
+
+
+def report(
+    invocation: Invocation,
+    outcomes: "list[Outcome]",
+    recovered: "list[Recovered]",
+    warnings: list[DojangError],
+    **more: Any,
+) -> int:
+    """The result of a run, and its exit status."""
+    done = [one.renewal for one in outcomes if one.renewal is not None]
+    failed = [(one.held.stored.address, one.error) for one in outcomes if one.failed and one.error is not None]
     data = {
         "renewed": [_data(renewal) for renewal in done],
-        "failed": [{"address": address, "code": error.code, "message": message_of(error)} for address, error in failed],
+        "failed": [failed_data(*one) for one in failed],
         "recovered": [{"verb": one.record.verb, "outcome": one.outcome} for one in recovered],
+        "warnings": warnings_data(warnings),
+        **more,
     }
-    invocation.result(
-        data, lambda: _run_text(done, failed), quiet=[renewal.credential.stored.address for renewal in done]
-    )
-    if failed:
+    quiet = [renewal.credential.stored.address for renewal in done]
+    invocation.result(data, lambda: _run_text(done, failed), quiet=quiet)
+    if failed or warnings:
         return SOME_FAILED
     return 0 if done or recovered else NothingDue.exit_status
 
 
-def _renew_all(
-    invocation: Invocation, place: "Workplace", held: "list[Held]", window: timedelta | None
-) -> "tuple[list[Renewal], list[tuple[str, DojangError]]]":
-    from dojang.lifecycle.renew import RenewOrder, renew
+def tell_outcome(invocation: Invocation, outcome: "Outcome") -> None:
+    """On the way: what a person should know of one that was not renewed."""
+    address, error = outcome.held.stored.address, outcome.error
+    if outcome.failed and error is not None:
+        invocation.out.warning(f"{address}: {message_of(error)} {advice_of(error)}")
+    elif isinstance(error, NothingDue):
+        invocation.out.note(say("{address} was renewed meanwhile.", address=address))
+    elif error is not None:
+        invocation.out.note(f"{address}: {message_of(error)}")
 
-    done: list[Renewal] = []
-    failed: list[tuple[str, DojangError]] = []
-    for one in held:
-        address = one.stored.address
-        invocation.out.note(say("Renewing {address} …", address=address))
-        try:
-            done.append(renew(RenewOrder(address, window=window), place))
-        except NothingDue:
-            invocation.out.note(say("{address} was renewed meanwhile.", address=address))
-        except DojangError as error:
-            invocation.out.warning(f"{address}: {message_of(error)} {advice_of(error)}")
-            failed.append((address, error))
-    return done, failed
+
+def _renew_all(
+    invocation: Invocation, place: "Workplace", held: "list[Held]", window: str | None, jobs: int
+) -> "list[Outcome]":
+    from dojang.lifecycle.renewals import renew_all
+
+    if jobs > 1 and len(held) > 1:
+        place = replace(place, say=_unsaid)  # whose step it is could not be told
+    outcomes = []
+    begins = lambda one: invocation.out.note(say("Renewing {address} …", address=one.stored.address))  # noqa: E731
+    for outcome in renew_all(place, held, window=window_of(window), jobs=jobs, begins=begins):
+        tell_outcome(invocation, outcome)
+        outcomes.append(outcome)
+    return outcomes
+
+
+def _unsaid(_step: str) -> None:
+    """Nobody is told."""
 
 
 def _due(invocation: Invocation, place: "Workplace", addresses: tuple[str, ...], window: str | None) -> "list[Held]":
@@ -131,18 +203,14 @@ def _due(invocation: Invocation, place: "Workplace", addresses: tuple[str, ...],
     from dojang.lifecycle.held import due_in
 
     if addresses:
-        return list(due_in(place, map(invocation.address, addresses), _window(window)))
+        return list(due_in(place, map(invocation.address, addresses), window_of(window)))
     found: list[Held] = []
     for address in known_addresses(invocation, place.ledger):
         try:
-            found += due_in(place, [address], _window(window))
+            found += due_in(place, [address], window_of(window))
         except DojangError as error:
             invocation.out.note(f"{address}: {message_of(error)}")
     return found
-
-
-def _window(text: str | None) -> timedelta | None:
-    return None if text is None else days_of(text)
 
 
 def _data(renewal: "Renewal") -> dict[str, object]:

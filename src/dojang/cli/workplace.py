@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes as PrivateKey
 
     from dojang.authority.local import LocalAuthority
+    from dojang.lifecycle.hooks import Hooks
     from dojang.lifecycle.workplace import Recovered, Step, Workplace
     from dojang.locations.base import Location, PasswordProvider, RObject
     from dojang.locations.password_tries import PasswordTries
@@ -77,15 +78,32 @@ def workplace(invocation: Invocation) -> "Iterator[Workplace]":
             say=lambda step: invocation.out.note(_(STEPS[step])),
             tell_recovered=lambda recovered: tell(invocation, recovered),
             window=None if days is None else timedelta(days=days),
+            hooks=_hooks(invocation),
+            warn=lambda error: invocation.out.warning(message_of(error)),
         )
+
+
+def _hooks(invocation: Invocation) -> "Hooks":
+    """Any command may come to finish a renewal that was cut short before its hook."""
+    from dojang.lifecycle.hooks import Hooks
+
+    if invocation.settings.renew is None:
+        return Hooks()
+    from dojang.cli.renew_orders import hooks_of
+
+    return hooks_of(invocation)
 
 
 def tell(invocation: Invocation, recovered: "Recovered") -> None:
     """What became of an operation that an earlier run left behind."""
+    invocation.out.note(recovered_words(recovered))
+
+
+def recovered_words(recovered: "Recovered") -> str:
     record = recovered.record
     problem = message_of(recovered.error) if recovered.error is not None else ""
     subject = record.facts.get("label", record.facts.get("address", record.subject_key))
-    invocation.out.note(say(OUTCOMES[recovered.outcome], verb=record.verb, subject=subject, problem=problem))
+    return say(OUTCOMES[recovered.outcome], verb=record.verb, subject=subject, problem=problem)
 
 
 def plan_words(steps: "Iterable[Step]") -> list[str]:
