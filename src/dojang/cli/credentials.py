@@ -1,13 +1,16 @@
 """Credentials as people and scripts see them."""
 
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from dojang.cli.context import Invocation
-from dojang.cli.language import N_, _, say
+from dojang.cli.language import N_, _, say, spoken
+from dojang.cli.table import Coloured
 
 if TYPE_CHECKING:
     from dojang.lifecycle.held import Held
+    from dojang.lifecycle.purpose import Purpose
     from dojang.x509.status import CertificateFacts
 
 STATES = {
@@ -18,6 +21,30 @@ STATES = {
     "suspended": N_("suspended"),
     "retired": N_("retired"),
 }
+LOCATIONS = {
+    "token": N_("token"),
+    "disk": N_("disk"),
+    "removable": N_("removable disk"),
+    "pkcs12": N_("PKCS#12 file"),
+    "pem": N_("PEM file"),
+    "phone": N_("phone"),
+    "cloud": N_("cloud"),
+}
+HOLDERS = {"person": N_("{purpose} (person)"), "business": N_("{purpose} (business)")}
+_WHERE_COLUMNS = [
+    N_("Name"),
+    N_("Purpose"),
+    N_("Issuer"),
+    N_("Last day"),
+    N_("Days left"),
+    N_("State"),
+    N_("Location"),
+    N_("Can be copied"),
+    N_("Duplicates"),
+    N_("Address"),
+]
+_AT_COMMAS = re.compile(r"(?<!\\),")
+_WEEK, _MONTH = 7, 30
 _COLUMNS = [N_("Subject"), N_("Days left"), N_("State"), N_("Algorithm"), N_("Address")]
 
 
@@ -33,6 +60,11 @@ def credential_data(held: "Held") -> dict[str, Any]:
         "key_leaves": held.traits.key_leaves,
         "copyable": held.traits.copyable,
         "state": held.state,
+        "purpose": held.purpose.words["en"],
+        "purpose_ko": held.purpose.words["ko"],
+        "policy_oids": held.purpose.policy_oids,
+        "holder": held.purpose.holder,
+        "duplicate_of": held.duplicate_of,
     }
 
 
@@ -68,6 +100,62 @@ def credential_lines(held: "Held") -> list[str]:
         say("State: {state}; due for renewal from {due_at}", state=_(STATES[held.state]), due_at=held.due_at),
         say("Address: {address}", address=held.stored.address),
     ]
+
+
+def mentions(held: "Held", text: str) -> bool:
+    """Whether what people read of a credential has the text in it, in whatever case."""
+    facts, words = held.facts, held.purpose.words.values()
+    wanted = text.casefold()
+    return any(wanted in one.casefold() for one in (facts.subject, facts.issuer, held.stored.address, *words))
+
+
+def where_table(invocation: Invocation, credentials: "Iterable[Held]") -> str:
+    """Credentials with what they are for and where they are, one a line; the days that are left in colour."""
+    rows = [
+        [
+            common_name_of(held.facts.subject),
+            purpose_words(held.purpose),
+            common_name_of(held.facts.issuer),
+            _last_day(held),
+            Coloured(str(held.facts.days_left), colour_of(held)),
+            _(STATES[held.state]),
+            _(LOCATIONS.get(held.stored.kind, held.stored.kind)),
+            _("yes") if held.traits.copyable else _("no"),
+            str(len(held.duplicate_of) or ""),
+            held.stored.address,
+        ]
+        for held in credentials
+    ]
+    return invocation.out.table(_WHERE_COLUMNS, rows) if rows else _("There is no certificate.")
+
+
+def common_name_of(name: str) -> str:
+    """What people call whom a name names: the first common name in it, else all of it."""
+    return next((part[3:] for part in _AT_COMMAS.split(name) if part.startswith("CN=")), name)
+
+
+def purpose_words(purpose: "Purpose") -> str:
+    """What a certificate is for, and whether it is a person's or a business's."""
+    words = purpose.words[spoken()]
+    return say(HOLDERS[purpose.holder], purpose=words) if purpose.holder in HOLDERS else words
+
+
+def colour_of(held: "Held") -> str:
+    """Red for what cannot be used or ends within a week, yellow for what is due or ends within a month, else green."""
+    if held.state == "retired":
+        return "dim"
+    days = held.facts.days_left
+    if held.state in ("expired", "revoked", "suspended") or days <= _WEEK:
+        return "red"
+    return "yellow" if held.state == "due" or days <= _MONTH else "green"
+
+
+def _last_day(held: "Held") -> str:
+    """The last day as its owner counts it: a Korean certificate ends with a Korean day."""
+    from dojang.npki.validity import KST
+
+    at = held.facts.not_after_at
+    return f"{at.astimezone(KST) if held.purpose.korean else at:%Y-%m-%d}"
 
 
 def credential_table(invocation: Invocation, credentials: "Iterable[Held]") -> str:

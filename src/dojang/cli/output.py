@@ -1,5 +1,6 @@
 """Everything a command prints: one JSON document or text on standard output, the rest on standard error."""
 
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,6 +15,7 @@ from dojang.errors import DojangError
 from dojang.secret import Secret
 
 SCHEMA = 1
+_MOST_DRAWN = 200  # rows; drawing more takes longer than finding them
 _PIN_IN_ADDRESS = re.compile(r"pin-value=[^&;)\s'\"]*")
 
 
@@ -66,15 +68,16 @@ class Output:
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
         """Rows under headings; columns are marked with ``N_``. Drawn with rich on a terminal that has it."""
         headings = [_(column) for column in columns]
-        cells = [["" if cell is None else harmless(str(cell)).replace("\n", " ") for cell in row] for row in rows]
-        if sys.stdout.isatty():
+        cells = [[_cell(one) for one in row] for row in rows]
+        on_terminal = sys.stdout.isatty()
+        if on_terminal and len(cells) <= _MOST_DRAWN:
             try:
                 from dojang.cli.table import drawn_table
 
                 return drawn_table(headings, cells)
             except ImportError:
                 pass
-        return plain_table(headings, cells)
+        return plain_table(headings, cells, colours=on_terminal and _shows_colours())
 
     def progress(self, label: str, total: int | None, *, unit: str = "bytes") -> Progress:
         """A bar on a terminal, counts now and then elsewhere, nothing with ``--quiet``."""
@@ -86,6 +89,17 @@ class Output:
 
     def _json(self, document: Mapping[str, Any]) -> None:
         _write(json_text(document) + "\n")
+
+
+def _cell(content: object) -> str:
+    """What stands in a table; a cell in colour that holds nothing dangerous keeps its colour."""
+    text = "" if content is None else content if isinstance(content, str) else str(content)
+    return text if text.isprintable() else harmless(text).replace("\n", " ")
+
+
+def _shows_colours() -> bool:
+    """As no-color.org and a terminal that cannot do much ask."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def json_text(value: Mapping[str, Any]) -> str:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dojang.locations.base import Location, PasswordProvider, RObject
     from dojang.locations.password_tries import PasswordTries
     from dojang.npki.keyfile import KeyFileForm
+    from dojang.pkcs11.discovery import ModuleSearch
     from dojang.pkcs11.pin import PinProvider
 
 STEPS = {
@@ -36,6 +37,8 @@ STEPS = {
     "take": N_("Opening the key that is to be copied …"),
     "bring": N_("Putting the key into its new place …"),
     "remove": N_("Removing the original …"),
+    "write": N_("Writing the backup aside …"),
+    "drill": N_("Restoring the backup to a scratch folder and having it sign …"),
 }
 PLANNED = {
     "generate": N_("Make a key ({algorithm}) named {label} in {location}"),
@@ -53,6 +56,8 @@ PLANNED = {
     "take": N_("Open the key of {address} and check that it belongs to its certificate"),
     "bring": N_("Put the key, and what belongs to it, into {location} as {label}"),
     "remove": N_("Remove the original ({address}) after the copy has been opened again and has signed"),
+    "write": N_("Write everything into {file}, under a password of its own"),
+    "drill": N_("Restore {file} to a scratch folder, have each key sign, and wipe the folder"),
 }
 OUTCOMES = {
     "finished": N_("An earlier '{verb}' of {subject} had been cut short; it is finished now."),
@@ -116,11 +121,12 @@ def open_location_at(
     address: str,
     passwords: "PasswordProvider | None" = None,
     pins: "PinProvider | None" = None,
+    search: "ModuleSearch | None" = None,
 ) -> "AbstractContextManager[Location]":
     """The location at ``address``; its PIN or password is asked for when something needs it.
 
     ``passwords`` gives those of files in place of ``--password-source``, ``pins`` that of a token in place of
-    ``--pin-source``.
+    ``--pin-source``; ``search`` is where to look for its module, when that is known.
     """
     from dojang.locations.address import parse_address
     from dojang.locations.registry import open_location
@@ -132,7 +138,7 @@ def open_location_at(
         invocation.note_token(address)
     return open_location(
         address,
-        search=invocation.search(),
+        search=search or invocation.search(),
         pins=pins or invocation.pin_provider(uri),
         passwords=passwords or (lambda path, new: invocation.password(path, new=new)),
         guard=invocation.pin_guard(),

@@ -66,12 +66,13 @@ def folder_named(path: Path, name: str) -> Path | None:
 
 
 def _roots_on_disks(system: str) -> Iterator[Root]:
-    for mount, removable in _disks(system):
+    for mount, removable in mounts(system):
         if found := folder_named(mount, NPKI):
             yield Root(found, removable)
 
 
-def _disks(system: str) -> list[tuple[Path, bool]]:
+def mounts(system: str = sys.platform) -> list[tuple[Path, bool]]:
+    """Where disks are mounted now, and whether each can be pulled out; none of them is looked into."""
     if system == "win32":
         system_drive = os.environ.get("SYSTEMDRIVE", "C:")[:1].upper()
         return [(Path(f"{letter}:/"), letter != system_drive) for letter in ascii_uppercase]
