@@ -1,4 +1,4 @@
-"""Wrapping a key and bringing it back: on two slots, on two HSMs, readable by other programs, and refused when wrong."""
+"""Wrapping a key and bringing it back: on two slots and two HSMs, readable by other programs, refused when wrong."""
 
 import json
 import subprocess
@@ -31,7 +31,7 @@ from dojang.lifecycle.workplace import Workplace
 from dojang.lifecycle.wrap import UnwrapOrder, look_into, plan_unwrap, plan_wrap, unwrap_credential, wrap_credential
 from dojang.lifecycle.wrapped_file import digest_of
 from dojang.locations.registry import open_location
-from dojang.pkcs11 import ModuleSearch, OpenToken, PinGuard, open_token, wrapping
+from dojang.pkcs11 import KeyUse, ModuleSearch, OpenToken, PinGuard, open_token, wrapping
 from dojang.secret import Secret
 
 KEK = bytes(range(32))
@@ -290,20 +290,26 @@ def test_a_plan_changes_nothing(two: Two, authority: SmallAuthority) -> None:
         plan_unwrap(two.place, reseal({**json.loads(blob), "wrapping": {"label": "x", "check": "00000000"}}), order)
 
 
-def test_a_key_under_a_trusted_wrapping_key_goes_under_no_other(two: Two, authority: SmallAuthority) -> None:
+def test_a_key_for_trusted_wrapping_keys_goes_under_no_other(two: Two) -> None:
     """Where the security officer has marked the wrapping key, the token itself refuses any other."""
-    from dojang.pkcs11 import constants as ck
-
-    with two.place.open_location(two.first) as location:
-        trusted = location.wrapping_key("backup")._replace(trusted=True)
-        location.generate_wrappable("ec-p256", key_id=KEY_ID, label="Hong", under=trusted)
     with two.token(two.first) as token:
-        search = ((ck.CKA_CLASS, ck.CKO_PRIVATE_KEY), (ck.CKA_ID, KEY_ID))
-        read = token.logged_in(lambda session: session.read(session.resolve(search), (ck.CKA_WRAP_WITH_TRUSTED,)))
-        assert read == {ck.CKA_WRAP_WITH_TRUSTED: b"\x01"}
+        token.generate_key_pair("ec-p256", label="Hong", key_id=KEY_ID, use=KeyUse(wrappable=True, only_trusted=True))
     with pytest.raises(DojangError) as caught:
         two.wrapped()
     assert "CKR_KEY_NOT_WRAPPABLE" in str(caught.value)
+    with two.place.open_location(two.first) as location:
+        trusted = location.wrapping_key("backup")._replace(trusted=True)
+        with pytest.raises(UnsupportedOperation):
+            location.generate_wrappable("ec-p256", key_id=b"\x02", label="Kim", under=trusted)
+        assert not location.has_key(b"\x02")
+
+
+def test_a_kind_of_key_that_the_token_cannot_wrap_is_not_made(two: Two) -> None:
+    """It would look as if a backup could be made of it."""
+    with two.place.open_location(two.first) as location:
+        with pytest.raises(UnsupportedOperation):
+            location.generate_wrappable("ed25519", key_id=KEY_ID, label="Hong", under=location.wrapping_key("backup"))
+        assert not location.has_key(KEY_ID)
 
 
 NSS_STORY = """

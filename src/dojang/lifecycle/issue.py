@@ -4,16 +4,17 @@ from dataclasses import dataclass
 from secrets import token_bytes
 from typing import TYPE_CHECKING
 
-from dojang.errors import NotPermitted, Phrase
+from dojang.errors import NotPermitted, Phrase, UnsupportedOperation
 from dojang.ledger import Fact, Operation, OperationRecord
 from dojang.lifecycle.finish import confirm, install_and_prove
 from dojang.lifecycle.held import Held, look_at
 from dojang.lifecycle.journal import answer_facts, certified_event, key_id_of, name_in, taken_back_on_failure
 from dojang.lifecycle.recover import finished_now, recover
 from dojang.lifecycle.workplace import Step, Workplace
-from dojang.locations.base import Location
+from dojang.locations.base import Location, WrapsKeys
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes as PrivateKey
     from cryptography.x509 import Name
 
     from dojang.authority.base import CertificateAuthority
@@ -24,7 +25,10 @@ KEY_ID_BYTES = 8
 
 @dataclass(frozen=True, slots=True)
 class IssueOrder:
-    """What to issue: where the key shall live, whose name it bears, by which authority and profile."""
+    """What to issue: where the key shall live, whose name it bears, by which authority and profile.
+
+    ``backup_under`` names the wrapping key of a token whose key shall be able to leave it wrapped.
+    """
 
     to: str
     subject: "Name"
@@ -33,6 +37,7 @@ class IssueOrder:
     algorithm: str
     label: str
     alternative_names: tuple[str, ...] = ()
+    backup_under: str | None = None
 
 
 def issue(order: IssueOrder, place: Workplace) -> Held:
@@ -51,12 +56,13 @@ def issue(order: IssueOrder, place: Workplace) -> Held:
             return look_at(place, location.traits, done)
         profile = profile_of(authority, order.profile, order.algorithm)
         refuse_early(location, order.label, order.subject, order.alternative_names)
+        _refuse_no_backup(order, location)
         location.has_key(token_bytes(KEY_ID_BYTES))  # asks for the PIN, so that a wrong one ends here
         with _begin(order, place, location, profile) as operation:
             with taken_back_on_failure(place, operation, location):
                 location.check_free(label=order.label, subject_der=order.subject.public_bytes())
                 place.say("generate")
-                key = location.generate(order.algorithm, key_id=key_id_of(operation), label=order.label)
+                key = _make_key(order, location, key_id_of(operation))
                 request_der = build_request(key, order.subject, order.alternative_names)
                 place.say("ask")
                 answer = authority.submit(Submission("issue", request_der, order.profile, operation.operation_id))
@@ -75,6 +81,7 @@ def plan_issue(order: IssueOrder, place: Workplace) -> tuple[Step, ...]:
     with place.open_location(order.to) as location, place.open_authority(order.authority) as authority:
         profile_of(authority, order.profile, order.algorithm)
         refuse_early(location, order.label, order.subject, order.alternative_names)
+        _refuse_no_backup(order, location)
         where = {"location": location.address, "label": order.label}
         return (
             Step("generate", {**where, "algorithm": order.algorithm}),
@@ -91,6 +98,18 @@ def refuse_early(location: Location, label: str, subject: "Name", alternative_na
 
     parse_alternative_names(alternative_names)
     location.check_free(label=label, subject_der=subject.public_bytes())
+
+
+def _refuse_no_backup(order: IssueOrder, location: Location) -> None:
+    if order.backup_under is not None and not isinstance(location, WrapsKeys):
+        raise UnsupportedOperation(where=location.address, operation=Phrase("wrap keys; only tokens and HSMs can"))
+
+
+def _make_key(order: IssueOrder, location: Location, key_id: bytes) -> "PrivateKey":
+    if order.backup_under is None or not isinstance(location, WrapsKeys):
+        return location.generate(order.algorithm, key_id=key_id, label=order.label)
+    kek = location.wrapping_key(order.backup_under)
+    return location.generate_wrappable(order.algorithm, key_id=key_id, label=order.label, under=kek)
 
 
 def profile_of(authority: "CertificateAuthority", name: str, algorithm: str) -> "Profile":

@@ -12,7 +12,6 @@ from dojang.locations.base import R_OBJECT, Access, RObject, StoredCredential, T
 from dojang.locations.claims import TokenBoard
 from dojang.locations.issuers import authority_facts, chain_among, is_authority, not_before
 from dojang.locations.labels import Label, name_handed_over, retired_label, shown
-from dojang.pkcs11.generation import SIGN_ONLY, KeyUse
 from dojang.pkcs11.uri import Pkcs11Uri
 from dojang.secret import Secret
 
@@ -87,14 +86,9 @@ class TokenLocation:
             raise AlreadyExists(what=f"'{label}'", where=self.address)
 
     def generate(self, algorithm: str, *, key_id: bytes, label: str, replaces: bytes | None = None) -> "PrivateKey":
-        return self._generate(algorithm, key_id, label, replaces)
-
-    def _generate(
-        self, algorithm: str, key_id: bytes, label: str, replaces: bytes | None, use: KeyUse = SIGN_ONLY
-    ) -> "PrivateKey":
         if replaces is None:
             self._refuse_taken(label, key_id)
-        key = self._token.generate_key_pair(algorithm, label=shown(label, replaces), key_id=key_id, use=use)
+        key = self._token.generate_key_pair(algorithm, label=shown(label, replaces), key_id=key_id)
         self._made.add(key_id)
         return key
 
@@ -141,9 +135,14 @@ class TokenLocation:
     def generate_wrappable(
         self, algorithm: str, *, key_id: bytes, label: str, under: "WrappingKey", replaces: bytes | None = None
     ) -> "PrivateKey":
-        from dojang.locations.token_wrap import wrappable_under
+        from dojang.locations import token_wrap
 
-        return self._generate(algorithm, key_id, label, replaces, wrappable_under(under))
+        if replaces is None:
+            self._refuse_taken(label, key_id)
+        label = shown(label, replaces)
+        key = token_wrap.generate(self._token, algorithm, key_id=key_id, label=label, under=under)
+        self._made.add(key_id)
+        return key
 
     def wrap(self, key_id: bytes, under: "WrappingKey") -> WrappedKey:
         from dojang.locations import token_wrap

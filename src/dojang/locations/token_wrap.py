@@ -3,7 +3,16 @@
 from typing import TYPE_CHECKING, Final
 
 from dojang.der import OCTET_STRING, MalformedDer, expect, parse, tlv
-from dojang.errors import DeviceDisobeyed, DojangError, KeyDoesNotLeave, NotFound, Phrase, UnsupportedMechanism
+from dojang.errors import (
+    DeviceDisobeyed,
+    DeviceRefused,
+    DojangError,
+    KeyDoesNotLeave,
+    NotFound,
+    Phrase,
+    UnsupportedMechanism,
+    UnsupportedOperation,
+)
 from dojang.locations.base import WrappedKey
 from dojang.pkcs11 import constants as ck
 from dojang.pkcs11 import wrapping
@@ -35,9 +44,26 @@ def find(token: "OpenToken", name: str) -> "WrappingKey":
         raise NotFound(what=what, where=token.address, command=f"dojang key list '{token.address}'") from error
 
 
-def wrappable_under(under: "WrappingKey") -> KeyUse:
-    """A key that signs and may be wrapped; by trusted wrapping keys only, where this is one."""
-    return KeyUse(wrappable=True, only_trusted=under.trusted)
+def generate(token: "OpenToken", algorithm: str, *, key_id: bytes, label: str, under: "WrappingKey") -> "PrivateKey":
+    """A key pair that signs and may be wrapped; by trusted wrapping keys only, where ``under`` is one.
+
+    Wrapped once to see that it can be: a token that refuses keeps no such key (SoftHSM wraps no Ed25519 key).
+    """
+    use = KeyUse(wrappable=True, only_trusted=under.trusted)
+    key = token.generate_key_pair(algorithm, label=label, key_id=key_id, use=use)
+    try:
+        wrapping.wrap_key(token, object_type="private", key_id=key_id, under=under.key_id)
+    except DeviceRefused as error:
+        token.destroy(key_id)
+        raise UnsupportedOperation(
+            where=token.address,
+            operation=Phrase("wrap a key of this kind ({algorithm}) under {kek}", algorithm=algorithm, kek=under.label),
+            next_step="Choose another --algorithm, or make the key without a backup.",
+        ) from error
+    except DojangError:
+        token.destroy(key_id)
+        raise
+    return key
 
 
 def wrap(token: "OpenToken", key_id: bytes, under: "WrappingKey", random_number: Secret | None) -> WrappedKey:
