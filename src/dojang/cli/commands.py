@@ -76,10 +76,14 @@ RENEW = Section(
 )
 
 LOCATION = Section(
-    N_("Places that keep credentials: copy and move between them."),
+    N_("Places that keep credentials: copy, move, export, import, back up."),
     {
         "copy": Entry("dojang.cli.location:copy", N_("Make a second copy of a credential in another location.")),
         "move": Entry("dojang.cli.location:move", N_("Bring a credential to another location and remove it here.")),
+        "export": Entry("dojang.cli.location_files:export", N_("Write a credential to a file for other programs.")),
+        "import": Entry("dojang.cli.location_files:import_", N_("Bring credentials from a file into a location.")),
+        "backup": Entry("dojang.cli.location_backup:backup", N_("Back up credentials into one file, and try it.")),
+        "restore": Entry("dojang.cli.location_backup:restore", N_("Bring a backup into a location.")),
     },
 )
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 CHECKS = {
     "opened-again": N_("opened again: {detail}"),
+    "restored": N_("restored to a scratch folder, and opened again there"),
     "signature": N_("a challenge was signed and verified with the certificate"),
     "r": N_("R (proof of whose the certificate is) is the same"),
     "chain": N_("certificates above it: {detail}"),
@@ -63,7 +64,7 @@ def copy(invocation: Invocation, address: str, to: str, label: str | None, new_p
             invocation.planned(plan_words(plan_copy(order, place)), address=order.address, to=order.to)
             return
         done = copy_credential(order, place)
-    _tell_remarks(invocation, done)
+    tell_remarks(invocation, done)
     data = brought_data(done.brought)
     invocation.result(data, lambda: _copied(done), quiet=[done.brought.credential.stored.address])
 
@@ -95,7 +96,7 @@ def move(invocation: Invocation, address: str, to: str, label: str | None, new_p
             invocation.planned(plan_words(plan_move(order, place)), address=order.address, to=order.to)
             return
         done = move_credential(order, place)
-    _tell_remarks(invocation, done)
+    tell_remarks(invocation, done)
     previous = {} if done.original is None else {"previous": credential_data(done.original)}
     data = {**brought_data(done.brought), **previous}
     invocation.result(data, lambda: _moved(done), quiet=[done.brought.credential.stored.address])
@@ -106,7 +107,11 @@ def two_sided(invocation: Invocation, new_password_source: str | None) -> "Itera
     """A workplace whose second location takes its passwords from ``--new-password-source``."""
     passwords = NewPasswords(invocation, new_password_source)
     with workplace(invocation) as place:
-        yield replace(place, open_other=lambda address: open_location_at(invocation, address, passwords))
+        yield replace(
+            place,
+            open_other=lambda address: open_location_at(invocation, address, passwords),
+            passwords=lambda path, new: invocation.password(path, new=new),
+        )
 
 
 def brought_data(brought: "Brought") -> dict[str, Any]:
@@ -129,24 +134,26 @@ def checked_lines(checks: "tuple[Check, ...]") -> list[str]:
     return [_("Checked:"), *(f"  {say(CHECKS[one.name], detail=one.detail)}" for one in checks)]
 
 
+def brought_lines(brought: "Brought") -> list[str]:
+    """A credential that was brought somewhere, and what was checked, for people."""
+    return [*credential_lines(brought.credential), *checked_lines(brought.checks)]
+
+
 def _copied(done: "Transferred") -> str:
-    brought = done.brought
-    head = _("Nothing to do: it is there already, and works.") if brought.already else _("Copied.")
-    return "\n".join([head, *credential_lines(brought.credential), *checked_lines(brought.checks)])
+    head = _("Nothing to do: it is there already, and works.") if done.brought.already else _("Copied.")
+    return "\n".join([head, *brought_lines(done.brought)])
 
 
 def _moved(done: "Transferred") -> str:
-    lines = [*credential_lines(done.brought.credential), *checked_lines(done.brought.checks)]
+    lines = brought_lines(done.brought)
     if done.original is None:
         return "\n".join([_("Nothing to do: it is there already, and works."), *lines])
     return "\n".join([_("Moved."), *lines, say("Removed: {address}", address=done.original.stored.address)])
 
 
-def _tell_remarks(invocation: Invocation, done: "Transferred") -> None:
+def tell_remarks(invocation: Invocation, done: "Transferred") -> None:
     """What a person should know of a copy that works: it has ended, is not valid yet, or is not whole."""
-    for name in sorted(done.brought.left_out):
-        text = N_("{what} could not go along: {location} does not keep it.")
-        invocation.out.warning(say(text, what=LEFT_OUT[name], location=done.brought.location))
+    tell_left_out(invocation, done.brought)
     if done.original is None:
         return
     state, not_before = done.original.state, done.original.facts.not_before_at
@@ -154,3 +161,10 @@ def _tell_remarks(invocation: Invocation, done: "Transferred") -> None:
         invocation.out.note(say("What was copied is {state}.", state=_(STATES[state])))
     if not_before > datetime.now(UTC):
         invocation.out.note(say("What was copied is not valid before {not_before}.", not_before=not_before))
+
+
+def tell_left_out(invocation: Invocation, brought: "Brought") -> None:
+    """What of a credential is not where it was brought."""
+    for name in sorted(brought.left_out):
+        text = N_("{what} could not go along: {location} does not keep it.")
+        invocation.out.warning(say(text, what=LEFT_OUT[name], location=brought.location))

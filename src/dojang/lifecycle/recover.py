@@ -27,6 +27,8 @@ The rule, by the last transition that the journal holds:
     move                     begun        undone, as for copy; the original has not been touched
     move                     brought      finished: install, prove, remove the original
     move                     copied       finished: the copy proves itself once more, the original goes; never undone
+    backup, drill            begun        undone: the scratch folder is wiped; what was there before is untouched
+    backup                   drilled      finished: the file gets its name, the scratch folder is wiped
     any                      undoing      undone, to the end
     =======================  ===========  ==================================================================
 
@@ -48,6 +50,7 @@ from dojang.lifecycle.finish import (
     finish_renewal,
 )
 from dojang.lifecycle.journal import BRINGING, identity_of, take_back
+from dojang.lifecycle.scratch import finish_backup, give_back
 from dojang.lifecycle.status import finish_change
 from dojang.lifecycle.workplace import Recovered, Workplace
 from dojang.locations.base import Location, MayBeAbsent, StoredCredential
@@ -113,11 +116,23 @@ def _recover_one(place: Workplace, record: OperationRecord, location: Location |
             if (at_authority := AT_AUTHORITY.get((operation.record.verb, operation.record.step))) is not None:
                 at_authority(place, operation)
                 return Recovered(operation.record, "finished")
+            if "folder" in operation.record.facts:
+                return _finish_or_wipe(operation)
             here = location or opened.enter_context(place.open_location(str(record.facts["location"])))
             _check_present(operation.record, here)
             return _finish_or_undo(place, operation, here)
         except DojangError as error:
             return Recovered(operation.record, "left", error=error)
+
+
+def _finish_or_wipe(operation: Operation) -> Recovered:
+    """A backup that passed its drill gets its name; of every other use of a scratch folder nothing stays."""
+    if operation.record.step == "drilled":
+        with contextlib.suppress(NotFound):
+            finish_backup(operation)
+            return Recovered(operation.record, "finished")
+    give_back(operation, "cut short")
+    return Recovered(operation.record, "undone")
 
 
 def _check_present(record: OperationRecord, location: Location) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from dojang.errors import DojangError
 from dojang.ledger import Ledger, OperationRecord
 from dojang.lifecycle.hooks import Hooks
-from dojang.locations.base import Location, StoredCredential
+from dojang.locations.base import Location, PasswordProvider, StoredCredential
 
 if TYPE_CHECKING:
     from dojang.authority.base import CertificateAuthority
@@ -44,7 +44,8 @@ class Workplace:
     generate, ask, install, prove, confirm, switch, delete. ``tell_recovered`` is told what became of earlier runs.
     ``window`` is how long before its expiry a certificate is due, where the user wants it other than its profile.
     ``hooks`` run around each renewal; ``warn`` is told of what went wrong without stopping anything.
-    ``open_other`` opens the second location of a verb that has two, whose passwords may come from elsewhere.
+    ``open_other`` opens the second location of a verb that has two, whose passwords may come from elsewhere;
+    ``passwords`` are those of files that are no location.
     """
 
     ledger: Ledger
@@ -58,6 +59,7 @@ class Workplace:
     hooks: Hooks = field(default_factory=Hooks)
     warn: Callable[[DojangError], None] = field(default=_heard)
     open_other: Callable[[str], AbstractContextManager[Location]] | None = None
+    passwords: PasswordProvider | None = None
 
     def open_target(self, address: str) -> AbstractContextManager[Location]:
         """The location that something is brought to."""

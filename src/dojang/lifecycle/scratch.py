@@ -1,0 +1,97 @@
+"""A private folder for the length of one operation: what is in it is encrypted, and is wiped when it is over."""
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from dojang.errors import FileChanged, FileUnwritable, NotFound
+from dojang.ledger import Event, Fact, Operation
+from dojang.lifecycle.workplace import Workplace
+from dojang.npki.files import make_folder, read_file, remove_folder, write_file
+
+MADE: Final = "made"
+LARGEST_FILE: Final = 32 << 20
+_SUFFIX: Final = ".drill"
+
+
+def folder_for(file: Path, place: Workplace) -> Path:
+    """Where the scratch folder for ``file`` is: beside it, or among dojang's own state where nothing can be written."""
+    beside = file.parent if os.access(file.parent, os.W_OK) else place.ledger.path.parent
+    return beside / f".{file.name}{_SUFFIX}"
+
+
+@contextlib.contextmanager
+def scratch(verb: str, folder: Path, place: Workplace, facts: dict[str, Fact]) -> Iterator[Operation]:
+    """A journalled operation that owns ``folder``; when it ends without being finished, the folder is wiped.
+
+    What a killed run left there is seen to first.
+    """
+    from dojang.lifecycle.recover import recover
+
+    subject = f"scratch:{folder}"
+    recover(place, subject_key=subject)
+    known: dict[str, Fact] = {"address": str(facts["file"]), "folder": str(folder), **facts}
+    with place.ledger.begin(verb, subject, known) as operation:
+        try:
+            make_folder(folder)
+            yield operation
+        except BaseException:
+            with contextlib.suppress(FileUnwritable):
+                give_back(operation, "failed")
+            raise
+
+
+def finish_backup(operation: Operation) -> None:
+    """After the drill: the file gets its name, everything else goes, and the ledger says so."""
+    facts = operation.record.facts
+    folder, file = Path(str(facts["folder"])), Path(str(facts["file"]))
+    if (folder / MADE).exists():
+        write_file(file, read_file(folder / MADE, at_most=LARGEST_FILE))
+    elif not file.exists():
+        raise NotFound(what="The new backup", where=str(file.parent), command="dojang location backup --help")
+    if digest_of(file) != facts["sha256"]:
+        raise FileChanged(path=str(file))
+    wipe(folder)
+    operation.finish("backed-up", *_events(operation))
+
+
+def digest_of(file: Path) -> str:
+    """The SHA-256 of a file, in hex."""
+    return hashlib.sha256(read_file(file, at_most=LARGEST_FILE)).hexdigest()
+
+
+def _events(operation: Operation) -> list[Event]:
+    facts = operation.record.facts
+    written: dict[str, Fact] = {"file": facts["file"], "sha256": facts["sha256"]}
+    columns = [_list(facts[name]) for name in ("addresses", "fingerprints", "locations")]
+    return [
+        Event("backed-up", address, fingerprint, {"location": where, **written})
+        for address, fingerprint, where in zip(*columns, strict=True)
+    ]
+
+
+def _list(fact: Fact) -> list[str]:
+    assert isinstance(fact, list)
+    return fact
+
+
+def give_back(operation: Operation, reason: str) -> None:
+    """Wipe the folder; nothing that the operation made is left."""
+    wipe(Path(str(operation.record.facts["folder"])))
+    operation.undo(reason)
+
+
+def wipe(folder: Path) -> None:
+    """Overwrite what is in the folder, then remove it; nothing there is not an error."""
+    for path in (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink()):
+        try:
+            with path.open("r+b") as file:
+                file.write(bytes(path.stat().st_size))
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise FileUnwritable(path=str(path), problem=error.strerror or str(error)) from error
+    remove_folder(folder)
