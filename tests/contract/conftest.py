@@ -18,6 +18,7 @@ from dojang.locations.pkcs12 import Pkcs12Location
 from dojang.locations.registry import open_location
 from dojang.locations.removable import RemovableLocation, list_removable
 from dojang.locations.token import TokenLocation
+from dojang.npki.keyfile import KeyFileForm
 from dojang.pkcs11 import ModuleSearch, PinGuard
 from dojang.secret import Secret
 
@@ -90,7 +91,8 @@ def _on_removable_disk(passwords: Passwords) -> Place:
     address = RemovableAddress(os.environ["REMOVABLE_DISK"]).to_text()
     (mount,) = [one.mount for one in list_removable()]
     shutil.rmtree(mount / "NPKI", ignore_errors=True)
-    return Place("removable", address, lambda: open_location(address, passwords=passwords), passwords)
+    quick = KeyFileForm("pbes2-seed")  # the disk is what is different here
+    return Place("removable", address, lambda: open_location(address, passwords=passwords, key_files=quick), passwords)
 
 
 @pytest.fixture
