@@ -115,7 +115,7 @@ def known_places(
     expected = holding(events)
     recorded = dict.fromkeys(str(event.facts["location"]) for event in events if "location" in event.facts)
     tokens = [here for here in present.places if here.token is not None]
-    addresses = [here.address for here in present.places]
+    addresses = [here.address for here in present.places if here.exists]
     missed: list[tuple[str, DojangError]] = []
     saved = list(invocation.settings.aliases.values())
     for text, uri in _remembered([*saved, *recorded], kinds):

@@ -4,14 +4,15 @@ All are asked at once. What does not answer in time is named, and keeps nobody w
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from dojang.errors import DojangError, LocationSilent
 from dojang.locations.address import DiskAddress
-from dojang.npki.roots import NPKI, default_root, folder_named, mounts, usual_roots
+from dojang.npki.disks import mounted_disks
+from dojang.npki.roots import NPKI, default_root, folder_named, usual_roots
 from dojang.pkcs11.roll_call import ask_all, roll_call
 from dojang.pkcs11.uri import Pkcs11Uri
 
@@ -29,7 +30,8 @@ _NO_SLOTS: Final = "slots"
 class Here:
     """A place that is there now. ``name`` is the token's label, the folder's path or the disk's name.
 
-    ``path`` is the folder of a disk, whether it exists yet or not; ``token`` what a token said of itself.
+    ``token`` is what a token said of itself, ``path`` the NPKI folder of a disk; a new key makes it where it does not
+    exist yet.
     """
 
     address: str
@@ -37,6 +39,7 @@ class Here:
     name: str
     token: "Token | None" = None
     path: Path | None = None
+    exists: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,25 +113,43 @@ def _address_of(failure: DojangError) -> str:
 
 
 def _disks(wait: float) -> Present:
-    own = [(path, partial(_itself, path)) for path in usual_roots()]
-    plugged = [(mount / NPKI, partial(folder_named, mount, NPKI)) for mount, _removable in mounts()]
-    asked = [*own, *plugged]
-    found: dict[Path, Here] = {}
+    asked = [*_own_folders(), *_plugged_in()]
+    found: dict[str, Here] = {}
     failures = []
-    for (path, _look), outcome in zip(asked, ask_all(_answer, asked, wait), strict=True):
+    for (here, _look), outcome in zip(asked, ask_all(_answer, asked, wait), strict=True):
         if outcome.error is not None:
             raise outcome.error
         if outcome.answer is None:
-            address = DiskAddress(str(path)).to_text()
-            failures.append((address, LocationSilent(where=str(path), seconds=f"{wait:g}")))
-            continue
-        root = outcome.answer[0] or (path if path == default_root() else None)
-        if root is not None:
-            found.setdefault(root, Here(DiskAddress(str(root)).to_text(), "disk", str(root), path=root))
+            failures.append((here.address, LocationSilent(where=here.name, seconds=f"{wait:g}")))
+        elif (root := outcome.answer[0]) is not None:
+            here = _folder(root) if here.kind == "disk" else replace(here, path=root)  # as its name is written there
+            found.setdefault(here.address, here)
+        elif here.path == default_root() or here.kind == "removable":
+            found.setdefault(here.address, replace(here, exists=False))
     return Present(tuple(found.values()), tuple(failures))
 
 
-def _answer(asked: tuple[Path, Callable[[], Path | None]]) -> tuple[Path | None]:
+def _own_folders() -> Iterator[tuple[Here, Callable[[], Path | None]]]:
+    for path in usual_roots():
+        yield _folder(path), partial(_itself, path)
+
+
+def _plugged_in() -> Iterator[tuple[Here, Callable[[], Path | None]]]:
+    """Every disk but the system's. Which of them can be pulled out is known without touching any."""
+    from dojang.locations.removable import address_of
+
+    disks = mounted_disks()
+    for disk in disks:
+        path = disk.mount / NPKI
+        named = Here(address_of(disk, disks), "removable", disk.name, path=path) if disk.removable else _folder(path)
+        yield named, partial(folder_named, disk.mount, NPKI)
+
+
+def _folder(path: Path) -> Here:
+    return Here(DiskAddress(str(path)).to_text(), "disk", str(path), path=path)
+
+
+def _answer(asked: tuple[Here, Callable[[], Path | None]]) -> tuple[Path | None]:
     """The folder that is there, if one is; an answer even when none is."""
     return (asked[1](),)
 

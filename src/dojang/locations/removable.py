@@ -45,7 +45,7 @@ def list_removable() -> list[PluggedIn]:
     """The disks that are plugged in and mounted, each under an address that finds it and no other."""
     disks = mounted_disks()
     return [
-        PluggedIn(_address_of(one, disks), one.name, one.mount, folder_named(one.mount, NPKI))
+        PluggedIn(address_of(one, disks), one.name, one.mount, folder_named(one.mount, NPKI))
         for one in disks
         if one.removable
     ]
@@ -176,12 +176,12 @@ def open_at(address: "Address", access: Access) -> Iterator[RemovableLocation]:
     if not found:
         raise DiskNotFound(name=address.name)
     if len(found) > 1:
-        raise Ambiguous(what=f"'{address.location()}'", matches=", ".join(_address_of(one, disks) for one in found))
+        raise Ambiguous(what=f"'{address.location()}'", matches=", ".join(address_of(one, disks) for one in found))
     with HeldDisk.hold(found[0]) as held:
         yield RemovableLocation(held, RemovableAddress(_name_among(found[0], disks)), access)
 
 
-def _address_of(disk: Disk, disks: list[Disk]) -> str:
+def address_of(disk: Disk, disks: list[Disk]) -> str:
     """What finds it and no other: its name, else its UUID, else where it is mounted."""
     name = _name_among(disk, disks)
     if sum(one.is_called(name) for one in disks) == 1:

@@ -66,13 +66,12 @@ def folder_named(path: Path, name: str) -> Path | None:
 
 
 def _roots_on_disks(system: str) -> Iterator[Root]:
-    for mount, removable in mounts(system):
+    for mount, removable in _disks(system):
         if found := folder_named(mount, NPKI):
             yield Root(found, removable)
 
 
-def mounts(system: str = sys.platform) -> list[tuple[Path, bool]]:
-    """Where disks are mounted now, and whether each can be pulled out; none of them is looked into."""
+def _disks(system: str) -> list[tuple[Path, bool]]:
     if system == "win32":
         system_drive = os.environ.get("SYSTEMDRIVE", "C:")[:1].upper()
         return [(Path(f"{letter}:/"), letter != system_drive) for letter in ascii_uppercase]
