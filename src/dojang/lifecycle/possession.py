@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
-from dojang.errors import CertificateUnusable, FileMalformed, NotFound, Phrase
+from dojang.errors import CertificateUnusable, FileMalformed, KeyMismatch, NotFound, Phrase
 from dojang.ledger import Event
 from dojang.lifecycle.origin import fingerprint_of
 from dojang.lifecycle.workplace import Workplace
@@ -77,35 +77,39 @@ def possession_at(location: Location, stored: StoredCredential) -> Check:
 
     try:
         prove_possession(location.private_key(stored.key_id), stored.certificate_der)
-    except (CertificateUnusable, *UNREADABLE):
+    except (CertificateUnusable, KeyMismatch, *UNREADABLE):
         return Check("possession", False, _BELONGS_NOT)
     except NotFound:
         return Check("possession", False, Phrase("there is no private key beside it"))
     return Check("possession", True, Phrase("its key signed a challenge"))
 
 
-def random_number_at(location: Location, key_id: bytes) -> "Secret | None":
-    """R, as the location keeps it with the key; ``None`` where there is none."""
-    try:
-        if isinstance(location, HoldsR):
-            return location.random_number(key_id)
-        return location.export_key(key_id).random_number if isinstance(location, GivesKeys) else None
-    except NotFound:
-        return None
+def person_at(location: Location, stored: StoredCredential, number: "Secret") -> Check:
+    """Whether a certificate was issued to whoever has this number, by its VID and the R that lies with its key.
 
-
-def person(certificate_der: bytes, number: "Secret", random_number: "Secret | None") -> Check:
-    """Whether the certificate was issued to whoever has this number (VID). Neither number nor R is ever told."""
+    Neither number nor R is ever told.
+    """
     from dojang.npki.vid import identify_data_of
 
     try:
-        found = identify_data_of(certificate_der)
+        found = identify_data_of(stored.certificate_der)
     except FileMalformed:
         return Check("person", False, Phrase("what it says of its owner cannot be read"))
     if found is None:
         return Check("person", False, Phrase("it has no VID, so it does not say whose it is"))
+    try:
+        random_number = _random_number(location, stored.key_id)
+    except (KeyMismatch, NotFound):
+        return Check("person", False, Phrase("its owner cannot be proved without its own key"))
     if random_number is None:
         return Check("person", False, Phrase("its key has no random number R, without which nobody is proved"))
     if not found.matches(number, random_number):
         return Check("person", False, Phrase("it was not issued to whoever has this number"))
     return Check("person", True, Phrase("the number is its owner's ({hash})", hash=found.hash_name))
+
+
+def _random_number(location: Location, key_id: bytes) -> "Secret | None":
+    """R, as the location keeps it with the key; ``None`` where there is none."""
+    if isinstance(location, HoldsR):
+        return location.random_number(key_id)
+    return location.export_key(key_id).random_number if isinstance(location, GivesKeys) else None

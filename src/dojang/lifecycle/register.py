@@ -12,7 +12,7 @@ from dojang.errors import CertificateUnusable, NotFound, Phrase
 from dojang.ledger import Event, Fact
 from dojang.lifecycle.held import Held, look_at
 from dojang.lifecycle.origin import fingerprint_of
-from dojang.lifecycle.possession import Answers, person, possession_at, possession_by_response, random_number_at
+from dojang.lifecycle.possession import Answers, person_at, possession_at, possession_by_response
 from dojang.lifecycle.recover import recover
 from dojang.lifecycle.vetting import Terms, Vetted, refuse_unless_good, vet
 from dojang.lifecycle.workplace import Workplace
@@ -54,8 +54,7 @@ def register_at(address: str, terms: Terms, place: Workplace, *, number: "Secret
         place.say("prove")
         checks = [*vetted.checks, possession_at(location, stored)]
         if number is not None:
-            random_number = random_number_at(location, stored.key_id)
-            checks.append(person(stored.certificate_der, number, random_number))
+            checks.append(person_at(location, stored, number))
         facts = {"location": location.address, "key_id": stored.key_id.hex(), "label": stored.label}
         done = _accept(place, stored.address, stored.certificate_der, vetted, checks, facts)
         return replace(done, held=look_at(place, location.traits, stored))
@@ -157,7 +156,9 @@ def _note_state(place: Workplace, address: str, certificate_der: bytes, vetted: 
     before = next((name for name in reversed(names) if name in _STATES), "restored")
     now = "restored" if standing.state == GOOD else standing.state
     if now != before and before != REVOKED:
-        place.ledger.record(Event(now, address, fingerprint, {"source": standing.source, "place": standing.place}))
+        told = {"source": standing.source, "place": standing.place}
+        authority = format_name(vetted.certificate.issuer)
+        place.ledger.record(Event(now, address, fingerprint, {"authority": authority, **told}))
 
 
 def _live(stored: StoredCredential) -> StoredCredential:
