@@ -75,7 +75,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
         kind = request.param.partition("-")[0]
         return Place(kind, address, lambda: open_location(address, passwords=passwords), passwords)
     if request.param == "removable":
-        return _on_removable_disk(passwords)
+        return on_removable_disk(passwords)
     token = request.getfixturevalue("make_token")()
     search = ModuleSearch(module=request.getfixturevalue("softhsm_module"), discover=False)
     guard = PinGuard(tmp_path / "pin-guard")
@@ -87,7 +87,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     )
 
 
-def _on_removable_disk(passwords: Passwords) -> Place:
+def on_removable_disk(passwords: Passwords) -> Place:
     address = RemovableAddress(os.environ["REMOVABLE_DISK"]).to_text()
     (mount,) = [one.mount for one in list_removable()]
     shutil.rmtree(mount / "NPKI", ignore_errors=True)

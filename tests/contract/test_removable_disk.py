@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__)
-SUITES = [HERE.with_name("test_location.py"), HERE.with_name("test_abilities.py")]
+SUITES = [HERE.with_name(name) for name in ("test_location.py", "test_abilities.py", "test_pairs.py")]
 STICKS = HERE.parents[1] / "faults/stories/sticks.py"
 
 

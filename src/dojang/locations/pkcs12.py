@@ -17,6 +17,7 @@ from dojang.locations.pkcs12_owners import KM, sorted_out
 from dojang.npki.pkcs8 import Pkcs8
 from dojang.npki.pkcs12 import MAX_FILE_BYTES, open_key_bag, read_bags
 from dojang.npki.pkcs12_bags import Bags, CertificateBag, KeyBag
+from dojang.npki.pkcs12_ca_pubs import ca_pubs_in, with_ca_pubs
 from dojang.npki.pkcs12_writing import PROFILES, write_bags
 
 if TYPE_CHECKING:
@@ -29,37 +30,44 @@ _NEW, _LEGACY = PROFILES
 
 
 class Pkcs12Location(FileLocation):
-    """The credentials in one PKCS#12 file, and the km pairs beside them."""
+    """The credentials in one PKCS#12 file, and what belongs to them."""
 
     kind = KIND
     traits = TRAITS
-    companions_held = frozenset({"km"})
+    companions_held = frozenset({"km", "ca_pubs"})
 
     def export_companions(self, key_id: bytes) -> Companions:
-        """The km pair; CaPubs have no place in a PKCS#12 file."""
-        pair = self._file.read().km_pair(key_id)
-        if pair is None:
-            return Companions()
-        certificate_der = pair.certificate.der if pair.certificate else b""
-        return Companions(certificate_der, self._file.open(pair.key) if pair.key else None)
+        contents = self._file.read()
+        pair, key = contents.km_pair(key_id) or KeptPair(key_id), contents.key(key_id)
+        return Companions(
+            pair.certificate.der if pair.certificate else b"",
+            self._file.open(pair.key) if pair.key else None,
+            ca_pubs_in(_bag_of(key)) if key else b"",
+        )
 
     def import_companions(self, companions: Companions, *, key_id: bytes) -> None:
-        if "km" not in companions.names():
-            return
         key = certificate = None
         if companions.km_key is not None:
             key = KeptKey(key_id, "", self._file.sealed(companions.km_key))
         if companions.km_certificate_der:
             certificate = KeptCertificate(key_id, "", companions.km_certificate_der)
-        pair = KeptPair(key_id, certificate, key)
+        pairs = (KeptPair(key_id, certificate, key),) if key or certificate else ()
 
         def change(contents: Contents) -> Contents:
-            if contents.key(key_id) is None:
+            owner = contents.key(key_id)
+            if owner is None:
                 raise NotFound(what=Phrase("The private key"), where=self.address, command="dojang where")
-            others = [one for one in contents.km_pairs if one.owner != key_id]
-            return replace(contents, km_pairs=(*others, pair))
+            others = tuple(one for one in contents.km_pairs if one.owner != key_id)
+            whole = replace(owner, held=with_ca_pubs(_bag_of(owner), companions.ca_pubs))
+            keys = tuple(whole if one.key_id == key_id else one for one in contents.keys)
+            return replace(contents, keys=keys, km_pairs=others + pairs)
 
         self._change(change)
+
+
+def _bag_of(key: KeptKey) -> KeyBag:
+    assert isinstance(key.held, KeyBag)
+    return key.held
 
 
 class Pkcs12File:
@@ -94,8 +102,7 @@ class Pkcs12File:
         return KeyBag(pkcs8.der, sealed=False)
 
     def open(self, key: KeptKey) -> Pkcs8:
-        assert isinstance(key.held, KeyBag)
-        return open_key_bag(key.held, self._password_of_file(), str(self._path))
+        return open_key_bag(_bag_of(key), self._password_of_file(), str(self._path))
 
     def identified(self, contents: Contents) -> Contents:
         return contents  # which it always is: the password was needed to read it
@@ -149,8 +156,7 @@ def _unsealed(contents: Contents, opened: Callable[[KeptKey], Pkcs8]) -> Content
     """The same with every key in the clear, in memory, so that writing it seals it anew."""
 
     def plain(key: KeptKey) -> KeptKey:
-        assert isinstance(key.held, KeyBag)
-        return replace(key, held=replace(key.held, value=opened(key).der, sealed=False, random_number=None))
+        return replace(key, held=replace(_bag_of(key), value=opened(key).der, sealed=False, random_number=None))
 
     pairs = tuple(one if one.key is None else replace(one, key=plain(one.key)) for one in contents.km_pairs)
     return replace(contents, keys=tuple(map(plain, contents.keys)), km_pairs=pairs)
@@ -171,8 +177,7 @@ def _bags(contents: Contents) -> Bags:
 
 
 def _key_bag(key: KeptKey, name: str, key_id: bytes) -> KeyBag:
-    assert isinstance(key.held, KeyBag)
-    return replace(key.held, name=name or None, key_id=key_id)
+    return replace(_bag_of(key), name=name or None, key_id=key_id)
 
 
 def _certificate_bag(one: KeptCertificate, name: str, key_id: bytes) -> CertificateBag:
