@@ -6,8 +6,9 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
-from signal import SIGKILL
+from signal import SIGINT, SIGKILL
 from typing import Any
 
 import pytest
@@ -15,6 +16,8 @@ from cryptography.x509 import load_pem_x509_certificate
 
 ZYGOTE = Path(__file__).with_name("zygote.py")
 STORIES = Path(__file__).with_name("stories")
+ENDINGS = {SIGKILL: -SIGKILL, SIGINT: 130}
+FEWEST_EFFECTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,31 @@ def bench(home: Path, make_token, softhsm_module: str) -> Iterator[Bench]:
     yield bench
     process.stdin.close()
     process.wait()
+
+
+def strike_everywhere(
+    bench: Bench,
+    prepare: Callable[[str], list[str]],
+    check: Callable[[str, int], None],
+    *,
+    signal: int = SIGKILL,
+    every: int = 1,
+) -> None:
+    """Run the command of ``prepare(name)`` once for every effect it has, struck just before it, and check each time."""
+    for point in count(0, every):
+        name = f"subscriber-{point}"
+        words = prepare(name)
+        run = bench.run(*words, at=point, signal=signal)
+        if not run.effects or not run.effects[-1].startswith("!"):
+            assert run.status == 0, (run.out, run.err)
+            assert point >= FEWEST_EFFECTS, "the effects were not seen"
+            return
+        try:
+            assert run.status == ENDINGS[signal], run.err
+            check(name, point)
+        except BaseException as error:
+            error.add_note(f"struck at {point}: {run.effects}")
+            raise
 
 
 Story = Callable[..., dict[str, Any]]

@@ -2,42 +2,13 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
 from functools import partial
-from itertools import count
-from signal import SIGINT, SIGKILL
+from signal import SIGINT
 
 import pytest
-from tests.faults.conftest import Bench
+from tests.faults.conftest import Bench, strike_everywhere
 
 KINDS = ["token", "disk"]
-ENDINGS = {SIGKILL: -SIGKILL, SIGINT: 130}
-FEWEST_EFFECTS = 3
-
-
-def _strike_everywhere(
-    bench: Bench,
-    prepare: Callable[[str], list[str]],
-    check: Callable[[str, int], None],
-    *,
-    signal: int = SIGKILL,
-    every: int = 1,
-) -> None:
-    """Run the command of ``prepare(name)`` once for every effect it has, struck just before it, and check each time."""
-    for point in count(0, every):
-        name = f"subscriber-{point}"
-        words = prepare(name)
-        run = bench.run(*words, at=point, signal=signal)
-        if not run.effects or not run.effects[-1].startswith("!"):
-            assert run.status == 0, (run.out, run.err)
-            assert point >= FEWEST_EFFECTS, "the effects were not seen"
-            return
-        try:
-            assert run.status == ENDINGS[signal], run.err
-            check(name, point)
-        except BaseException as error:
-            error.add_note(f"struck at {point}: {run.effects}")
-            raise
 
 
 def _one_live(bench: Bench, kind: str, name: str) -> tuple[dict, list[dict]]:
@@ -80,7 +51,7 @@ def test_issue_killed_anywhere(bench: Bench, kind: str) -> None:
             assert {one["state"] for one in bench.issued(name)} <= {"revoked"}
         _nothing_left_over(bench, kind)
 
-    _strike_everywhere(bench, lambda name: bench.issue_words(kind, name), check)
+    strike_everywhere(bench, lambda name: bench.issue_words(kind, name), check)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -94,7 +65,7 @@ def test_issue_interrupted(bench: Bench, kind: str) -> None:
         _nothing_left_over(bench, kind)
 
     words = partial(bench.issue_words, kind)
-    _strike_everywhere(bench, words, check, signal=SIGINT, every=1 if kind == "token" else 3)
+    strike_everywhere(bench, words, check, signal=SIGINT, every=1 if kind == "token" else 3)
 
 
 @pytest.mark.parametrize("keep", [[], ["--keep-key"]], ids=["new-key", "keep-key"])
@@ -127,7 +98,7 @@ def test_renew_killed_anywhere(bench: Bench, kind: str, keep: list[str]) -> None
             assert bench.signs(retired[0])
         _nothing_left_over(bench, kind)
 
-    _strike_everywhere(bench, prepare, check)
+    strike_everywhere(bench, prepare, check)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -144,7 +115,7 @@ def test_delete_killed_anywhere(bench: Bench, kind: str) -> None:
         assert len(bench.credentials(kind, name)) == (1 if point == 0 else 0)
         _nothing_left_over(bench, kind)
 
-    _strike_everywhere(bench, prepare, check)
+    strike_everywhere(bench, prepare, check)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -155,7 +126,7 @@ def test_request_and_install_killed_anywhere(bench: Bench, kind: str) -> None:
         assert bench.run("renew", "run", bench.locations[kind]).status in (0, 14)
         _nothing_left_over(bench, kind)
 
-    _strike_everywhere(bench, lambda name: _request_words(bench, kind, name), check_request)
+    strike_everywhere(bench, lambda name: _request_words(bench, kind, name), check_request)
 
     def prepare(name: str) -> list[str]:
         name = f"install-{name}"
@@ -170,7 +141,7 @@ def test_request_and_install_killed_anywhere(bench: Bench, kind: str) -> None:
         (credential,) = bench.credentials(kind, name)
         assert bench.signs(credential)
 
-    _strike_everywhere(bench, prepare, check_install)
+    strike_everywhere(bench, prepare, check_install)
 
 
 def _request_words(bench: Bench, kind: str, name: str) -> list[str]:
