@@ -1,5 +1,6 @@
 """``dojang cert``: issue, request, install, list, show, delete."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from dojang.cli.credentials import (
 from dojang.cli.files import certificates_of, check_writable, pem_of, write_file
 from dojang.cli.flags import key_file_options
 from dojang.cli.frame import argument, command, option
-from dojang.cli.key import ALGORITHMS
+from dojang.cli.key import ALGORITHMS, backup_under_option
 from dojang.cli.language import N_, _, message_of, say
 from dojang.cli.meant import ADDRESSES
 from dojang.cli.workplace import plan_words, workplace
@@ -73,6 +74,7 @@ alternative_name_option = option(
 @option("--algorithm", type=click.Choice(ALGORITHMS), help=N_("Kind of key."))
 @option("--label", help=N_("Name of the credential in its location; the common name unless said."))
 @option("--ca", metavar="NAME", help=N_("The authority that issues; the only one unless said."))
+@backup_under_option
 @alternative_name_option
 @key_file_options
 def issue(
@@ -83,6 +85,7 @@ def issue(
     algorithm: str | None,
     label: str | None,
     ca: str | None,
+    backup_under: str | None,
     alternative_names: tuple[str, ...],
 ) -> None:
     """Issue, and print what to try next."""
@@ -102,6 +105,7 @@ def issue(
             authority=ca,
             alternative_names=alternative_names,
         )
+        order = replace(order, backup_under=backup_under)
         if invocation.flags.plan:
             invocation.planned(plan_words(plan_issue(order, place)), location=order.to)
             return
@@ -132,7 +136,7 @@ def _issued(held: "Held") -> str:
         "dojang cert install pkcs11:token=Hong --cert hong.pem",
     ],
 )
-@argument("address", metavar="ADDRESS")
+@argument("address", metavar="[ADDRESS]", required=False)
 @option("--subject", metavar="DN", help=N_("Whose name the request bears."))
 @option(
     "--algorithm",
@@ -147,7 +151,7 @@ def _issued(held: "Held") -> str:
 @key_file_options
 def request(
     invocation: Invocation,
-    address: str,
+    address: str | None,
     subject: str | None,
     algorithm: str,
     label: str | None,
@@ -155,11 +159,12 @@ def request(
     output: Path | None,
 ) -> None:
     """Write the request in PEM; the key waits in its location for ``cert install``."""
+    from dojang.cli.chooser import place_given
     from dojang.cli.issue_form import common_name, label_in, subject_name
     from dojang.lifecycle.request import RequestOrder, plan_request
     from dojang.lifecycle.request import request as make_request
 
-    address, name = invocation.address(address), subject_name(invocation, subject)
+    name, address = subject_name(invocation, subject), place_given(invocation, address, option="ADDRESS")
     order = RequestOrder(address, name, algorithm, label or label_in(address) or common_name(name), alternative_names)
     with workplace(invocation) as place:
         if invocation.flags.plan:

@@ -24,13 +24,25 @@ TOKEN = Section(
     },
 )
 
+CUSTODY = Section(
+    N_("A wrapping key in the hands of custodians, some of whom can bring it to another HSM."),
+    {
+        "split": Entry("dojang.cli.custody:split", N_("Make a wrapping key and hand out its shares.")),
+        "join": Entry("dojang.cli.custody:join", N_("Bring the key that shares make to an HSM.")),
+    },
+)
+
 KEY = Section(
-    N_("Keys on tokens: generate, list, look at, delete."),
+    N_("Keys on tokens: generate, list, look at, delete, take in, back up."),
     {
         "generate": Entry("dojang.cli.key:generate", N_("Make a key pair that never leaves the token.")),
         "list": Entry("dojang.cli.key:list_", N_("List the private keys on a token.")),
         "show": Entry("dojang.cli.key:show", N_("Show one key and what it is allowed to do.")),
         "delete": Entry("dojang.cli.key:delete", N_("Destroy a key pair and what belongs to it.")),
+        "import": Entry("dojang.cli.key_wrap:import_", N_("Bring a key out of a file to a token.")),
+        "wrap": Entry("dojang.cli.key_wrap:wrap", N_("Write a key to a file, encrypted by its token.")),
+        "unwrap": Entry("dojang.cli.key_wrap:unwrap", N_("Bring a wrapped key to a token.")),
+        "custody": CUSTODY,
     },
 )
 
@@ -78,6 +90,8 @@ RENEW = Section(
 LOCATION = Section(
     N_("Places that keep credentials: copy, move, export, import, back up."),
     {
+        "list": Entry("dojang.cli.location_list:list_", N_("List the places for keys and what is there now.")),
+        "show": Entry("dojang.cli.location_list:show", N_("Show one place: what it can do, its state, its room.")),
         "copy": Entry("dojang.cli.location:copy", N_("Make a second copy of a credential in another location.")),
         "move": Entry("dojang.cli.location:move", N_("Bring a credential to another location and remove it here.")),
         "export": Entry("dojang.cli.location_files:export", N_("Write a credential to a file for other programs.")),

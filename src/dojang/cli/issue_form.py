@@ -3,28 +3,23 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
+from dojang.cli.chooser import place_given
 from dojang.cli.context import Invocation
-from dojang.cli.language import N_, _, message_of, say, spoken
+from dojang.cli.language import N_, message_of, say, spoken
 from dojang.cli.workplace import chosen_authority
-from dojang.errors import InputRequired, NotFound, UserError
+from dojang.errors import NotFound, UserError
 
 if TYPE_CHECKING:
     from cryptography.x509 import Name
 
     from dojang.lifecycle.issue import IssueOrder
     from dojang.lifecycle.workplace import Workplace
-    from dojang.locations.base import Traits
     from dojang.x509.profiles import Profile
 
 T = TypeVar("T")
 
 USUAL_PROFILE = "personal"
 USUAL_ALGORITHM = "ec-p256"
-PROTECTION = {
-    "token": N_("The key is made in the token and never leaves it; signing needs the token and its PIN."),
-    "disk": N_("The key is a file under a password; whoever has the file and the password has the key."),
-}
-OPENED_BY = {"pin": N_("PIN"), "password": N_("password"), "nothing": N_("nothing")}
 
 
 def fill_in(
@@ -49,7 +44,7 @@ def fill_in(
     name = subject_name(invocation, subject)
     if asking and not alternative_names and _wants_further_name(chosen, name):
         alternative_names = (_further_name(invocation),)
-    address = invocation.address(to) if to is not None else _location(invocation)
+    address = place_given(invocation, to)
     return IssueOrder(
         to=address,
         subject=name,
@@ -150,37 +145,6 @@ def _algorithm(invocation: Invocation, profile: "Profile", asking: bool) -> str:
     return allowed[chosen]
 
 
-def _location(invocation: Invocation) -> str:
-    """Chosen from what is there now, with what each place protects."""
-    if not invocation.can_ask:
-        raise InputRequired(what=_("The location of the new key"), option="--to ADDRESS")
-    offered = _locations(invocation)
-    columns = [N_("Location"), N_("Key leaves"), N_("Can be copied"), N_("Opened by"), N_("What it protects")]
-    rows = [
-        [
-            name,
-            _("yes") if traits.key_leaves else _("no"),
-            _("yes") if traits.copyable else _("no"),
-            _(OPENED_BY[traits.opened_by]),
-            _(PROTECTION[kind]),
-        ]
-        for _address, name, kind, traits in offered
-    ]
-    return offered[invocation.choose(N_("Where to keep the key"), columns, rows, option="--to")][0]
-
-
 def title(profile: "Profile") -> str:
     """What a profile is for, in the person's language."""
     return profile.titles[spoken()]
-
-
-def _locations(invocation: Invocation) -> "list[tuple[str, str, str, Traits]]":
-    """Every place that a key could go now: address, name, kind, traits."""
-    from dojang.locations.registry import location_kinds
-    from dojang.npki.roots import default_root
-    from dojang.pkcs11 import list_tokens
-
-    traits = {row.kind: row.traits for row in location_kinds()}
-    tokens = [token for token in list_tokens(invocation.search()).tokens if token.info.initialized]
-    rows = [(one.address, say("Token {label}", label=one.info.label), "token", traits["token"]) for one in tokens]
-    return [*rows, ("npki:", say("Folder {path}", path=default_root()), "disk", traits["disk"])]

@@ -18,21 +18,27 @@ if TYPE_CHECKING:
     from dojang.ledger import Ledger
     from dojang.lifecycle.where import Found
     from dojang.lifecycle.workplace import Workplace
-    from dojang.locations.present import Here
+    from dojang.locations.present import Present
     from dojang.pkcs11.uri import Pkcs11Uri
 
 KINDS = ("token", "disk", "removable", "pkcs12", "pem")
 WAIT = 10.0
 
 
+wait_option = option(
+    "--wait", type=float, metavar="SECONDS", help=N_("How long to wait for the slowest place; 10 unless given.")
+)
+
+
 class Known(NamedTuple):
-    """The addresses of every place worth a look, what could not be asked for its own, and by which module each token
-    is reached.
+    """The addresses of every place worth a look, what could not be asked for its own, by which module each token is
+    reached, and what of it all is there now.
     """
 
     addresses: list[str]
     failures: list[tuple[str, DojangError]]
     modules: dict[str, str]
+    present: "Present"
 
 
 @command(
@@ -46,7 +52,7 @@ class Known(NamedTuple):
 @argument("text", metavar="[TEXT]", required=False)
 @option("--expiring", metavar="DAYS", help=N_("Only what expires within so many days, written 30d or 30."))
 @option("--kind", "kinds", multiple=True, type=click.Choice(KINDS), help=N_("Only in places of this kind; repeatable."))
-@option("--wait", type=float, metavar="SECONDS", help=N_("How long to wait for the slowest place; 10 unless given."))
+@wait_option
 def where(
     invocation: Invocation, text: str | None, expiring: str | None, kinds: tuple[str, ...], wait: float | None
 ) -> None:
@@ -55,7 +61,7 @@ def where(
 
     within = days_of(expiring) if expiring is not None else None
     with workplace(invocation) as place:
-        found = look_everywhere(invocation, place, within, frozenset(kinds) or None, _seconds(wait))
+        found = look_everywhere(invocation, place, within, frozenset(kinds) or None, checked_wait(wait))
     held = [one for one in found.held if text is None or mentions(one, text)]
     data = {
         "credentials": [credential_data(one) for one in held],
@@ -121,13 +127,13 @@ def known_places(
     for text, uri in _remembered([*saved, *recorded], kinds):
         if uri is None:
             addresses.append(text)
-        elif not any(_is(uri, here) for here in tokens) and (text in expected or text in saved):
+        elif not any(here.is_at(uri) for here in tokens) and (text in expected or text in saved):
             missed.append((text, TokenNotFound(wanted=text)))
     if missed or invocation.flags.module or invocation.settings.module:
         missed += present.silent
     failures = [*present.failures, *missed]
     modules = {here.address: here.token.module.path for here in tokens if here.token is not None}
-    return Known(list(dict.fromkeys(addresses)), failures, modules)
+    return Known(list(dict.fromkeys(addresses)), failures, modules, present)
 
 
 def by_known_modules(invocation: Invocation, place: "Workplace", known: Known) -> "Workplace":
@@ -161,7 +167,8 @@ def note_failures(invocation: Invocation, found: "Found") -> None:
         )
 
 
-def _seconds(wait: float | None) -> float:
+def checked_wait(wait: float | None) -> float:
+    """The seconds that ``--wait`` gave, or the usual ones."""
     if wait is None:
         return WAIT
     if not 0 < wait <= 3600:
@@ -185,9 +192,3 @@ def _remembered(texts: list[str], kinds: frozenset[str] | None) -> "Iterator[tup
             yield text, None  # who opens it says what is wrong with it
             continue
         yield location.to_text(), location if isinstance(location, Pkcs11Uri) else None
-
-
-def _is(uri: "Pkcs11Uri", here: "Here") -> bool:
-    assert here.token is not None
-    info = here.token.info
-    return uri.matches_token(label=info.label, manufacturer=info.manufacturer, model=info.model, serial=info.serial)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from dojang.errors import DojangError, LocationSilent
-from dojang.locations.address import DiskAddress
+from dojang.locations.address import Address, DiskAddress, parse_address
 from dojang.npki.disks import mounted_disks
 from dojang.npki.roots import NPKI, default_root, folder_named, usual_roots
 from dojang.pkcs11.roll_call import ask_all, roll_call
@@ -40,6 +40,15 @@ class Here:
     token: "Token | None" = None
     path: Path | None = None
     exists: bool = True
+
+    def is_at(self, address: Address) -> bool:
+        """Whether that is where ``address`` leads."""
+        if self.token is None:
+            return parse_address(self.address).identity() == address.location().identity()
+        info = self.token.info
+        return isinstance(address, Pkcs11Uri) and address.matches_token(
+            label=info.label, manufacturer=info.manufacturer, model=info.model, serial=info.serial
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +131,9 @@ def _disks(wait: float) -> Present:
         if outcome.answer is None:
             failures.append((here.address, LocationSilent(where=here.name, seconds=f"{wait:g}")))
         elif (root := outcome.answer[0]) is not None:
-            here = _folder(root) if here.kind == "disk" else replace(here, path=root)  # as its name is written there
+            here = (
+                folder_here(root) if here.kind == "disk" else replace(here, path=root)
+            )  # as its name is written there
             found.setdefault(here.address, here)
         elif here.path == default_root() or here.kind == "removable":
             found.setdefault(here.address, replace(here, exists=False))
@@ -131,7 +142,7 @@ def _disks(wait: float) -> Present:
 
 def _own_folders() -> Iterator[tuple[Here, Callable[[], Path | None]]]:
     for path in usual_roots():
-        yield _folder(path), partial(_itself, path)
+        yield folder_here(path), partial(_itself, path)
 
 
 def _plugged_in() -> Iterator[tuple[Here, Callable[[], Path | None]]]:
@@ -141,11 +152,14 @@ def _plugged_in() -> Iterator[tuple[Here, Callable[[], Path | None]]]:
     disks = mounted_disks()
     for disk in disks:
         path = disk.mount / NPKI
-        named = Here(address_of(disk, disks), "removable", disk.name, path=path) if disk.removable else _folder(path)
+        named = (
+            Here(address_of(disk, disks), "removable", disk.name, path=path) if disk.removable else folder_here(path)
+        )
         yield named, partial(folder_named, disk.mount, NPKI)
 
 
-def _folder(path: Path) -> Here:
+def folder_here(path: Path) -> Here:
+    """A folder on a disk, as if it were there."""
     return Here(DiskAddress(str(path)).to_text(), "disk", str(path), path=path)
 
 

@@ -66,6 +66,16 @@ def kind_at(address: str) -> LocationKind | None:
     return next((row for row in _KINDS if row.scheme == scheme), None)
 
 
+def kind_of(address: "Address") -> LocationKind:
+    """The same for an address that was read; ``UnsupportedOperation`` where nobody opens such addresses yet."""
+    kind = next((row for row in _KINDS if row.scheme == address.scheme), None)
+    if kind is None:
+        raise UnsupportedOperation(
+            where="This version of dojang", operation=Phrase("open {scheme} addresses", scheme=address.scheme)
+        )
+    return kind
+
+
 def open_location(
     address: str,
     *,
@@ -82,11 +92,10 @@ def open_location(
 ) -> AbstractContextManager[Location]:
     """Open the location in which ``address`` lies; PINs and passwords are asked for when something needs them."""
     parsed = parse_address(address)
-    kind = next((row for row in _KINDS if row.scheme == parsed.scheme), None)
-    if kind is None:
-        raise UnsupportedOperation(
-            where="This version of dojang", operation=Phrase("open {scheme} addresses", scheme=parsed.scheme)
+    return (
+        kind_of(parsed)
+        .load()
+        .open_at(
+            parsed, Access(search, pins, passwords, guard, last_try, agent, r_object, key_files, tries, pkcs12_profile)
         )
-    return kind.load().open_at(
-        parsed, Access(search, pins, passwords, guard, last_try, agent, r_object, key_files, tries, pkcs12_profile)
     )

@@ -57,6 +57,10 @@ class TokenInfo(NamedTuple):
         return bool(self.flags & ck.CKF_TOKEN_INITIALIZED)
 
     @property
+    def write_protected(self) -> bool:
+        return bool(self.flags & ck.CKF_WRITE_PROTECTED)
+
+    @property
     def login_required(self) -> bool:
         return bool(self.flags & ck.CKF_LOGIN_REQUIRED)
 
