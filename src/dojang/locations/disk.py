@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from dojang.errors import AlreadyExists, Ambiguous, FileUnreadable, KeyMismatch, NotFound
 from dojang.locations.address import DiskAddress, RemovableAddress
 from dojang.locations.base import Access, Companions, PasswordProvider, StoredCredential, Traits
-from dojang.locations.claims import FolderBoard
+from dojang.locations.claims import ClaimBoard, FolderBoard
 from dojang.locations.key_files import KeyFiles, OpenedKeyFile
 from dojang.npki import shelves
 from dojang.npki.contents import (
@@ -75,7 +75,7 @@ class DiskLocation:
         if not self.root.is_dir():
             raise FileUnreadable(path=str(self.root), problem="it is not there")
 
-    def claim_board(self) -> FolderBoard:
+    def claim_board(self) -> ClaimBoard:
         return FolderBoard(self.root / STAGING)
 
     def credentials(self) -> Iterator[StoredCredential]:

@@ -17,6 +17,7 @@ from dojang.errors import Ambiguous, DiskNotFound, DiskRemoved, DojangError, Fil
 from dojang.locations import disk as on_disk
 from dojang.locations.address import DiskAddress, RemovableAddress
 from dojang.locations.base import Access, StoredCredential
+from dojang.locations.claims import Claim, ClaimBoard
 from dojang.locations.disk import DiskLocation
 from dojang.npki.disks import Disk, is_mounted, mounted_disks
 from dojang.npki.names import comparable
@@ -127,6 +128,24 @@ class RemovableLocation(DiskLocation):
     def credentials(self) -> Iterator[StoredCredential]:
         with self._held.in_use():
             return iter(list(super().credentials()))
+
+    def claim_board(self) -> ClaimBoard:
+        return _HeldBoard(super().claim_board(), self._held)
+
+
+class _HeldBoard:
+    """Claims on the disk, as careful as the location."""
+
+    def __init__(self, board: ClaimBoard, held: HeldDisk) -> None:
+        self._board, self._held = board, held
+
+    def take(self, claim: Claim) -> Claim | None:
+        with self._held.in_use():
+            return self._board.take(claim)
+
+    def drop(self, name: str, claim_id: str) -> None:
+        with self._held.in_use():
+            self._board.drop(name, claim_id)
 
 
 _CHECKED: Final = (
