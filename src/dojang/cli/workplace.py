@@ -39,6 +39,9 @@ STEPS = {
     "remove": N_("Removing the original …"),
     "write": N_("Writing the backup aside …"),
     "drill": N_("Restoring the backup to a scratch folder and having it sign …"),
+    "wrap": N_("Wrapping the key …"),
+    "unwrap": N_("Unwrapping the key …"),
+    "make-kek": N_("Putting the wrapping key into the HSM …"),
 }
 PLANNED = {
     "generate": N_("Make a key ({algorithm}) named {label} in {location}"),
@@ -58,6 +61,11 @@ PLANNED = {
     "remove": N_("Remove the original ({address}) after the copy has been opened again and has signed"),
     "write": N_("Write everything into {file}, under a password of its own"),
     "drill": N_("Restore {file} to a scratch folder, have each key sign, and wipe the folder"),
+    "wrap": N_("Wrap the key {label} under the wrapping key {kek}"),
+    "unwrap": N_("Unwrap the key under {kek} into {location} as {label}, never to leave again"),
+    "make-kek": N_("Make a wrapping key {label} that never leaves {location}"),
+    "hand-out": N_("Hand out its {shares} shares, of which {threshold} make it again"),
+    "join": N_("Ask for the shares, and put the wrapping key they make into {location} as {label}"),
 }
 OUTCOMES = {
     "finished": N_("An earlier '{verb}' of {subject} had been cut short; it is finished now."),

@@ -4,16 +4,18 @@ from dataclasses import dataclass, field
 from secrets import token_bytes
 from typing import TYPE_CHECKING
 
-from dojang.errors import Phrase, UnsupportedOperation, VerificationFailed
+from dojang.errors import Ambiguous, NotFound, Phrase, UnsupportedOperation, VerificationFailed
 from dojang.ledger import Event, Fact
 from dojang.lifecycle.journal import key_id_of, name_in, taken_back_on_failure
 from dojang.lifecycle.recover import recover
 from dojang.lifecycle.request import fingerprint_of_key
 from dojang.lifecycle.workplace import Check, Step, Workplace
-from dojang.locations.base import HoldsR, Location, TakesKeys
+from dojang.locations.base import HoldsR, Location, TakesKeys, WrapsKeys
+from dojang.pkcs11.uri import Pkcs11Uri
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes as PrivateKey
+    from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
     from dojang.npki.pkcs8 import Pkcs8
 
@@ -33,7 +35,7 @@ class ImportKeyOrder:
 
 @dataclass(frozen=True, slots=True)
 class ImportedKey:
-    """A key that is where it was to be; ``left_out`` could not be kept there."""
+    """A key that is where it was to be; ``already`` when it had been before. ``left_out`` could not be kept there."""
 
     label: str
     key_id: bytes
@@ -41,6 +43,7 @@ class ImportedKey:
     algorithm: str
     checks: tuple[Check, ...]
     left_out: frozenset[str] = frozenset()
+    already: bool = False
 
 
 def import_key(order: ImportKeyOrder, place: Workplace) -> ImportedKey:
@@ -57,6 +60,10 @@ def import_key(order: ImportKeyOrder, place: Workplace) -> ImportedKey:
     with place.open_location(order.to) as location:
         takes = _taking(location)
         recover(place, location)
+        if (there := key_there(location, order.label, original.public_key())) is not None:
+            place.say("prove")
+            _prove(location.private_key(there), original)
+            return ImportedKey(order.label, there, location.address, algorithm, _checked(location), already=True)
         location.check_free(label=order.label, subject_der=b"")
         key, left_out = _without_r(order, location)
         facts: dict[str, Fact] = {
@@ -78,8 +85,25 @@ def import_key(order: ImportKeyOrder, place: Workplace) -> ImportedKey:
                 _prove(again.private_key(key_id), original)
             event = Event("key-imported", location.address, fingerprint_of_key(original.public_key()), facts)
             operation.finish("key-imported", event)
-        checks = (Check("opened-again", True, location.address), Check("signature", True))
-        return ImportedKey(order.label, key_id, location.address, algorithm, checks, left_out)
+        return ImportedKey(order.label, key_id, location.address, algorithm, _checked(location), left_out)
+
+
+def key_there(location: Location, label: str, public_key: "PublicKeyTypes") -> bytes | None:
+    """The ``key_id`` of this very key where a token has it under this label already."""
+    from dojang.x509.keys import same_key
+
+    if not isinstance(location, WrapsKeys):
+        return None
+    try:
+        key_id, _label = location.find_key(Pkcs11Uri(object=label).to_text())
+        there = location.private_key(key_id).public_key()
+    except (NotFound, Ambiguous):
+        return None
+    return key_id if same_key(there, public_key) else None
+
+
+def _checked(location: Location) -> tuple[Check, ...]:
+    return Check("opened-again", True, location.address), Check("signature", True)
 
 
 def plan_import_key(order: ImportKeyOrder, place: Workplace) -> tuple[Step, ...]:

@@ -25,6 +25,7 @@ from dojang.errors import (
 from dojang.ledger import Event, Fact, Operation
 from dojang.lifecycle.finish import brought_event, install_and_prove, twin_in
 from dojang.lifecycle.held import Held, look_at
+from dojang.lifecycle.import_key import key_there
 from dojang.lifecycle.journal import answer_facts, key_id_of, name_in, taken_back_on_failure
 from dojang.lifecycle.origin import fingerprint_of
 from dojang.lifecycle.recover import recover
@@ -131,6 +132,8 @@ def unwrap_credential(place: Workplace, blob: bytes, order: UnwrapOrder) -> Unwr
         if file.certificate_der and (twin := twin_in(location, file.certificate_der)) is not None:
             return _already(place, location, file, twin)
         label = order.label or file.label
+        if not file.certificate_der and (there := key_there(location, label, _public_key(file))) is not None:
+            return _key_already(place, location, file, there, label)
         location.check_free(label=label, subject_der=_subject_of(file))
         file, left_out = _without_r(file, order, location)
         operation = _begin(place, location, file, label)
@@ -246,6 +249,15 @@ def _already(place: Workplace, location: Location, file: WrappedFile, twin: Stor
     checks = (Check("opened-again", True, twin.address), Check("signature", True))
     held = look_at(place, location.traits, twin)
     return Unwrapped(twin.label, twin.key_id, location.address, file.wrapped.algorithm, checks, held, already=True)
+
+
+def _key_already(place: Workplace, location: Location, file: WrappedFile, key_id: bytes, label: str) -> Unwrapped:
+    from dojang.x509.challenge import prove_key
+
+    place.say("prove")
+    prove_key(location.private_key(key_id))
+    checks = (Check("opened-again", True, location.address), Check("signature", True))
+    return Unwrapped(label, key_id, location.address, file.wrapped.algorithm, checks, already=True)
 
 
 def _refuse_other_key(key: "PrivateKey", file: WrappedFile) -> None:
