@@ -300,7 +300,7 @@ def test_answers_of_responders(desk: Desk, web: Web) -> None:
     for reply, why in (
         (lambda _body: old, "wrong nonce"),
         (lambda body: ISSUER.delegate([SIGNING]).reply(body, certificate), "OCSPSigning"),
-        (lambda body: STRANGER.delegate([ANSWERING]).reply(body, certificate, issuer=ISSUER.certificate), "certify"),
+        (lambda body: STRANGER.delegate([ANSWERING]).reply(body, certificate, issuer=ISSUER.certificate), "not hold"),
         (lambda _body: b"<html>", "decoded"),
     ):
         serve(reply)

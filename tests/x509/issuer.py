@@ -12,7 +12,7 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
-_USAGES = (
+USAGES = (
     "digital_signature",
     "content_commitment",
     "key_encipherment",
@@ -25,9 +25,9 @@ _USAGES = (
 )
 CA = [
     (x509.BasicConstraints(ca=True, path_length=None), True),
-    (x509.KeyUsage(**{name: name in ("key_cert_sign", "crl_sign") for name in _USAGES}), True),
+    (x509.KeyUsage(**{name: name in ("key_cert_sign", "crl_sign") for name in USAGES}), True),
 ]
-SIGNING = (x509.KeyUsage(**{name: name in ("digital_signature", "content_commitment") for name in _USAGES}), True)
+SIGNING = (x509.KeyUsage(**{name: name in ("digital_signature", "content_commitment") for name in USAGES}), True)
 ANSWERING = (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.OCSP_SIGNING]), False)
 GOOD, REVOKED = ocsp.OCSPCertStatus.GOOD, ocsp.OCSPCertStatus.REVOKED
 

@@ -10,23 +10,13 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
+from tests.x509.issuer import USAGES
 
 from dojang.errors import FileMalformed
 from dojang.x509.path import PathReport, check_path
 
 AT = dt.datetime(2026, 6, 1, tzinfo=dt.UTC)
 DAY = dt.timedelta(days=1)
-USAGES = [
-    "digital_signature",
-    "content_commitment",
-    "key_encipherment",
-    "data_encipherment",
-    "key_agreement",
-    "key_cert_sign",
-    "crl_sign",
-    "encipher_only",
-    "decipher_only",
-]
 CA = ((x509.BasicConstraints(True, None), True),)
 SHA1_KEY = rsa.generate_private_key(65537, 2048)
 

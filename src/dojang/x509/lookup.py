@@ -12,9 +12,8 @@ from itertools import pairwise
 
 from cryptography import x509
 
-from dojang.errors import FileMalformed
 from dojang.x509.ocsp import LARGEST_ANSWER, REQUEST_TYPE, Question, responder_addresses
-from dojang.x509.reading import LARGEST_BUNDLE, read_crl
+from dojang.x509.reading import LARGEST_BUNDLE
 from dojang.x509.revocation import GOOD, list_addresses, worst_of
 from dojang.x509.standing import ANCHOR, CRL, CRL_FILE, OCSP, Standing, decide, not_known, standing_in_list
 
@@ -127,7 +126,8 @@ class _Desk:
         answer = self._fetch(OCSP, address, at_most=LARGEST_ANSWER, body=question.to_der(), body_type=REQUEST_TYPE)
         if isinstance(answer, Standing):
             return answer
-        return question.standing(answer, at=self.at, place=address, crls=self._readable_lists())
+        lists = [one for one in (*self.sources.lists, *self._fetched.values()) if isinstance(one, GivenList)]
+        return question.standing(answer, at=self.at, place=address, crls_der=[one.crl_der for one in lists])
 
     def _fetch(self, source: str, address: str, **named: object) -> bytes | Standing:
         if self.sources.offline:
@@ -139,13 +139,3 @@ class _Desk:
             return fetching(address, seconds=self.sources.seconds, **named)
         except NotFetched as error:
             return Standing("unknown", source, address, problem=error.phrase)
-
-    def _readable_lists(self) -> list[x509.CertificateRevocationList]:
-        readable = []
-        for one in [*self.sources.lists, *self._fetched.values()]:
-            if isinstance(one, GivenList):
-                try:
-                    readable.append(read_crl(one.crl_der, one.place))
-                except FileMalformed:
-                    continue
-        return readable

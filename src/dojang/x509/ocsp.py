@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
+from dojang.errors import FileMalformed
 from dojang.x509.ocsp_responder import key_hash, why_not_authorized
 from dojang.x509.reading import UNREADABLE
 from dojang.x509.revocation import GOOD, REVOKED, SUSPENDED
@@ -45,26 +46,24 @@ class Question:
         *,
         at: datetime,
         place: str = "",
-        crls: Iterable[x509.CertificateRevocationList] = (),
+        crls_der: Iterable[bytes] = (),
     ) -> Standing:
-        """What the answer says at the moment ``at``; ``crls`` may tell that its signer is revoked. Never raises."""
+        """What the answer says at the moment ``at``; ``crls_der`` may tell that its signer is revoked. Never raises."""
         if len(answer_der) > LARGEST_ANSWER:
             return not_known(OCSP, place, "it is larger than {limit} bytes", limit=LARGEST_ANSWER)
         try:
-            return self._judged(ocsp.load_der_ocsp_response(answer_der), at, place, crls)
-        except UNREADABLE:
+            return self._judged(ocsp.load_der_ocsp_response(answer_der), at, place, crls_der)
+        except (FileMalformed, *UNREADABLE):
             return not_known(OCSP, place, "its answer cannot be decoded")
 
-    def _judged(
-        self, response: ocsp.OCSPResponse, at: datetime, place: str, crls: Iterable[x509.CertificateRevocationList]
-    ) -> Standing:
+    def _judged(self, response: ocsp.OCSPResponse, at: datetime, place: str, crls_der: Iterable[bytes]) -> Standing:
         if response.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
             status = response.response_status.name.lower().replace("_", " ")
             return not_known(OCSP, place, "it gave no answer ({status})", status=status)
         single = self._about_this(response)
         if single is None:
             return not_known(OCSP, place, "its answer is about another certificate")
-        problem = why_not_authorized(response, self.issuer, at, crls)
+        problem = why_not_authorized(response, self.issuer, at, crls_der)
         if problem is not None:
             return Standing("unknown", OCSP, place, problem=problem)
         return self._in_time(response, single, at, place)

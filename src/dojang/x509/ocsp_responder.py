@@ -7,15 +7,15 @@ from itertools import islice
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.ocsp import OCSPResponse
 from cryptography.x509.oid import ExtendedKeyUsageOID, SignatureAlgorithmOID
 
 from dojang.errors import Phrase
 from dojang.x509.keys import is_strong
-from dojang.x509.path import is_signed_by
+from dojang.x509.path import check_path
 from dojang.x509.path_checks import WEAK_HASHES, extension_of
 from dojang.x509.reading import UNREADABLE
-from dojang.x509.revocation import REVOKED, SUSPENDED, state_of
 
 _MOST_CERTIFICATES = 8
 _PKCS1 = {
@@ -27,16 +27,16 @@ _PKCS1 = {
 
 
 def why_not_authorized(
-    response: OCSPResponse, issuer: x509.Certificate, at: datetime, crls: Iterable[x509.CertificateRevocationList] = ()
+    response: OCSPResponse, issuer: x509.Certificate, at: datetime, crls_der: Iterable[bytes] = ()
 ) -> Phrase | None:
     """Why an answer does not count for what ``issuer`` issued; ``None`` where it does.
 
-    Whom the authority certified must be named for exactly this (id-kp-OCSPSigning), be valid at the moment ``at``, and
-    not be revoked in a list of ``crls``.
+    Whom the authority certified must be named for exactly this (id-kp-OCSPSigning), hold at the moment ``at``, and not
+    be revoked in a list of ``crls_der``.
     """
     found: Phrase | None = None
     for candidate in _named(response, issuer):
-        problem = None if candidate == issuer else _why_no_delegate(candidate, issuer, at, crls)
+        problem = None if candidate == issuer else _why_no_delegate(candidate, issuer, at, crls_der)
         if problem is None and not _signed(response, candidate):
             problem = Phrase("its signature does not verify")
         if problem is None:
@@ -63,28 +63,26 @@ def key_hash(certificate: x509.Certificate) -> bytes:
 
 
 def _why_no_delegate(
-    certificate: x509.Certificate,
-    issuer: x509.Certificate,
-    at: datetime,
-    crls: Iterable[x509.CertificateRevocationList],
+    certificate: x509.Certificate, issuer: x509.Certificate, at: datetime, crls_der: Iterable[bytes]
 ) -> Phrase | None:
-    if not is_signed_by(certificate, issuer):
-        return Phrase("the authority did not certify its signer")
     usage = extension_of(certificate, x509.KeyUsage)
     extended = extension_of(certificate, x509.ExtendedKeyUsage)
     if extended is None or ExtendedKeyUsageOID.OCSP_SIGNING not in extended:
         return Phrase("its signer's certificate is not for answering (OCSPSigning)")
     if usage is not None and not (usage.digital_signature or usage.content_commitment):
         return Phrase("its signer's certificate is not for answering (OCSPSigning)")
-    if not certificate.not_valid_before_utc <= at <= certificate.not_valid_after_utc:
-        return Phrase("its signer's certificate is not valid at this time")
-    if (certificate.signature_hash_algorithm is not None) and certificate.signature_hash_algorithm.name in WEAK_HASHES:
-        return Phrase("its signer's certificate was signed with {hash}", hash=certificate.signature_hash_algorithm.name)
     # id-pkix-ocsp-nocheck asks for no look; without it, a list that is there is looked into.
-    trusted = extension_of(certificate, x509.OCSPNoCheck) is not None
-    if not trusted and state_of(certificate, issuer, crls, at) in (REVOKED, SUSPENDED):
-        return Phrase("its signer's certificate is revoked")
-    return None
+    unchecked = extension_of(certificate, x509.OCSPNoCheck) is not None
+    report = check_path(
+        certificate.public_bytes(Encoding.DER),
+        intermediates_der=(),
+        anchors_der=[issuer.public_bytes(Encoding.DER)],
+        crls_der=() if unchecked else crls_der,
+        at=at,
+    )
+    if report.ok:
+        return None
+    return Phrase("its signer's certificate does not hold: {problem}", problem=report.problems[0])
 
 
 def _signed(response: OCSPResponse, signer: x509.Certificate) -> bool:
