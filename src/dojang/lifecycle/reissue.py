@@ -19,7 +19,7 @@ from dojang.lifecycle.journal import identity_of, key_in, name_in
 from dojang.lifecycle.meant import Meant, issued_with, issuer_known
 from dojang.lifecycle.origin import Origin, fingerprint_of
 from dojang.lifecycle.recover import recover
-from dojang.lifecycle.status import change
+from dojang.lifecycle.status import change, subject_of
 from dojang.lifecycle.successor import algorithm_in, as_it_is_now, bring, load, successor_facts
 from dojang.lifecycle.workplace import Recovered, Step, Workplace
 from dojang.locations.base import Location, Retires, StoredCredential
@@ -217,8 +217,10 @@ def _label(order: ReissueOrder, scene: _Scene) -> str:
 
 def _revoke_at_once(place: Workplace, authority: "CertificateAuthority", scene: _Scene) -> None:
     """Before the new key is made: whoever has the old one can use it until then."""
+    serial = _serial(scene.old_der)
     place.say("revoke")
-    change(place, authority, "revoke", _serial(scene.old_der), COMPROMISED)
+    recover(place, subject_key=subject_of(authority.name, serial))
+    change(place, authority, "revoke", serial, COMPROMISED)
 
 
 def _begin(order: ReissueOrder, place: Workplace, scene: _Scene, origin: Origin, profile: "Profile") -> Operation:

@@ -1,0 +1,133 @@
+"""A kill before everything that lasts while certificates are reissued and revoked: one valid certificate is left, whose
+key signs, and every other one is revoked.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+from tests.faults.conftest import Bench, strike_everywhere
+
+from dojang.authority.local import open_authority
+from dojang.authority.store import Record
+from dojang.errors import DojangError
+from dojang.ledger import Ledger
+from dojang.locations.base import Location, StoredCredential
+from dojang.locations.registry import open_location
+from dojang.pkcs11 import ModuleSearch, PinGuard
+from dojang.pkcs11.pin import PinSource
+from dojang.secret import Secret
+from dojang.x509.challenge import prove_possession
+
+
+class Watch:
+    """Looks at what the commands leave, from here and with the same PIN and password."""
+
+    def __init__(self, bench: Bench, open_at: Callable[[str], AbstractContextManager[Location]]) -> None:
+        self.bench, self.open_at = bench, open_at
+
+    def stored(self, name: str, *kinds: str) -> list[StoredCredential]:
+        """Every credential of that name in the locations of these kinds."""
+        found: list[StoredCredential] = []
+        for kind in kinds:
+            with self.open_at(self.bench.locations[kind]) as location:
+                found += [one for one in location.credentials() if one.label.partition(" (")[0] == name]
+        return found
+
+    def signs(self, one: StoredCredential) -> bool:
+        with self.open_at(one.address) as location:
+            try:
+                prove_possession(location.private_key(one.key_id), one.certificate_der)
+            except DojangError:
+                return False
+        return True
+
+    def records(self, name: str) -> dict[bytes, Record]:
+        """What the authority has issued to that name, by certificate."""
+        with open_authority(self.bench.home / "state" / "authorities", "office", self._no_key) as office:
+            return {one.certificate_der: one for one in office.issued() if one.subject == f"CN={name},C=KR"}
+
+    def nothing_waits(self) -> None:
+        with Ledger.open(self.bench.home / "state" / "ledger.sqlite") as ledger:
+            assert ledger.incomplete() == []
+        staging = self.bench.home.parent / "NPKI" / ".dojang"
+        assert not staging.exists() or not any(staging.iterdir())
+
+    def _no_key(self, address: str) -> None:
+        raise AssertionError("nothing is signed here")
+
+    def one_is_valid(self, name: str, *kinds: str) -> StoredCredential:
+        """One certificate stands at the authority, it lies in use in one place, and its key signs."""
+        standing = [der for der, one in self.records(name).items() if one.state != "revoked"]
+        (live,) = [one for one in self.stored(name, *kinds) if one.live and one.certificate_der in standing]
+        assert standing == [live.certificate_der]
+        assert self.records(name)[live.certificate_der].state == "confirmed"
+        assert self.signs(live)
+        return live
+
+
+@pytest.fixture
+def watch(bench: Bench, softhsm_module: str, tmp_path: Path) -> Watch:
+    pin = PinSource.parse(bench.environment["DOJANG_PIN_SOURCE"])
+    search, guard = ModuleSearch(module=softhsm_module, discover=False), PinGuard(tmp_path / "pin-guard")
+    passwords = lambda path, new: Secret("correct horse 1!")  # noqa: E731
+    opened = {"search": search, "guard": guard, "pins": pin, "passwords": passwords}
+    return Watch(bench, lambda address: open_location(address, **opened))
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [("token", []), ("disk", ["--reason", "keyCompromise"]), ("token", ["--to", "npki:"])],
+    ids=["token", "disk-compromised", "token-to-disk"],
+)
+def test_reissue_killed_anywhere(bench: Bench, watch: Watch, kind: str, more: list[str]) -> None:
+    """Until the old one is revoked it signs; afterwards the next run brings the one valid one, with the same end."""
+    kinds = {kind, "disk"} if "--to" in more else {kind}
+    ends: dict[str, str] = {}
+
+    def prepare(name: str) -> list[str]:
+        ends[name] = bench.json(*bench.issue_words(kind, name))["credential"]["not_after"]
+        return ["cert", "reissue", bench.address_of(kind, name), *more]
+
+    def check(name: str, point: int) -> None:
+        records = watch.records(name)
+        standing = [one for one in watch.stored(name, *kinds) if records[one.certificate_der].state != "revoked"]
+        assert any(watch.signs(one) for one in standing) or "keyCompromise" in more
+        if point % 2:
+            again = bench.run("cert", "reissue", bench.address_of(kind, name), *more)
+            assert again.status in (0, 14), again.err
+        else:
+            assert bench.run("renew", "run", *(bench.locations[one] for one in kinds)).status in (0, 14)
+        watch.nothing_waits()
+        if {one.state for one in watch.records(name).values()} == {"revoked"}:  # the compromised key was, at once
+            assert bench.run("cert", "reissue", bench.address_of(kind, name), *more).status == 0
+        live = watch.one_is_valid(name, *kinds)
+        assert f"{watch.records(name)[live.certificate_der].not_after_at:%Y-%m-%dT%H:%M:%SZ}" == ends[name]
+
+    strike_everywhere(bench, prepare, check)
+
+
+def test_revoke_killed_anywhere(bench: Bench, watch: Watch) -> None:
+    """The authority and the ledger come to say the same, by the next run or by the same command."""
+
+    def words(name: str) -> list[str]:
+        serial = next(iter(watch.records(name).values())).serial
+        return ["cert", "revoke", serial, "--reason", "superseded", "--yes-revoke", serial]
+
+    def prepare(name: str) -> list[str]:
+        bench.json(*bench.issue_words("token", name))
+        return words(name)
+
+    def check(name: str, point: int) -> None:
+        if point % 2:
+            assert bench.run(*words(name)).status == 0
+        else:
+            assert bench.run("renew", "run", bench.locations["token"]).status in (0, 14)
+        watch.nothing_waits()
+        (record,) = watch.records(name).values()
+        (listed,) = bench.credentials("token", name)
+        assert listed["state"] == ("valid" if record.state == "confirmed" else record.state)
+        assert point == 0 or record.state == "revoked"
+
+    strike_everywhere(bench, prepare, check)
