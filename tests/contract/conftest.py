@@ -16,8 +16,9 @@ from dojang.locations.disk import DiskLocation
 from dojang.locations.pem import PemLocation
 from dojang.locations.pkcs12 import Pkcs12Location
 from dojang.locations.registry import open_location
-from dojang.locations.removable import RemovableLocation, list_removable
+from dojang.locations.removable import RemovableLocation
 from dojang.locations.token import TokenLocation
+from dojang.npki.disks import mounted_disks
 from dojang.npki.keyfile import KeyFileForm
 from dojang.pkcs11 import ModuleSearch, PinGuard
 from dojang.secret import Secret
@@ -89,7 +90,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
 
 def on_removable_disk(passwords: Passwords) -> Place:
     address = RemovableAddress(os.environ["REMOVABLE_DISK"]).to_text()
-    (mount,) = [one.mount for one in list_removable()]
+    (mount,) = [one.mount for one in mounted_disks() if one.removable]
     shutil.rmtree(mount / "NPKI", ignore_errors=True)
     quick = KeyFileForm("pbes2-seed")  # the disk is what is different here
     return Place("removable", address, lambda: open_location(address, passwords=passwords, key_files=quick), passwords)

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -30,26 +30,6 @@ KIND: Final = "removable"
 TRAITS: Final = replace(on_disk.TRAITS, watchable=True)
 
 _DESCRIPTORS: Final = "/proc/self/fd"
-
-
-@dataclass(frozen=True, slots=True)
-class PluggedIn:
-    """A disk that is there now: its address, its name, and its NPKI folder if it has one already."""
-
-    address: str
-    name: str
-    mount: Path
-    folder: Path | None
-
-
-def list_removable() -> list[PluggedIn]:
-    """The disks that are plugged in and mounted, each under an address that finds it and no other."""
-    disks = mounted_disks()
-    return [
-        PluggedIn(address_of(one, disks), one.name, one.mount, folder_named(one.mount, NPKI))
-        for one in disks
-        if one.removable
-    ]
 
 
 class HeldDisk:

@@ -123,7 +123,7 @@ def _make_like(descriptor: int, like: os.stat_result) -> None:
             os.chown(descriptor, like.st_uid, like.st_gid)
         except OSError:
             mode &= stat.S_IRWXU
-    os.chmod(descriptor, mode)  # noqa: PTH101 – of a descriptor
+    os.chmod(descriptor, mode)
 
 
 def _sync_folder(path: Path) -> None:
