@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from dojang.cli.chooser import place_given
 from dojang.cli.context import Invocation
 from dojang.cli.credentials import STATES, credential_data, credential_lines
 from dojang.cli.flags import key_file_options
@@ -34,7 +35,9 @@ LEFT_OUT = {
     "ca_pubs": N_("CaPubs"),
     "chain": N_("the certificates above it"),
 }
-to_option = option("--to", required=True, metavar="ADDRESS", help=N_("The location that it is brought to."))
+to_option = option(
+    "--to", metavar="ADDRESS", help=N_("The location that it is brought to; chosen from what is there unless said.")
+)
 label_option = option("--label", help=N_("What it is called there; as here unless said."))
 
 
@@ -53,12 +56,15 @@ label_option = option("--label", help=N_("What it is called there; as here unles
 @label_option
 @new_password_option
 @key_file_options
-def copy(invocation: Invocation, address: str, to: str, label: str | None, new_password_source: str | None) -> None:
+def copy(
+    invocation: Invocation, address: str, to: str | None, label: str | None, new_password_source: str | None
+) -> None:
     """The original stays as it is."""
     from dojang.lifecycle.copy import CopyOrder, plan_copy
     from dojang.lifecycle.copy import copy as copy_credential
 
-    order = CopyOrder(invocation.address(address), invocation.address(to), label)
+    origin = invocation.address(address)
+    order = CopyOrder(origin, target_of(invocation, to, origin), label)
     with two_sided(invocation, new_password_source) as place:
         if invocation.flags.plan:
             invocation.planned(plan_words(plan_copy(order, place)), address=order.address, to=order.to)
@@ -84,13 +90,16 @@ def copy(invocation: Invocation, address: str, to: str, label: str | None, new_p
 @label_option
 @new_password_option
 @key_file_options
-def move(invocation: Invocation, address: str, to: str, label: str | None, new_password_source: str | None) -> None:
+def move(
+    invocation: Invocation, address: str, to: str | None, label: str | None, new_password_source: str | None
+) -> None:
     """Afterwards there is one, in the other place."""
     from dojang.lifecycle.copy import CopyOrder
     from dojang.lifecycle.move import move as move_credential
     from dojang.lifecycle.move import plan_move
 
-    order = CopyOrder(invocation.address(address), invocation.address(to), label)
+    origin = invocation.address(address)
+    order = CopyOrder(origin, target_of(invocation, to, origin), label)
     with two_sided(invocation, new_password_source) as place:
         if invocation.flags.plan:
             invocation.planned(plan_words(plan_move(order, place)), address=order.address, to=order.to)
@@ -100,6 +109,12 @@ def move(invocation: Invocation, address: str, to: str, label: str | None, new_p
     previous = {} if done.original is None else {"previous": credential_data(done.original)}
     data = {**brought_data(done.brought), **previous}
     invocation.result(data, lambda: _moved(done), quiet=[done.brought.credential.stored.address])
+
+
+def target_of(invocation: Invocation, to: str | None, origin: str | None = None) -> str:
+    """Where a credential is brought: as ``--to`` says, else as a person chooses; not where it comes from."""
+    what, question = N_("The location that it is brought to"), N_("Where to bring it")
+    return place_given(invocation, to, what=what, question=question, not_at=origin)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from dojang.cli.credentials import credential_data
 from dojang.cli.flags import key_file_options
 from dojang.cli.frame import FilePath, argument, command, option
 from dojang.cli.language import N_, _, say
-from dojang.cli.location import checked_lines, checks_data, label_option, to_option, two_sided
+from dojang.cli.location import checked_lines, checks_data, label_option, target_of, to_option, two_sided
 from dojang.cli.location_files import take_in_from
 from dojang.cli.new_passwords import new_password_option
 from dojang.cli.workplace import plan_words
@@ -99,14 +99,19 @@ def _drill(invocation: Invocation, file: Path) -> None:
 @new_password_option
 @key_file_options
 def restore(
-    invocation: Invocation, file: Path, to: str, name: str | None, label: str | None, new_password_source: str | None
+    invocation: Invocation,
+    file: Path,
+    to: str | None,
+    name: str | None,
+    label: str | None,
+    new_password_source: str | None,
 ) -> None:
     """The backup stays as it is."""
     from dojang.lifecycle.take_in import TakeInOrder
 
     if label is not None and name is None:
         raise Usage(problem=N_("--label is for one credential; choose it with --name"))
-    order = TakeInOrder(file, invocation.address(to), name, every=True, label=label, verb="restore")
+    order = TakeInOrder(file, target_of(invocation, to), name, every=True, label=label, verb="restore")
     take_in_from(invocation, order, new_password_source, _("Restored."))
 
 

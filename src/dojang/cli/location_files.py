@@ -14,6 +14,7 @@ from dojang.cli.location import (
     brought_data,
     brought_lines,
     label_option,
+    target_of,
     tell_left_out,
     tell_remarks,
     to_option,
@@ -113,7 +114,7 @@ def _export_certificate(invocation: Invocation, address: str, file: Path) -> Non
 def import_(
     invocation: Invocation,
     file: Path,
-    to: str,
+    to: str | None,
     name: str | None,
     every: bool,
     label: str | None,
@@ -122,7 +123,7 @@ def import_(
     """The file stays as it is."""
     from dojang.lifecycle.take_in import TakeInOrder
 
-    order = TakeInOrder(file, invocation.address(to), name, every, label)
+    order = TakeInOrder(file, target_of(invocation, to), name, every, label)
     take_in_from(invocation, order, new_password_source, _("Imported."))
 
 
