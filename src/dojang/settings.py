@@ -2,7 +2,7 @@
 
 module = "/usr/lib/softhsm/libsofthsm2.so"     # the module to use, by path or name
 discover-modules = true                        # also look in p11-kit and the well-known places
-pin-source = "prompt"                          # and so-pin-source, password-source
+pin-source = "prompt"                          # and so-pin-source, ca-pin-source, password-source
 lang = "ko"
 agent = true                                   # let the agent sign where one runs
 renewal-window-days = 30
@@ -67,6 +67,7 @@ class Settings(NamedTuple):
     discover_modules: bool = True
     pin_source: str | None = None
     so_pin_source: str | None = None
+    ca_pin_source: str | None = None
     password_source: str | None = None
     lang: str | None = None
     agent: bool = True
@@ -229,6 +230,7 @@ _KEYS: dict[str, Callable[[object], Any]] = {
     "discover-modules": _switch,
     "pin-source": _text,
     "so-pin-source": _text,
+    "ca-pin-source": _text,
     "password-source": _text,
     "lang": _one_of(LANGUAGES),
     "agent": _switch,

@@ -158,7 +158,7 @@ def _withheld(invocation: Invocation, addresses: Iterable[str]) -> list[str]:
     flags, settings = invocation.flags, invocation.settings
     sources = (
         *(flags.pin_source, flags.so_pin_source, flags.ca_pin_source, flags.password_source),
-        *(settings.pin_source, settings.so_pin_source, settings.password_source),
+        *(settings.pin_source, settings.so_pin_source, settings.ca_pin_source, settings.password_source),
         *(Pkcs11Uri.from_text(invocation.address(address)).pin_source for address in addresses),
     )
     return [source.removeprefix("env:") for source in sources if source and source.startswith("env:")]

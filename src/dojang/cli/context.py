@@ -122,14 +122,19 @@ class Invocation:
         """This command works on that token, so ``--pin-source`` is about it."""
         self._tokens.add(address)
 
+    @property
+    def ca_pin_source(self) -> str | None:
+        """Where the PIN of the local authority's token comes from, if that was said."""
+        return self.flags.ca_pin_source or self.settings.ca_pin_source
+
     def ca_pin_provider(self, uri: "Pkcs11Uri") -> "PinProvider":
-        """The PIN of the token with the local authority's key, at ``uri``: from ``--ca-pin-source``, the URI, or a
-        person; from where ``pin_provider`` has it only if the command works on no other token.
+        """The PIN of the token with the local authority's key, at ``uri``: from ``--ca-pin-source``, the settings, the
+        URI, or a person; from where ``pin_provider`` has it only if the command works on no other token.
 
         Nothing is guessed: the PIN of one token is never tried on another.
         """
-        if self.flags.ca_pin_source:
-            return self.secrets.provider(self.flags.ca_pin_source, "--ca-pin-source")
+        if self.ca_pin_source:
+            return self.secrets.provider(self.ca_pin_source, "--ca-pin-source")
         source = self.flags.pin_source or self.settings.pin_source
         if not all(_is_token_of(uri, one) for one in self._tokens):
             source = None

@@ -211,7 +211,7 @@ def key_opener(invocation: Invocation) -> "Iterator[Callable[[str], PrivateKey]]
                 search=invocation.search(),
                 guard=invocation.pin_guard(),
                 last_try=invocation.last_try,
-                agent=invocation.may_use_agent(uri, invocation.flags.ca_pin_source),
+                agent=invocation.may_use_agent(uri, invocation.ca_pin_source),
             )
             return tokens.enter_context(token).private_key(label=uri.object, key_id=uri.id)
 
