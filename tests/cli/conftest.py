@@ -2,9 +2,12 @@
 
 import ast
 import importlib
+import json
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pexpect
@@ -112,3 +115,77 @@ def terminal(home: Path, softhsm_module: str) -> Iterator[Terminal]:
     yield run
     for child in running:
         child.close(force=True)
+
+
+SOON = """
+title = {{ en = "Due from its first day", ko = "첫날부터 갱신" }}
+validity-days = {days}
+renewal-window-days = {window}
+keep-key = true
+algorithms = ["ec-p256", "rsa-2048"]
+key-usage = ["digital-signature"]
+"""
+"""What is issued for 60 days has its turn at once where the window is 90; its successor, for 400 more, has not."""
+
+
+@dataclass(slots=True)
+class Desk:
+    """A home with an authority called office, a token, an NPKI folder and their secrets; ``run`` runs dojang there."""
+
+    home: Path
+    token: str
+    environment: dict[str, str]
+    settings: str
+
+    def run(self, *words: object, **named: object) -> subprocess.CompletedProcess:
+        command = [sys.executable, "-m", "dojang", *map(str, words)]
+        return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=60, **named)
+
+    def start(self, *words: object, **named: object) -> subprocess.Popen:
+        command = [sys.executable, "-m", "dojang", *map(str, words)]
+        usual = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": self.environment}
+        return subprocess.Popen(command, **{**usual, **named})
+
+    def data(self, *words: object) -> dict:
+        """The data of a run that must succeed, or has nothing to do."""
+        run = self.run(*words, "--json")
+        assert run.returncode in (0, 14), (words, run.stdout, run.stderr)
+        return json.loads(run.stdout)["data"]
+
+    def issue(self, name: str, to: str = "npki:", profile: str = "soon", **more: str) -> str:
+        """The address of a new credential."""
+        words = ["cert", "issue", "--to", to, "--subject", f"CN={name},C=KR", "--profile", profile]
+        words += [word for option, value in more.items() for word in (f"--{option}", value)]
+        profiles = self.home / "state" / "authorities" / "office" / "profiles"
+        profiles.mkdir(exist_ok=True)
+        (profiles / "soon.toml").write_text(SOON.format(days=60, window=30))
+        address = self.data(*words)["credential"]["address"]
+        (profiles / "soon.toml").write_text(SOON.format(days=400, window=90))
+        return address
+
+    def configure(self, text: str) -> None:
+        (self.home / "config.toml").write_text(self.settings + text)
+
+    def twin(self, name: str) -> "Desk":
+        """Another machine's home: records of its own, the same authority, token and folders."""
+        home = self.home.parent / name
+        (home / "state").mkdir(parents=True)
+        (home / "state" / "authorities").symlink_to(self.home / "state" / "authorities")
+        (home / "config.toml").write_text(self.settings)
+        return replace(self, home=home, environment={**self.environment, "DOJANG_HOME": str(home)})
+
+
+@pytest.fixture
+def desk(home: Path, make_token, softhsm_module: str) -> Desk:
+    """Every secret is in a file that the settings name, so nothing is ever asked."""
+    token, office = make_token(), make_token()
+    password = home / "password"
+    password.write_text("correct horse 1!")
+    password.chmod(0o600)
+    settings = f'pin-source = "{token.pin_source}"\npassword-source = "file:{password}"\n'
+    settings += f'ca-pin-source = "{office.pin_source}"\nrenewal-window-days = 90\n'
+    (home / "config.toml").write_text(settings)
+    environment = {**os.environ, "DOJANG_MODULE": softhsm_module, "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
+    desk = Desk(home, token.uri, environment, settings)
+    desk.data("ca", "init", "--alias", "office", "--key", f"{office.uri};object=root", "--name", "CN=Office CA")
+    return desk
