@@ -195,6 +195,9 @@ def test_checking_again(scene: Scene) -> None:
     assert scene.json(scene.address, *crl, "--recheck", status=13)["code"] == "certificate-suspended"
     listed = json.loads(scene._run("cert", "list", scene.address, "--json").stdout)["data"]["credentials"]
     assert [one["state"] for one in listed] == ["suspended"]
+    findings = json.loads(scene._run("doctor", "--json").stdout)["data"]["findings"]
+    (finding,) = [one for one in findings if one["code"] == "registration-suspended"]
+    assert finding["command"].endswith("--recheck")
     scene.put("ca.crl", ISSUER.crl())
     scene.json(scene.address, *crl, "--recheck")
     assert scene.events() == ["registered", "suspended", "restored", "checked"]

@@ -24,6 +24,8 @@ from dojang.errors import (
     StatusUnknown,
     Usage,
 )
+from dojang.lifecycle.delete import delete
+from dojang.lifecycle.doctor_registered import examine_registrations
 from dojang.lifecycle.held import due_in, held_at
 from dojang.lifecycle.possession import give_challenge
 from dojang.lifecycle.register import Registration, recheck_at, recheck_file, register_at, register_file
@@ -358,6 +360,31 @@ def test_a_state_that_changes_is_known_after_the_next_look(desk: Desk) -> None:
     assert desk.events() == ["registered", "suspended", "restored", "checked", "revoked", "checked"]
     with pytest.raises(CertificateRevoked):
         register_at(address, terms(ISSUER.crl((certificate, "keyCompromise"))), place)
+
+
+@on_disk
+def test_the_doctor_tells_what_became_of_it(desk: Desk) -> None:
+    """Nothing while it is fresh; then that nobody looked for a month, that it is suspended, that it is over."""
+    place, certificate = desk.office.place, good(end=now() + 40 * DAY)
+
+    def codes() -> list[str]:
+        return [one.code for one in examine_registrations(place.ledger.history(), place.now())]
+
+    address = desk.hold(certificate)
+    desk.register(address)
+    assert codes() == []
+    desk.office.later = timedelta(days=31)
+    assert codes() == ["registration-unchecked"]
+    recheck_at(address, terms(ISSUER.crl(start=now() + timedelta(days=30))), place)
+    desk.office.later = timedelta(days=41)
+    assert codes() == ["registration-expired"]
+    desk.office.later = timedelta(days=32)
+    for reason, code in (("certificateHold", "registration-suspended"), ("superseded", "registration-revoked")):
+        with pytest.raises(DojangError):
+            recheck_at(address, terms(ISSUER.crl((certificate, reason), start=now() + timedelta(days=30))), place)
+        assert codes() == [code]
+    delete(address, place)
+    assert codes() == []
 
 
 @pytest.fixture

@@ -61,6 +61,12 @@ WORDS = {
         "'{verb}' of {subject} was cut short after '{step}' ({begun_at}). If its token or disk will never come back: "
         "dojang doctor --give-up {operation_id}"
     ),
+    "registration-revoked": N_("The certificate {subject} ({address}), which was registered, is revoked."),
+    "registration-suspended": N_("The certificate {subject} ({address}), which was registered, is suspended."),
+    "registration-expired": N_("The certificate {subject} ({address}), which was registered, ended on {not_after}."),
+    "registration-unchecked": N_(
+        "Whether the certificate {subject} ({address}) is still good was last looked up at {checked_at}."
+    ),
     "clock-behind": N_("The clock says {now}, but dojang wrote its records at {newest} before. Set the clock."),
     "state-not-private": N_("Others may look into {path}, which holds dojang's records."),
     "secret-file-exposed": N_("Others may read or write {path}, which holds a PIN or password (mode {mode})."),
@@ -167,11 +173,13 @@ def _sources(invocation: Invocation) -> list[str]:
 def _records(invocation: Invocation) -> "Iterator[Finding]":
     from dojang.lifecycle.doctor import examine_clock, examine_operations
     from dojang.lifecycle.doctor_contents import newest_moment
+    from dojang.lifecycle.doctor_registered import examine_registrations
 
     with _place(invocation) as place:
         if place is not None:
             yield from examine_operations(place.ledger.incomplete())
             yield from examine_clock(newest_moment(place), datetime.now(UTC))
+            yield from examine_registrations(place.ledger.history(), datetime.now(UTC))
 
 
 @contextlib.contextmanager

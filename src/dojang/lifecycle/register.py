@@ -133,6 +133,7 @@ def _facts(vetted: Vetted, checks: Sequence[Check]) -> dict[str, Fact]:
         "subject": format_name(vetted.certificate.subject),
         "issuer": format_name(vetted.certificate.issuer),
         "serial": f"{vetted.certificate.serial_number:x}",
+        "not_after": vetted.certificate.not_valid_after_utc.isoformat(),
         "checks": [check.name for check in checks],
         "policies": list(vetted.policies),
         "state": standing.state,
