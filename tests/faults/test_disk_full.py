@@ -25,11 +25,14 @@ def test_signing_needs_no_room(story):
 
 
 def test_a_token_without_room_says_so_and_keeps_nothing_half_made(story):
-    """Exit status 9 ``token-full`` for keys and data, no new object, and a key as soon as there is room."""
-    assert story["made_full"] == ["9 token-full"] * 4
+    """Exit status 9 ``token-full`` for keys made, brought and unwrapped, wrapping keys, certificates and data, no new
+    object, and a key as soon as there is room.
+    """
+    assert story["made_full"] == ["9 token-full"] * 8
     assert story["half_made"] == 0
     assert story["unreadable"] == []
     assert story["made_freed"]
+    assert story["unwrapped_freed"]
 
 
 def test_it_goes_on_within_seconds(story):

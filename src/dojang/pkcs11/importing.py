@@ -12,7 +12,7 @@ from dojang import errors
 from dojang.der import OCTET_STRING, tlv
 from dojang.pkcs11 import constants as ck
 from dojang.pkcs11.generation import SIGN_ONLY, Attributes, private_template, public_template
-from dojang.pkcs11.objects import CURVES, ED25519_PARAMS
+from dojang.pkcs11.objects import CURVES, ED25519_PARAMS, refuse_vanished, search_for
 
 if TYPE_CHECKING:
     from dojang.pkcs11.keys import TokenPrivateKey
@@ -46,6 +46,8 @@ def import_key_pair(token: "OpenToken", key: SoftwareKey, *, label: str, key_id:
     generation, handle = token.logged_in(store_public)
     try:
         token.logged_in(lambda session: session.cryptoki.create_object(session.handle, private_object))
+        for object_class in (ck.CKO_PUBLIC_KEY, ck.CKO_PRIVATE_KEY):
+            refuse_vanished(token, search_for(object_class, key_id=key_id))
     except BaseException:
         with suppress(errors.DojangError):
             token.logged_in(take_back)
@@ -57,6 +59,7 @@ def store_public_key(token: "OpenToken", public: SoftwarePublicKey, *, label: st
     kinds, found = _public_half(public)
     attributes = [(ck.CKA_CLASS, ck.CKO_PUBLIC_KEY), *public_template(label, key_id, SIGN_ONLY), *kinds, *found]
     token.logged_in(lambda session: session.cryptoki.create_object(session.handle, attributes))
+    refuse_vanished(token, search_for(ck.CKO_PUBLIC_KEY, key_id=key_id))
 
 
 def signs_like(imported: "TokenPrivateKey", original: SoftwareKey) -> bool:

@@ -470,14 +470,16 @@ class OpenToken:
             session.cryptoki.create_object(session.handle, attributes)
             return TokenObject(type="cert", label=label, key_id=key_id, value=certificate_der)
 
-        return self.logged_in(store)
+        stored = self.logged_in(store)
+        objects.refuse_vanished(self, same)
+        return stored
 
     def add_data(self, value: bytes, *, label: str, application: str, key_id: bytes, private: bool = True) -> None:
         """Store a data object, tied to a key by CKA_ID; where that is refused, by CKA_OBJECT_ID or by CKA_APPLICATION.
 
         The standard (2.40, 4.5) gives data objects no CKA_ID, but Korean tokens use one; see ``data_objects``.
         """
-        from dojang.pkcs11.data_objects import store
+        from dojang.pkcs11.data_objects import searches, store
 
         attributes: Attributes = [
             (ck.CKA_PRIVATE, private),
@@ -486,6 +488,7 @@ class OpenToken:
             (ck.CKA_VALUE, value),
         ]
         self.logged_in(lambda session: store(session, attributes, key_id))
+        objects.refuse_vanished(self, *searches(key_id))
 
     def read_data(self, *, key_id: bytes | None = None, label: str | None = None) -> list[bytes]:
         """The values of the data objects tied to ``key_id``, or of that label."""

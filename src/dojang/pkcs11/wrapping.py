@@ -8,7 +8,7 @@ from dojang.pkcs11 import constants as ck
 from dojang.pkcs11.cryptoki import CryptokiError
 from dojang.pkcs11.generation import SIGN_ONLY, Attributes, KeyUse, private_template
 from dojang.pkcs11.mechanisms import HMAC, REFUSALS
-from dojang.pkcs11.objects import CLASSES, search_for
+from dojang.pkcs11.objects import CLASSES, refuse_vanished, search_for
 from dojang.pkcs11.opened import OpenToken
 from dojang.pkcs11.quirks import quirk_of
 from dojang.pkcs11.session import Session
@@ -52,6 +52,7 @@ def import_wrapping_key(token: OpenToken, value: bytes, *, label: str, key_id: b
     """
     attributes = [*_kek_template(label, key_id), (ck.CKA_VALUE, value)]
     token.logged_in(lambda session: session.cryptoki.create_object(session.handle, attributes))
+    refuse_vanished(token, search_for(ck.CKO_SECRET_KEY, key_id=key_id))
     try:
         made = wrapping_key(token, key_id=key_id)
     except errors.DojangError:
@@ -150,6 +151,7 @@ def unwrap_private_key(
         session.cryptoki.unwrap_key(session.handle, mechanism, kek, wrapped, attributes)
 
     _with_kek(token, under, unwrap)
+    refuse_vanished(token, search_for(ck.CKO_PRIVATE_KEY, key_id=key_id))
     _limit(token, key_id, use)
 
 

@@ -9,10 +9,16 @@ import tempfile
 import time
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.keywrap import aes_key_wrap_with_padding
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from service import tell, verified
 
 from dojang import errors
-from dojang.pkcs11 import ModuleSearch, open_token
+from dojang.locations.base import WrappedKey
+from dojang.locations.token import TokenLocation
+from dojang.npki.pkcs8 import Pkcs8
+from dojang.pkcs11 import ModuleSearch, Pkcs11Uri, open_token, wrapping
 from dojang.secret import Secret
 from dojang.testing.softhsm import SoftHsm
 
@@ -77,14 +83,26 @@ tell(findings=sorted(one["code"] for one in run("doctor")["data"]["findings"]))
 search = ModuleSearch(module=str(setup.module), discover=False)
 with open_token(setup.uri, Secret(setup.pin), search=search) as token:
     first = token.private_key(label="first")
+    location = TokenLocation(token, Pkcs11Uri.from_text(setup.uri))
+    software = ec.generate_private_key(ec.SECP256R1())
+    pkcs8 = Pkcs8.from_key(software, Secret(b"r" * 20))
+    kek = wrapping.import_wrapping_key(token, bytes(range(32)), label="kek", key_id=b"kek")
+    point = software.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    wrapped = WrappedKey("ec-p256", point, aes_key_wrap_with_padding(bytes(range(32)), pkcs8.der))
+    certificate_der = next(location.credentials()).certificate_der
     there = len(list(token.private_objects()))
     fill()
     full = [outcome(lambda: token.generate_key_pair("ec-p256", label="x", key_id=b"x")) for _ in range(3)]
     full.append(outcome(lambda: token.add_data(b"x" * 9000, label="x", application="x", key_id=b"x")))
+    full.append(outcome(lambda: location.import_key(pkcs8, key_id=b"x", label="x")))
+    full.append(outcome(lambda: location.keep_wrapping_key(bytes(32), key_id=b"x", label="x")))
+    full.append(outcome(lambda: token.add_certificate(certificate_der, label="x", key_id=b"x")))
+    full.append(outcome(lambda: location.unwrap(wrapped, kek, key_id=b"x", label="x")))
     objects = list(token.private_objects())
     tell(made_full=full, signs_full=verified(first, b"m"))
     tell(half_made=len(objects) - there, unreadable=[one.problem for one in objects if one.problem])
     free()
     tell(made_freed=verified(token.generate_key_pair("ec-p256", label="x", key_id=b"x"), b"m"))
+    tell(unwrapped_freed=verified(location.unwrap(wrapped, kek, key_id=b"y", label="y"), b"m"))
 subprocess.run(["umount", "--lazy", disk], check=True)
 shutil.rmtree(outside)
