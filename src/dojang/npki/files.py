@@ -23,7 +23,9 @@ def read_file(path: Path | str, *, at_most: int) -> bytes:
             found, data = os.fstat(descriptor), b""
             if not stat.S_ISREG(found.st_mode):
                 raise FileUnreadable(path=str(path), problem="it is not a plain file")
-            wanted = min(found.st_size, at_most) + 1  # a buffer for the longest file takes longer than reading most
+            if found.st_size > at_most:
+                raise _too_large(path, at_most)
+            wanted = found.st_size + 1  # a buffer for the longest file takes longer than reading most
             while more := os.read(descriptor, wanted):
                 data += more
                 wanted = min(at_most + 1 - len(data), 4096)
@@ -32,7 +34,7 @@ def read_file(path: Path | str, *, at_most: int) -> bytes:
     except OSError as error:
         raise FileUnreadable(path=str(path), problem=error.strerror) from error
     if len(data) > at_most:
-        raise FileUnreadable(path=str(path), problem=Phrase("it is larger than {limit} bytes", limit=at_most))
+        raise _too_large(path, at_most)
     return data
 
 
@@ -99,6 +101,10 @@ def remove_folder(path: Path) -> None:
         elif path.exists():
             shutil.rmtree(path)
             _sync_folder(path.parent)
+
+
+def _too_large(path: Path | str, at_most: int) -> FileUnreadable:
+    return FileUnreadable(path=str(path), problem=Phrase("it is larger than {limit} bytes", limit=at_most))
 
 
 def part_of(path: Path) -> Path:
