@@ -107,7 +107,8 @@ def bench(home: Path, make_token, softhsm_module: str) -> Iterator[Bench]:
     process = subprocess.Popen(
         [sys.executable, ZYGOTE], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
-    bench = Bench(home, environment, process, {"token": token.uri, "disk": "npki:"})
+    files = {"pkcs12": f"pkcs12:{home.parent}/hong.p12", "pem": f"pem:{home.parent}/hong.pem"}
+    bench = Bench(home, environment, process, {"token": token.uri, "disk": "npki:"} | files)
     key = f"{office.uri};object=root?pin-source={office.pin_source}"
     made = bench.run("ca", "init", "--alias", "office", "--key", key, "--name", "CN=Office CA")
     assert made.status == 0, made.err

@@ -8,7 +8,11 @@ from signal import SIGINT
 import pytest
 from tests.faults.conftest import Bench, strike_everywhere
 
+from dojang.locations.registry import open_location
+from dojang.secret import Secret
+
 KINDS = ["token", "disk"]
+FILES = ["pkcs12", "pem"]
 
 
 def _one_live(bench: Bench, kind: str, name: str) -> tuple[dict, list[dict]]:
@@ -27,14 +31,21 @@ def _nothing_left_over(bench: Bench, kind: str) -> None:
     if kind == "token":
         listed = bench.json("cert", "list", bench.locations[kind])["credentials"]
         assert bench.keys_on_token() == {one["id"] for one in listed}
-    else:
+    elif kind == "disk":
         staging = bench.home.parent / "NPKI" / ".dojang"
         assert not staging.exists() or not any(staging.iterdir())
+    else:
+        password = Secret((bench.home / "password").read_bytes())
+        with open_location(bench.locations[kind], passwords=lambda path, new: password) as location:
+            contents = location._file.read()
+        assert {one.key_id for one in contents.keys} == {one.key_id for one in contents.certificates}
+        assert not any(one.state.staged for one in contents.certificates)
+        assert not list(bench.home.parent.glob("*.part"))
     findings = bench.findings()
     assert "operation-incomplete" not in {finding["code"] for finding in findings}
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", KINDS + FILES)
 def test_issue_killed_anywhere(bench: Bench, kind: str) -> None:
     """The same command leaves exactly one credential; ``renew run`` finishes it or leaves nothing of it anywhere."""
 
@@ -51,7 +62,7 @@ def test_issue_killed_anywhere(bench: Bench, kind: str) -> None:
             assert {one["state"] for one in bench.issued(name)} <= {"revoked"}
         _nothing_left_over(bench, kind)
 
-    strike_everywhere(bench, lambda name: bench.issue_words(kind, name), check)
+    strike_everywhere(bench, lambda name: bench.issue_words(kind, name), check, every=3 if kind in FILES else 1)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -68,8 +79,8 @@ def test_issue_interrupted(bench: Bench, kind: str) -> None:
     strike_everywhere(bench, words, check, signal=SIGINT, every=1 if kind == "token" else 3)
 
 
+@pytest.mark.parametrize("kind", KINDS + FILES)
 @pytest.mark.parametrize("keep", [[], ["--keep-key"]], ids=["new-key", "keep-key"])
-@pytest.mark.parametrize("kind", KINDS)
 def test_renew_killed_anywhere(bench: Bench, kind: str, keep: list[str]) -> None:
     """Something in use always signs; after the next run it is the old pair, or the new with the old one retired."""
     before: dict[str, str] = {}
@@ -98,10 +109,10 @@ def test_renew_killed_anywhere(bench: Bench, kind: str, keep: list[str]) -> None
             assert bench.signs(retired[0])
         _nothing_left_over(bench, kind)
 
-    strike_everywhere(bench, prepare, check)
+    strike_everywhere(bench, prepare, check, every=3 if kind in FILES else 1)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", KINDS + FILES)
 def test_delete_killed_anywhere(bench: Bench, kind: str) -> None:
     """A destruction that was begun is finished by the next run, and nothing of the credential is left."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dojang.errors import FileChanged, FileUnreadable, FileUnwritable
-from dojang.npki.files import read_file, write_file
+from dojang.npki.files import part_of, read_file, write_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,12 @@ def remove(path: Path, seen: Seen) -> None:
     with contextlib.suppress(OSError, FileChanged):
         _refuse_changed(real, seen)
         real.unlink()
+
+
+def sweep(path: Path) -> None:
+    """Remove what a killed writer of the file has left beside it; to be called while it is ``locked``."""
+    with contextlib.suppress(OSError):
+        part_of(Path(os.path.realpath(path))).unlink()
 
 
 @contextlib.contextmanager

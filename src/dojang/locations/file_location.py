@@ -10,7 +10,7 @@ from dojang.errors import Ambiguous, DojangError, FileMalformed, FileUnreadable,
 from dojang.locations import file_contents
 from dojang.locations.base import StoredCredential, Traits
 from dojang.locations.file_contents import Contents, KeptCertificate, KeptKey, common_name
-from dojang.locations.file_disk import locked
+from dojang.locations.file_disk import locked, sweep
 from dojang.locations.issuers import not_before
 from dojang.npki.certificates import load_certificate
 from dojang.npki.contents import public_key_hash
@@ -203,6 +203,9 @@ class FileLocation:
             if after != before:
                 self._file.write(after)
                 self._emptied = after.empty
+            else:
+                for path in self._file.paths:
+                    sweep(path)
         return after
 
     def _key(self, contents: Contents, key_id: bytes) -> KeptKey | None:
