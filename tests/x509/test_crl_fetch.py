@@ -1,16 +1,38 @@
 """Fetching over HTTP: whatever a server does, the answer comes whole and in time, or a phrase says why not."""
 
+import ssl
 import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
+from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from tests.x509.issuer import Issuer
 from tests.x509.web import Web, answering, send, web_server
 
 from dojang.x509.fetching import MOST_REDIRECTS, NotFetched, fetch
 
 LIMIT = 1 << 16
+
+
+@pytest.fixture
+def secure_web(tmp_path: Path) -> Iterator[tuple[Web, Path]]:
+    """A server with a certificate of its own, and the file that trusts it."""
+    issuer, key = Issuer(), ec.generate_private_key(ec.SECP256R1())
+    names = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), False
+    own = issuer.sign(key.public_key(), "Server", [names])
+    plain = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (tmp_path / "server.pem").write_bytes(own.public_bytes(Encoding.PEM) + plain)
+    (tmp_path / "root.pem").write_bytes(issuer.certificate.public_bytes(Encoding.PEM))
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(tmp_path / "server.pem")
+    with web_server(tls) as web:
+        yield web, tmp_path / "root.pem"
 
 
 @pytest.fixture
@@ -155,3 +177,26 @@ def test_a_slow_server_is_given_up_in_time(web: Web, part: str) -> None:
     assert "within 0.4 seconds" in why_not(url, seconds=0.4)
     assert time.monotonic() - begun < 5
     assert not [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]
+
+
+def test_https_is_checked(secure_web: tuple[Web, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is fetched from a server whose certificate is not trusted; from one that is, in time as well."""
+    web, root = secure_web
+    url = web.put("/list", b"content")
+    assert "certificate verify failed" in why_not(url)
+    monkeypatch.setenv("SSL_CERT_FILE", str(root))
+    assert fetch(url, at_most=LIMIT, seconds=9) == b"content"
+
+    def slow(handler: BaseHTTPRequestHandler, _body: bytes) -> None:
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        while not web.over.wait(0.05):
+            handler.wfile.write(b"x")
+
+    assert "within 0.4 seconds" in why_not(web.put("/slow", slow), seconds=0.4)
+
+
+def test_a_proxy_is_used_where_the_environment_names_one(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As companies have them: the proxy is asked for the whole address."""
+    web.put("http://list.example.kr/ca.crl", b"by the proxy")
+    monkeypatch.setenv("http_proxy", web.base)
+    assert fetch("http://list.example.kr/ca.crl", at_most=LIMIT, seconds=9) == b"by the proxy"

@@ -15,7 +15,7 @@ from cryptography.x509 import ocsp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.x509.issuer import ANSWERING, DAY, HOUR, REVOKED, SIGNING, Issuer, addresses, now
-from tests.x509.web import Web, web_server
+from tests.x509.web import Web, direct, web_server
 
 from dojang.x509.lookup import Sources, look_up
 from dojang.x509.ocsp import LARGEST_ANSWER, REQUEST_TYPE, Question, responder_addresses
@@ -230,7 +230,8 @@ def openssl_ocsp(folder: Path, signer: str, *options: str) -> Iterator[str]:
     running = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
         accepting = re.match(r"ACCEPT .*:(\d+) ", running.stdout.readline())
-        yield f"http://127.0.0.1:{accepting[1]}/"
+        with direct():
+            yield f"http://127.0.0.1:{accepting[1]}/"
     finally:
         running.kill()
         running.communicate()

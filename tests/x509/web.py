@@ -1,9 +1,12 @@
 """A web server on loopback that does what its pages say: answer, dawdle, lie about lengths, send in circles."""
 
+import os
+import ssl
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from unittest.mock import patch
 
 Page = Callable[[BaseHTTPRequestHandler, bytes], None]
 
@@ -39,9 +42,14 @@ def send(handler: BaseHTTPRequestHandler, content: bytes, status: int = 200, **h
     handler.wfile.write(content)
 
 
+def direct() -> AbstractContextManager[object]:
+    """No proxy stands between this machine and itself, whatever the environment says."""
+    return patch.dict(os.environ, {"no_proxy": "127.0.0.1"})
+
+
 @contextmanager
-def web_server() -> Iterator[Web]:
-    """Runs in threads of this process until the block ends."""
+def web_server(tls: ssl.SSLContext | None = None) -> Iterator[Web]:
+    """Runs in threads of this process until the block ends; with ``tls`` it speaks HTTPS."""
     web = Web("")
 
     class Handler(BaseHTTPRequestHandler):
@@ -65,8 +73,10 @@ def web_server() -> Iterator[Web]:
         def handle_error(self, *_words: object) -> None:
             """A client that hung up is what some tests are about."""
 
-    with Server(("127.0.0.1", 0), Handler) as server:
-        web.base = f"http://127.0.0.1:{server.server_address[1]}"
+    with direct(), Server(("127.0.0.1", 0), Handler) as server:
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
+        web.base = f"{'https' if tls else 'http'}://127.0.0.1:{server.server_address[1]}"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:
