@@ -84,7 +84,7 @@ def take_back(place: Workplace, operation: Operation, location: Location, reason
     """
     if operation.record.step not in ("begun", "undoing"):
         operation.advance("undoing")
-    if operation.record.verb == "renew" and operation.record.step == "begun":
+    if replaced_by(operation) is not None and operation.record.step == "begun":
         drop_claim(operation, location)  # nothing is made before the claim: what lies there is somebody else's
         operation.undo(reason)
         return

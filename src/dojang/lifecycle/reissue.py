@@ -20,7 +20,7 @@ from dojang.lifecycle.meant import Meant, issued_with, issuer_known
 from dojang.lifecycle.origin import Origin, fingerprint_of
 from dojang.lifecycle.recover import recover
 from dojang.lifecycle.status import change, subject_of
-from dojang.lifecycle.successor import algorithm_in, as_it_is_now, bring, load, successor_facts
+from dojang.lifecycle.successor import algorithm_in, as_it_is_now, bring, claim, load, replaced_already, successor_facts
 from dojang.lifecycle.workplace import Recovered, Step, Workplace
 from dojang.locations.base import Location, Retires, StoredCredential
 
@@ -93,6 +93,8 @@ def reissue(order: ReissueOrder, place: Workplace) -> Reissue:
             if order.reason == COMPROMISED:
                 _revoke_at_once(place, authority, scene)
             with _begin(order, place, scene, origin, profile) as operation:
+                if scene.in_place and scene.old is not None:
+                    claim(place, operation, scene.here, scene.old)
                 bring(place, operation, scene.here, authority, scene.old_der)
                 stored = (
                     switch(place, operation, scene.here) if scene.in_place else settle_elsewhere(operation, scene.here)
@@ -177,7 +179,7 @@ def _refuse(order: ReissueOrder, place: Workplace, scene: _Scene) -> None:
     history = place.ledger.history(fingerprint=fingerprint_of(scene.old_der))
     if any("successor" in event.facts for event in history):
         _retire_there(place, scene)
-        raise NothingDue(next_step="It was replaced already; 'dojang cert list' shows its successor.")
+        raise replaced_already()
     if any(event.event == "reissued" for event in history) and not order.again:
         raise NothingDue(next_step="It came from a reissue itself; --again reissues it all the same.")
     where = scene.old.address if scene.old is not None else load(scene.old_der).subject.rfc4514_string()

@@ -4,11 +4,12 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dojang.errors import AnswerMismatch, Phrase
+from dojang.errors import AnswerMismatch, CredentialBusy, NotFound, NothingDue, Phrase
 from dojang.ledger import Fact, Operation
+from dojang.lifecycle.claims import drop_claim, take_claim
 from dojang.lifecycle.finish import confirm, install_and_prove
-from dojang.lifecycle.journal import answer_facts, key_id_of, replaced_by, taken_back_on_failure
-from dojang.lifecycle.origin import Origin, fingerprint_of
+from dojang.lifecycle.journal import answer_facts, key_id_of, moment, replaced_by, taken_back_on_failure
+from dojang.lifecycle.origin import Origin, fingerprint_of, history_of
 from dojang.lifecycle.workplace import Recovered, Workplace
 from dojang.locations.base import Location, StoredCredential
 
@@ -32,6 +33,7 @@ def successor_facts(
         "address": location.address,
         "key_id": key_id.hex(),
         "old_fingerprint": fingerprint_of(old_der),
+        "old_not_after": moment(old.not_valid_after_utc),
         "label": label,
         "subject": format_name(old.subject),
         "authority": origin.authority,
@@ -39,6 +41,26 @@ def successor_facts(
         "window_days": profile.renewal_window_days,
         "algorithm": algorithm_in(old_der),
     }
+
+
+def claim(place: Workplace, operation: Operation, location: Location, old: StoredCredential) -> None:
+    """From here on nobody else begins; whoever was quicker since the old one was looked at has replaced it.
+
+    ``CredentialBusy``, ``NothingDue``; then the operation is closed and nothing was made.
+    """
+    try:
+        take_claim(operation, location)
+        if any(event.event == "retired" for event in history_of(place, old)) or not _is_still(location, old):
+            raise replaced_already()
+    except (CredentialBusy, NothingDue) as error:
+        drop_claim(operation, location)
+        operation.undo(error.code)
+        raise
+    operation.advance("claimed")
+
+
+def replaced_already() -> NothingDue:
+    return NothingDue(next_step="It was replaced already; 'dojang cert list' shows its successor.")
 
 
 def bring(
@@ -55,6 +77,13 @@ def bring(
         install_and_prove(place, operation, location, key)
     confirm(place, operation, authority)
     operation.advance("confirmed")
+
+
+def _is_still(location: Location, old: StoredCredential) -> bool:
+    try:
+        return location.find(old.address).certificate_der == old.certificate_der
+    except NotFound:
+        return False
 
 
 def _key(place: Workplace, operation: Operation, location: Location, old_der: bytes) -> "PrivateKey":
