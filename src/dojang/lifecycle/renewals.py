@@ -95,11 +95,12 @@ def _at_once(
 ) -> Iterator[Outcome]:
     """Making keys and encrypting them takes nearly all the time, and both leave the other threads the interpreter."""
     ended: SimpleQueue[Outcome | BaseException | None] = SimpleQueue()
+    abandoned = Flag()
 
     def go_along(lane: Sequence[Held]) -> None:
         try:
             for one in lane:
-                if not stop.is_set():
+                if not (stop.is_set() or abandoned.is_set()):
                     ended.put(attempt(one))
             ended.put(None)
         except BaseException as error:  # raised again where somebody waits
@@ -119,7 +120,7 @@ def _at_once(
                 else:
                     yield outcome
         finally:
-            stop.set()  # whoever stops listening waits for what was begun and begins nothing more
+            abandoned.set()  # whoever stops listening waits for what was begun and begins nothing more
 
 
 def _attempt(place: Workplace, held: Held, window: timedelta | None) -> Outcome:

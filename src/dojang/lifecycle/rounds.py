@@ -6,7 +6,7 @@ between: failures, notices and what is under way are in the ledger.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from threading import Event as Flag
 from typing import Final
 
@@ -45,7 +45,7 @@ class Round:
     outcomes: list[Outcome] = field(default_factory=list)
     deliveries: list[Delivery] = field(default_factory=list)
     unreachable: list[tuple[str, DojangError]] = field(default_factory=list)
-    next_at: datetime = datetime.max
+    next_at: datetime = datetime.max.replace(tzinfo=UTC)
 
 
 def go_round(

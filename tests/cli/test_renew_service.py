@@ -1,0 +1,194 @@
+"""``dojang renew daemon``, ``status`` and ``unit``: what a service manager and a monitoring system rely on."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+
+class Manager:
+    """The socket on which a service tells how it is."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "notify"
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(str(self.path))
+        self.socket.settimeout(30)
+
+    def wait_for(self, word: str) -> str:
+        while True:
+            said = self.socket.recv(4096).decode()
+            if word in said:
+                return said
+
+
+class Daemon:
+    """A daemon and what it says, line by line."""
+
+    def __init__(self, process: subprocess.Popen, manager: Manager) -> None:
+        self.process, self.manager = process, manager
+
+    def event(self, *kinds: str) -> dict:
+        """The next event of one of these kinds."""
+        for line in self.process.stdout:
+            said = json.loads(line)
+            assert (said["command"], said["ok"]) == ("renew daemon", True), line
+            if said["data"]["event"] in kinds:
+                return said["data"]
+        raise AssertionError(f"it ended without {kinds}")
+
+    def stop(self, number: int = signal.SIGTERM) -> float:
+        """How long it takes to end in good order."""
+        begun = time.monotonic()
+        self.process.send_signal(number)
+        self.process.stdout.read()
+        assert self.process.wait(10) == 0
+        return time.monotonic() - begun
+
+
+@pytest.fixture
+def serve(desk, tmp_path: Path):
+    """Starts a daemon at the desk and ends it."""
+
+    @contextmanager
+    def start(*words: object, **environment: str) -> Iterator[Daemon]:
+        manager = Manager(tmp_path)
+        env = {**desk.environment, "NOTIFY_SOCKET": str(manager.path), **environment}
+        # Its standard error is no pipe: a hook that outlives it would hold that open.
+        with (tmp_path / "said").open("w") as said:
+            process = desk.start("renew", "daemon", *words, "--json", env=env, stderr=said)
+        try:
+            manager.wait_for("READY=1")
+            yield Daemon(process, manager)
+        finally:
+            process.kill()
+            process.communicate()
+            manager.socket.close()
+            manager.path.unlink()
+
+    return start
+
+
+def test_it_renews_what_has_its_turn(desk, serve) -> None:
+    """The due one is renewed, the other left alone; then it waits, says until when, and ends within a second."""
+    due, early = desk.issue("due"), desk.issue("early", profile="tls-client")
+    with serve("npki:", WATCHDOG_USEC="400000") as daemon:
+        renewed = daemon.event("renewed", "failed")
+        assert renewed["credential"]["address"] == due
+        assert renewed["previous"]["state"] == "retired"
+        assert daemon.event("waiting", "renewed")["event"] == "waiting"
+        daemon.manager.wait_for("STATUS=")
+        daemon.manager.wait_for("WATCHDOG=1")
+        assert daemon.stop() < 1
+        daemon.manager.wait_for("STOPPING=1")
+    states = {one["address"]: one["state"] for one in desk.data("cert", "list", "npki:")["credentials"]}
+    assert states[due] == states[early] == "valid"
+
+
+def test_one_that_fails_stops_no_other(desk, serve) -> None:
+    """One whose hook refuses is told once and not tried again; SIGHUP tries again, with the settings as they are."""
+    good = desk.issue("good")
+    desk.issue("bad", f"npki:{desk.home}/Elsewhere")
+    places = ["npki:", f"npki:{desk.home}/Nowhere", desk.token]
+    pre = desk.home / "pre"
+    pre.write_text('#!/bin/sh\ncase "$DOJANG_SUBJECT" in CN=bad*) exit 1;; esac\n')
+    pre.chmod(0o700)
+    desk.configure(f'[renew]\npre-hook = ["{pre}"]\n')
+    with serve(*places, f"npki:{desk.home}/Elsewhere") as daemon:
+        events = [daemon.event("renewed", "failed") for _ in range(2)]
+        assert sorted(one["event"] for one in events) == ["failed", "renewed"]
+        failed = next(one for one in events if one["event"] == "failed")
+        assert failed["code"] == "hook-failed"
+        assert next(one for one in events if one["event"] == "renewed")["credential"]["address"] == good
+        daemon.event("waiting")
+        desk.configure("")
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.event("reloaded")
+        assert daemon.event("renewed", "failed")["event"] == "renewed"
+        daemon.event("waiting")
+        desk.configure("nonsense")
+        daemon.process.send_signal(signal.SIGHUP)
+        assert daemon.event("failed", "reloaded")["code"] == "invalid-setting"
+        assert daemon.event("waiting")
+        assert daemon.stop() < 1
+
+
+def test_a_token_that_is_put_in(desk, serve, make_token) -> None:
+    """Its coming begins a round at once."""
+    with serve() as daemon:
+        daemon.event("waiting")
+        make_token()
+        daemon.event("waiting")
+        assert daemon.stop(signal.SIGINT) < 1
+
+
+def test_ending_in_the_middle(desk, serve) -> None:
+    """In the middle of a renewal that takes long it ends within a second, and the next run recovers it."""
+    address = desk.issue("cut")
+    desk.configure('[renew]\npre-hook = ["sleep", "30"]\n')
+    with serve("npki:", "--no-watch") as daemon:
+        ledger = desk.home / "state" / "ledger.sqlite"
+        deadline = time.monotonic() + 30
+        while "claimed" not in _steps(ledger):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert daemon.stop() < 1
+    desk.configure("")
+    run = desk.data("renew", "run", "npki:")
+    assert [one["outcome"] for one in run["recovered"]] == ["undone"]
+    assert [one["credential"]["address"] for one in run["renewed"]] == [address]
+
+
+def _steps(ledger: Path) -> list[str]:
+    import sqlite3
+
+    with sqlite3.connect(f"file:{ledger}?mode=ro", uri=True) as database:
+        return [row[0] for row in database.execute("SELECT step FROM operations WHERE state = 'open'")]
+
+
+def test_status_in_one_line(desk) -> None:
+    """No certificate is 14, a sound one 0, one that failed 15 with the reason; --nagios maps to 0, 1, 2 and 3."""
+    words = ["renew", "status", "npki:"]
+    assert desk.run(*words).returncode == 14
+    assert desk.run(*words, "--nagios").returncode == 3
+    address = desk.issue("sound", profile="tls-client")
+    sound = desk.run(*words)
+    assert sound.returncode == 0
+    assert sound.stdout.startswith("OK: ")
+    assert sound.stdout.count("\n") == 1
+    assert "certificates=1 due=0" in sound.stdout.partition("|")[2]
+    assert desk.run("renew", "run", address, "--window", "400d", "--pre-hook", "false").returncode == 15
+    for more, status in (([], 15), (["--nagios"], 1), (["--nagios", "--critical", "400d"], 2)):
+        ailing = desk.run(*words, *more, "--json")
+        assert ailing.returncode == status
+    data = json.loads(ailing.stdout)["data"]
+    assert [(one["kind"], one["code"]) for one in data["troubles"]] == [("failing", "hook-failed")]
+    assert desk.run("renew", "now", address).returncode == 0
+    assert desk.run(*words).returncode == 0
+
+
+@pytest.mark.parametrize("user", [[], ["--user"]], ids=["system", "user"])
+def test_units_are_what_systemd_takes(run_dojang, tmp_path: Path, user: list[str]) -> None:
+    """systemd's own checker finds nothing to complain about in what is printed, and nothing is left to be filled in."""
+    folder = tmp_path / "units"
+    folder.mkdir()
+    for which in ("service", "timer", "daemon"):
+        name = json.loads(run_dojang("renew", "unit", which, *user, "--json").stdout)["data"]["name"]
+        assert run_dojang("renew", "unit", which, *user, "-o", folder / name).returncode == 0
+        text = (folder / name).read_text()
+        assert text == run_dojang("renew", "unit", which, *user).stdout
+        assert "@" not in text.replace("@system-service", "")
+    assert shutil.which("systemd-analyze"), "systemd-analyze is needed to check the units"
+    command = ["systemd-analyze", "verify", *user, *map(str, sorted(folder.iterdir()))]
+    checked = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)}
+    )
+    assert (checked.returncode, checked.stderr) == (0, "")
