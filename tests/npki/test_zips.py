@@ -9,12 +9,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from tests.npki.test_pkcs12 import CA, KM, SIGN
+from tests.npki.test_pkcs12 import KM, SIGN
 
-from dojang.errors import AlreadyExists, FileMalformed, FileUnreadable
-from dojang.npki.folder import Place, read_folder, scan
+from dojang.errors import FileMalformed, FileUnreadable
 from dojang.npki.keyfile import seal_pkcs8
-from dojang.npki.shelves import bring_in
 from dojang.npki.zips import read_zip
 from dojang.secret import Secret
 
@@ -180,27 +178,3 @@ def test_a_zip_with_a_password_is_named(tmp_path: Path) -> None:
     (tmp_path / "b.zip").write_bytes(data)
     with pytest.raises(FileMalformed, match="password"):
         read_zip(tmp_path / "b.zip")
-
-
-def test_a_zipped_folder_is_brought_in(tmp_path: Path) -> None:
-    """To where its certificate belongs, every file of it byte for byte, 0600, and only once."""
-    root = tmp_path / "NPKI"
-    (found,) = read_zip(zipped(tmp_path / "a.zip", whole() | {f"{FOLDER}/dojang.json": b"{}"}))
-    placed = bring_in(root, found.files)
-    assert {path.name: path.read_bytes() for path in placed.iterdir()} == FILES
-    assert {stat.S_IMODE(path.stat().st_mode) for path in placed.iterdir()} == {0o600}
-    assert [folder.path for folder in scan(root)] == [placed]
-    folder = read_folder(root, placed, Place.LIVE)
-    assert folder is not None
-    assert folder.key_path == placed / "signPri.key"
-    with pytest.raises(AlreadyExists):
-        bring_in(root, found.files)
-    assert not list((root / ".dojang").iterdir())
-
-
-def test_a_folder_without_a_certificate_is_not_brought_in(tmp_path: Path) -> None:
-    """Nothing is made of it."""
-    for files in ({}, {"signPri.key": b"x"}, {"signCert.der": b"x"}, {"signCert.der": CA[:-1]}):
-        with pytest.raises(FileMalformed):
-            bring_in(tmp_path / "NPKI", files)
-    assert not (tmp_path / "NPKI").exists()

@@ -17,6 +17,7 @@ STATES = {
     "valid": N_("valid"),
     "due": N_("due"),
     "expired": N_("expired"),
+    "not-yet-valid": N_("not yet valid"),
     "revoked": N_("revoked"),
     "suspended": N_("suspended"),
     "retired": N_("retired"),
@@ -145,7 +146,7 @@ def colour_of(held: "Held") -> str:
     if held.state == "retired":
         return "dim"
     days = held.facts.days_left
-    if held.state in ("expired", "revoked", "suspended") or days <= _WEEK:
+    if held.state in ("expired", "not-yet-valid", "revoked", "suspended") or days <= _WEEK:
         return "red"
     return "yellow" if held.state == "due" or days <= _MONTH else "green"
 

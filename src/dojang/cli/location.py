@@ -13,7 +13,7 @@ from dojang.cli.flags import key_file_options
 from dojang.cli.frame import argument, command, option
 from dojang.cli.language import N_, _, say
 from dojang.cli.new_passwords import NewPasswords, new_password_option
-from dojang.cli.workplace import open_location_at, plan_words, workplace
+from dojang.cli.workplace import open_location_at, password_tries, plan_words, workplace
 
 if TYPE_CHECKING:
     from dojang.lifecycle.copy import Transferred
@@ -126,6 +126,7 @@ def two_sided(invocation: Invocation, new_password_source: str | None) -> "Itera
             place,
             open_other=lambda address: open_location_at(invocation, address, passwords),
             passwords=lambda path, new: invocation.password(path, new=new),
+            tries=password_tries(invocation),
         )
 
 

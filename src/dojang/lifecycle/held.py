@@ -24,9 +24,9 @@ _STATUS = ("revoked", "suspended", "restored")
 class Held:
     """A credential with what its certificate and its location say; ``due_at`` is when its renewal window opens.
 
-    ``state`` is valid, due, expired, revoked, suspended or retired, as far as the ledger and the clock know. The days
-    that are left of a Korean certificate are Korean days. ``duplicate_of``: where else the same certificate is, as far
-    as somebody looked there.
+    ``state`` is valid, due, expired, not-yet-valid, revoked, suspended or retired, as far as the ledger and the clock
+    know. The days that are left of a Korean certificate are Korean days. ``duplicate_of``: where else the same
+    certificate is, as far as somebody looked there.
     """
 
     stored: StoredCredential
@@ -130,4 +130,6 @@ def _state(
         return "suspended"
     if facts.not_after_at <= place.now():
         return "expired"
+    if facts.not_before_at > place.now():
+        return "not-yet-valid"
     return "due" if due_at <= place.now() else "valid"

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from dojang.errors import FileMalformed, FileUnreadable, InputRequired, Phrase
+from dojang.errors import FileMalformed, FileUnreadable, Phrase
 from dojang.lifecycle.parcel import Parcel, name_of, take_out
 from dojang.lifecycle.workplace import Workplace
 from dojang.locations.base import Companions
@@ -128,14 +128,9 @@ def _opened(files: dict[str, bytes], name: str, origin: str, place: Workplace) -
 
 
 def _open_key(der: bytes, path: str, place: Workplace) -> "Pkcs8":
-    from dojang.npki.keyfile import check_key_file, is_unencrypted, open_pkcs8
+    from dojang.locations.key_files import KeyFiles
 
-    check_key_file(der, path)
-    if is_unencrypted(der):
-        return open_pkcs8(der, None, path)
-    if place.passwords is None:
-        raise InputRequired(what=Phrase("The password for {path}", path=path), option="--password-source")
-    return open_pkcs8(der, place.passwords(path, False), path)
+    return KeyFiles(place.passwords, tries=place.tries).open_data(der, path).pkcs8
 
 
 def _name_in(subject: "Name") -> str:

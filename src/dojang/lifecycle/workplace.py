@@ -13,6 +13,7 @@ from dojang.locations.base import Location, PasswordProvider, StoredCredential
 
 if TYPE_CHECKING:
     from dojang.authority.base import CertificateAuthority
+    from dojang.locations.password_tries import PasswordTries
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class Workplace:
     ``window`` is how long before its expiry a certificate is due, where the user wants it other than its profile.
     ``hooks`` run around each renewal; ``warn`` is told of what went wrong without stopping anything.
     ``open_other`` opens the second location of a verb that has two, whose passwords may come from elsewhere;
-    ``passwords`` are those of files that are no location.
+    ``passwords`` are those of files that are no location, and ``tries`` counts the wrong ones.
     """
 
     ledger: Ledger
@@ -60,6 +61,7 @@ class Workplace:
     warn: Callable[[DojangError], None] = field(default=_heard)
     open_other: Callable[[str], AbstractContextManager[Location]] | None = None
     passwords: PasswordProvider | None = None
+    tries: "PasswordTries | None" = None
 
     def open_target(self, address: str) -> AbstractContextManager[Location]:
         """The location that something is brought to."""

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from dojang.errors import AlreadyExists, Ambiguous, FileUnreadable, KeyMismatch, NotFound
+from dojang.errors import Ambiguous, FileUnreadable, KeyMismatch, NotFound
 from dojang.locations.address import DiskAddress, RemovableAddress
 from dojang.locations.base import Access, Companions, PasswordProvider, StoredCredential, Traits
 from dojang.locations.claims import ClaimBoard, FolderBoard
@@ -106,7 +106,7 @@ class DiskLocation:
         wanted = comparable(subject_folder_name(subject_der))
         for folder in scan(self.root):
             if folder.place is Place.LIVE and comparable(folder.path.name) == wanted:
-                raise AlreadyExists(what=f"'{folder.path.name}'", where=self.address)
+                raise shelves.subject_taken(folder.path.name, self.address)
 
     def generate(self, algorithm: str, *, key_id: bytes, label: str, replaces: bytes | None = None) -> "PrivateKey":
         key = generate_key(algorithm, where=self.address)

@@ -48,18 +48,19 @@ class KeyFiles:
         return self._form.seal(pkcs8, password)
 
     def open(self, path: Path, likely: "Iterable[Secret | None]" = ()) -> OpenedKeyFile:
-        """The key file at ``path``. The passwords of files beside it are tried before anybody is asked for its own.
+        """The key file at ``path``; see ``open_data``."""
+        return self.open_data(read_file(path, at_most=MAX_FILE_BYTES), self._shown(path), likely)
+
+    def open_data(self, der: bytes, name: str, likely: "Iterable[Secret | None]" = ()) -> OpenedKeyFile:
+        """What is in the key file ``name``. The passwords of files beside it are tried before its own is asked for.
 
         ``PasswordIncorrect`` for a wrong password and for damage alike.
         """
-        der = self._read(path)
-        if is_unencrypted(der):
-            return self._by(der, path, ())
-        known = self._first(der, path, likely)
+        check_key_file(der, name)
+        known = self._first(der, name, likely)
         if known is not None:
             return known
-        self._tries.check(self._shown(path), der)
-        return self._by(der, path, [self.password(path, new=False)])
+        return self._by(der, name, [] if is_unencrypted(der) else [self._asked(der, name)])
 
     def change_password(self, path: Path, beside: Iterable[Path], elsewhere: Iterable[Path]) -> OpenedKeyFile:
         """Put ``path`` and the files ``beside`` it under a new password, and those ``elsewhere`` that share its old.
@@ -67,12 +68,11 @@ class KeyFiles:
         Everything is opened before anything is written, and ``path`` is written last. So what a killed run has left
         opens with the old or the new password, and the next run with the same two finds what is still to be done.
         """
-        der = self._read(path)
-        self._tries.check(self._shown(path), der)
-        old = None if is_unencrypted(der) else self.password(path, new=False)
+        der, name = self._read(path)
+        old = None if is_unencrypted(der) else self._asked(der, name)
         new = self.password(path, new=True)
-        main = self._by(der, path, (old, new))
-        found = [(one, self._first(self._read(one), one, (old, new))) for one in elsewhere]
+        main = self._by(der, name, (old, new))
+        found = [(one, self._first(*self._read(one), (old, new))) for one in elsewhere]
         found += [(one, self.open(one, likely=(old, new))) for one in beside]
         for one, opened in [*found, (path, main)]:
             if opened is not None and (old == new or opened.password != new):
@@ -81,29 +81,35 @@ class KeyFiles:
 
     def password(self, path: Path, *, new: bool) -> "Secret":
         """The password for ``path``; ``InputRequired`` where nobody gives any."""
+        return self._given(self._shown(path), new=new)
+
+    def _asked(self, der: bytes, name: str) -> "Secret":
+        """Nobody is asked for a password that would not be tried."""
+        self._tries.check(name, der)
+        return self._given(name, new=False)
+
+    def _given(self, name: str, *, new: bool) -> "Secret":
         if self._passwords is None:
-            raise InputRequired(
-                what=Phrase("The password for {path}", path=self._shown(path)), option="--password-source"
-            )
-        return self._passwords(self._shown(path), new)
+            raise InputRequired(what=Phrase("The password for {path}", path=name), option="--password-source")
+        return self._passwords(name, new)
 
-    def _read(self, path: Path) -> bytes:
-        der = read_file(path, at_most=MAX_FILE_BYTES)
-        check_key_file(der, self._shown(path))
-        return der
+    def _read(self, path: Path) -> tuple[bytes, str]:
+        der, name = read_file(path, at_most=MAX_FILE_BYTES), self._shown(path)
+        check_key_file(der, name)
+        return der, name
 
-    def _by(self, der: bytes, path: Path, passwords: "Iterable[Secret | None]") -> OpenedKeyFile:
-        with nullcontext() if is_unencrypted(der) else self._tries.counted(self._shown(path), der):
-            opened = self._first(der, path, passwords)
+    def _by(self, der: bytes, name: str, passwords: "Iterable[Secret | None]") -> OpenedKeyFile:
+        with nullcontext() if is_unencrypted(der) else self._tries.counted(name, der):
+            opened = self._first(der, name, passwords)
             if opened is None:
-                raise PasswordIncorrect(path=self._shown(path))
+                raise PasswordIncorrect(path=name)
         return opened
 
-    def _first(self, der: bytes, path: Path, passwords: "Iterable[Secret | None]") -> OpenedKeyFile | None:
+    def _first(self, der: bytes, name: str, passwords: "Iterable[Secret | None]") -> OpenedKeyFile | None:
         """By the first that opens it; what is not encrypted needs none of them."""
         for password in [None] if is_unencrypted(der) else passwords:
             try:
-                return OpenedKeyFile(self._form.open(der, password, self._shown(path)), password)
+                return OpenedKeyFile(self._form.open(der, password, name), password)
             except PasswordIncorrect:
                 continue
         return None

@@ -7,12 +7,10 @@
 Every move is one rename. What a killed run leaves carries the ``key_id`` in its name, so a later run finds it.
 """
 
-import hashlib
 from pathlib import Path
 
-from dojang.errors import AlreadyExists, FileMalformed, Phrase
+from dojang.errors import AlreadyExists
 from dojang.npki.certificates import load_certificate
-from dojang.npki.contents import CERTIFICATE, FOREIGN_FILES
 from dojang.npki.contents import files_that_go_along as read_files_that_go_along
 from dojang.npki.files import make_filled_folder, move_folder, part_of, read_file, remove_folder, write_file
 from dojang.npki.folder import STAGING, KeyFolder, file_names
@@ -54,26 +52,6 @@ def stage_copy(root: Path, folder: KeyFolder, files: dict[str, bytes]) -> Path:
     return stage(root, folder.key_id, copied | files)
 
 
-def bring_in(root: Path, files: dict[str, bytes]) -> Path:
-    """Put the folder of another program, from a zip or another disk, where its certificate belongs.
-
-    Only files everybody knows are taken. ``FileMalformed`` without a certificate, ``AlreadyExists`` when one is there.
-    """
-    known = {name: files[name] for name in FOREIGN_FILES if name in files}
-    certificate_der = known.pop(CERTIFICATE, b"")
-    try:
-        key_id = hashlib.sha256(certificate_der).digest()[:20]
-        target = place_of(root, certificate_der)
-    except ValueError as error:
-        raise FileMalformed(
-            path=CERTIFICATE, expected=Phrase("a certificate"), problem=Phrase("it cannot be read")
-        ) from error
-    if target.exists():
-        raise AlreadyExists(what=target.name, where=str(root))
-    clear_staging(root, key_id)
-    return place(root, stage(root, key_id, known | {CERTIFICATE: certificate_der}), certificate_der)
-
-
 def files_that_go_along(folder: KeyFolder) -> dict[str, bytes]:
     """What a successor of ``folder`` takes with it: the km pair and CaPubs."""
     return read_files_that_go_along(folder.path, file_names(folder.path))
@@ -95,9 +73,19 @@ def place(root: Path, staged: Path, certificate_der: bytes) -> Path:
     """Move a staged folder to where its certificate belongs; ``AlreadyExists`` when another one is there."""
     target = place_of(root, certificate_der)
     if target.exists():
-        raise AlreadyExists(what=target.name, where=str(root))
+        raise subject_taken(target.name, str(root))
     move_folder(staged, target)
     return target
+
+
+def subject_taken(name: str, where: object) -> AlreadyExists:
+    """Another certificate for the same subject is there, and a folder is named by its subject."""
+    return AlreadyExists(
+        what=f"'{name}'",
+        where=where,
+        next_step="An NPKI folder keeps one certificate for each subject. Renew the one that is there "
+        "(dojang renew now), delete it (dojang cert delete), or keep the other one in another folder: npki:/path.",
+    )
 
 
 def retire(root: Path, folder: KeyFolder) -> Path:

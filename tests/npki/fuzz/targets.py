@@ -7,11 +7,11 @@ from pathlib import Path
 
 from dojang.errors import DojangError
 from dojang.npki import derivation, keyfile, zips
-from dojang.npki.folder import scan
+from dojang.npki.folder import Place, read_folder, scan
 from dojang.npki.names import ca_folder_name, subject_folder_name
 from dojang.npki.pkcs12 import read_pkcs12
 from dojang.npki.pkcs12_writing import write_pkcs12
-from dojang.npki.shelves import bring_in
+from dojang.npki.shelves import place, stage
 from dojang.secret import Secret
 
 PASSWORD = Secret("correct horse 1!")
@@ -56,7 +56,9 @@ def folder(data: bytes) -> None:
                 (laid_out / file_name).write_bytes(content)
             (laid_out / "dojang.json").write_bytes(found.files.get("CaPubs", b""))
             try:
-                bring_in(Path(scratch) / "NPKI", found.files)
+                root = Path(scratch) / "NPKI"
+                if one := read_folder(root, stage(root, b"\1", found.files), Place.STAGED):
+                    place(root, one.path, one.certificate_der)
             finally:
                 for one in scan(Path(scratch) / "NPKI"):
                     assert one.key_id
