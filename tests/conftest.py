@@ -83,6 +83,16 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.fixture
+def quick_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are sealed with passwords that are easier to guess: for tests that do it often and ask something else."""
+    from dojang.npki import keyfile, pkcs12_writing
+
+    counts = pkcs12_writing._COUNTS["aes256"]._replace(encryption=1000, mac=1000)
+    monkeypatch.setattr(keyfile, "SEAL_ITERATIONS", 1000)
+    monkeypatch.setitem(pkcs12_writing._COUNTS, "aes256", counts)
+
+
 @pytest.fixture(scope="session")
 def dojang_at(softhsm_module: str) -> Callable[[Path], RunDojang]:
     """``dojang_at(home)`` runs ``dojang ARGS`` as a user's process with that home, on this worker's SoftHSM2."""

@@ -68,7 +68,7 @@ def kinds_that(*abilities: str) -> list[str]:
 
 
 @pytest.fixture(params=list(CLASSES))
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+def place(request: pytest.FixtureRequest, tmp_path: Path, quick_passwords: None) -> Place:
     """A fresh location of each kind."""
     passwords = Passwords()
     if request.param in FILES:

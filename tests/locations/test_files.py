@@ -28,10 +28,10 @@ from dojang.locations.base import Access, Location
 from dojang.locations.pem import PemFiles
 from dojang.locations.pkcs12 import Pkcs12File
 from dojang.locations.registry import open_location
-from dojang.npki import keyfile, pkcs12_writing
 from dojang.npki.pkcs8 import Pkcs8
 from dojang.secret import Secret
 
+pytestmark = pytest.mark.usefixtures("quick_passwords")
 FIRST, SECOND, THIRD = b"\x01" * 8, b"\x02" * 8, b"\x03" * 8
 PASSWORD = Secret("correct horse 1!")
 KINDS = {
@@ -40,13 +40,6 @@ KINDS = {
     "pair": "pem:{0}/hong.pem?key={0}/hong.key",
 }
 NEW_NAMES = "hong.p12", "hong.pem", "hong.key"
-
-
-@pytest.fixture(autouse=True)
-def quick_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is tested here does not depend on how often a password is hashed, and is done many times."""
-    monkeypatch.setattr(keyfile, "SEAL_ITERATIONS", 1000)
-    monkeypatch.setitem(pkcs12_writing._COUNTS, "aes256", pkcs12_writing._Counts(1000, 1000, "sha256"))
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,8 @@ from pathlib import Path
 from dojang.errors import FileChanged, FileUnreadable, FileUnwritable
 from dojang.npki.files import part_of, read_file, write_file
 
+_LOOKS = 20  # a file is replaced in one step, and not so often
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
@@ -20,17 +22,29 @@ class Seen:
 
 
 def look(path: Path, *, at_most: int) -> Seen:
-    """What is there now. ``FileUnreadable`` for a folder, a pipe, or more than ``at_most`` bytes."""
+    """What is there now. ``FileUnreadable`` for a folder, a pipe, or more than ``at_most`` bytes; ``FileChanged`` for a
+    file that somebody goes on writing to.
+    """
+    for _ in range(_LOOKS):
+        before = _status(path)
+        try:
+            data = None if before is None else read_file(path, at_most=at_most)
+        except FileUnreadable:
+            if _status(path) is None:  # somebody removed it meanwhile
+                continue
+            raise
+        if _mark(before) == _mark(_status(path)):
+            return Seen(data, before)
+    raise FileChanged(path=str(path))
+
+
+def _status(path: Path) -> os.stat_result | None:
     try:
-        found = path.stat()
+        return path.stat()
     except (FileNotFoundError, NotADirectoryError):
-        return Seen()
+        return None
     except OSError as error:
         raise FileUnreadable(path=str(path), problem=error.strerror) from error
-    data = read_file(path, at_most=at_most)
-    if _mark(found) != _mark(path.stat()):
-        raise FileChanged(path=str(path))
-    return Seen(data, found)
 
 
 def put(path: Path, seen: Seen, data: bytes) -> None:
@@ -74,11 +88,7 @@ def locked(*paths: Path) -> Iterator[None]:
 
 
 def _refuse_changed(real: Path, seen: Seen) -> None:
-    try:
-        found = real.stat()
-    except FileNotFoundError:
-        found = None
-    if _mark(found) != _mark(seen.status):
+    if _mark(_status(real)) != _mark(seen.status):
         raise FileChanged(path=str(real))
 
 
