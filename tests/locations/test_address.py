@@ -134,8 +134,8 @@ def test_a_token_address_is_a_pkcs11_uri() -> None:
 def test_every_scheme_has_one_class_and_one_kind() -> None:
     """The row of a kind shows an address that is read as one of that kind."""
     rows = location_kinds()
-    assert {row.scheme for row in rows} <= {one.scheme for one in ADDRESSES}
-    assert len({row.scheme for row in rows}) == len({row.kind for row in rows}) == len(rows)
+    assert {row.scheme for row in rows} == {one.scheme for one in ADDRESSES}
+    assert len({row.scheme for row in rows}) == len({row.kind for row in rows}) == len(rows) == len(ADDRESSES)
     for row in rows:
         assert parse_address(row.example).scheme == row.scheme
         assert row.traits.opened_by in ("pin", "password", "nothing")

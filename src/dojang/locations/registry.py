@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast
 
-from dojang.errors import Phrase, UnsupportedOperation
 from dojang.locations.address import parse_address
 from dojang.locations.base import R_OBJECT, Access, Location, PasswordProvider, RObject, Traits
 
