@@ -5,13 +5,11 @@ lies nowhere in a form that anybody could read.
 import base64
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from itertools import count
 from pathlib import Path
-from signal import SIGKILL
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
-from tests.faults.conftest import Bench
+from tests.faults.conftest import Bench, strike_everywhere
 
 from dojang.ledger import Ledger
 from dojang.locations.base import Location
@@ -22,7 +20,6 @@ from dojang.pkcs11.pin import PinSource
 from dojang.secret import Secret
 from dojang.x509.challenge import prove_possession
 
-FEWEST_EFFECTS = 5
 PASSWORD = "correct horse 1!"
 
 
@@ -67,6 +64,14 @@ class Journey:
         self.watched = [self.home, watched]
         self.here = f"npki:{self.home}/NPKI"
         self.secrets: list[bytes] = []
+        self.words: list[str] = []
+
+    def place(self, kind: str, name: str) -> str:
+        """A place of that kind that nobody has used before; there is but one token."""
+        if kind == "token":
+            return self.bench.locations["token"]
+        forms = {"disk": f"npki:{self.home}/{name}/NPKI", "pkcs12": f"pkcs12:{self.home}/{name}.p12"}
+        return {**forms, "pem": f"pem:{self.home}/{name}.pem"}[kind]
 
     def issued(self, name: str, algorithm: str = "ec-p256") -> str:
         """A new credential in the folder, whose secrets are looked for from now on; its address."""
@@ -85,6 +90,22 @@ class Journey:
             for one in found:
                 prove_possession(location.private_key(one.key_id), one.certificate_der)
         return len(found)
+
+    def remembering(self, prepare: Callable[[str], list[str]]) -> Callable[[str], list[str]]:
+        """The same, and ``goes_on`` knows which command it was."""
+
+        def prepared(name: str) -> list[str]:
+            self.words = prepare(name)
+            return self.words
+
+        return prepared
+
+    def goes_on(self, point: int) -> None:
+        """The same command again, or any that sees to what was left; then nothing waits, and no key shows."""
+        run = self.bench.run(*(self.words if point % 2 else ["renew", "run", self.here]))
+        assert run.status in ((0,) if point % 2 else (0, 14)), run.err
+        self.nothing_waits()
+        self.nothing_shows()
 
     def nothing_shows(self) -> None:
         assert where_found(self.secrets, *self.watched) == []
@@ -109,25 +130,6 @@ def journey(bench: Bench, softhsm_dir: Path, softhsm_module: str, tmp_path: Path
     )
 
 
-def strike_everywhere(
-    bench: Bench, prepare: Callable[[int], list[str]], check: Callable[[int, list[str]], None]
-) -> None:
-    """Run the command of ``prepare`` once for every effect it has, killed just before it, and check each time."""
-    for point in count():
-        words = prepare(point)
-        run = bench.run(*words, at=point)
-        if not run.effects or not run.effects[-1].startswith("!"):
-            assert run.status == 0, (run.out, run.err)
-            assert point >= FEWEST_EFFECTS, "the effects were not seen"
-            return
-        try:
-            assert run.status == -SIGKILL, run.err
-            check(point, words)
-        except BaseException as error:
-            error.add_note(f"struck at {point}: {run.effects}")
-            raise
-
-
 def test_the_search_finds_what_it_looks_for(journey: Journey) -> None:
     """A plain key, in whatever form, would be found: the search is no comfort otherwise."""
     key = journey.key_at(journey.issued("plain", "rsa-2048"))
@@ -139,30 +141,82 @@ def test_the_search_finds_what_it_looks_for(journey: Journey) -> None:
     journey.nothing_shows()
 
 
-@pytest.mark.parametrize(("verb", "kind"), [("copy", "disk"), ("move", "token"), ("move", "disk")])
-def test_a_killed_transfer_loses_nothing(journey: Journey, verb: str, kind: str) -> None:
+WAYS = [
+    ("copy", "disk", "disk"),
+    ("copy", "disk", "pkcs12"),
+    ("move", "disk", "token"),
+    ("move", "pem", "disk"),
+]
+
+
+@pytest.mark.parametrize(("verb", "source", "target"), WAYS)
+def test_a_killed_transfer_loses_nothing(journey: Journey, verb: str, source: str, target: str) -> None:
     """At every moment the original or its proven copy signs; the next run finishes or undoes; no key shows."""
-    bench = journey.bench
+    bench, stays = journey.bench, journey.issued("hong") if verb == "copy" else None
 
-    def target(point: int) -> str:
-        return f"npki:{journey.home}/disk-{point}/NPKI" if kind == "disk" else bench.locations["token"]
+    def ends(name: str) -> tuple[str, str]:
+        here = journey.here if source == "disk" else journey.place(source, f"from-{name}")
+        return here, journey.place(target, f"to-{name}")
 
-    def prepare(point: int) -> list[str]:
-        return ["location", verb, journey.issued(f"name-{point}"), "--to", target(point)]
+    def prepare(name: str) -> list[str]:
+        address = stays or journey.issued(name)
+        if source != "disk":
+            bench.json("location", "move", address, "--to", ends(name)[0])
+            address = ends(name)[0]
+        return ["location", verb, address, "--to", ends(name)[1]]
 
-    def check(point: int, words: list[str]) -> None:
+    def check(name: str, point: int) -> None:
         journey.nothing_shows()
-        name = f"name-{point}"
-        assert journey.working(journey.here, name) + journey.working(target(point), name)
-        if point % 2:
-            again = bench.run(*words)
-            assert again.status == 0, again.err
-        else:
-            assert bench.run("renew", "run", "npki:", target(point)).status in (0, 14)
-        journey.nothing_waits()
-        journey.nothing_shows()
-        here, there = journey.working(journey.here, name), journey.working(target(point), name)
+        called = "hong" if stays else name
+        assert sum(journey.working(end, called) for end in ends(name))
+        journey.goes_on(point)
+        here, there = (journey.working(end, called) for end in ends(name))
         assert there or not point % 2
         assert here == (1 if verb == "copy" or not there else 0)
 
-    strike_everywhere(bench, prepare, check)
+    strike_everywhere(bench, journey.remembering(prepare), check)
+
+
+def test_a_killed_backup_is_none(journey: Journey) -> None:
+    """Before it passed its drill there is no file; afterwards it has its name, or gets it in the next run. Nothing of
+    the scratch folder stays, and an older backup is what it was until then.
+    """
+    bench, before, address = journey.bench, {}, journey.issued("hong")
+
+    def backup(name: str) -> Path:
+        return journey.home / f"{name}.p12"
+
+    def prepare(name: str) -> list[str]:
+        if name.endswith(("0", "3", "6", "9")):
+            bench.json("location", "export", address, "--to", backup(name))
+        before[name] = backup(name).read_bytes() if backup(name).exists() else None
+        return ["location", "backup", address, "--to", backup(name), "--replace"]
+
+    def check(name: str, point: int) -> None:
+        journey.nothing_shows()
+        journey.goes_on(point)
+        now = backup(name).read_bytes() if backup(name).exists() else None
+        assert now != before[name] or not point % 2
+        if now != before[name]:
+            assert journey.working(f"pkcs12:{backup(name)}", "hong")
+        assert [path for path in journey.home.iterdir() if path.name.endswith(".drill")] == []
+
+    strike_everywhere(bench, journey.remembering(prepare), check)
+
+
+def test_a_killed_restore_is_finished_or_undone(journey: Journey) -> None:
+    """Run again, it brings everything; the backup stays as it was; no key shows."""
+    bench, backup = journey.bench, journey.home / "backup.p12"
+    bench.json("location", "backup", journey.issued("hong"), "--to", backup)
+    whole = backup.read_bytes()
+
+    def prepare(name: str) -> list[str]:
+        return ["location", "restore", backup, "--to", journey.place("disk", name)]
+
+    def check(name: str, point: int) -> None:
+        journey.nothing_shows()
+        journey.goes_on(point)
+        assert journey.working(journey.place("disk", name), "hong") or not point % 2
+        assert backup.read_bytes() == whole
+
+    strike_everywhere(bench, journey.remembering(prepare), check)

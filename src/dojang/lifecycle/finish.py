@@ -169,7 +169,8 @@ def finish_move(place: Workplace, operation: Operation, source: Location) -> Sto
     """Open the copy once more, have it sign, and only then remove the original; done before, nothing is left to do."""
     from dojang.x509.challenge import prove_possession
 
-    if isinstance(source, MayBeAbsent):
+    begun = operation.record.step == "removing"
+    if isinstance(source, MayBeAbsent) and not begun:
         source.check_present()
     facts = operation.record.facts
     certificate_der, key_id = noted_answer(operation)[0], key_id_of(operation, "origin_key_id")
@@ -181,6 +182,8 @@ def finish_move(place: Workplace, operation: Operation, source: Location) -> Sto
         prove_possession(target.private_key(stored.key_id), certificate_der)
     refuse_others_lost(source, key_id, certificate_der)
     place.say("remove")
+    if not begun:
+        operation.advance("removing")  # from here on a file that is not there is no disk that is away
     source.delete(key_id)
     fingerprint = str(facts["fingerprint"])
     away = {"location": source.address, "label": facts["label"], "to": stored.address}

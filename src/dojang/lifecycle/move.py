@@ -25,6 +25,8 @@ def move(order: CopyOrder, place: Workplace) -> Transferred:
     or when another certificate for the same key would go with the original. Where source and target are one place,
     there is nothing to do.
     """
+    with place.open_target(order.to) as target:
+        recover(place, target)  # which may be what finishes this very move
     with place.open_location(order.address) as source:
         recover(place, source)
         try:
@@ -104,7 +106,11 @@ def _proven_there(order: CopyOrder, place: Workplace, stored: StoredCredential) 
 def _named(address: str, origin: str, label: str) -> bool:
     """Whether an address named what lay at ``origin`` under ``label``, as far as that can be told now."""
     asked = parse_address(address)
-    return address == origin or label in (getattr(asked, "common_name", None), getattr(asked, "object", None))
+    return (
+        address == origin
+        or not asked.names_credential
+        or label in (getattr(asked, "common_name", None), getattr(asked, "object", None))
+    )
 
 
 def _done_before(order: CopyOrder, place: Workplace, source: Location) -> Transferred | None:

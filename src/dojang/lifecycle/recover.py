@@ -26,7 +26,8 @@ The rule, by the last transition that the journal holds:
     make-kek
     move                     begun        undone, as for copy; the original has not been touched
     move                     brought      finished: install, prove, remove the original
-    move                     copied       finished: the copy proves itself once more, the original goes; never undone
+    move                     copied,      finished: the copy proves itself once more, the original goes; never undone
+                             removing
     backup, drill            begun        undone: the scratch folder is wiped; what was there before is untouched
     backup                   drilled      finished: the file gets its name, the scratch folder is wiped
     any                      undoing      undone, to the end
@@ -66,6 +67,7 @@ FINISH: dict[tuple[str, str], Callable[[Workplace, Operation, Location], StoredC
     ("delete", "begun"): finish_delete,
     **{(verb, "brought"): finish_bringing for verb in sorted(BRINGING)},
     ("move", "copied"): finish_move,
+    ("move", "removing"): finish_move,
 }
 
 
@@ -136,9 +138,11 @@ def _finish_or_wipe(operation: Operation) -> Recovered:
 
 
 def _check_present(record: OperationRecord, location: Location) -> None:
-    """What a killed run worked on is not gone while its disk is not mounted; what it was to make needs no place yet."""
-    was_there = record.step != "begun" or record.verb not in ("issue", "reissue", "request", *BRINGING)
-    if was_there and isinstance(location, MayBeAbsent):
+    """What a killed run worked on is not gone while its disk is not mounted; what it was to make needs no place yet,
+    and what it was removing may have been all there was.
+    """
+    making = record.step == "begun" and record.verb in ("issue", "reissue", "request", *BRINGING)
+    if not making and record.step != "removing" and isinstance(location, MayBeAbsent):
         location.check_present()
 
 
@@ -148,7 +152,7 @@ def _finish_or_undo(place: Workplace, operation: Operation, location: Location) 
         try:
             return Recovered(operation.record, "finished", finish(place, operation, location))
         except (AlreadyExists, AuthorityRefused, NotFound):
-            if operation.record.step in ("confirmed", "switched", "copied"):
+            if operation.record.step in ("confirmed", "switched", "copied", "removing"):
                 raise
     take_back(place, operation, location, "cut short")
     return Recovered(operation.record, "undone")
