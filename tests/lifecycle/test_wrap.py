@@ -316,6 +316,10 @@ NSS_STORY = """
 import json, os, sys
 from contextlib import contextmanager
 from pathlib import Path
+from cryptography.hazmat.primitives.asymmetric import ec
+from dojang.errors import NotPermitted
+from dojang.lifecycle.import_key import ImportKeyOrder, import_key
+from dojang.npki.pkcs8 import Pkcs8
 from dojang.testing.modules import bring_up
 from dojang.testing.softhsm import softhsm
 from dojang.ledger import Ledger
@@ -353,12 +357,31 @@ with bring_up("nss") as nss, softhsm() as hsm, hsm.in_this_process():
                 done = unwrap_credential(place, blob, UnwrapOrder(target.uri, "backup", f"{algorithm} from elsewhere"))
                 with at(target) as location:
                     print(source.name, algorithm, proves(location.private_key(done.key_id), der))
+        with open_token(token.uri, Secret(token.pin), **where(token)) as opened:
+            opened.add_data(b"r" * 20, label="R", application="NPKI", key_id=next(opened.keys(label="ec-p256")).key_id)
+        blob = wrap_credential(place, f"{token.uri};object=ec-p256", "backup")
+        with at(nss) as location:
+            location.delete(location.find(f"{nss.uri};object=ec-p256%20from%20elsewhere").key_id)
+        for without_r in (False, True):
+            order = UnwrapOrder(nss.uri, "backup", "without", without_r=without_r)
+            try:
+                print(sorted(unwrap_credential(place, blob, order).left_out))
+            except NotPermitted as error:
+                print("--without-r" in error.advice())
+        key = Pkcs8.from_key(ec.generate_private_key(ec.SECP256R1()), Secret(b"r" * 20))
+        for without_r in (False, True):
+            try:
+                print(sorted(import_key(ImportKeyOrder(nss.uri, "bare", key, without_r=without_r), place).left_out))
+            except NotPermitted as error:
+                print("--without-r" in error.advice())
+        print(place.ledger.incomplete())
 """
 
 
 def test_keys_go_from_one_makers_hsm_to_anothers(tmp_path: Path) -> None:
-    """SoftHSM to NSS and back: both unwrap what the other wrapped, and the keys sign."""
+    """SoftHSM to NSS and back: each unwraps what the other wrapped, and it signs. R stays behind only on purpose."""
     run = subprocess.run([sys.executable, "-c", NSS_STORY, str(tmp_path)], capture_output=True, text=True)
     kinds = ("rsa-2048", "ec-p256", "ec-p384")
     wanted = [f"{source} {kind} True" for source in ("softhsm", "nss") for kind in kinds]
-    assert run.stdout.splitlines() == wanted, run.stderr
+    left_behind = ["True", "['r']"] * 2  # first refused, then left behind where the caller says so
+    assert run.stdout.splitlines() == [*wanted, *left_behind, "[]"], run.stdout + run.stderr

@@ -55,9 +55,8 @@ def _from_pem(data: bytes, path: str, ask: Ask) -> "Pkcs8":
             return _from_der(a2b_base64(body), path, ask)
         except ValueError as error:
             raise _no_key(path) from error
-    locked = b"ENCRYPTED" in body
     pem = b"-----BEGIN %b-----%b-----END %b-----\n" % (label, body, label)
-    return _from_old(pem, path, ask() if locked else None)
+    return _from_old(pem, path, ask() if b"ENCRYPTED" in body else None)
 
 
 def _first_key_in(data: bytes, path: str) -> tuple[bytes, bytes]:
@@ -73,7 +72,7 @@ def _first_key_in(data: bytes, path: str) -> tuple[bytes, bytes]:
 
 
 def _from_old(data: bytes, path: str, password: "Secret | None") -> "Pkcs8":
-    """RSAPrivateKey, ECPrivateKey and OpenSSH's own form, which hold no R."""
+    """RSAPrivateKey and ECPrivateKey, which hold no R."""
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import load_der_private_key, load_pem_private_key
 

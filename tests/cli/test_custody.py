@@ -1,0 +1,83 @@
+"""``dojang key custody`` at a terminal: a share is seen once, by one person, and is nowhere afterwards."""
+
+import json
+import re
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def tokens(make_token):
+    return [make_token(f"custody-{uuid4().hex[:8]}") for _ in range(2)]
+
+
+def test_shares_are_shown_one_at_a_time_and_typed_back_hidden(terminal, tokens, home: Path) -> None:
+    """Between two custodians the screen is cleared; what was shown makes the key on another token; no file has it."""
+    first, second = tokens
+    child = terminal(
+        *("key", "custody", "split", first.uri, "--shares", 3, "--threshold", 2, "--pin-source", first.pin_source)
+    )
+    shares = []
+    for number in (1, 2, 3):
+        child.expect(f"Share {number} of 3")
+        child.expect("Press Enter to see it: ")
+        assert "words:" not in child.before
+        child.send("\n")
+        child.expect(r"words:\r\n((?:[a-z]+[ \r\n]+)+)")
+        shares.append(" ".join(child.match.group(1).split()))
+        child.expect("not shown again: ")
+        child.send("\n")
+        child.expect(re.escape("\033[2J\033[3J\033[H"))
+    child.expect(r"check value ([0-9a-f]{8}) in")
+    check = child.match.group(1)
+    child.wait()
+
+    child = terminal("key", "custody", "join", second.uri, "--check", check, "--pin-source", second.pin_source)
+    typed = (shares[2], shares[0], "")
+    for number, share in enumerate(typed, start=1):
+        child.expect(f"Words of share {number}")
+        child.waitnoecho()
+        child.sendline(share)
+    child.expect(f"check value {check} is in")
+    assert not any(share in child.before for share in shares)
+    child.wait()
+    for path in home.rglob("*"):
+        if path.is_file():
+            assert not any(" ".join(share.split()[4:7]).encode() in path.read_bytes() for share in shares), path
+
+
+def test_without_a_terminal_shares_need_a_folder(run_dojang, tokens, tmp_path: Path) -> None:
+    """They are never printed: neither as text nor in JSON; files are for their owner alone."""
+    first = tokens[0]
+    words = ("key", "custody", "split", first.uri, "--label", "files", "--shares", 3, "--threshold", 2, "--json")
+    done = run_dojang(*words, "--pin-source", first.pin_source)
+    assert (done.returncode, json.loads(done.stdout)["error"]["code"]) == (2, "input-required")
+    done = run_dojang(*words, "--into", tmp_path / "absent", "--pin-source", first.pin_source)
+    assert done.returncode == 9
+    done = run_dojang(*words, "--into", tmp_path, "--pin-source", first.pin_source)
+    data = json.loads(done.stdout)["data"]
+    assert done.returncode == 0
+    for name in data["files"]:
+        path = Path(name)
+        text = path.read_text()
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert f"check value: {data['check']}" in text
+        middle = " ".join(text.partition("words:")[2].split()[4:7])
+        assert middle not in done.stdout + done.stderr
+    refused = run_dojang("key", "custody", "join", first.uri, "--label", "x", "--pin-source", first.pin_source)
+    assert refused.returncode == 2
+
+
+def test_a_plan_and_impossible_numbers_make_nothing(run_dojang, tokens, tmp_path: Path) -> None:
+    """Refused before any key is made."""
+    first = tokens[0]
+    words = ("key", "custody", "split", first.uri, "--label", "imagined", "--into", tmp_path, "--json")
+    done = run_dojang(*words, "--shares", 3, "--threshold", 2, "--plan", "--pin-source", first.pin_source)
+    assert len(json.loads(done.stdout)["data"]["plan"]) == 2
+    done = run_dojang(*words, "--shares", 3, "--threshold", 1, "--pin-source", first.pin_source)
+    assert done.returncode == 9
+    assert list(tmp_path.glob("*.share")) == []
+    shown = run_dojang("key", "show", f"{first.uri};object=imagined", "--pin-source", first.pin_source)
+    assert shown.returncode == 3
