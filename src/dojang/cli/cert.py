@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dojang.cli.aftercare import Aftercare
 from dojang.cli.context import Invocation
 from dojang.cli.credentials import (
     certificate_data,
@@ -87,13 +88,15 @@ def issue(
     ca: str | None,
     backup_under: str | None,
     alternative_names: tuple[str, ...],
-) -> None:
+) -> int:
     """Issue, and print what to try next."""
     from dojang.cli.issue_form import fill_in
     from dojang.lifecycle.issue import issue as issue_credential
     from dojang.lifecycle.issue import plan_issue
 
-    with workplace(invocation) as place:
+    after = Aftercare()
+    with workplace(invocation) as opened:
+        place = replace(opened, tell_checked=after.heard)
         order = fill_in(
             invocation,
             place,
@@ -108,18 +111,20 @@ def issue(
         order = replace(order, backup_under=backup_under)
         if invocation.flags.plan:
             invocation.planned(plan_words(plan_issue(order, place)), location=order.to)
-            return
+            return 0
         held = issue_credential(order, place)
     data = {"credential": credential_data(held), "authority": order.authority, "profile": order.profile}
-    invocation.result(data, lambda: _issued(held), quiet=[held.stored.address])
+    invocation.result(data | after.data(held), lambda: _issued(held, after), quiet=[held.stored.address])
+    return after.exit_status
 
 
-def _issued(held: "Held") -> str:
+def _issued(held: "Held", after: Aftercare) -> str:
     address = held.stored.address
     return "\n".join(
         [
             _("Issued."),
             *credential_lines(held),
+            *after.lines(held),
             "",
             _("Try next:"),
             f"  dojang sign cms --key '{address}' FILE",

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from dojang.lifecycle.workplace import Check, Workplace
 
 CHECKS = {
+    "stored": N_("stored, and found again: {detail}"),
+    "validity": N_("valid {detail}"),
+    "issuer": N_("issued by {detail}"),
     "opened-again": N_("opened again: {detail}"),
     "restored": N_("restored to a scratch folder, and opened again there"),
     "signature": N_("a challenge was signed and verified with the certificate"),
@@ -147,7 +150,7 @@ def checks_data(checks: "tuple[Check, ...]") -> list[dict[str, Any]]:
 
 def checked_lines(checks: "tuple[Check, ...]") -> list[str]:
     """What was checked, for people, one a line."""
-    return [_("Checked:"), *(f"  {say(CHECKS[one.name], detail=one.detail)}" for one in checks)]
+    return [_("Checked:"), *(f"  {'✓' if one.ok else '✗'} {say(CHECKS[one.name], detail=one.detail)}" for one in checks)]
 
 
 def brought_lines(brought: "Brought") -> list[str]:

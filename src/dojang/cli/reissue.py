@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dojang.cli.aftercare import Aftercare
 from dojang.cli.context import Invocation
 from dojang.cli.credentials import certificate_data, credential_data, credential_lines
 from dojang.cli.flags import key_file_options
@@ -69,7 +70,7 @@ def reissue(
     old_pin_source: str | None,
     ca: str | None,
     new_password_source: str | None,
-) -> None:
+) -> int:
     """Nothing of the old key is needed."""
     from dojang.lifecycle.reissue import ReissueOrder, plan_reissue
     from dojang.lifecycle.reissue import reissue as reissue_certificate
@@ -77,13 +78,16 @@ def reissue(
     meant = meant_by(invocation, source, serial, ca)
     target = None if to is None else invocation.address(to)
     order = ReissueOrder(meant, target, label, reason, again)
+    after = Aftercare()
     with _workplace(invocation, target, old_pin_source, new_password_source) as place:
         if invocation.flags.plan:
             invocation.planned(plan_words(plan_reissue(order, place)), to=target)
-            return
-        done = reissue_certificate(order, place)
+            return 0
+        done = reissue_certificate(order, replace(place, tell_checked=after.heard))
     data = {"credential": credential_data(done.credential), "previous": _previous(done), "reason": reason}
-    invocation.result(data, lambda: _text(done), quiet=[done.credential.stored.address])
+    quiet = [done.credential.stored.address]
+    invocation.result(data | after.data(done.credential), lambda: _text(done, after), quiet=quiet)
+    return after.exit_status
 
 
 @contextlib.contextmanager
@@ -147,7 +151,7 @@ def _previous(done: "Reissue") -> dict[str, Any]:
     }
 
 
-def _text(done: "Reissue") -> str:
+def _text(done: "Reissue", after: Aftercare) -> str:
     address = done.credential.stored.address
     lines = [_("Reissued."), *credential_lines(done.credential)]
     lines.append(say("Revoked: {serial}", serial=_previous(done)["serial"]))
@@ -156,6 +160,7 @@ def _text(done: "Reissue") -> str:
         text = N_("Retired: {address}") if old.retired else N_("Still in its place, and revoked: {address}")
         lines.append(say(text, address=old.address))
     lines.append(_("Register the new one wherever the old one was registered."))
+    lines += after.lines(done.credential)
     lines += ["", _("Try next:"), f"  dojang sign cms --key '{address}' FILE"]
     if done.previous is not None:
         lines.append(f"  dojang cert delete '{done.previous.stored.address}'")

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from dojang.cli.aftercare import Aftercare
 from dojang.cli.context import Invocation
 from dojang.cli.credentials import credential_data, credential_lines, credential_table
 from dojang.cli.flags import key_file_options
@@ -63,16 +64,19 @@ def now(
     """The old pair works until the new one is proven and confirmed."""
     from dojang.lifecycle.renew import RenewOrder, plan_renewal, renew
 
+    after = Aftercare()
     order = RenewOrder(invocation.address(address), keep_key=keep_key, again=again, window=window_of(window))
     with workplace(invocation) as opened:
         place, warnings = hooked(invocation, opened, pre_hook, post_hook)
+        place = replace(place, tell_checked=after.heard)
         if invocation.flags.plan:
             invocation.planned(plan_words(plan_renewal(order, place)), address=order.address)
             return 0
         renewal = renew(order, place)
-    data = {**_data(renewal), "warnings": warnings_data(warnings)}
-    invocation.result(data, lambda: _text(renewal), quiet=[renewal.credential.stored.address])
-    return SOME_FAILED if warnings else 0
+    new = renewal.credential
+    data = {**_data(renewal), **after.data(new), "warnings": warnings_data(warnings)}
+    invocation.result(data, lambda: _text(renewal, after), quiet=[new.stored.address])
+    return SOME_FAILED if warnings else after.exit_status
 
 
 @command(
@@ -217,13 +221,14 @@ def _data(renewal: "Renewal") -> dict[str, object]:
     return {"credential": credential_data(renewal.credential), "previous": credential_data(renewal.previous)}
 
 
-def _text(renewal: "Renewal") -> str:
+def _text(renewal: "Renewal", after: Aftercare) -> str:
     previous = renewal.previous.stored.address
     return "\n".join(
         [
             _("Renewed."),
             *credential_lines(renewal.credential),
             say("Retired: {address}", address=previous),
+            *after.lines(renewal.credential),
             "",
             _("Try next:"),
             f"  dojang sign cms --key '{renewal.credential.stored.address}' FILE",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from dojang.errors import NotPermitted, Phrase, UnsupportedOperation
 from dojang.ledger import Fact, Operation, OperationRecord
+from dojang.lifecycle.aftercare import tell_checks
 from dojang.lifecycle.finish import confirm, install_and_prove
 from dojang.lifecycle.held import Held, look_at
 from dojang.lifecycle.journal import answer_facts, certified_event, key_id_of, name_in, taken_back_on_failure
@@ -53,6 +54,7 @@ def issue(order: IssueOrder, place: Workplace) -> Held:
     with place.open_location(order.to) as location, place.open_authority(order.authority) as authority:
         recovered = [one for one in recover(place, location) if _is_asked_again(one.record, order)]
         if (done := finished_now(recovered, "issue", name_in(location, order.label))) is not None:
+            tell_checks(place, location, done)
             return look_at(place, location.traits, done)
         profile = profile_of(authority, order.profile, order.algorithm)
         refuse_early(location, order.label, order.subject, order.alternative_names)
@@ -73,6 +75,7 @@ def issue(order: IssueOrder, place: Workplace) -> Held:
                 stored = install_and_prove(place, operation, location, key)
             confirm(place, operation, authority)
             operation.finish("issued", certified_event("issued", operation, stored))
+        tell_checks(place, location, stored)
         return look_at(place, location.traits, stored)
 
 

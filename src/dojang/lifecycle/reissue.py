@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from dojang.errors import DojangError, InputRequired, NothingDue, NotRenewable, Phrase, UnsupportedOperation
 from dojang.ledger import Event, Fact, Operation
+from dojang.lifecycle.aftercare import tell_checks
 from dojang.lifecycle.finish import settle_elsewhere, switch
 from dojang.lifecycle.held import Held, look_at
 from dojang.lifecycle.issue import KEY_ID_BYTES, profile_of
@@ -169,6 +170,7 @@ def _finished_now(place: Workplace, scene: _Scene) -> Reissue | None:
         if new.certificate_der == scene.old_der:  # its address names the new one by now
             for one in scene.here.credentials():
                 if fingerprint_of(one.certificate_der) == facts["old_fingerprint"]:
+                    tell_checks(place, scene.here, new)
                     new_held, old_held = look_at(place, scene.here.traits, new), look_at(place, scene.here.traits, one)
                     return Reissue(new_held, old_held, one.certificate_der)
     return None
@@ -241,6 +243,7 @@ def _begin(order: ReissueOrder, place: Workplace, scene: _Scene, origin: Origin,
 
 
 def _result(place: Workplace, scene: _Scene, new: StoredCredential) -> Reissue:
+    tell_checks(place, scene.here, new)
     credential = look_at(place, scene.here.traits, new)
     if scene.in_place and scene.old is not None:
         old = as_it_is_now(scene.here, scene.old)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from dojang.errors import NothingDue, NotPermitted, NotRenewable, Phrase
 from dojang.ledger import Event, Operation
+from dojang.lifecycle.aftercare import tell_checks
 from dojang.lifecycle.finish import switch
 from dojang.lifecycle.held import Held, look_at
 from dojang.lifecycle.hooks import run_pre_hook
@@ -161,4 +162,5 @@ def _begin(
 
 
 def _renewal(place: Workplace, location: Location, new: StoredCredential, old: StoredCredential) -> Renewal:
+    tell_checks(place, location, new)
     return Renewal(look_at(place, location.traits, new), look_at(place, location.traits, old))

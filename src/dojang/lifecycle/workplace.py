@@ -43,6 +43,7 @@ class Workplace:
 
     ``authorities`` lists the names that ``open_authority`` takes. ``say`` is told the name of each step as it begins:
     generate, ask, install, prove, confirm, switch, delete. ``tell_recovered`` is told what became of earlier runs.
+    ``tell_checked`` is told what was checked of a new credential; nothing is where nobody listens.
     ``window`` is how long before its expiry a certificate is due, where the user wants it other than its profile.
     ``hooks`` run around each renewal; ``warn`` is told of what went wrong without stopping anything.
     ``open_other`` opens the second location of a verb that has two, whose passwords may come from elsewhere;
@@ -55,6 +56,7 @@ class Workplace:
     authorities: Callable[[], Sequence[str]] = tuple
     say: Callable[[str], None] = field(default=_heard)
     tell_recovered: Callable[[Recovered], None] = field(default=_heard)
+    tell_checked: "Callable[[tuple[Check, ...]], None] | None" = None
     now: Callable[[], datetime] = field(default=_now)
     window: timedelta | None = None
     hooks: Hooks = field(default_factory=Hooks)
