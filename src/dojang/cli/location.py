@@ -150,7 +150,10 @@ def checks_data(checks: "tuple[Check, ...]") -> list[dict[str, Any]]:
 
 def checked_lines(checks: "tuple[Check, ...]") -> list[str]:
     """What was checked, for people, one a line."""
-    return [_("Checked:"), *(f"  {'✓' if one.ok else '✗'} {say(CHECKS[one.name], detail=one.detail)}" for one in checks)]
+    return [
+        _("Checked:"),
+        *(f"  {'✓' if one.ok else '✗'} {say(CHECKS[one.name], detail=one.detail)}" for one in checks),
+    ]
 
 
 def brought_lines(brought: "Brought") -> list[str]:

@@ -1,4 +1,4 @@
-"""What whoever has a new credential is told to check, checked: that it is stored, valid, whose it is, and that it signs."""
+"""What whoever has a new credential is told to check, checked: stored, valid, issued by whom, and that it signs."""
 
 from collections.abc import Sequence
 from itertools import pairwise
