@@ -66,13 +66,8 @@ def kind_at(address: str) -> LocationKind | None:
 
 
 def kind_of(address: "Address") -> LocationKind:
-    """The same for an address that was read; ``UnsupportedOperation`` where nobody opens such addresses yet."""
-    kind = next((row for row in _KINDS if row.scheme == address.scheme), None)
-    if kind is None:
-        raise UnsupportedOperation(
-            where="This version of dojang", operation=Phrase("open {scheme} addresses", scheme=address.scheme)
-        )
-    return kind
+    """The same for an address that was read, and so is of a kind there is."""
+    return next(row for row in _KINDS if row.scheme == address.scheme)
 
 
 def open_location(
@@ -91,10 +86,5 @@ def open_location(
 ) -> AbstractContextManager[Location]:
     """Open the location in which ``address`` lies; PINs and passwords are asked for when something needs them."""
     parsed = parse_address(address)
-    return (
-        kind_of(parsed)
-        .load()
-        .open_at(
-            parsed, Access(search, pins, passwords, guard, last_try, agent, r_object, key_files, tries, pkcs12_profile)
-        )
-    )
+    access = Access(search, pins, passwords, guard, last_try, agent, r_object, key_files, tries, pkcs12_profile)
+    return kind_of(parsed).load().open_at(parsed, access)
