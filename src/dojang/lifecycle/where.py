@@ -46,7 +46,7 @@ def find_everywhere(
     passwords: bool = True,
     looked_at: Callable[[int], object] = lambda _count: None,
 ) -> Found:
-    """The credentials at all ``addresses``; with ``expiring`` only live ones that end within that time.
+    """The credentials at all ``addresses``; with ``expiring`` only live ones with no more days left than that.
 
     All places are asked at once, each in a thread of its own; one that has not answered after ``wait`` seconds is among
     the failures. Without ``passwords`` a place that hides its certificates under one is only named. ``looked_at`` is
@@ -73,8 +73,7 @@ def find_everywhere(
             failures.append((address, LocationSilent(where=address, seconds=f"{wait:g}")))
     found = told_apart(held)
     if expiring is not None:
-        limit = place.now() + expiring
-        found = [one for one in found if one.stored.live and one.facts.not_after_at <= limit]
+        found = [one for one in found if one.stored.live and one.facts.days_left <= expiring.days]
     found.sort(key=lambda one: (one.stored.retired, one.facts.not_after_at, one.stored.address))
     return Found(tuple(found), tuple(failures), tuple(closed))
 
