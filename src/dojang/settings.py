@@ -12,6 +12,7 @@ password-policy = "joint"                      # the rule for new passwords of f
 password-tries = 5                             # wrong passwords for one file until none is tried any more, 0: no end
 password-encoding = "utf-8"                    # or "cp949"; on reading the other one is tried as well
 key-file-format = "pbes2-aes256"               # or "pbes2-seed", "seed-cbc-sha1"
+pkcs12-profile = "aes256"                      # or "legacy-3des"; unless set, a file keeps the one that it has
 r-object-label = "R"                           # CKA_LABEL and CKA_APPLICATION of the object that keeps R on a token
 r-object-application = "NPKI"
 
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 LANGUAGES = ("ko", "en")
 KEY_FILE_FORMATS = ("pbes2-aes256", "pbes2-seed", "seed-cbc-sha1")
+PKCS12_PROFILES = ("aes256", "legacy-3des")
 PASSWORD_ENCODINGS = ("utf-8", "cp949")
 
 
@@ -81,6 +83,7 @@ class Settings(NamedTuple):
     password_tries: int | None = None
     password_encoding: str | None = None
     key_file_format: str | None = None
+    pkcs12_profile: str | None = None
     r_object_label: str | None = None
     r_object_application: str | None = None
 
@@ -244,6 +247,7 @@ _KEYS: dict[str, Callable[[object], Any]] = {
     "password-tries": _number("a number expected"),
     "password-encoding": _one_of(PASSWORD_ENCODINGS),
     "key-file-format": _one_of(KEY_FILE_FORMATS),
+    "pkcs12-profile": _one_of(PKCS12_PROFILES),
     "r-object-label": _text,
     "r-object-application": _text,
 }

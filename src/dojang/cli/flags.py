@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from dojang.cli.language import N_
-from dojang.settings import KEY_FILE_FORMATS, LANGUAGES, PASSWORD_ENCODINGS
+from dojang.settings import KEY_FILE_FORMATS, LANGUAGES, PASSWORD_ENCODINGS, PKCS12_PROFILES
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
@@ -32,6 +32,7 @@ class Flags:
     last_try: bool = False
     no_agent: bool = False
     key_file_format: str | None = None
+    pkcs12_profile: str | None = None
     password_encoding: str | None = None
 
 
@@ -91,7 +92,7 @@ def flag_options(*, hidden: bool) -> tuple[click.Option, ...]:
 
 
 def key_file_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """For a command that writes key files: in which form. Nothing is passed to it; whoever opens locations looks."""
+    """For a command that writes keys to files: in which form. Nothing is passed to it; whoever opens locations looks."""
     from dojang.cli.frame import option
 
     form = option(
@@ -108,7 +109,14 @@ def key_file_options(function: Callable[..., Any]) -> Callable[..., Any]:
         expose_value=False,
         callback=_keep,
     )
-    return form(encoding(function))
+    profile = option(
+        "--pkcs12-profile",
+        type=click.Choice(PKCS12_PROFILES),
+        help=N_("How a PKCS#12 file is protected: as is usual today, or for programs of before 2020."),
+        expose_value=False,
+        callback=_keep,
+    )
+    return form(encoding(profile(function)))
 
 
 def _keep(ctx: click.Context, parameter: click.Parameter, value: Any) -> Any:

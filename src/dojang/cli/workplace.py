@@ -155,6 +155,7 @@ def open_location_at(
         r_object=r_object(invocation),
         key_files=key_file_form(invocation) if uri is None else None,
         tries=password_tries(invocation) if uri is None else None,
+        pkcs12_profile=invocation.flags.pkcs12_profile or invocation.settings.pkcs12_profile,
     )
 
 
