@@ -11,6 +11,7 @@ from dojang.cli.context import Invocation
 from dojang.cli.credentials import STATES, credential_data, credential_lines
 from dojang.cli.flags import key_file_options
 from dojang.cli.frame import argument, command, option
+from dojang.cli.key_wrap import without_r_option
 from dojang.cli.language import N_, _, say
 from dojang.cli.new_passwords import NewPasswords, new_password_option
 from dojang.cli.workplace import open_location_at, password_tries, plan_words, workplace
@@ -57,17 +58,23 @@ label_option = option("--label", help=N_("What it is called there; as here unles
 @argument("address", metavar="ADDRESS")
 @to_option
 @label_option
+@without_r_option
 @new_password_option
 @key_file_options
 def copy(
-    invocation: Invocation, address: str, to: str | None, label: str | None, new_password_source: str | None
+    invocation: Invocation,
+    address: str,
+    to: str | None,
+    label: str | None,
+    without_r: bool,
+    new_password_source: str | None,
 ) -> None:
     """The original stays as it is."""
     from dojang.lifecycle.copy import CopyOrder, plan_copy
     from dojang.lifecycle.copy import copy as copy_credential
 
     origin = invocation.address(address)
-    order = CopyOrder(origin, target_of(invocation, to, origin), label)
+    order = CopyOrder(origin, target_of(invocation, to, origin), label, without_r)
     with two_sided(invocation, new_password_source) as place:
         if invocation.flags.plan:
             invocation.planned(plan_words(plan_copy(order, place)), address=order.address, to=order.to)

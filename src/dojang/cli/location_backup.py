@@ -7,6 +7,7 @@ from dojang.cli.context import Invocation
 from dojang.cli.credentials import credential_data
 from dojang.cli.flags import key_file_options
 from dojang.cli.frame import FilePath, argument, command, option
+from dojang.cli.key_wrap import without_r_option
 from dojang.cli.language import N_, _, say
 from dojang.cli.location import checked_lines, checks_data, label_option, target_of, to_option, two_sided
 from dojang.cli.location_files import take_in_from
@@ -96,6 +97,7 @@ def _drill(invocation: Invocation, file: Path) -> None:
 @to_option
 @option("--name", help=N_("Only the credential of that name, of several."))
 @label_option
+@without_r_option
 @new_password_option
 @key_file_options
 def restore(
@@ -104,6 +106,7 @@ def restore(
     to: str | None,
     name: str | None,
     label: str | None,
+    without_r: bool,
     new_password_source: str | None,
 ) -> None:
     """The backup stays as it is."""
@@ -111,7 +114,9 @@ def restore(
 
     if label is not None and name is None:
         raise Usage(problem=N_("--label is for one credential; choose it with --name"))
-    order = TakeInOrder(file, target_of(invocation, to), name, every=True, label=label, verb="restore")
+    order = TakeInOrder(
+        file, target_of(invocation, to), name, every=True, label=label, verb="restore", without_r=without_r
+    )
     take_in_from(invocation, order, new_password_source, _("Restored."))
 
 

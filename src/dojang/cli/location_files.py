@@ -9,6 +9,7 @@ from dojang.cli.context import Invocation
 from dojang.cli.credentials import certificate_data
 from dojang.cli.flags import key_file_options
 from dojang.cli.frame import FilePath, argument, command, option
+from dojang.cli.key_wrap import without_r_option
 from dojang.cli.language import N_, _, say
 from dojang.cli.location import (
     brought_data,
@@ -109,6 +110,7 @@ def _export_certificate(invocation: Invocation, address: str, file: Path) -> Non
 @option("--name", help=N_("Only the credential of that name, of several."))
 @option("--all", "every", is_flag=True, help=N_("Every credential in the file."))
 @label_option
+@without_r_option
 @new_password_option
 @key_file_options
 def import_(
@@ -118,12 +120,13 @@ def import_(
     name: str | None,
     every: bool,
     label: str | None,
+    without_r: bool,
     new_password_source: str | None,
 ) -> None:
     """The file stays as it is."""
     from dojang.lifecycle.take_in import TakeInOrder
 
-    order = TakeInOrder(file, target_of(invocation, to), name, every, label)
+    order = TakeInOrder(file, target_of(invocation, to), name, every, label, without_r=without_r)
     take_in_from(invocation, order, new_password_source, _("Imported."))
 
 

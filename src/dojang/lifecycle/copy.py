@@ -14,11 +14,15 @@ from dojang.locations.base import GivesKeys, Location, StoredCredential
 
 @dataclass(frozen=True, slots=True)
 class CopyOrder:
-    """Which credential to copy, where to, and what it is called there: as here, unless said."""
+    """Which credential to copy, where to, and what it is called there: as here, unless said.
+
+    ``without_r``: leave R behind where it cannot be kept.
+    """
 
     address: str
     to: str
     label: str | None = None
+    without_r: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,8 @@ def copy(order: CopyOrder, place: Workplace) -> Transferred:
         place.say("take")
         parcel = take_out(source, stored)
         original = look_at(place, source.traits, stored)
-    return Transferred(deliver(parcel, Errand("copy", order.to, order.label), place), original)
+    errand = Errand("copy", order.to, order.label, without_r=order.without_r)
+    return Transferred(deliver(parcel, errand, place), original)
 
 
 def deliver(parcel: Parcel, errand: Errand, place: Workplace) -> Brought:

@@ -16,6 +16,7 @@ class TakeInOrder:
     """What to take out of ``file`` and where to put it. ``verb`` is ``import`` or ``restore``.
 
     ``name`` chooses one by its name, ``every`` takes all; otherwise there may be but one. ``label`` renames that one.
+    ``without_r``: leave R behind where it cannot be kept.
     """
 
     file: Path
@@ -24,6 +25,7 @@ class TakeInOrder:
     every: bool = False
     label: str | None = None
     verb: str = "import"
+    without_r: bool = False
 
 
 def take_in(
@@ -39,7 +41,7 @@ def take_in(
         place.say("take")
         parcels = [offer.take() for offer in chosen(order, offers)]
     for parcel in parcels:
-        done.append(deliver(parcel, Errand(order.verb, order.to, order.label), place))
+        done.append(deliver(parcel, Errand(order.verb, order.to, order.label, without_r=order.without_r), place))
         arrived(done[-1])
     return done
 

@@ -14,7 +14,7 @@ from dojang.lifecycle.finish import install_and_prove, twin_in
 from dojang.lifecycle.held import Held, look_at
 from dojang.lifecycle.journal import answer_facts, key_id_of, name_in, taken_back_on_failure
 from dojang.lifecycle.origin import fingerprint_of
-from dojang.lifecycle.parcel import Parcel, compare, compared
+from dojang.lifecycle.parcel import RANDOM_NUMBER, Parcel, compare, compared
 from dojang.lifecycle.recover import recover
 from dojang.lifecycle.workplace import Check, Step, Workplace
 from dojang.locations.base import HoldsCompanions, Location, StoredCredential, TakesKeys
@@ -29,7 +29,8 @@ KEY_ID_BYTES = 8
 class Errand:
     """What to bring where, as which verb of the journal.
 
-    ``whole``: refuse to leave anything out, because the original goes afterwards. ``subject`` is what nobody else may
+    ``whole``: refuse to leave anything out, because the original goes afterwards; R is left out only ``without_r``,
+    because then nobody can be identified by the copy. ``subject`` is what nobody else may
     be at meanwhile, the name in the target unless said; ``facts`` go into the journal.
     """
 
@@ -39,6 +40,7 @@ class Errand:
     whole: bool = False
     subject: str | None = None
     facts: Mapping[str, Fact] = field(default_factory=dict)
+    without_r: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,8 @@ def brought(parcel: Parcel, errand: Errand, place: Workplace) -> Iterator[Brough
                 return
             refuse_taken(target, errand.label or parcel.label, parcel.certificate_der)
             left_out = _left_out(parcel, errand, target)
+            if RANDOM_NUMBER in left_out:
+                parcel = replace(parcel, key=parcel.key.without_random_number())
             target.has_key(token_bytes(KEY_ID_BYTES))  # asks for the PIN, so that a wrong one ends here
             operation = held.enter_context(_begin(parcel, errand, place, target))
             with taken_back_on_failure(place, operation, target):
@@ -107,8 +111,15 @@ def subject_of(certificate_der: bytes) -> "Name":
 
 
 def _left_out(parcel: Parcel, errand: Errand, target: Location) -> frozenset[str]:
-    """What cannot go along; ``NotPermitted`` where all must."""
+    """What cannot go along; ``NotPermitted`` where all must, and for R unless it was said."""
     left_out = parcel.left_out_by(target)
+    if RANDOM_NUMBER in left_out and not (errand.whole or errand.without_r):
+        raise NotPermitted(
+            problem=Phrase(
+                "{target} cannot keep R, by which the owner is identified, so it would be lost", target=target.address
+            ),
+            remedy=Phrase("Use another location, or leave R behind on purpose with --without-r."),
+        )
     if errand.whole and left_out:
         raise NotPermitted(
             problem=Phrase("{target} cannot keep everything that belongs to it", target=target.address),
