@@ -92,7 +92,7 @@ def flag_options(*, hidden: bool) -> tuple[click.Option, ...]:
 
 
 def key_file_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """For a command that writes keys to files: in which form. Nothing is passed to it; whoever opens locations looks."""
+    """For a command that writes keys to files: in which form. Nothing is passed on; whoever opens locations looks."""
     from dojang.cli.frame import option
 
     form = option(
