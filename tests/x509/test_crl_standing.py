@@ -2,11 +2,11 @@
 
 import subprocess
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from hypothesis import given
@@ -60,7 +60,7 @@ STRANGER, TWIN = Issuer("Stranger"), Issuer(ISSUER.common_name)
     ("crl_der", "why"),
     [
         (ISSUER.crl(start=now() - 9 * DAY), "held until"),
-        (ISSUER.crl(start=now() + timedelta(minutes=6)), "still to come"),
+        (ISSUER.crl(start=now() + DAY), "still to come"),
         (STRANGER.crl((LEAF, "keyCompromise")), "another authority's"),
         (TWIN.crl((LEAF, "keyCompromise")), "its signature"),
         (ISSUER.crl()[:-1], "no revocation list"),
@@ -75,6 +75,26 @@ def test_a_list_that_says_nothing_says_why(crl_der: bytes, why: str) -> None:
     found = said(crl_der)
     assert found.state == "unknown"
     assert why in found.problem
+
+
+@pytest.mark.parametrize(
+    ("in_list", "in_certificate", "same"),
+    [
+        ("ldap://ds.kr:389/ou=dp4,o=CA,c=KR", "ldap://DS.kr:389/ou=dp4,o=CA,c=kr?certificateRevocationList", True),
+        ("ldap://ds.kr/ou=dp4,o=CA,c=KR", "ldap://ds.kr:389/ou=dp4,o=CA,c=KR", True),
+        ("ldap://ds.kr:389/ou=dp5,o=CA,c=KR", "ldap://ds.kr:389/ou=dp4,o=CA,c=KR?certificateRevocationList", False),
+        ("http://ds.kr/a?1", "http://ds.kr/a?2", False),
+    ],
+)
+def test_a_part_on_ldap_is_known_by_its_entry(in_list: str, in_certificate: str, same: bool) -> None:
+    """Korean lists and certificates spell one distribution point differently; what follows the name does not count."""
+    part = x509.IssuingDistributionPoint(
+        [x509.UniformResourceIdentifier(in_list)], None, False, False, None, False, False
+    )
+    builder = x509.CertificateRevocationListBuilder(ISSUER.certificate.subject, now() - DAY, now() + DAY)
+    crl = builder.add_extension(part, critical=True).sign(ISSUER.key, hashes.SHA256())
+    certificate = ISSUER.sign(KEY.public_key(), extensions=addresses(list_at=in_certificate))
+    assert said(crl.public_bytes(Encoding.DER), certificate).state == ("good" if same else "unknown")
 
 
 def test_what_an_old_list_revoked_stays_revoked() -> None:

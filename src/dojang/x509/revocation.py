@@ -14,6 +14,7 @@ from dojang.errors import Phrase
 from dojang.x509.reading import UNREADABLE
 
 GOOD, REVOKED, SUSPENDED, UNKNOWN = "good", "revoked", "suspended", "unknown"
+_LDAP = ("ldap://", "ldaps://")
 _BEST_FIRST = (GOOD, UNKNOWN, SUSPENDED, REVOKED)
 
 
@@ -80,7 +81,15 @@ def _is_in_part(part: x509.IssuingDistributionPoint, certificate: x509.Certifica
         return False
     if part.only_contains_ca_certs if not _is_authority(certificate) else part.only_contains_user_certs:
         return False
-    return not part.full_name or not set(part.full_name).isdisjoint(_distribution_points(certificate))
+    published = map(_entry, _distribution_points(certificate))
+    return not part.full_name or not set(map(_entry, part.full_name)).isdisjoint(published)
+
+
+def _entry(name: x509.GeneralName) -> object:
+    """What tells one distribution point from another: on LDAP the entry, whose name has no case, not the attribute."""
+    if not isinstance(name, x509.UniformResourceIdentifier) or not name.value.lower().startswith(_LDAP):
+        return name
+    return name.value.partition("?")[0].casefold().replace(":389/", "/")
 
 
 def _is_authority(certificate: x509.Certificate) -> bool:
