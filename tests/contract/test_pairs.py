@@ -22,11 +22,12 @@ from dojang.lifecycle.parcel import Parcel, take_out
 from dojang.lifecycle.workplace import Workplace
 from dojang.locations.base import Companions, Location
 from dojang.locations.registry import open_location
-from dojang.npki import keyfile
 from dojang.npki.keyfile import KeyFileForm
 from dojang.npki.pkcs8 import Pkcs8
 from dojang.pkcs11 import ModuleSearch, PinGuard
 from dojang.secret import Secret
+
+pytestmark = pytest.mark.usefixtures("quick_passwords")
 
 SOURCES = [kind for kind in CLASSES if kind != "token"]
 # There is but one removable disk, so it is no pair with itself.
@@ -40,12 +41,6 @@ class Map:
 
     place: Workplace
     fresh: Callable[[str], Place]
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Making passwords slow to guess is most of what a copy costs, and not what is tested here."""
-    monkeypatch.setattr(keyfile, "SEAL_ITERATIONS", 2048)
 
 
 @pytest.fixture
