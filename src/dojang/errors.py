@@ -349,7 +349,7 @@ class DiskNotFound(DeviceError):
     exit_status = 6
     retryable = True
     sentence = "No disk called {name} is plugged in and mounted."
-    next_step = "Plug it in, open it once so that the system mounts it, then see what is there: dojang where"
+    next_step = "Plug it in and open it once, so that the system mounts it; 'dojang location list' shows what is there."
 
 
 class DiskRemoved(DeviceError):
