@@ -71,11 +71,17 @@ def same_place(source: Location, order: CopyOrder, place: Workplace) -> bool:
     with place.open_target(order.to) as target:
         if identity_of(source.address) == identity_of(target.address):
             return True
-        paths = [getattr(one, "root", None) or getattr(one, "path", None) for one in (source, target)]
+        here, there = _path_of(source), _path_of(target)
     try:
-        return all(paths) and Path(str(paths[0])).samefile(str(paths[1]))
+        return here is not None and there is not None and here.samefile(there)
     except OSError:
         return False
+
+
+def _path_of(location: Location) -> Path | None:
+    """The folder or the file that a location is, if it is one: two mounts may show the same under two names."""
+    path = getattr(location, "root", None) or getattr(parse_address(location.address), "path", None)
+    return None if path is None else Path(path)
 
 
 def _begin_removal(place: Workplace, source: Location, stored: StoredCredential, done: Brought) -> Operation:
