@@ -20,7 +20,7 @@ from dojang.cli.flags import key_file_options
 from dojang.cli.frame import argument, command, option
 from dojang.cli.key import ALGORITHMS, backup_under_option
 from dojang.cli.language import N_, _, message_of, say
-from dojang.cli.meant import ADDRESSES
+from dojang.cli.meant import is_address
 from dojang.cli.workplace import plan_words, workplace
 
 if TYPE_CHECKING:
@@ -270,7 +270,7 @@ def list_(invocation: Invocation, address: str | None) -> None:
 )
 def show(invocation: Invocation, source: str, output: Path | None) -> None:
     """What is no address is the name of a file."""
-    if source.startswith(ADDRESSES):
+    if is_address(source):
         _show_credential(invocation, invocation.address(source), output)
     else:
         _show_file(invocation, source, output)

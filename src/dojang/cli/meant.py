@@ -13,12 +13,18 @@ from dojang.errors import Usage
 if TYPE_CHECKING:
     from dojang.lifecycle.meant import Meant
 
-ADDRESSES = ("pkcs11:", "npki:", "removable:", "pkcs12:", "pem:", "phone:", "cloud:", "@")
 _SERIAL = re.compile(r"(0[xX])?[0-9a-fA-F]{1,40}|[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){1,19}")
 
 source_argument = argument("source", metavar="[ADDRESS|FILE|SERIAL]", required=False)
 serial_option = option("--serial", metavar="SERIAL", help=N_("The certificate's serial, where nothing else is left."))
 ca_option = option("--ca", metavar="NAME", help=N_("Whose serial it is, where there are several authorities."))
+
+
+def is_address(text: str) -> bool:
+    """Whether it is meant for the address of a place, or for a saved one, rather than for a file."""
+    from dojang.locations.registry import kind_at
+
+    return text.startswith("@") or kind_at(text) is not None
 
 
 def meant_by(invocation: Invocation, source: str | None, serial: str | None, ca: str | None) -> "Meant":
@@ -27,7 +33,7 @@ def meant_by(invocation: Invocation, source: str | None, serial: str | None, ca:
 
     if (source is None) == (serial is None):
         raise Usage(problem=N_("name one certificate: by its address, a file with it, or its serial"))
-    if source is not None and source.startswith(ADDRESSES):
+    if source is not None and is_address(source):
         return Meant(address=invocation.address(source), authority=ca)
     if serial is None and source is not None and (Path(source).exists() or not _SERIAL.fullmatch(source)):
         return Meant(certificate_der=certificates_of(source)[0], authority=ca)

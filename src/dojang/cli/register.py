@@ -9,7 +9,7 @@ from dojang.cli.credentials import certificate_data, certificate_lines, credenti
 from dojang.cli.files import certificates_of, read_file, write_file
 from dojang.cli.frame import FilePath, argument, command, option
 from dojang.cli.language import N_, _, say, spoken
-from dojang.cli.meant import ADDRESSES
+from dojang.cli.meant import is_address
 from dojang.cli.workplace import workplace
 from dojang.errors import Usage
 
@@ -75,7 +75,7 @@ def register(
     recheck: bool,
 ) -> None:
     """Check everything, then note it; what is wrong is one error with every check in it."""
-    in_file = not source.startswith(ADDRESSES)
+    in_file = not is_address(source)
     _refuse_contradictions(in_file, vid_number_source, challenge, output, response, recheck)
     if challenge:
         _give_challenge(invocation, source, output)
