@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
 from dojang.errors import Ambiguous, DiskNotFound, DiskRemoved, DojangError, FileUnreadable, Phrase
@@ -128,29 +129,7 @@ class _HeldBoard:
             self._board.drop(name, claim_id)
 
 
-_CHECKED: Final = (
-    "chain_of",
-    "change_password",
-    "check_free",
-    "check_present",
-    "delete",
-    "discard",
-    "export_companions",
-    "export_key",
-    "find",
-    "generate",
-    "has_key",
-    "import_companions",
-    "import_key",
-    "install",
-    "private_key",
-    "switch",
-)
-
-
-def _checked(name: str) -> Callable[..., Any]:
-    method = getattr(DiskLocation, name)
-
+def _checked(method: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(method)
     def call(self: RemovableLocation, *arguments: Any, **named: Any) -> Any:
         with self._held.in_use():
@@ -159,8 +138,10 @@ def _checked(name: str) -> Callable[..., Any]:
     return call
 
 
-for _name in _CHECKED:
-    setattr(RemovableLocation, _name, _checked(_name))
+# Every verb of a location on a disk, also those that it is yet to learn.
+for _name, _member in vars(DiskLocation).items():
+    if isinstance(_member, FunctionType) and not _name.startswith("_") and _name not in vars(RemovableLocation):
+        setattr(RemovableLocation, _name, _checked(_member))
 
 
 @contextmanager
