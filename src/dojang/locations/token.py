@@ -3,11 +3,11 @@
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from dojang.errors import AlreadyExists, Ambiguous, NotFound, NotPermitted, Phrase
+from dojang.errors import AlreadyExists, Ambiguous, DojangError, NotFound, NotPermitted, Phrase
 from dojang.locations.base import R_OBJECT, Access, RObject, StoredCredential, Traits, WrappedKey
 from dojang.locations.claims import TokenBoard
 from dojang.locations.issuers import authority_facts, chain_among, is_authority, not_before
@@ -103,9 +103,20 @@ class TokenLocation:
             token_r.refuse_without_room(self._token)
             # Before the key: nobody shall take a key that is there for one that never had an R.
             token_r.write(self._token, key.random_number, key_id, shown(self._r_object.label, replaces), self._r_object)
-        imported = self._token.import_private_key(pair, label=shown(label, replaces), key_id=key_id)
+        with self._made_whole(key_id):
+            imported = self._token.import_private_key(pair, label=shown(label, replaces), key_id=key_id)
         self._made.add(key_id)
         return imported
+
+    @contextmanager
+    def _made_whole(self, key_id: bytes) -> Iterator[None]:
+        """No R stays for a key that did not come."""
+        try:
+            yield
+        except DojangError:
+            with suppress(DojangError):
+                self._token.destroy(key_id)
+            raise
 
     def find_key(self, address: str) -> tuple[bytes, str]:
         """As ``WrapsKeys``; a label may be that of its certificate: on cards the two have names of their own."""
@@ -158,7 +169,8 @@ class TokenLocation:
             token_r.refuse_without_room(self._token)
             random_number = token_wrap.unwrap_r(self._token, wrapped, under)
             token_r.write(self._token, random_number, key_id, self._r_object.label, self._r_object)
-        key = token_wrap.unwrap(self._token, wrapped, under, key_id=key_id, label=label)
+        with self._made_whole(key_id):
+            key = token_wrap.unwrap(self._token, wrapped, under, key_id=key_id, label=label)
         self._made.add(key_id)
         return key
 

@@ -17,6 +17,7 @@ from dojang.locations.base import WrappedKey
 from dojang.pkcs11 import constants as ck
 from dojang.pkcs11 import wrapping
 from dojang.pkcs11.generation import SIGN_ONLY, KeyUse, disobedience
+from dojang.pkcs11.objects import PRIVATE_KEY_KINDS, algorithm_of, search_for
 from dojang.pkcs11.uri import Pkcs11Uri
 from dojang.secret import Secret
 
@@ -71,13 +72,13 @@ def wrap(token: "OpenToken", key_id: bytes, under: "WrappingKey", random_number:
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
     key = token.private_key(key_id=key_id)
-    signer = key.signer
-    if signer.attributes.get(ck.CKA_EXTRACTABLE) != b"\x01":
+    values = _attributes(token, key_id)
+    if values.get(ck.CKA_EXTRACTABLE) != b"\x01":
         raise KeyDoesNotLeave(address=token.address, token=token.address, next_step=_MADE_FOR_BACKUP)
     public = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     sealed = wrapping.wrap_key(token, object_type="private", key_id=key_id, under=under.key_id)
     held = b"" if random_number is None else wrapping.wrap_value(token, _padded(random_number), under=under.key_id)
-    return WrappedKey(signer.algorithm, public, sealed, held)
+    return WrappedKey(algorithm_of(values), public, sealed, held)
 
 
 def unwrap(token: "OpenToken", wrapped: WrappedKey, under: "WrappingKey", *, key_id: bytes, label: str) -> "PrivateKey":
@@ -98,14 +99,13 @@ def unwrap(token: "OpenToken", wrapped: WrappedKey, under: "WrappingKey", *, key
             under=under.key_id,
             point=public_point(public),
         )
-        key = token.private_key(key_id=key_id)
-        wrong = disobedience(key.signer.attributes, wrapped.algorithm, SIGN_ONLY)
+        wrong = disobedience(_attributes(token, key_id), wrapped.algorithm, SIGN_ONLY)
         if wrong:
             raise DeviceDisobeyed(token=token.token.info.label, problem=", ".join(wrong))
+        return token.private_key(key_id=key_id)
     except DojangError:
         token.destroy(key_id)
         raise
-    return key
 
 
 def unwrap_r(token: "OpenToken", wrapped: WrappedKey, under: "WrappingKey") -> Secret:
@@ -116,6 +116,12 @@ def unwrap_r(token: "OpenToken", wrapped: WrappedKey, under: "WrappingKey") -> S
         return Secret(expect(parse(held), OCTET_STRING).content)
     except (MalformedDer, IndexError) as error:
         raise DeviceDisobeyed(token=token.token.info.label, problem="what it unwrapped is no R") from error
+
+
+def _attributes(token: "OpenToken", key_id: bytes) -> dict[int, bytes]:
+    """What the token itself says of a private key, whoever signs with it."""
+    search = search_for(ck.CKO_PRIVATE_KEY, key_id=key_id)
+    return token.logged_in(lambda session: session.read(session.resolve(search), PRIVATE_KEY_KINDS))
 
 
 def _padded(random_number: Secret) -> bytes:

@@ -38,11 +38,14 @@ class WrappingKey(NamedTuple):
 
 
 def generate_wrapping_key(token: OpenToken, *, label: str, key_id: bytes, bits: int = 256) -> WrappingKey:
-    """An AES key that wraps and unwraps other keys, does nothing else and never leaves the token."""
+    """An AES key that wraps and unwraps other keys, does nothing else and never leaves the token.
+
+    A token that makes such keys and cannot wrap under them (``UnsupportedMechanism``) keeps none.
+    """
     attributes = [*_kek_template(label, key_id), (ck.CKA_VALUE_LEN, bits // 8)]
     mechanism = Mechanism(ck.CKM_AES_KEY_GEN)
     token.logged_in(lambda session: session.cryptoki.generate_key(session.handle, mechanism, attributes))
-    return wrapping_key(token, key_id=key_id)
+    return _tried(token, key_id)
 
 
 def import_wrapping_key(token: OpenToken, value: bytes, *, label: str, key_id: bytes) -> WrappingKey:
@@ -52,16 +55,20 @@ def import_wrapping_key(token: OpenToken, value: bytes, *, label: str, key_id: b
     """
     attributes = [*_kek_template(label, key_id), (ck.CKA_VALUE, value)]
     token.logged_in(lambda session: session.cryptoki.create_object(session.handle, attributes))
-    refuse_vanished(token, search_for(ck.CKO_SECRET_KEY, key_id=key_id))
-    try:
-        made = wrapping_key(token, key_id=key_id)
-    except errors.DojangError:
-        token.destroy(key_id, "secret-key")
-        raise
+    made = _tried(token, key_id)
     if made.check != check_value(value):
         token.destroy(key_id, "secret-key")
         raise errors.DeviceDisobeyed(token=token.token.info.label, problem="it does not wrap as the key does")
     return made
+
+
+def _tried(token: OpenToken, key_id: bytes) -> WrappingKey:
+    refuse_vanished(token, search_for(ck.CKO_SECRET_KEY, key_id=key_id))
+    try:
+        return wrapping_key(token, key_id=key_id)
+    except errors.DojangError:
+        token.destroy(key_id, "secret-key")
+        raise
 
 
 def check_value(value: bytes) -> str:
