@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from dojang.errors import AlreadyExists, FileUnwritable, KeyDoesNotLeave, NotFound
+from dojang.errors import AlreadyExists, FileUnwritable, KeyDoesNotLeave, NotFound, Phrase
 from dojang.ledger import Event, Fact
 from dojang.lifecycle.drill import Drilled, put_in, restored_on_trial
 from dojang.lifecycle.held import Held, look_at, names_credential
@@ -17,7 +17,7 @@ from dojang.lifecycle.workplace import Step, Workplace
 from dojang.locations.address import Pkcs12Address
 from dojang.locations.base import GivesKeys, Location, StoredCredential
 
-_WRAPPED: Final = (
+_WRAPPED: Final = Phrase(
     "Only a key that was made for a backup leaves it, wrapped: add --under NAME and --drill-to ADDRESS. "
     "For any other, issue a second certificate in another location."
 )
