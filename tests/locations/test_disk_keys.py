@@ -13,7 +13,7 @@ from tests.locations.test_disk import FIRST, PASSWORD, SECOND, copy, killed_at_e
 from dojang.errors import KeyMismatch, NotFound, PasswordIncorrect
 from dojang.locations.base import ChangesPassword, Companions, GivesKeys, HoldsCompanions, TakesKeys
 from dojang.locations.disk import DiskLocation
-from dojang.npki.keyfile import SCHEMES, KeyFileForm, generate_key, open_pkcs8
+from dojang.npki.keyfile import SCHEMES, KeyFileForm, generate_key, open_pkcs8, scheme_of, seal_pkcs8
 from dojang.npki.pkcs8 import Pkcs8, new_random_number
 from dojang.secret import Secret
 
@@ -158,6 +158,20 @@ def test_a_password_is_changed_for_both_keys(
     with pytest.raises(PasswordIncorrect):
         at(root).private_key(FIRST)
     assert at(root, NEW).export_companions(FIRST) == Companions(b"km certificate", KM, b"above")
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_what_takes_a_files_place_is_written_as_that_was(root: Path, authority: SmallAuthority, scheme: str) -> None:
+    """A successor's key, and both keys under a new password: the programs that read the old ones read the new."""
+    for path in key_files(root):
+        path.write_bytes(seal_pkcs8(open_pkcs8(path.read_bytes(), PASSWORD, "x").der, PASSWORD, 1000, scheme=scheme))
+    answers = {True: NEW, False: PASSWORD}
+    location = DiskLocation(root, lambda path, new: answers[new])
+    location.generate("ec-p256", key_id=SECOND, label="Hong", replaces=FIRST)
+    location.change_password(FIRST)
+    made = [scheme_of(path.read_bytes()) or SCHEMES[0] for path in key_files(root)]
+    assert made == [scheme] * 3
+    assert all(opens(path, NEW) for path in key_files(root))
 
 
 def test_a_wrong_old_password_changes_nothing(root: Path) -> None:

@@ -98,7 +98,10 @@ def key_file_options(function: Callable[..., Any]) -> Callable[..., Any]:
     form = option(
         "--key-file-format",
         type=click.Choice(KEY_FILE_FORMATS),
-        help=N_("How a key file is encrypted: for dojang and OpenSSL, or for other programs, or for very old ones."),
+        help=N_(
+            "How a key file is encrypted: for dojang and OpenSSL, for other programs, or for very old ones. Unless "
+            "said, as the file that it replaces."
+        ),
         expose_value=False,
         callback=_keep,
     )

@@ -163,10 +163,10 @@ def key_file_form(invocation: Invocation) -> "KeyFileForm":
     """How key files are written: by flag, by setting, or as usual."""
     from dojang.npki.keyfile import KeyFileForm
 
-    flags, settings, usual = invocation.flags, invocation.settings, KeyFileForm()
+    flags, settings = invocation.flags, invocation.settings
     return KeyFileForm(
-        flags.key_file_format or settings.key_file_format or usual.scheme,
-        flags.password_encoding or settings.password_encoding or usual.encoding,
+        flags.key_file_format or settings.key_file_format,
+        flags.password_encoding or settings.password_encoding or KeyFileForm().encoding,
     )
 
 

@@ -1,7 +1,7 @@
 """An NPKI folder on disk: the key encrypted under a password, the certificate beside it."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -110,10 +110,10 @@ class DiskLocation:
 
     def generate(self, algorithm: str, *, key_id: bytes, label: str, replaces: bytes | None = None) -> "PrivateKey":
         key = generate_key(algorithm, where=self.address)
-        return self._stage(Pkcs8.from_key(key, new_random_number()), key, key_id)
+        return self._stage(Pkcs8.from_key(key, new_random_number()), key, key_id, replaces)
 
     def import_key(self, key: Pkcs8, *, key_id: bytes, label: str, replaces: bytes | None = None) -> "PrivateKey":
-        return self._stage(key, load_key(key, self.address), key_id)
+        return self._stage(key, load_key(key, self.address), key_id, replaces)
 
     def private_key(self, key_id: bytes) -> "PrivateKey":
         return self._open(key_id)[1]
@@ -239,10 +239,11 @@ class DiskLocation:
             raise NotFound(what="The private key", where=self.address, command=f"dojang cert list '{self.address}'")
         return shelves.stage_copy(self.root, kept, files)
 
-    def _stage(self, pkcs8: Pkcs8, key: "PrivateKey", key_id: bytes) -> "PrivateKey":
+    def _stage(self, pkcs8: Pkcs8, key: "PrivateKey", key_id: bytes, replaces: bytes | None) -> "PrivateKey":
         """Make the staging folder with the key in it, under a new password."""
         password = self._files.password(self.root, new=True)
-        sealed = self._files.seal(pkcs8, password)
+        replaced = None if replaces is None else _live(scan(self.root), replaces)
+        sealed = self._files.seal(pkcs8, password, replaces=replaced.key_path if replaced else None)
         shelves.clear_staging(self.root, key_id)
         shelves.stage(self.root, key_id, files_of_key(key_id, key, sealed))
         self._opened[key_id] = OpenedKeyFile(pkcs8, password), key
@@ -286,9 +287,10 @@ class DiskLocation:
             label=folder.common_name or folder.path.name,
             key_id=folder.key_id,
             certificate_der=folder.certificate_der,
-            has_key=folder.key_path is not None,
+            has_key=folder.key_name is not None,
             staged=folder.place is Place.STAGED,
             retired=folder.place is Place.RETIRED,
+            seen=folder.seen,
         )
 
 
@@ -296,7 +298,7 @@ def _contents(path: Path | None) -> bytes:
     return read_file(path, at_most=MAX_FILE_BYTES) if path else b""
 
 
-def _live(folders: list[KeyFolder], key_id: bytes) -> KeyFolder | None:
+def _live(folders: Iterable[KeyFolder], key_id: bytes) -> KeyFolder | None:
     return next((folder for folder in folders if folder.place is Place.LIVE and folder.key_id == key_id), None)
 
 

@@ -43,9 +43,10 @@ class KeyFiles:
         self._tries = tries or UNCOUNTED
         self._shown = shown
 
-    def seal(self, pkcs8: "Pkcs8", password: "Secret") -> bytes:
-        """A key file, its attributes (R) in it."""
-        return self._form.seal(pkcs8, password)
+    def seal(self, pkcs8: "Pkcs8", password: "Secret", replaces: Path | None = None) -> bytes:
+        """A key file, its attributes (R) in it; the one that it ``replaces`` may have a say in its form."""
+        replaced_der = b"" if replaces is None else read_file(replaces, at_most=MAX_FILE_BYTES)
+        return self._form.seal(pkcs8, password, replaced_der)
 
     def open(self, path: Path, likely: "Iterable[Secret | None]" = ()) -> OpenedKeyFile:
         """The key file at ``path``; see ``open_data``."""
@@ -76,7 +77,7 @@ class KeyFiles:
         found += [(one, self.open(one, likely=(old, new))) for one in beside]
         for one, opened in [*found, (path, main)]:
             if opened is not None and (old == new or opened.password != new):
-                write_file(one, self.seal(opened.pkcs8, new))
+                write_file(one, self.seal(opened.pkcs8, new, replaces=one))
         return OpenedKeyFile(main.pkcs8, new)
 
     def password(self, path: Path, *, new: bool) -> "Secret":

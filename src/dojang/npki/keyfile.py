@@ -32,19 +32,22 @@ SCHEMES: Final = ("pbes2-aes256", "pbes2-seed", "seed-cbc-sha1")
 class KeyFileForm:
     """How key files are written: by which of ``SCHEMES``, and in which encoding a password beyond ASCII goes in.
 
-    On reading, every scheme is known; the password is tried in this encoding first, then in the others.
+    Without a scheme, a file that takes another's place is written as that one was, so that the programs that read it
+    still do; any other by the first of them. On reading, every scheme is known; the password is tried in this encoding
+    first, then in the others.
     """
 
-    scheme: str = SCHEMES[0]
+    scheme: str | None = None
     encoding: str = ENCODINGS[0]
 
     @property
     def encodings(self) -> tuple[str, ...]:
         return (self.encoding, *(one for one in ENCODINGS if one != self.encoding))
 
-    def seal(self, pkcs8: Pkcs8, password: "Secret") -> bytes:
-        """The key file; see ``seal_pkcs8``."""
-        return seal_pkcs8(pkcs8.der, password, scheme=self.scheme, encoding=self.encoding)
+    def seal(self, pkcs8: Pkcs8, password: "Secret", replaced_der: bytes = b"") -> bytes:
+        """The key file, which takes the place of ``replaced_der`` if there is one; see ``seal_pkcs8``."""
+        scheme = self.scheme or scheme_of(replaced_der) or SCHEMES[0]
+        return seal_pkcs8(pkcs8.der, password, scheme=scheme, encoding=self.encoding)
 
     def open(self, der: bytes, password: "Secret | None", path: str) -> Pkcs8:
         """What a key file holds; see ``open_pkcs8``."""
@@ -59,6 +62,17 @@ def check_key_file(der: bytes, path: str) -> None:
     """
     if not is_unencrypted(der):
         _read(der, path)
+
+
+def scheme_of(der: bytes) -> str | None:
+    """By which of ``SCHEMES`` a key file was written, or the one that the same programs read; ``None`` for others."""
+    try:
+        scheme, _ = _framed(to_der(der))
+    except (ValueError, UnknownScheme):
+        return None
+    if isinstance(scheme, SeedPbe):
+        return "seed-cbc-sha1"
+    return "pbes2-seed" if isinstance(scheme, Pbes2) and scheme.cipher == ciphers.SEED else None
 
 
 def is_unencrypted(der: bytes) -> bool:
