@@ -96,6 +96,7 @@ LOCATION = Section(
         "move": Entry("dojang.cli.location:move", N_("Bring a credential to another location and remove it here.")),
         "export": Entry("dojang.cli.location_files:export", N_("Write a credential to a file for other programs.")),
         "import": Entry("dojang.cli.location_files:import_", N_("Bring credentials from a file into a location.")),
+        "password": Entry("dojang.cli.password:password", N_("Change a password or a PIN.")),
         "backup": Entry("dojang.cli.location_backup:backup", N_("Back up credentials into one file, and try it.")),
         "restore": Entry("dojang.cli.location_backup:restore", N_("Bring a backup into a location.")),
     },

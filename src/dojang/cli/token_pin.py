@@ -1,9 +1,16 @@
 """``dojang token pin``: change and unblock."""
 
+from typing import TYPE_CHECKING
+
 from dojang.cli.context import Invocation
 from dojang.cli.describe import pin_request
 from dojang.cli.frame import argument, command, option
 from dojang.cli.language import N_, say
+
+if TYPE_CHECKING:
+    from dojang.pkcs11.token import Token
+    from dojang.pkcs11.uri import Pkcs11Uri
+    from dojang.secret import Secret
 
 
 @command(
@@ -18,22 +25,32 @@ from dojang.cli.language import N_, say
 @option("--so", is_flag=True, help=N_("Replace the SO PIN instead of the user PIN."))
 def change(invocation: Invocation, address: str, new_pin_source: str | None, so: bool) -> None:
     """Change the PIN; nothing is changed when either PIN is not given."""
-    from dojang.pkcs11 import find_token
     from dojang.pkcs11.uri import Pkcs11Uri
 
-    uri = Pkcs11Uri.from_text(invocation.address(address))
-    token = find_token(uri, invocation.search())
     role = "so" if so else "user"
+    exchanged = exchange_pin(invocation, Pkcs11Uri.from_text(invocation.address(address)), role, new_pin_source)
+    if exchanged is not None:
+        token, _new = exchanged
+        text = say("The {role} PIN of token {label} is changed.", role=role, label=token.info.label)
+        invocation.result({"address": token.address}, text)
+
+
+def exchange_pin(
+    invocation: Invocation, uri: "Pkcs11Uri", role: str, new_pin_source: str | None
+) -> "tuple[Token, Secret | None] | None":
+    """Change one of the PINs of the token at ``uri``; the token and the new PIN, or ``None`` with ``--plan``."""
+    from dojang.pkcs11 import find_token
+
+    token = find_token(uri, invocation.search())
     plan = say("Change the {role} PIN of token {label}", role=role, label=token.info.label)
     if invocation.planned([plan], address=token.address):
-        return
+        return None
     request = pin_request(token.info, role)
-    old = (invocation.so_pin_provider() if so else invocation.pin_provider(uri))(request)
+    old = (invocation.so_pin_provider() if role == "so" else invocation.pin_provider(uri))(request)
     new = invocation.new_pin_provider(new_pin_source)(request)
-    exchange = token.change_so_pin if so else token.change_pin
+    exchange = token.change_so_pin if role == "so" else token.change_pin
     exchange(old, new, invocation.pin_guard(), last_try=invocation.last_try)
-    text = say("The {role} PIN of token {label} is changed.", role=role, label=token.info.label)
-    invocation.result({"address": token.address}, text)
+    return token, new
 
 
 @command(
