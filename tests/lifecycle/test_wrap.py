@@ -6,6 +6,7 @@ import sys
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
 
@@ -27,6 +28,8 @@ from dojang.errors import (
     WrappingKeyMismatch,
 )
 from dojang.ledger import Ledger
+from dojang.lifecycle.issue import issue
+from dojang.lifecycle.renew import RenewOrder, renew
 from dojang.lifecycle.workplace import Workplace
 from dojang.lifecycle.wrap import UnwrapOrder, look_into, plan_unwrap, plan_wrap, unwrap_credential, wrap_credential
 from dojang.lifecycle.wrapped_file import digest_of
@@ -310,6 +313,25 @@ def test_a_kind_of_key_that_the_token_cannot_wrap_is_not_made(two: Two) -> None:
         with pytest.raises(UnsupportedOperation):
             location.generate_wrappable("ed25519", key_id=KEY_ID, label="Hong", under=location.wrapping_key("backup"))
         assert not location.has_key(KEY_ID)
+
+
+def test_a_successor_can_be_backed_up_like_its_predecessor(office) -> None:
+    """Issued for a backup, it is renewed and reissued for one; a folder makes no such key, and keeps nothing of it."""
+    order = office.order(backup_under="backup")
+    if office.address.startswith("npki:"):
+        with pytest.raises(UnsupportedOperation):
+            issue(order, office.place)
+        assert office.credentials() == []
+        return
+    with office.place.open_location(office.address) as location:
+        location.keep_wrapping_key(KEK, key_id=b"kek", label="backup")
+    issue(order, office.place)
+    office.later = timedelta(days=85)
+    renewed = renew(RenewOrder(f"{office.address};object=Hong", again=True), office.place).credential
+    assert look_into(wrap_credential(office.place, renewed.stored.address, "backup")).wrapped.algorithm == "ec-p256"
+    again = renew(RenewOrder(f"{office.address};object=Hong", again=True), office.place).credential
+    assert again.stored.key_id != renewed.stored.key_id
+    assert wrap_credential(office.place, again.stored.address, "backup")
 
 
 NSS_STORY = """

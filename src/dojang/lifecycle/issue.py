@@ -4,18 +4,18 @@ from dataclasses import dataclass
 from secrets import token_bytes
 from typing import TYPE_CHECKING
 
-from dojang.errors import NotPermitted, Phrase, UnsupportedOperation
+from dojang.errors import NotPermitted, Phrase
 from dojang.ledger import Fact, Operation, OperationRecord
 from dojang.lifecycle.aftercare import tell_checks
 from dojang.lifecycle.finish import confirm, install_and_prove
 from dojang.lifecycle.held import Held, look_at
 from dojang.lifecycle.journal import answer_facts, certified_event, key_id_of, name_in, taken_back_on_failure
+from dojang.lifecycle.new_key import make_key, wrapping
 from dojang.lifecycle.recover import finished_now, recover
 from dojang.lifecycle.workplace import Step, Workplace
-from dojang.locations.base import Location, WrapsKeys
+from dojang.locations.base import Location
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes as PrivateKey
     from cryptography.x509 import Name
 
     from dojang.authority.base import CertificateAuthority
@@ -64,7 +64,13 @@ def issue(order: IssueOrder, place: Workplace) -> Held:
             with taken_back_on_failure(place, operation, location):
                 location.check_free(label=order.label, subject_der=order.subject.public_bytes())
                 place.say("generate")
-                key = _make_key(order, location, key_id_of(operation))
+                key = make_key(
+                    location,
+                    order.algorithm,
+                    key_id=key_id_of(operation),
+                    label=order.label,
+                    backup_under=order.backup_under,
+                )
                 request_der = build_request(key, order.subject, order.alternative_names)
                 place.say("ask")
                 answer = authority.submit(Submission("issue", request_der, order.profile, operation.operation_id))
@@ -104,15 +110,8 @@ def refuse_early(location: Location, label: str, subject: "Name", alternative_na
 
 
 def _refuse_no_backup(order: IssueOrder, location: Location) -> None:
-    if order.backup_under is not None and not isinstance(location, WrapsKeys):
-        raise UnsupportedOperation(where=location.address, operation=Phrase("wrap keys; only tokens and HSMs can"))
-
-
-def _make_key(order: IssueOrder, location: Location, key_id: bytes) -> "PrivateKey":
-    if order.backup_under is None or not isinstance(location, WrapsKeys):
-        return location.generate(order.algorithm, key_id=key_id, label=order.label)
-    kek = location.wrapping_key(order.backup_under)
-    return location.generate_wrappable(order.algorithm, key_id=key_id, label=order.label, under=kek)
+    if order.backup_under is not None:
+        wrapping(location)
 
 
 def profile_of(authority: "CertificateAuthority", name: str, algorithm: str) -> "Profile":
@@ -158,4 +157,6 @@ def _begin(order: IssueOrder, place: Workplace, location: Location, profile: "Pr
         "window_days": profile.renewal_window_days,
         "algorithm": order.algorithm,
     }
+    if order.backup_under is not None:
+        facts["backup_under"] = order.backup_under
     return place.ledger.begin("issue", name_in(location, order.label), facts)

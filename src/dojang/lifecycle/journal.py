@@ -18,7 +18,7 @@ from dojang.locations.base import Location, StoredCredential
 BRINGING = frozenset(("copy", "move", "import", "restore", "unwrap"))
 KEPT_FACTS = (
     *("location", "authority", "profile", "window_days", "subject", "algorithm", "key_id", "old_fingerprint"),
-    "not_after",
+    *("not_after", "backup_under"),
 )
 
 

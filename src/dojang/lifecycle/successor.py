@@ -1,16 +1,19 @@
 """What renewing and reissuing share: a successor for one certificate, up to the authority's knowing that it works."""
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dojang.errors import AnswerMismatch, CredentialBusy, NotFound, NothingDue, Phrase
+from dojang.errors import Ambiguous, AnswerMismatch, CredentialBusy, NotFound, NothingDue, Phrase
 from dojang.ledger import Fact, Operation
 from dojang.lifecycle.claims import drop_claim, take_claim
 from dojang.lifecycle.finish import confirm, install_and_prove
 from dojang.lifecycle.journal import answer_facts, key_id_of, moment, replaced_by, taken_back_on_failure
+from dojang.lifecycle.new_key import backup_of, make_key
 from dojang.lifecycle.origin import Origin, fingerprint_of, history_of
 from dojang.lifecycle.workplace import Recovered, Workplace
+from dojang.locations.address import address_of_key
 from dojang.locations.base import Location, StoredCredential
 
 if TYPE_CHECKING:
@@ -73,7 +76,7 @@ def bring(
     kind: Kind = "reissue" if operation.record.verb == "reissue" else "renew"
     with taken_back_on_failure(place, operation, location):
         key = _key(place, operation, location, old_der)
-        _certify(place, operation, authority, kind, key, old_der)
+        _certify(place, operation, authority, kind, key, old_der, backup_of(place, location, old_der))
         install_and_prove(place, operation, location, key)
     confirm(place, operation, authority)
     operation.advance("confirmed")
@@ -94,7 +97,8 @@ def _key(place: Workplace, operation: Operation, location: Location, old_der: by
     if replaces is None:
         location.check_free(label=label, subject_der=load(old_der).subject.public_bytes())
     place.say("generate")
-    return location.generate(str(operation.record.facts["algorithm"]), key_id=key_id, label=label, replaces=replaces)
+    algorithm, under = str(operation.record.facts["algorithm"]), backup_of(place, location, old_der)
+    return make_key(location, algorithm, key_id=key_id, label=label, replaces=replaces, backup_under=under)
 
 
 def _certify(
@@ -104,6 +108,7 @@ def _certify(
     kind: "Kind",
     key: "PrivateKey",
     old_der: bytes,
+    backup_under: str | None,
 ) -> None:
     """Ask, check that the answer is what was asked for, and write it into the journal."""
     from dojang.authority.base import Submission
@@ -115,7 +120,8 @@ def _certify(
     check_issued(answer.certificate_der, request_der=request_der, chain_der=answer.chain_der, at=place.now())
     if kind == "reissue":
         _check_same_end(answer.certificate_der, old_der)
-    operation.advance("answered", **answer_facts(answer.certificate_der, answer.chain_der))
+    facts = answer_facts(answer.certificate_der, answer.chain_der)
+    operation.advance("answered", **facts, **({} if backup_under is None else {"backup_under": backup_under}))
 
 
 def _check_same_end(new_der: bytes, old_der: bytes) -> None:
@@ -163,6 +169,10 @@ def replaced_now(
 
 def as_it_is_now(location: Location, old: StoredCredential) -> StoredCredential:
     """The old credential where it is found after the switch."""
+    with contextlib.suppress(NotFound, Ambiguous):  # one question, where a list may be long
+        found = location.find(address_of_key(location.address, old.key_id))
+        if found.certificate_der == old.certificate_der:
+            return found
     for credential in location.credentials():
         if credential.certificate_der == old.certificate_der:
             return credential

@@ -18,7 +18,6 @@ from dojang.errors import (
     CertificateUnusable,
     Phrase,
     UnsupportedFormat,
-    UnsupportedOperation,
     VerificationFailed,
     WrappingKeyMismatch,
 )
@@ -27,6 +26,7 @@ from dojang.lifecycle.finish import brought_event, install_and_prove, twin_in
 from dojang.lifecycle.held import Held, look_at
 from dojang.lifecycle.import_key import key_there
 from dojang.lifecycle.journal import answer_facts, key_id_of, name_in, taken_back_on_failure
+from dojang.lifecycle.new_key import wrapping
 from dojang.lifecycle.origin import fingerprint_of
 from dojang.lifecycle.recover import recover
 from dojang.lifecycle.request import fingerprint_of_key
@@ -82,7 +82,7 @@ def wrap_credential(place: Workplace, address: str, under: str) -> bytes:
     for a location that wraps nothing.
     """
     with place.open_location(address) as location:
-        wraps = _wrapping(location)
+        wraps = wrapping(location)
         recover(place, location)
         key_id, label = wraps.find_key(address)
         kek = wraps.wrapping_key(under)
@@ -108,7 +108,7 @@ def wrap_credential(place: Workplace, address: str, under: str) -> bytes:
 def plan_wrap(place: Workplace, address: str, under: str) -> tuple[Step, ...]:
     """What ``wrap_credential`` would do, after the refusals that say which key and which wrapping key is meant."""
     with place.open_location(address) as location:
-        wraps = _wrapping(location)
+        wraps = wrapping(location)
         _key_id, label = wraps.find_key(address)
         return (Step("wrap", {"label": label, "kek": wraps.wrapping_key(under).label}),)
 
@@ -126,7 +126,7 @@ def unwrap_credential(place: Workplace, blob: bytes, order: UnwrapOrder) -> Unwr
     was. The same certificate with its key there already: proven, and left.
     """
     with place.open_target(order.to) as location:
-        wraps = _wrapping(location)
+        wraps = wrapping(location)
         recover(place, location)
         file, kek = _opened(blob, order, wraps)
         if file.certificate_der and (twin := twin_in(location, file.certificate_der)) is not None:
@@ -148,7 +148,7 @@ def unwrap_credential(place: Workplace, blob: bytes, order: UnwrapOrder) -> Unwr
 def plan_unwrap(place: Workplace, blob: bytes, order: UnwrapOrder) -> tuple[Step, ...]:
     """The steps that ``unwrap_credential`` would take, after the same refusals but those about R."""
     with place.open_target(order.to) as location:
-        file, kek = _opened(blob, order, _wrapping(location))
+        file, kek = _opened(blob, order, wrapping(location))
         label = order.label or file.label
         where = {"location": location.address, "label": label, "kek": kek.label}
         if file.certificate_der and twin_in(location, file.certificate_der) is not None:
@@ -156,12 +156,6 @@ def plan_unwrap(place: Workplace, blob: bytes, order: UnwrapOrder) -> tuple[Step
         location.check_free(label=label, subject_der=_subject_of(file))
         install = (Step("install", where),) if file.certificate_der else ()
         return Step("unwrap", where), Step("prove", where), *install
-
-
-def _wrapping(location: Location) -> WrapsKeys:
-    if not isinstance(location, WrapsKeys):
-        raise UnsupportedOperation(where=location.address, operation=Phrase("wrap keys; only tokens and HSMs can"))
-    return location
 
 
 def _opened(blob: bytes, order: UnwrapOrder, wraps: WrapsKeys) -> "tuple[WrappedFile, WrappingKey]":
