@@ -18,7 +18,7 @@ from dojang.cli.credentials import (
 from dojang.cli.files import certificates_of, check_writable, pem_of, write_file
 from dojang.cli.flags import key_file_options
 from dojang.cli.frame import argument, command, option
-from dojang.cli.key import ALGORITHMS, backup_under_option
+from dojang.cli.key import ALGORITHMS, BACKUP_COST, backup_under_option
 from dojang.cli.language import N_, _, message_of, say
 from dojang.cli.meant import is_address
 from dojang.cli.workplace import plan_words, workplace
@@ -113,6 +113,8 @@ def issue(
             invocation.planned(plan_words(plan_issue(order, place)), location=order.to)
             return 0
         held = issue_credential(order, place)
+    if backup_under is not None:
+        invocation.out.warning(_(BACKUP_COST))
     data = {"credential": credential_data(held), "authority": order.authority, "profile": order.profile}
     invocation.result(data | after.data(held), lambda: _issued(held, after), quiet=[held.stored.address])
     return after.exit_status

@@ -23,6 +23,10 @@ ALGORITHMS = ("rsa-2048", "rsa-3072", "rsa-4096", "ec-p256", "ec-p384", "ec-p521
 WRAPPING = "aes-256"
 TYPES = ("private", "secret-key")
 KEY_ID_BYTES = 20
+BACKUP_COST = N_(
+    "This key can be backed up, and that has a price: whoever knows the token's PIN can take it out under a wrapping "
+    "key of his own, unless the security officer has marked those that may."
+)
 backup_under_option = option(
     "--backup-under",
     metavar="KEK",
@@ -140,14 +144,8 @@ def _make(
 
 def warn_of_backup(invocation: Invocation, kek: "WrappingKey") -> None:
     """A key that can be backed up is a key that can be taken away; by whom depends on the wrapping key."""
-    if kek.trusted:
-        text = N_("Only wrapping keys that the token's security officer has marked can take this key out.")
-    else:
-        text = N_(
-            "Whoever knows this token's PIN can take this key out under a wrapping key of his own: "
-            "a backup costs the protection against the token's own user."
-        )
-    invocation.out.warning(say(text))
+    trusted = N_("Only wrapping keys that the token's security officer has marked can take this key out.")
+    invocation.out.warning(_(trusted if kek.trusted else BACKUP_COST))
 
 
 @command(
