@@ -8,9 +8,10 @@ certificate has it, ``MalformedDer`` is raised. That says nothing against the ce
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dojang.der import (
+    BIT_STRING,
     GENERALIZED_TIME,
     INTEGER,
     OCTET_STRING,
@@ -29,11 +30,15 @@ from dojang.der import (
     unexpected_tag,
 )
 
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
+
 CERTIFICATE_POLICIES: Final = bytes.fromhex("551d20")
 KEY_USAGE: Final = bytes.fromhex("551d0f")
 EXTENDED_KEY_USAGE: Final = bytes.fromhex("551d25")
 
 _COMMON_NAME: Final = bytes.fromhex("550403")
+_RSA: Final = bytes.fromhex("300d06092a864886f70d0101010500")
 _VERSION: Final = 0xA0
 _EXTENSIONS: Final = 0xA3
 _BOOLEAN: Final = b"\x01"
@@ -46,13 +51,17 @@ Rdn = tuple[tuple[bytes, str], ...]
 
 
 class Tbs(NamedTuple):
-    """``serial`` is a positive number's octets, ``extensions_der`` empty where there are none."""
+    """``serial`` is a positive number's octets, ``extensions_der`` empty where there are none.
+
+    ``rsa_key`` is the BIT STRING of an RSA key (RFC 8017, A.1.1), empty for other kinds.
+    """
 
     serial: bytes
     issuer_der: bytes
     not_before_at: datetime
     not_after_at: datetime
     subject_der: bytes
+    rsa_key: bytes
     extensions_der: bytes
 
 
@@ -72,8 +81,26 @@ def tbs_of(certificate_der: bytes) -> Tbs:
     key = _inside(der, subject, end, SEQUENCE)[1]
     extensions = _inside(der, key, end, SEQUENCE)[1]
     moments = _validity(der[validity:subject])
-    extensions_der = _extensions_at(der, extensions, end)
-    return Tbs(der[start:algorithm], der[issuer:validity], *moments, der[subject:key], extensions_der)
+    rsa_key, extensions_der = _rsa_key_at(der, key, extensions), _extensions_at(der, extensions, end)
+    return Tbs(der[start:algorithm], der[issuer:validity], *moments, der[subject:key], rsa_key, extensions_der)
+
+
+class Glance(NamedTuple):
+    """A certificate that was loaded, and its fields where they are as usual: for whoever needs both once more."""
+
+    certificate: "Certificate"
+    tbs: Tbs | None
+
+
+def glance_at(certificate_der: bytes) -> Glance:
+    """Raises what loading it raises."""
+    from cryptography.x509 import load_der_x509_certificate
+
+    certificate = load_der_x509_certificate(certificate_der)
+    try:
+        return Glance(certificate, tbs_of(certificate_der))
+    except MalformedDer:
+        return Glance(certificate, None)
 
 
 def extension_in(tbs: Tbs, kind: bytes) -> bytes | None:
@@ -149,6 +176,16 @@ def _moment(element: Element) -> datetime:
         raise MalformedDer from error
 
 
+def _rsa_key_at(der: bytes, position: int, limit: int) -> bytes:
+    start = position + 4  # of a key long enough to be one
+    if not der.startswith(_RSA, start):
+        return b""
+    start, end = _inside(der, start + len(_RSA), limit, BIT_STRING)
+    if end != limit or der[start]:
+        raise MalformedDer
+    return der[start + 1 : end]
+
+
 def _extensions_at(der: bytes, position: int, limit: int) -> bytes:
     """The SEQUENCE of extensions that stands there; unique identifiers before it are nobody's habit."""
     if position == limit:
@@ -177,10 +214,17 @@ def _extensions(der: bytes) -> Mapping[bytes, bytes]:
 
 def _inside(der: bytes, position: int, limit: int, tag: int) -> tuple[int, int]:
     """Where the content of the value with that tag at ``position`` starts and ends."""
-    if position + 1 < limit and der[position] == tag:
+    if position + 4 <= limit and der[position] == tag:  # the usual lengths; span says what is wrong with others
         size = der[position + 1]
-        if size < 0x80 and (end := position + 2 + size) <= limit:
-            return position + 2, end
+        if size < 0x80:
+            if (end := position + 2 + size) <= limit:
+                return position + 2, end
+        elif (
+            size == 0x82
+            and (high := der[position + 2])
+            and (end := position + 4 + (high << 8 | der[position + 3])) <= limit
+        ):
+            return position + 4, end
     start, end = span(der, position, limit)
     if der[position] != tag:
         raise unexpected_tag(tag, der[position])

@@ -103,15 +103,15 @@ def look_at(
 ) -> Held:
     """One credential, looked at closely."""
     from dojang.npki.validity import days_left, opening_of
-    from dojang.x509.status import credential_facts
+    from dojang.x509.status import credential_facts, days_to
 
     if histories is None:
         history: Sequence[Event] = history_of(place, stored)
     else:
         history = histories.get(fingerprint_of(stored.certificate_der), ())
-    purpose = purpose_of(stored.certificate_der, profile_in(history))
-    counted = (days_left,) if purpose.korean else ()
-    facts = credential_facts(stored.certificate_der, place.now(), *counted)
+    purpose = purpose_of(stored.certificate_der, profile_in(history), stored.seen)
+    counted = days_left if purpose.korean else days_to
+    facts = credential_facts(stored.certificate_der, place.now(), counted, stored.seen)
     opens = window_of(place, history) if window is None else window
     due_at = opening_of(facts.not_after_at, opens, korean=purpose.korean)
     return Held(stored, traits, facts, _state(place, stored, history, facts, due_at), due_at, purpose)

@@ -8,7 +8,7 @@ from typing import Final
 from dojang.der import BIT_STRING, OID, SEQUENCE, MalformedDer, children, expect, parse, read_oid
 from dojang.errors import DojangError
 from dojang.npki.policies import UNKNOWN, Policy, policies_named
-from dojang.tbs import CERTIFICATE_POLICIES, EXTENDED_KEY_USAGE, KEY_USAGE, extension_in, tbs_of
+from dojang.tbs import CERTIFICATE_POLICIES, EXTENDED_KEY_USAGE, KEY_USAGE, Glance, extension_in, tbs_of
 
 # RFC 5280 section 4.2.1.12, RFC 9336, and what smart cards log on with.
 _EXTENDED: Final = {
@@ -46,10 +46,13 @@ class Purpose:
     doubt: str | None = None
 
 
-def purpose_of(certificate_der: bytes, profile: str | None = None) -> Purpose:
-    """What the certificate says of its purpose; ``profile`` is what it was issued by, where that is known."""
+def purpose_of(certificate_der: bytes, profile: str | None = None, seen: Glance | None = None) -> Purpose:
+    """What the certificate says of its purpose; ``profile`` is what it was issued by, where that is known.
+
+    ``seen`` is the certificate where somebody has loaded it.
+    """
     try:
-        tbs = tbs_of(certificate_der)
+        tbs = seen.tbs if seen is not None and seen.tbs is not None else tbs_of(certificate_der)
         policies, extended, usage = (extension_in(tbs, kind) or b"" for kind in _LOOKED_AT)
     except MalformedDer:
         return Purpose(UNKNOWN)

@@ -14,7 +14,7 @@ _SHOWN: Final = 60
 
 # What is written as it stands: nothing that a shell, a table or a URI reader takes for something else. Letters and
 # digits of other scripts stay readable.
-_PLAIN: Final = re.compile(r"[A-Za-z0-9\-._~/,=:@+]")
+_NOT_PLAIN: Final = re.compile(r"[^A-Za-z0-9\-._~/,=:@+가-힣]")
 _ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _HALF: Final = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # the rest of the surrogates stand for bytes of file names
 _HEX_ID: Final = re.compile(r"(?:[0-9a-f]{2})+")
@@ -85,12 +85,14 @@ def unescaped(text: str, raw: str) -> str:
 
 def escaped(text: str) -> str:
     """Fit to stand in an address that is pasted into a shell."""
-    return "".join(
-        character
-        if _PLAIN.fullmatch(character) or (not character.isascii() and character.isalnum())
-        else "".join(f"%{octet:02X}" for octet in character.encode("utf-8", "surrogateescape"))
-        for character in text
-    )
+    return _NOT_PLAIN.sub(_written, text)
+
+
+def _written(found: re.Match[str]) -> str:
+    character = found[0]
+    if not character.isascii() and character.isalnum():
+        return character
+    return "".join(f"%{octet:02X}" for octet in character.encode("utf-8", "surrogateescape"))
 
 
 def invalid(text: str, problem: Phrase) -> InvalidAddress:

@@ -1,7 +1,7 @@
 """What every place that keeps a key and its certificate can do, and what each says of itself."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from dojang.secret import Secret
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dojang.pkcs11.guard import PinGuard
     from dojang.pkcs11.pin import PinProvider
     from dojang.pkcs11.wrapping import WrappingKey
+    from dojang.tbs import Glance
 
     PrivateKey = CertificateIssuerPrivateKeyTypes
 
@@ -76,6 +77,7 @@ class StoredCredential:
     """One certificate and the key it belongs to, as found in a location.
 
     ``address`` can be pasted into the next command; ``key_id`` is the identity that outlives renaming.
+    ``seen`` is what was read of the certificate on the way, where it was.
     ``has_key`` is ``None`` where only opening would tell. ``staged``: installed by a renewal that has not switched yet.
     """
 
@@ -87,6 +89,7 @@ class StoredCredential:
     has_key: bool | None = None
     staged: bool = False
     retired: bool = False
+    seen: "Glance | None" = field(default=None, compare=False, repr=False)
 
     @property
     def live(self) -> bool:

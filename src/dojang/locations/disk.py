@@ -24,7 +24,7 @@ from dojang.npki.contents import (
     read_chain,
 )
 from dojang.npki.files import read_file
-from dojang.npki.folder import STAGING, KeyFolder, Place, path_in, scan, settled, succeeds
+from dojang.npki.folder import STAGING, KeyFolder, Place, exact_folder, path_in, read_folder, scan, settled, succeeds
 from dojang.npki.keyfile import MAX_FILE_BYTES, KeyFileForm, generate_key, load_key
 from dojang.npki.names import comparable, subject_folder_name
 from dojang.npki.pkcs8 import Pkcs8, new_random_number
@@ -66,6 +66,7 @@ class DiskLocation:
         self._address = address or DiskAddress(str(root))
         self._files = KeyFiles(passwords, form, tries, shown)
         self._opened: dict[bytes, tuple[OpenedKeyFile, PrivateKey]] = {}
+        self._seen: dict[bytes, list[str]] = {}  # by key_id: the names of the folders that it was found in or moved to
 
     @property
     def address(self) -> str:
@@ -84,6 +85,8 @@ class DiskLocation:
 
     def find(self, address: str) -> StoredCredential:
         wanted = self._address.from_text(address)
+        if (known := self._known(wanted)) is not None:
+            return self._credential(known)
         for pause in (*_LOOK_AGAIN_AFTER, None):
             found = _best(wanted, settled(list(scan(self.root))))
             if found or pause is None or not wanted.names_credential:
@@ -122,6 +125,8 @@ class DiskLocation:
         return self._open(key_id)[0].pkcs8
 
     def has_key(self, key_id: bytes) -> bool:
+        if any(folder.key_path is not None for folder in self._near(key_id) or ()):
+            return True
         try:
             return bool(self._keys(key_id))
         except NotFound:
@@ -136,7 +141,7 @@ class DiskLocation:
         chain_der: Sequence[bytes] = (),
         replaces: bytes | None = None,
     ) -> StoredCredential:
-        folders = list(scan(self.root))
+        folders = self._folders(key_id, *([] if replaces is None else [replaces]))
         done = (Place.LIVE,) if replaces is None else (Place.LIVE, Place.STAGED)
         for folder in folders:
             if (folder.certificate_der, folder.key_id) == (certificate_der, key_id) and folder.place in done:
@@ -154,19 +159,19 @@ class DiskLocation:
 
     def switch(self, *, old_key_id: bytes, new_key_id: bytes, certificate_der: bytes | None = None) -> StoredCredential:
         del certificate_der  # what is staged, and what replaces what, stands in the folders themselves
-        folders = list(scan(self.root))
+        folders = self._folders(old_key_id, new_key_id)
         staged = next((f for f in folders if f.place is Place.STAGED and f.key_id == new_key_id), None)
         if staged is None:
             return self._at(self._finish_switch(folders, old_key_id, new_key_id))
         old = _live(folders, old_key_id)
         target = shelves.place_of(self.root, staged.certificate_der)
         if old is not None and old.path == target:
-            shelves.retire(self.root, old)
+            self._remember(old_key_id, shelves.retire(self.root, old))
             old = None
-        shelves.place(self.root, staged.path, staged.certificate_der)
+        self._remember(new_key_id, shelves.place(self.root, staged.path, staged.certificate_der))
         # A new subject has a folder of its own: then the new one stood before the old one goes.
         if old is not None:
-            shelves.retire(self.root, old)
+            self._remember(old_key_id, shelves.retire(self.root, old))
         forget_replaced(target, staged.key_id, staged.certificate_der)
         return self._at(target)
 
@@ -247,6 +252,7 @@ class DiskLocation:
         shelves.clear_staging(self.root, key_id)
         shelves.stage(self.root, key_id, files_of_key(key_id, key, sealed))
         self._opened[key_id] = OpenedKeyFile(pkcs8, password), key
+        self._seen.setdefault(key_id, [])
         return key
 
     def _open(self, key_id: bytes) -> "tuple[OpenedKeyFile, PrivateKey]":
@@ -274,7 +280,48 @@ class DiskLocation:
             raise NotFound(what="The private key", where=self.address, command=f"dojang cert list '{self.address}'")
         return found
 
+    def _known(self, wanted: DiskAddress | RemovableAddress) -> KeyFolder | None:
+        """A folder that is named exactly, or was seen under the ``key_id`` that is wanted, as it is now."""
+        if wanted.key_id is not None:
+            folders = self._near(wanted.key_id) or []
+            return folders[0] if len(folders) == 1 and folders[0].place is not Place.STAGED else None
+        folder = exact_folder(self.root, wanted.folder) if wanted.folder else None
+        if folder is not None and folder.replaces is None:
+            if folder.place is Place.LIVE:
+                self._seen.setdefault(folder.key_id, [folder.name])
+            return folder
+        return None
+
+    def _near(self, *key_ids: bytes) -> list[KeyFolder] | None:
+        """The folders under these ``key_id``, read where they were seen, and what is staged; ``None`` where that is
+        not known or not so any more.
+        """
+        found = []
+        for key_id in key_ids:
+            if key_id not in self._seen:
+                return None
+            here = [exact_folder(self.root, name) for name in self._seen[key_id]]
+            if any(folder is None or folder.key_id != key_id for folder in here):
+                return None
+            staged = read_folder(self.root, shelves.staged_path(self.root, key_id), Place.STAGED)
+            found += [folder for folder in (*here, staged) if folder is not None]
+        return found
+
+    def _folders(self, *key_ids: bytes) -> list[KeyFolder]:
+        """At least those under these ``key_id``; all there are, unless it is known where those lie."""
+        near = self._near(*dict.fromkeys(key_ids))
+        return list(scan(self.root)) if near is None else near
+
+    def _remember(self, key_id: bytes, path: Path) -> None:
+        self._seen[key_id] = [path.relative_to(self.root).as_posix()]
+
     def _at(self, path: Path) -> StoredCredential:
+        folder = exact_folder(self.root, path.relative_to(self.root).as_posix())
+        if folder is not None and folder.replaces is None:
+            return self._credential(folder)
+        staged = read_folder(self.root, path, Place.STAGED) if path.parent.name == STAGING else None
+        if staged is not None and staged.replaces and exact_folder(self.root, staged.replaces) is not None:
+            return self._credential(staged)
         for folder in settled(list(scan(self.root))):
             if folder.path == path:
                 return self._credential(folder)

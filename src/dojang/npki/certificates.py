@@ -2,15 +2,22 @@
 
 from typing import TYPE_CHECKING
 
+from dojang.tbs import Glance, glance_at
+
 if TYPE_CHECKING:
     from cryptography import x509
 
 
 def load_certificate(der: bytes) -> "x509.Certificate":
     """The certificate; ``ValueError`` for whatever is none, also where the library has an error of another kind."""
+    return load_seen(der).certificate
+
+
+def load_seen(der: bytes) -> Glance:
+    """The same with its fields, for lists of thousands."""
     from cryptography import x509
 
     try:
-        return x509.load_der_x509_certificate(der)
+        return glance_at(der)
     except (x509.InvalidVersion, TypeError) as error:
         raise ValueError("it is no certificate") from error

@@ -4,18 +4,19 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 
 from dojang.der import MalformedDer
 from dojang.errors import FileUnreadable
-from dojang.npki.certificates import load_certificate
+from dojang.npki.certificates import load_seen
 from dojang.npki.contents import CERTIFICATE, KEY, RECORD, FolderRecord, public_key_hash
 from dojang.npki.files import read_file
 from dojang.npki.keyfile import MAX_FILE_BYTES
 from dojang.npki.names import RETIRED, USER, comparable
-from dojang.tbs import common_name_in, rdns_of, tbs_of
+from dojang.tbs import Glance, common_name_in, rdns_of
 
 STAGING = ".dojang"
 _CERTIFICATE, _KEY, _RECORD = comparable(CERTIFICATE), comparable(KEY), comparable(RECORD)
@@ -42,6 +43,7 @@ class KeyFolder:
     key_id: bytes
     key_name: str | None
     replaces: str | None
+    seen: Glance = field(compare=False, repr=False)
 
     @property
     def path(self) -> Path:
@@ -91,6 +93,23 @@ def succeeds(new: KeyFolder, old: KeyFolder) -> bool:
     return new.folder != old.folder and new.replaces is not None and comparable(new.replaces) == comparable(old.name)
 
 
+def exact_folder(root: Path, name: str) -> KeyFolder | None:
+    """The live or retired folder whose path below ``root`` is written exactly so; ``None`` for anything else.
+
+    It is read without a look at its neighbours, of which there may be thousands.
+    """
+    parts = name.split("/")
+    if (
+        os.name == "nt"
+        or len(parts) != 3
+        or any(part in ("", ".", "..") or "\0" in part for part in parts)
+        or parts[0][0] == "."
+    ):
+        return None
+    place = {USER: Place.LIVE, RETIRED: Place.RETIRED}.get(parts[1])
+    return None if place is None else _folder_at(f"{root}/{name}", name, place)
+
+
 def read_folder(root: Path, path: Path, place: Place) -> KeyFolder | None:
     """The certificate folder at ``path``, or ``None`` when no certificate can be read there."""
     return _folder_at(str(path), path.relative_to(root).as_posix(), place)
@@ -100,7 +119,7 @@ def _folder_at(path: str, name: str, place: Place) -> KeyFolder | None:
     try:
         names = file_names(path)
         certificate_der = read_file(f"{path}/{names[_CERTIFICATE]}", at_most=MAX_FILE_BYTES)
-        common_name, public_key = _certificate_facts(certificate_der)
+        seen, common_name, public_key = _certificate_facts(certificate_der)
     except (FileUnreadable, KeyError, ValueError):
         return None
     record = _record(path, names)
@@ -115,6 +134,7 @@ def _folder_at(path: str, name: str, place: Place) -> KeyFolder | None:
         key_id=record.key_id if record else public_key,
         key_name=names.get(_KEY),
         replaces=record.replaces if record else None,
+        seen=seen,
     )
 
 
@@ -167,18 +187,26 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
         return False
 
 
-def _certificate_facts(certificate_der: bytes) -> tuple[str, bytes]:
-    """The subject's common name and the public key's hash; ``ValueError`` when it is not a certificate."""
-    from cryptography import x509
+def _certificate_facts(certificate_der: bytes) -> tuple[Glance, str, bytes]:
+    """The certificate, its common name and the public key's hash; ``ValueError`` when it is not a certificate."""
     from cryptography.exceptions import UnsupportedAlgorithm
 
-    certificate = load_certificate(certificate_der)
+    seen = load_seen(certificate_der)
+    common_name = _common_name(seen)
     try:
-        common_name = common_name_in(rdns_of(tbs_of(certificate_der).subject_der))
-    except MalformedDer:
-        names = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
-        common_name = str(names[-1].value) if names else ""
-    try:
-        return common_name, public_key_hash(certificate.public_key())
+        key = seen.certificate.public_key()
     except UnsupportedAlgorithm:
-        return common_name, hashlib.sha1(certificate_der, usedforsecurity=False).digest()
+        return seen, common_name, hashlib.sha1(certificate_der, usedforsecurity=False).digest()
+    if seen.tbs and seen.tbs.rsa_key:
+        return seen, common_name, hashlib.sha1(seen.tbs.rsa_key, usedforsecurity=False).digest()
+    return seen, common_name, public_key_hash(key)
+
+
+def _common_name(seen: Glance) -> str:
+    from cryptography import x509
+
+    if seen.tbs is not None:
+        with suppress(MalformedDer):
+            return common_name_in(rdns_of(seen.tbs.subject_der))
+    names = seen.certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+    return str(names[-1].value) if names else ""

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from cryptography.x509 import Certificate, load_der_x509_certificate
+from cryptography.x509 import Certificate
 
 from dojang.der import MalformedDer
-from dojang.tbs import tbs_of
+from dojang.tbs import Glance, Tbs, glance_at
 from dojang.x509.keys import algorithm_of
 from dojang.x509.name import format_name, format_name_der
 from dojang.x509.reading import LARGEST_CERTIFICATE, UNREADABLE, read_certificate
@@ -38,21 +38,27 @@ def days_between(at: datetime, until: datetime) -> int:
     return (until - at) // timedelta(days=1)
 
 
-def _days_left(not_after_at: datetime, at: datetime) -> int:
+def days_to(not_after_at: datetime, at: datetime) -> int:
+    """The same, its end first."""
     return days_between(at, not_after_at)
 
 
 def credential_facts(
-    certificate_der: bytes, at: datetime, days_left: Callable[[datetime, datetime], int] = _days_left
+    certificate_der: bytes,
+    at: datetime,
+    days_left: Callable[[datetime, datetime], int] = days_to,
+    seen: Glance | None = None,
 ) -> CertificateFacts:
     """The facts of one certificate as they stand at the moment ``at`` (UTC-aware). Raises ``FileMalformed``.
 
-    ``days_left`` counts the days, given the certificate's end and ``at``.
+    ``days_left`` counts the days, given the certificate's end and ``at``; ``seen`` is the certificate where somebody
+    has loaded it.
     """
     try:
         if len(certificate_der) > LARGEST_CERTIFICATE:
             raise MalformedDer
-        certificate, said = load_der_x509_certificate(certificate_der), _at_a_glance(certificate_der)
+        certificate, tbs = seen or glance_at(certificate_der)
+        said = _at_a_glance(tbs)
     except (MalformedDer, *UNREADABLE):
         certificate = read_certificate(certificate_der)
         said = _at_length(certificate)
@@ -69,9 +75,10 @@ class _Said(NamedTuple):
     not_after_at: datetime
 
 
-def _at_a_glance(certificate_der: bytes) -> _Said:
+def _at_a_glance(tbs: Tbs | None) -> _Said:
     """Without an object for each part of a name, which for a long list takes longer than all the rest."""
-    tbs = tbs_of(certificate_der)
+    if tbs is None:
+        raise MalformedDer
     names = format_name_der(tbs.subject_der), format_name_der(tbs.issuer_der)
     return _Said(*names, tbs.serial.hex().lstrip("0") or "0", tbs.not_before_at, tbs.not_after_at)
 
