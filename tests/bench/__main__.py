@@ -15,7 +15,10 @@ from pathlib import Path
 
 from place import Row, bring_up, scratch
 
-PARTS = ("signing", "startup", "issuing", "searching", "npki", "batch", "testing", "modules", "agent", "recovery")
+PARTS = (
+    *("signing", "startup", "issuing", "renewing", "searching", "npki", "where", "batch", "testing", "modules", "agent"),
+    "recovery",
+)
 
 
 def main() -> int:
