@@ -63,11 +63,13 @@ def _change_pin(invocation: Invocation, uri: "Pkcs11Uri", new_pin_source: str | 
     if exchanged is None:
         return
     token, new = exchanged
+    invocation.flags.no_agent = True  # whose login is from before
+    bare = replace(uri, pin_source=None, pin_value=None).to_text()
     with workplace(invocation) as place:
         place = replace(
             place, open_location=lambda address: open_location_at(invocation, address, pins=lambda _request: new)
         )
-        proven = prove_pin(uri.to_text(), place)
+        proven = prove_pin(bare, place)
     lines = [say("The PIN of token {label} is changed; it opens the token.", label=token.info.label)]
     lines += [say("Opened with the new one, and signed: {address}", address=one.stored.address) for one in proven]
     data = {"address": token.address, "credentials": [credential_data(one) for one in proven], "failed": []}
