@@ -1,5 +1,6 @@
 """Wrapping a key and bringing it back: on two slots and two HSMs, readable by other programs, refused when wrong."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -14,11 +15,14 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.keywrap import aes_key_unwrap_with_padding, aes_key_wrap_with_padding
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_der_private_key
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.contract.credentials import SmallAuthority, proves
 
 from dojang.errors import (
     AlreadyExists,
     Ambiguous,
+    DeviceRefused,
     DojangError,
     FileMalformed,
     KeyDoesNotLeave,
@@ -34,9 +38,15 @@ from dojang.lifecycle.workplace import Workplace
 from dojang.lifecycle.wrap import UnwrapOrder, look_into, plan_unwrap, plan_wrap, unwrap_credential, wrap_credential
 from dojang.lifecycle.wrapped_file import digest_of
 from dojang.locations.registry import open_location
-from dojang.pkcs11 import KeyUse, ModuleSearch, OpenToken, PinGuard, open_token, wrapping
+from dojang.pkcs11 import ModuleSearch, OpenToken, PinGuard, open_token, wrapping
 from dojang.secret import Secret
 
+FIELDS = {
+    **dict.fromkeys(("label", "algorithm", "public_key", "key", "random_number", "certificate", "seal"), "AAAA"),
+    "wrapped_at": "2026-11-22T00:00:00Z",
+    "wrapping": {"label": "backup", "check": "00000000"},
+    "chain": ["AAAA"],
+}
 KEK = bytes(range(32))
 CHECK = aes_key_wrap_with_padding(KEK, bytes(16))[:4].hex()
 KEY_ID = b"\x01" * 8
@@ -293,18 +303,35 @@ def test_a_plan_changes_nothing(two: Two, authority: SmallAuthority) -> None:
         plan_unwrap(two.place, reseal({**json.loads(blob), "wrapping": {"label": "x", "check": "00000000"}}), order)
 
 
-def test_a_key_for_trusted_wrapping_keys_goes_under_no_other(two: Two) -> None:
-    """Where the security officer has marked the wrapping key, the token itself refuses any other."""
+MARK = """
+import sys
+import pkcs11
+from pkcs11 import Attribute, KeyType, ObjectClass
+
+module, label, so_pin = sys.argv[1:]
+may = Attribute.TOKEN, Attribute.SENSITIVE, Attribute.TRUSTED, Attribute.WRAP, Attribute.UNWRAP
+wrapping = dict.fromkeys(may, True)
+kind = {Attribute.CLASS: ObjectClass.SECRET_KEY, Attribute.KEY_TYPE: KeyType.AES, Attribute.VALUE: bytes(32)}
+name = {Attribute.LABEL: "marked", Attribute.ID: b"marked", Attribute.PRIVATE: False, Attribute.EXTRACTABLE: False}
+with pkcs11.lib(module).get_token(token_label=label).open(rw=True, so_pin=so_pin) as session:
+    session.create_object({**kind, **wrapping, **name})
+"""
+
+
+def test_a_key_for_a_trusted_wrapping_key_goes_under_no_other(two: Two) -> None:
+    """Where the security officer has marked the wrapping key, the token itself refuses every other."""
+    label = two.first.partition("token=")[2].partition(";")[0]
     with two.token(two.first) as token:
-        token.generate_key_pair("ec-p256", label="Hong", key_id=KEY_ID, use=KeyUse(wrappable=True, only_trusted=True))
-    with pytest.raises(DojangError) as caught:
-        two.wrapped()
-    assert "CKR_KEY_NOT_WRAPPABLE" in str(caught.value)
+        module = token.token.module.path
+    run = subprocess.run([sys.executable, "-c", MARK, module, label, "12345678"], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
     with two.place.open_location(two.first) as location:
-        trusted = location.wrapping_key("backup")._replace(trusted=True)
-        with pytest.raises(UnsupportedOperation):
-            location.generate_wrappable("ec-p256", key_id=b"\x02", label="Kim", under=trusted)
-        assert not location.has_key(b"\x02")
+        marked = location.wrapping_key("marked")
+        assert (marked.trusted, location.wrapping_key("backup").trusted) == (True, False)
+        location.generate_wrappable("ec-p256", key_id=KEY_ID, label="Hong", under=marked)
+        assert location.wrap(KEY_ID, marked).key
+    with pytest.raises(DeviceRefused, match="CKR_KEY_NOT_WRAPPABLE"):
+        two.wrapped()
 
 
 def test_a_kind_of_key_that_the_token_cannot_wrap_is_not_made(two: Two) -> None:
@@ -421,3 +448,19 @@ def test_keys_go_from_one_makers_hsm_to_anothers(tmp_path: Path) -> None:
     wanted = [f"{source} {kind} True" for source in ("softhsm", "nss") for kind in kinds]
     left_behind = ["True", "['r']"] * 3  # first refused, then left behind where the caller says so
     assert run.stdout.splitlines() == [*wanted, *left_behind, "[]"], run.stdout + run.stderr
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.dictionaries(st.sampled_from(sorted(FIELDS)), JSON), st.binary(max_size=40))
+def test_any_bytes_are_read_or_refused(changes: dict, tail: bytes) -> None:
+    """Whatever stands in the fields, and whatever follows, nothing but ``FileMalformed`` comes of it."""
+    body = {"kind": "dojang wrapped key", "version": 1, **FIELDS, **changes}
+    for data in (json.dumps(body).encode(), json.dumps(body).encode() + tail, tail):
+        with contextlib.suppress(FileMalformed):
+            look_into(data)
