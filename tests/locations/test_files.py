@@ -22,9 +22,11 @@ from dojang.errors import (
     InputRequired,
     NotFound,
     PasswordIncorrect,
+    PasswordWithheld,
 )
 from dojang.locations.address import parse_address
 from dojang.locations.base import Access, Location
+from dojang.locations.password_tries import PasswordTries
 from dojang.locations.pem import PemFiles
 from dojang.locations.pkcs12 import Pkcs12File
 from dojang.locations.registry import open_location
@@ -422,3 +424,20 @@ def test_no_plain_key_lies_anywhere_after_a_kill(template: str, folder: Path) ->
     assert killed_at_every_step(folder, bring, check) > 2
     with opened(template, folder.parent / "work") as location:
         assert location.export_key(SECOND) == key
+
+
+def test_wrong_passwords_are_counted(template: str, folder: Path, tmp_path: Path) -> None:
+    """As for every key file: after some none is tried any more, until the file is another."""
+    tries = PasswordTries(tmp_path / "tries", 2)
+
+    def attempt(password: Secret) -> None:
+        address = template.format(folder)
+        with open_location(address, passwords=lambda path, new: password, tries=tries) as location:
+            location.private_key(FIRST)
+
+    attempt(PASSWORD)
+    for expected in (PasswordIncorrect, PasswordIncorrect, PasswordWithheld):
+        with pytest.raises(expected):
+            attempt(Secret("wrong horse 2!"))
+    with pytest.raises(PasswordWithheld):
+        attempt(PASSWORD)

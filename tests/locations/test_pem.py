@@ -4,6 +4,7 @@ import ssl
 import subprocess
 import time
 from pathlib import Path
+from random import Random
 
 import pytest
 from cryptography import x509
@@ -18,9 +19,11 @@ from cryptography.hazmat.primitives.serialization import (
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.contract.credentials import SmallAuthority, proves
+from tests.npki.fuzz.mutation import mutated
 
 from dojang.errors import FileMalformed, NotFound, PasswordIncorrect
 from dojang.locations.pem_blocks import CERTIFICATE, Block, read_blocks
+from dojang.locations.pem_layout import laid_out, sorted_out
 from dojang.locations.registry import open_location
 from dojang.npki.keyfile import open_pkcs8
 from dojang.secret import Secret
@@ -316,3 +319,27 @@ def test_any_bytes_come_back_or_are_refused(data: bytes) -> None:
         return
     text = "".join(one.to_text() for one in blocks) + after
     assert read_blocks(text.encode("utf-8", "surrogateescape")) == (blocks, after)
+
+
+def test_no_damage_costs_more_than_what_it_hit(path: Path, authority: SmallAuthority, quick_passwords: None) -> None:
+    """Whatever of a file can still be taken apart is written again with every block, and then stays as it is."""
+    with opened(path) as location:
+        issue(location, authority)
+        renew(location, authority)
+    whole, random = path.read_bytes(), Random(1)
+    for _ in range(500):
+        try:
+            files = [read_blocks(mutated(whole, [whole], random))]
+        except ValueError:
+            continue
+        contents = sorted_out(files)
+        for one in contents.certificates:
+            contents.chain_of(one.der)
+        (text,) = laid_out(contents, 1)
+        again = [read_blocks(text.encode("utf-8", "surrogateescape"))]
+        assert laid_out(sorted_out(again), 1) == [text]
+        assert _inside(again) == _inside(files)
+
+
+def _inside(files: list[tuple[list[Block], str]]) -> list[str]:
+    return sorted("".join(one.body.split("\n")[1:-2]).replace("\r", "").strip() for one in files[0][0])

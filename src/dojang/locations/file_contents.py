@@ -8,10 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from dojang.errors import AlreadyExists, NotFound, NotPermitted, Phrase
+from dojang.errors import AlreadyExists, FileMalformed, NotFound, NotPermitted, Phrase
 from dojang.locations.issuers import chain_among, not_before
 from dojang.locations.labels import Label, fresh_retired_label, shown
-from dojang.npki.certificates import load_certificate
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -185,12 +184,12 @@ def deleted(contents: Contents, key_id: bytes) -> Contents:
 
 def loaded(der: bytes) -> "x509.Certificate | None":
     """The certificate; ``None`` for what is none, or has a key of a kind that nobody here knows."""
-    from cryptography.exceptions import UnsupportedAlgorithm
+    from dojang.x509.reading import UNREADABLE, read_certificate
 
     try:
-        certificate = load_certificate(der)
+        certificate = read_certificate(der)
         certificate.public_key()
-    except (ValueError, UnsupportedAlgorithm):
+    except (FileMalformed, *UNREADABLE):
         return None
     return certificate
 

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from dojang.errors import FileMalformed
+
 _BASIC_CONSTRAINTS = bytes.fromhex("0603551d13")
 _LONGEST_CHAIN = 10
 
@@ -11,12 +13,14 @@ def is_authority(certificate_der: bytes) -> bool:
     """Whether basicConstraints says CA (RFC 5280 4.2.1.9); what cannot be read does not say so."""
     from cryptography import x509
 
+    from dojang.x509.reading import UNREADABLE, read_certificate
+
     if _BASIC_CONSTRAINTS not in certificate_der:
         return False
     try:
-        extensions = x509.load_der_x509_certificate(certificate_der).extensions
+        extensions = read_certificate(certificate_der).extensions
         return extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except (ValueError, x509.ExtensionNotFound):
+    except (FileMalformed, x509.ExtensionNotFound, *UNREADABLE):
         return False
 
 

@@ -13,10 +13,10 @@ from dojang.locations.file_contents import Contents, KeptCertificate, KeptKey, K
 from dojang.locations.file_disk import Seen, locked, look, put, remove
 from dojang.locations.file_location import FileLocation
 from dojang.locations.password_tries import UNCOUNTED
-from dojang.locations.pkcs12_owners import KM, sorted_out
+from dojang.locations.pkcs12_layout import laid_out, sorted_out
 from dojang.npki.pkcs8 import Pkcs8
 from dojang.npki.pkcs12 import MAX_FILE_BYTES, open_key_bag, read_bags
-from dojang.npki.pkcs12_bags import Bags, CertificateBag, KeyBag
+from dojang.npki.pkcs12_bags import KeyBag
 from dojang.npki.pkcs12_ca_pubs import ca_pubs_in, with_ca_pubs
 from dojang.npki.pkcs12_writing import PROFILES, write_bags
 
@@ -128,7 +128,7 @@ class Pkcs12File:
         profile = self._wanted_profile or self._profile
         if profile != self._profile:
             contents = _unsealed(contents, self.open)
-        put(self._path, self._seen, write_bags(_bags(contents), password, profile=profile))
+        put(self._path, self._seen, write_bags(laid_out(contents), password, profile=profile))
         self._seen, self._contents = look(self._path, at_most=MAX_FILE_BYTES), contents
         self._password, self._profile = password, profile
 
@@ -160,32 +160,6 @@ def _unsealed(contents: Contents, opened: Callable[[KeptKey], Pkcs8]) -> Content
 
     pairs = tuple(one if one.key is None else replace(one, key=plain(one.key)) for one in contents.km_pairs)
     return replace(contents, keys=tuple(map(plain, contents.keys)), km_pairs=pairs)
-
-
-def _bags(contents: Contents) -> Bags:
-    """As it is written: live credentials first, km pairs after all that sign, issuers last."""
-    contents = contents.live_first()
-    names = {one.key_id: one.label for one in contents.keys}
-    names |= {one.key_id: one.label for one in reversed(contents.certificates)}
-    km = [(one, f"{names.get(one.owner, '')} (km)", one.owner + KM) for one in contents.km_pairs]
-    keys = [_key_bag(one, one.label, one.key_id) for one in contents.keys]
-    keys += [_key_bag(one.key, name, key_id) for one, name, key_id in km if one.key]
-    certificates = [_certificate_bag(one, one.label, one.key_id) for one in contents.certificates]
-    certificates += [_certificate_bag(one.certificate, name, key_id) for one, name, key_id in km if one.certificate]
-    certificates += [_held_bag(one) for one in contents.issuers]
-    return Bags(keys, certificates, [one for one in contents.rest if isinstance(one, bytes)])
-
-
-def _key_bag(key: KeptKey, name: str, key_id: bytes) -> KeyBag:
-    return replace(_bag_of(key), name=name or None, key_id=key_id)
-
-
-def _certificate_bag(one: KeptCertificate, name: str, key_id: bytes) -> CertificateBag:
-    return replace(_held_bag(one), name=name or None, key_id=key_id)
-
-
-def _held_bag(one: KeptCertificate) -> CertificateBag:
-    return one.held if isinstance(one.held, CertificateBag) else CertificateBag(one.der)
 
 
 @contextmanager

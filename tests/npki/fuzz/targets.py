@@ -6,11 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dojang.errors import DojangError
+from dojang.locations.file_contents import Contents
+from dojang.locations.pkcs12_layout import laid_out, sorted_out
 from dojang.npki import derivation, keyfile, zips
 from dojang.npki.folder import Place, read_folder, scan
 from dojang.npki.names import ca_folder_name, subject_folder_name
-from dojang.npki.pkcs12 import read_pkcs12
-from dojang.npki.pkcs12_writing import write_pkcs12
+from dojang.npki.pkcs12 import open_key_bag, read_bags, read_pkcs12
+from dojang.npki.pkcs12_bags import Pkcs12
+from dojang.npki.pkcs12_writing import write_bags, write_pkcs12
 from dojang.npki.shelves import place, stage
 from dojang.secret import Secret
 
@@ -31,9 +34,25 @@ def key_file(data: bytes) -> None:
 
 
 def pkcs12(data: bytes) -> None:
-    """Reading; what was read is written and read again, and is the same."""
+    """Reading; what was read is written and read again, and is the same. As a location too, where nothing is lost."""
     found = read_pkcs12(data, PASSWORD, "a.p12")
     assert read_pkcs12(write_pkcs12(found, PASSWORD, iterations=1), PASSWORD, "a.p12") == found
+    contents = _sorted_out(data)
+    for one in contents.certificates:
+        contents.chain_of(one.der)
+    again = write_bags(laid_out(contents), PASSWORD, iterations=1)
+    kept = read_pkcs12(again, PASSWORD, "a.p12")
+    assert sorted(one.pkcs8.der for one in kept.entries) == sorted(one.pkcs8.der for one in found.entries)
+    assert _certificates(kept) == _certificates(found)
+    assert [one.state for one in _sorted_out(again).certificates] == [one.state for one in contents.certificates]
+
+
+def _sorted_out(data: bytes) -> Contents:
+    return sorted_out(read_bags(data, PASSWORD, "a.p12"), lambda bag: open_key_bag(bag, PASSWORD, "a.p12"))
+
+
+def _certificates(found: Pkcs12) -> list[bytes]:
+    return sorted([*(one.certificate_der or b"" for one in found.entries), *found.others_der])
 
 
 def name(data: bytes) -> None:

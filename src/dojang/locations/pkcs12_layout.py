@@ -1,7 +1,11 @@
-"""Which certificate in a PKCS#12 file belongs to which key: by localKeyID where that tells, else by the public key."""
+"""Which certificate in a PKCS#12 file belongs to which key, and in which order all are written.
+
+By localKeyID where that tells, else by the public key.
+"""
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from dojang.errors import PasswordIncorrect, UnsupportedFormat
@@ -27,21 +31,32 @@ def sorted_out(bags: Bags, opened: Callable[[KeyBag], Pkcs8]) -> Contents:
     keys = _keys(bags.keys, opened)
     certificates, issuers = _certificates(bags.certificates, keys, opened)
     owners = _owners(keys, certificates)
+    theirs = {key_id: [one for one in certificates if one.key_id == key_id] for key_id in owners}
     pairs = [
-        KeptPair(
-            owner,
-            next((one for one in certificates if one.key_id == key_id), None),
-            next((one for one in keys if one.key_id == key_id), None),
-        )
+        KeptPair(owner, next(iter(theirs[key_id]), None), next((one for one in keys if one.key_id == key_id), None))
         for key_id, owner in owners.items()
     ]
     return Contents(
         tuple(one for one in keys if one.key_id not in owners),
         tuple(one for one in certificates if one.key_id not in owners),
         tuple(pairs),
-        tuple(issuers),
+        (*issuers, *(one for several in theirs.values() for one in several[1:])),
         tuple(bags.others),
     ).live_first()
+
+
+def laid_out(contents: Contents) -> Bags:
+    """As it is written: live credentials first, km pairs after all that sign, issuers last."""
+    contents = contents.live_first()
+    names = {one.key_id: one.label for one in contents.keys}
+    names |= {one.key_id: one.label for one in reversed(contents.certificates)}
+    km = [(one, f"{names.get(one.owner, '')} (km)", one.owner + KM) for one in contents.km_pairs]
+    keys = [_key_bag(one, one.label, one.key_id) for one in contents.keys]
+    keys += [_key_bag(one.key, name, key_id) for one, name, key_id in km if one.key]
+    certificates = [_certificate_bag(one, one.label, one.key_id) for one in contents.certificates]
+    certificates += [_certificate_bag(one.certificate, name, key_id) for one, name, key_id in km if one.certificate]
+    certificates += [_bag_of(one) for one in contents.issuers]
+    return Bags(keys, certificates, [one for one in contents.rest if isinstance(one, bytes)])
 
 
 def _keys(bags: Iterable[KeyBag], opened: Callable[[KeyBag], Pkcs8]) -> list[KeptKey]:
@@ -113,9 +128,11 @@ def _usage(certificate: "x509.Certificate") -> str:
     """``signs``, ``decrypts`` (and does not sign) or nothing, by keyUsage."""
     from cryptography import x509
 
+    from dojang.x509.reading import UNREADABLE
+
     try:
         usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
-    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension):
+    except (x509.ExtensionNotFound, *UNREADABLE):
         return ""
     if usage.digital_signature or usage.content_commitment:
         return "signs"
@@ -130,3 +147,16 @@ def _hash_of(bag: KeyBag, opened: Callable[[KeyBag], Pkcs8]) -> bytes:
         return public_key_hash(load_key(opened(bag), "").public_key())
     except (PasswordIncorrect, UnsupportedFormat):
         return hashlib.sha1(bag.value, usedforsecurity=False).digest()
+
+
+def _key_bag(key: KeptKey, name: str, key_id: bytes) -> KeyBag:
+    assert isinstance(key.held, KeyBag)
+    return replace(key.held, name=name or None, key_id=key_id)
+
+
+def _certificate_bag(one: KeptCertificate, name: str, key_id: bytes) -> CertificateBag:
+    return replace(_bag_of(one), name=name or None, key_id=key_id)
+
+
+def _bag_of(one: KeptCertificate) -> CertificateBag:
+    return one.held if isinstance(one.held, CertificateBag) else CertificateBag(one.der)
