@@ -37,7 +37,8 @@ def _run_and_die(work: Path, verb: Callable[[Path], object], step: int) -> None:
         nonlocal writes
         creating = event == "open" and isinstance(arguments[2], int) and bool(arguments[2] & os.O_CREAT)
         inside = bool(arguments) and str(arguments[0]).startswith(str(work))
-        if inside and (creating or event in ("os.remove", "os.rename", "os.mkdir")):
+        # What rmtree removes it names relative to an open folder.
+        if event in ("os.remove", "os.rmdir") or (inside and (creating or event in ("os.rename", "os.mkdir"))):
             writes += 1
             if writes == step:
                 os.kill(os.getpid(), signal.SIGKILL)

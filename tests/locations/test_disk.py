@@ -6,7 +6,6 @@ import shutil
 import signal
 import stat
 import subprocess
-import sys
 import threading
 import unicodedata
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from tests.contract.credentials import SmallAuthority
+from tests.locations import dying
 
 from dojang.errors import (
     AlreadyExists,
@@ -97,43 +97,14 @@ def pairs(root: Path) -> set[tuple[bytes, bytes]]:
 
 
 def killed_at_every_step(root: Path, verb: Callable[[DiskLocation], object], check: Callable[[Path], None]) -> int:
-    """Run ``verb`` on a copy of ``root`` killed before its n-th write, for every n; ``check`` what is left."""
-    step = 0
-    while True:
-        step += 1
-        work = copy(root, root.parent / "work") if root.exists() else root.parent / "work" / "NPKI"
-        if not root.exists():
-            shutil.rmtree(work, ignore_errors=True)
-        child = os.fork()
-        if child == 0:
-            _run_and_die(work, verb, step)
-        _, status = os.waitpid(child, 0)
-        check(work)
-        if os.WIFEXITED(status):
-            assert os.WEXITSTATUS(status) == 0
-            return step
-        assert os.WTERMSIG(status) == signal.SIGKILL
-
-
-def _run_and_die(root: Path, verb: Callable[[DiskLocation], object], step: int) -> None:
-    writes = 0
-
-    def watch(event: str, arguments: tuple[object, ...]) -> None:
-        nonlocal writes
-        creating = event == "open" and isinstance(arguments[2], int) and bool(arguments[2] & os.O_CREAT)
-        inside = str(arguments[0]).startswith(str(root)) if arguments else False
-        # What rmtree removes it names relative to an open folder.
-        if event in ("os.remove", "os.rmdir") or (inside and (creating or event in ("os.rename", "os.mkdir"))):
-            writes += 1
-            if writes == step:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    sys.addaudithook(watch)
-    try:
-        verb(open_at(root))
-    except BaseException:
-        os._exit(1)
-    os._exit(0)
+    """Run ``verb`` on a copy of ``root``, there or not, killed before its n-th write; ``check`` what is left."""
+    whole = root.parent / "whole"
+    whole.mkdir()
+    if root.exists():
+        copy(root, whole)
+    return dying.killed_at_every_step(
+        whole, lambda work: verb(open_at(work / "NPKI")), lambda work: check(work / "NPKI")
+    )
 
 
 def test_a_kill_during_generate_leaves_nothing_that_discard_does_not_remove(tmp_path: Path) -> None:
