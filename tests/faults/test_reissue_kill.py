@@ -1,7 +1,8 @@
-"""A kill before everything that lasts while certificates are reissued and revoked: one valid certificate is left, whose
-key signs, and every other one is revoked.
+"""A kill before everything that lasts while certificates are reissued and revoked, and passwords changed: one valid
+certificate is left, whose key signs, and every other one is revoked.
 """
 
+import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -11,7 +12,7 @@ from tests.faults.conftest import Bench, strike_everywhere
 
 from dojang.authority.local import open_authority
 from dojang.authority.store import Record
-from dojang.errors import DojangError
+from dojang.errors import DojangError, PasswordIncorrect
 from dojang.ledger import Ledger
 from dojang.locations.base import Location, StoredCredential
 from dojang.locations.registry import open_location
@@ -131,3 +132,39 @@ def test_revoke_killed_anywhere(bench: Bench, watch: Watch) -> None:
         assert point == 0 or record.state == "revoked"
 
     strike_everywhere(bench, prepare, check)
+
+
+def test_password_change_killed_anywhere(bench: Bench, watch: Watch) -> None:
+    """Every key opens with the old password or the new one, and the same command finishes."""
+    old, new = "correct horse 1!", "battery staple 2?"
+    source, root = bench.home / "new-password", bench.home.parent / "NPKI"
+    source.write_text(new)
+    source.chmod(0o600)
+    words = ["location", "password", "npki:", "--all", "--new-password-source", f"file:{source}"]
+
+    def opens(password: str) -> set[bytes]:
+        with open_location(f"npki:{root}", passwords=lambda path, new: Secret(password)) as location:
+            return {one.key_id for one in location.credentials() if _proves(location, one)}
+
+    def prepare(name: str) -> list[str]:
+        shutil.rmtree(root, ignore_errors=True)
+        bench.json(*bench.issue_words("disk", name))
+        for _ in range(2):
+            bench.json("renew", "now", bench.address_of("disk", name), "--again")
+        return words
+
+    def check(name: str, point: int) -> None:
+        assert len(opens(old) | opens(new)) == 3
+        again = bench.run(*words)
+        assert again.status == 0, again.err
+        assert (len(opens(new)), opens(old)) == (3, set())
+
+    strike_everywhere(bench, prepare, check)
+
+
+def _proves(location: Location, one: StoredCredential) -> bool:
+    try:
+        prove_possession(location.private_key(one.key_id), one.certificate_der)
+    except PasswordIncorrect:
+        return False
+    return True
