@@ -211,14 +211,17 @@ def show(invocation: Invocation, address: str) -> None:
     with open_at(invocation, uri) as token:
         key = _one(token, label=uri.object, key_id=uri.id)
         where = address_of(token, key, alone=uri.id is None)
+        check = _check_of(token, key)
     lines = [
         say("Key: {label}", label=key.label),
         say("Address: {address}", address=where),
         say("Id: {id}", id=key.key_id),
         say("Algorithm: {algorithm}", algorithm=key.algorithm),
     ]
+    checked = {} if check is None else {"check": check}
+    lines += [say("Check value: {check}", check=check)] if checked else []
     lines += [f"  {name}: {_('yes') if value else _('no')}" for name, value in key.attributes.items()]
-    invocation.result({"key": key_data(key, where)}, "\n".join(lines), quiet=[where])
+    invocation.result({"key": key_data(key, where) | checked}, "\n".join(lines), quiet=[where])
 
 
 @command(
