@@ -130,11 +130,16 @@ def wrap(invocation: Invocation, address: str, under: str, output: Path, replace
 @without_r_option
 def unwrap(invocation: Invocation, file: Path, to: str, under: str, label: str | None, without_r: bool) -> None:
     """Complete and proven, or as before."""
+    unwrap_from(invocation, file, invocation.address(to), under, label, without_r)
+
+
+def unwrap_from(invocation: Invocation, file: Path, to: str, under: str, label: str | None, without_r: bool) -> None:
+    """Bring the key in ``file`` to ``to``, and print what was checked."""
     from dojang.cli.files import read_file
     from dojang.lifecycle.wrap import UnwrapOrder, plan_unwrap, unwrap_credential
 
     blob = read_file(file)
-    order = UnwrapOrder(invocation.address(to), invocation.address(under), label, str(file), without_r)
+    order = UnwrapOrder(to, invocation.address(under), label, str(file), without_r)
     with workplace(invocation) as place:
         if invocation.flags.plan:
             invocation.planned(plan_words(plan_unwrap(place, blob, order)), to=order.to, file=file)

@@ -27,6 +27,7 @@ CHECKS = {
     "issuer": N_("issued by {detail}"),
     "opened-again": N_("opened again: {detail}"),
     "restored": N_("restored to a scratch folder, and opened again there"),
+    "attributes": N_("the token says that it is private, sensitive, does not leave and only signs"),
     "signature": N_("a challenge was signed and verified with the certificate"),
     "r": N_("R (proof of whose the certificate is) is the same"),
     "chain": N_("certificates above it: {detail}"),

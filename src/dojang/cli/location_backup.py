@@ -7,35 +7,51 @@ from dojang.cli.context import Invocation
 from dojang.cli.credentials import credential_data
 from dojang.cli.flags import key_file_options
 from dojang.cli.frame import FilePath, argument, command, option
-from dojang.cli.key_wrap import without_r_option
+from dojang.cli.key_wrap import unwrap_from, without_r_option
 from dojang.cli.language import N_, _, say
 from dojang.cli.location import checked_lines, checks_data, label_option, target_of, to_option, two_sided
 from dojang.cli.location_files import take_in_from
 from dojang.cli.new_passwords import new_password_option
-from dojang.cli.workplace import plan_words
-from dojang.errors import Usage
+from dojang.cli.workplace import plan_words, workplace
+from dojang.errors import InputRequired, Phrase, Usage
 
 if TYPE_CHECKING:
     from dojang.lifecycle.backup import Backup
+    from dojang.lifecycle.backup_wrapped import Second
     from dojang.lifecycle.drill import Drilled
+
+
+drill_to_option = option(
+    "--drill-to", metavar="ADDRESS", help=N_("The second HSM or slot that a wrapped backup is tried on.")
+)
+drill_under_option = option(
+    "--drill-under",
+    metavar="KEK",
+    help=N_("The wrapping key there, by label or address; of the same name unless said."),
+)
 
 
 @command(
     help=N_(
         "Write credentials, or all that are in use in a location, into one file under a password of its own: keys, R, "
         "certificates, the pair that decrypts and CaPubs. The backup is restored to a scratch folder and every key in "
-        "it signs before it counts; --drill-only repeats that later."
+        "it signs before it counts; --drill-only repeats that later. A key on an HSM that was made for a backup goes "
+        "into the file wrapped, and is tried on a second HSM that has the same wrapping key."
     ),
     examples=[
         "dojang location backup npki: --to hong-backup.p12",
         "dojang location backup 'npki:?cn=Hong Gildong' 'pkcs12:/media/usb/old.p12' --to both.p12 --plan",
         "dojang location backup --drill-only hong-backup.p12",
+        "dojang location backup 'pkcs11:token=HSM;object=seal' --to seal.key --under kek --drill-to pkcs11:token=Two",
     ],
 )
 @argument("addresses", metavar="[ADDRESS…]", nargs=-1)
 @option("--to", "file", metavar="FILE", type=FilePath(), help=N_("The file to write."))
 @option("--replace", is_flag=True, help=N_("Replace the file if it is there, once the new one has passed its drill."))
 @option("--drill-only", metavar="FILE", type=FilePath(), help=N_("Write nothing; restore this backup on trial."))
+@option("--under", metavar="KEK", help=N_("Wrap the key under this wrapping key, by label or address."))
+@drill_to_option
+@drill_under_option
 @new_password_option
 def backup(
     invocation: Invocation,
@@ -43,16 +59,43 @@ def backup(
     file: Path | None,
     replace: bool,
     drill_only: Path | None,
+    under: str | None,
+    drill_to: str | None,
+    drill_under: str | None,
     new_password_source: str | None,
 ) -> None:
     """No half of a backup ever stays."""
+    second = _second(invocation, under, drill_to, drill_under)
     if drill_only is not None:
         if addresses or file is not None:
             raise Usage(problem=N_("--drill-only takes no address and no --to"))
-        _drill(invocation, drill_only)
-        return
-    if not addresses or file is None:
+        _drill(invocation, drill_only, second)
+    elif not addresses or file is None:
         raise Usage(problem=N_("An address and --to FILE are needed"))
+    elif under is not None:
+        _back_up_wrapped(invocation, addresses, under, file, second, replace)
+    else:
+        _back_up(invocation, addresses, file, replace, new_password_source)
+
+
+def _second(
+    invocation: Invocation, under: str | None, drill_to: str | None, drill_under: str | None
+) -> "Second | None":
+    from dojang.lifecycle.backup_wrapped import Second
+
+    kek = drill_under or under
+    if drill_to is None and kek is None:
+        return None
+    if drill_to is None:
+        raise InputRequired(what=Phrase(N_("The second HSM, which a wrapped backup is tried on,")), option="--drill-to")
+    if kek is None:
+        raise InputRequired(what=Phrase(N_("The wrapping key")), option="--under")
+    return Second(invocation.address(drill_to), kek)
+
+
+def _back_up(
+    invocation: Invocation, addresses: tuple[str, ...], file: Path, replace: bool, new_password_source: str | None
+) -> None:
     from dojang.lifecycle.backup import BackupOrder, plan_backup
     from dojang.lifecycle.backup import backup as back_up
 
@@ -64,20 +107,45 @@ def backup(
         made = back_up(order, place)
     if made.retired:
         invocation.out.note(say("Left out, because retired: {count}. Name them to back them up.", count=made.retired))
+    _tell_made(invocation, made)
+
+
+def _back_up_wrapped(
+    invocation: Invocation, addresses: tuple[str, ...], under: str, file: Path, second: "Second | None", replace: bool
+) -> None:
+    from dojang.lifecycle.backup_wrapped import WrappedBackupOrder, plan_wrapped_backup, wrapped_backup
+
+    if len(addresses) != 1:
+        raise Usage(problem=N_("A wrapped key has a file of its own: name one address"))
+    assert second is not None
+    order = WrappedBackupOrder(invocation.address(addresses[0]), under, file, second, replace)
+    with workplace(invocation) as place:
+        if invocation.flags.plan:
+            invocation.planned(plan_words(plan_wrapped_backup(order, place)), addresses=[order.address], file=file)
+            return
+        made = wrapped_backup(order, place)
+    _tell_made(invocation, made)
+
+
+def _tell_made(invocation: Invocation, made: "Backup") -> None:
     head = _("Backed up; the backup was restored on trial and is good.")
     text = _drilled_text(head, made.file, made.sha256, made.drilled)
     invocation.result(_backup_data(made), text, quiet=[str(made.file)])
 
 
-def _drill(invocation: Invocation, file: Path) -> None:
+def _drill(invocation: Invocation, file: Path, second: "Second | None") -> None:
     """The password that opens the backup also keeps the scratch copies."""
+    from dojang.lifecycle.backup_wrapped import drill_wrapped, is_wrapped
     from dojang.lifecycle.drill import drill_file, plan_drill
 
+    wrapped = is_wrapped(file)
+    if wrapped and second is None:
+        raise InputRequired(what=Phrase(N_("The second HSM, which a wrapped backup is tried on,")), option="--drill-to")
     source = invocation.flags.password_source or invocation.settings.password_source
     with two_sided(invocation, source) as place:
         if invocation.planned(plan_words(plan_drill(file)), file=file):
             return
-        done = drill_file(file, place)
+        done = drill_wrapped(file, second, place) if wrapped and second is not None else drill_file(file, place)
     data = {"file": done.file, "sha256": done.sha256, "checks": _drilled_data(done.credentials)}
     text = _drilled_text(_("The backup is good."), done.file, done.sha256, done.credentials)
     invocation.result(data, text, quiet=[str(done.file)])
@@ -91,12 +159,14 @@ def _drill(invocation: Invocation, file: Path) -> None:
     examples=[
         "dojang location restore hong-backup.p12 --to npki:",
         "dojang location restore hong-backup.p12 --to pkcs11:token=Hong --name 'Hong Gildong'",
+        "dojang location restore seal.key --to pkcs11:token=Two --under kek",
     ],
 )
 @argument("file", metavar="FILE", type=FilePath())
 @to_option
 @option("--name", help=N_("Only the credential of that name, of several."))
 @label_option
+@option("--under", metavar="KEK", help=N_("The wrapping key there, for a backup of a wrapped key."))
 @without_r_option
 @new_password_option
 @key_file_options
@@ -106,12 +176,19 @@ def restore(
     to: str | None,
     name: str | None,
     label: str | None,
+    under: str | None,
     without_r: bool,
     new_password_source: str | None,
 ) -> None:
     """The backup stays as it is."""
+    from dojang.lifecycle.backup_wrapped import is_wrapped
     from dojang.lifecycle.take_in import TakeInOrder
 
+    if not file.is_dir() and is_wrapped(file):
+        if under is None:
+            raise InputRequired(what=Phrase(N_("The wrapping key")), option="--under")
+        unwrap_from(invocation, file, target_of(invocation, to), under, label, without_r)
+        return
     if label is not None and name is None:
         raise Usage(problem=N_("--label is for one credential; choose it with --name"))
     order = TakeInOrder(

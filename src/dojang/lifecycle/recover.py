@@ -119,7 +119,7 @@ def _recover_one(place: Workplace, record: OperationRecord, location: Location |
                 at_authority(place, operation)
                 return Recovered(operation.record, "finished")
             if "folder" in operation.record.facts:
-                return _finish_or_wipe(operation)
+                return _finish_or_wipe(place, operation)
             here = location or opened.enter_context(place.open_location(str(record.facts["location"])))
             _check_present(operation.record, here)
             return _finish_or_undo(place, operation, here)
@@ -127,13 +127,13 @@ def _recover_one(place: Workplace, record: OperationRecord, location: Location |
             return Recovered(operation.record, "left", error=error)
 
 
-def _finish_or_wipe(operation: Operation) -> Recovered:
+def _finish_or_wipe(place: Workplace, operation: Operation) -> Recovered:
     """A backup that passed its drill gets its name; of every other use of a scratch folder nothing stays."""
     if operation.record.step == "drilled":
         with contextlib.suppress(NotFound):
             finish_backup(operation)
             return Recovered(operation.record, "finished")
-    give_back(operation, "cut short")
+    give_back(place, operation, "cut short")
     return Recovered(operation.record, "undone")
 
 

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from dojang.errors import FileChanged, FileUnwritable, NotFound
+from dojang.errors import DojangError, FileChanged, FileUnwritable, NotFound
 from dojang.ledger import Event, Fact, Operation
 from dojang.lifecycle.workplace import Workplace
 from dojang.npki.files import make_folder, read_file, remove_folder, write_file
 
 MADE: Final = "made"
-LARGEST_FILE: Final = 32 << 20
+_LARGEST_FILE: Final = 32 << 20
 _SUFFIX: Final = ".drill"
 
 
@@ -39,8 +39,8 @@ def scratch(verb: str, folder: Path, place: Workplace, facts: dict[str, Fact]) -
             make_folder(folder)
             yield operation
         except BaseException:
-            with contextlib.suppress(FileUnwritable):
-                give_back(operation, "failed")
+            with contextlib.suppress(DojangError):
+                give_back(place, operation, "failed")
             raise
 
 
@@ -49,7 +49,7 @@ def finish_backup(operation: Operation) -> None:
     facts = operation.record.facts
     folder, file = Path(str(facts["folder"])), Path(str(facts["file"]))
     if (folder / MADE).exists():
-        write_file(file, read_file(folder / MADE, at_most=LARGEST_FILE))
+        write_file(file, read_whole(folder / MADE))
     elif not file.exists():
         raise NotFound(what="The new backup", where=str(file.parent), command="dojang location backup --help")
     if digest_of(file) != facts["sha256"]:
@@ -60,7 +60,12 @@ def finish_backup(operation: Operation) -> None:
 
 def digest_of(file: Path) -> str:
     """The SHA-256 of a file, in hex."""
-    return hashlib.sha256(read_file(file, at_most=LARGEST_FILE)).hexdigest()
+    return hashlib.sha256(read_whole(file)).hexdigest()
+
+
+def read_whole(file: Path) -> bytes:
+    """A file of a backup's size at most. ``FileUnreadable``."""
+    return read_file(file, at_most=_LARGEST_FILE)
 
 
 def _events(operation: Operation) -> list[Event]:
@@ -78,10 +83,24 @@ def _list(fact: Fact) -> list[str]:
     return fact
 
 
-def give_back(operation: Operation, reason: str) -> None:
-    """Wipe the folder; nothing that the operation made is left."""
-    wipe(Path(str(operation.record.facts["folder"])))
+def give_back(place: Workplace, operation: Operation, reason: str) -> None:
+    """Wipe the folder, and remove what a drill put on a second HSM; nothing that the operation made is left."""
+    facts = operation.record.facts
+    wipe(Path(str(facts["folder"])))
+    if "second" in facts:
+        clear_second(place, str(facts["second"]), str(facts["second_label"]))
     operation.undo(reason)
+
+
+def clear_second(place: Workplace, address: str, label: str) -> None:
+    """Remove what a drill put on a second HSM; what a killed run was unwrapping there is seen to first."""
+    from dojang.lifecycle.recover import recover
+
+    with place.open_target(address) as location:
+        recover(place, location)
+        for one in location.credentials():
+            if one.label == label:
+                location.delete(one.key_id)
 
 
 def wipe(folder: Path) -> None:
