@@ -49,6 +49,7 @@ PRELOAD = (
     "dojang.lifecycle.copy",
     "dojang.lifecycle.custody",
     "dojang.lifecycle.delete",
+    "dojang.lifecycle.founding",
     "dojang.lifecycle.import_key",
     "dojang.lifecycle.wrap",
     "dojang.lifecycle.install",

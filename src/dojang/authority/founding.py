@@ -110,6 +110,13 @@ def _built(directory: Path, name: str) -> Iterator[Path]:
         raise
 
 
+def remove_rests(directory: Path, name: str) -> None:
+    """Remove what a killed run left of founding ``name``, which nobody may be founding now."""
+    rest = re.compile(rf"\.{re.escape(name)}\.[a-z0-9_]{{8}}")  # as mkdtemp ends a name
+    for path in [path for path in directory.glob(".*") if rest.fullmatch(path.name)]:
+        shutil.rmtree(path, ignore_errors=True)
+
+
 def _take_name(folder: Path, final: Path) -> None:
     try:
         folder.rename(final)

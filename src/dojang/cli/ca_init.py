@@ -15,15 +15,18 @@ from dojang.cli.frame import command, option
 from dojang.cli.issue_form import common_name, subject_name
 from dojang.cli.key import ALGORITHMS
 from dojang.cli.language import N_, _, say
-from dojang.cli.workplace import authority_names
-from dojang.errors import AlreadyExists, Ambiguous, DojangError, Phrase, Usage
+from dojang.cli.workplace import authority_names, workplace
+from dojang.errors import AlreadyExists, Ambiguous, Phrase, Usage
 
 if TYPE_CHECKING:
     from cryptography.x509 import Name
 
     from dojang.authority.founding import Founder
+    from dojang.lifecycle.workplace import Workplace
     from dojang.pkcs11.opened import OpenToken
     from dojang.pkcs11.uri import Pkcs11Uri
+
+ROLES = ("root", "issuing")
 
 
 @command(
@@ -66,11 +69,13 @@ def init(
         raise AlreadyExists(what=Phrase("authority {name}", name=alias), where=invocation.settings.authorities_dir)
     if invocation.planned(_plan(key, issuing_key, algorithm), authority=alias):
         return
-    with contextlib.ExitStack() as opened:
-        root = opened.enter_context(_founder(invocation, key, subject, alias, algorithm))
+    with workplace(invocation) as place, contextlib.ExitStack() as opened:
+        _settle_earlier(invocation, place, alias)
+        root = opened.enter_context(_founder(invocation, place, key, subject, (alias, "root"), algorithm))
         issuing = None
         if issuing_key is not None and below is not None:
-            issuing = opened.enter_context(_founder(invocation, issuing_key, below, f"{alias}-issuing", algorithm))
+            half = _founder(invocation, place, issuing_key, below, (alias, "issuing"), algorithm)
+            issuing = opened.enter_context(half)
         authority = create_authority(
             invocation.settings.authorities_dir,
             name=alias,
@@ -101,10 +106,32 @@ def _alias_for(subject: "Name") -> str:
     return re.sub(r"[^\w.-]+", "-", common_name(subject).lower()).strip("-.") or "ca"
 
 
+def _settle_earlier(invocation: Invocation, place: "Workplace", alias: str) -> None:
+    """What a killed run left of this very authority goes first."""
+    from dojang.lifecycle.founding import subject_of
+    from dojang.lifecycle.recover import recover
+
+    for role in ROLES:
+        recover(place, subject_key=subject_of(invocation.settings.authorities_dir / alias, role))
+
+
 @contextlib.contextmanager
-def _founder(invocation: Invocation, address: str, subject: "Name", label: str, algorithm: str) -> "Iterator[Founder]":
-    """The key at ``address``; one that had to be made is removed again when the block fails."""
+def _founder(
+    invocation: Invocation,
+    place: "Workplace",
+    address: str,
+    subject: "Name",
+    half: tuple[str, str],
+    algorithm: str,
+) -> "Iterator[Founder]":
+    """The key at ``address``; one that had to be made is removed again when the block fails.
+
+    ``half`` is the authority's name and which of its keys this is: ``root`` or ``issuing``.
+    """
+    from secrets import token_bytes
+
     from dojang.authority.founding import Founder
+    from dojang.lifecycle.founding import founding
     from dojang.pkcs11 import open_token
     from dojang.pkcs11.uri import Pkcs11Uri
 
@@ -116,32 +143,31 @@ def _founder(invocation: Invocation, address: str, subject: "Name", label: str, 
         guard=invocation.pin_guard(),
         last_try=invocation.last_try,
     )
+    alias, role = half
     with opened as token:
-        key_id, made = _key_id(invocation, token, uri, label, algorithm)
-        try:
-            yield Founder(subject, token.private_key(key_id=key_id), _lasting_address(token, uri, key_id))
-        except DojangError:
-            if made:
-                token.destroy(key_id)
-            raise
+        label = uri.object or (alias if role == ROLES[0] else f"{alias}-{role}")
+        there = _key_there(token, uri, label)
+        key_id = there or uri.id or token_bytes(8)
+        found_at, store = _lasting_address(token, uri, key_id), invocation.settings.authorities_dir / alias
+        with founding(place, token, store, role, location=_token_of(found_at), key_id=key_id, made=there is None):
+            if there is None:
+                invocation.out.note(_("Making the key …"))
+                token.generate_key_pair(algorithm, label=label, key_id=key_id)
+            yield Founder(subject, token.private_key(key_id=key_id), found_at)
 
 
-def _key_id(
-    invocation: Invocation, token: "OpenToken", uri: "Pkcs11Uri", label: str, algorithm: str
-) -> tuple[bytes, bool]:
-    """The id of the key that the address names, and whether it had to be made."""
-    from secrets import token_bytes
-
-    label = uri.object or label
+def _key_there(token: "OpenToken", uri: "Pkcs11Uri", label: str) -> bytes | None:
+    """The id of the key that the address names, if it is there; ``Ambiguous`` where several are."""
     found = list(token.keys(label=None if uri.id else label, key_id=uri.id))
     if len(found) > 1:
         raise Ambiguous(what=Phrase("key {label}", label=label), matches=[token.object_address(one) for one in found])
-    if found:
-        return found[0].key_id, False
-    invocation.out.note(_("Making the key …"))
-    key_id = uri.id or token_bytes(8)
-    token.generate_key_pair(algorithm, label=label, key_id=key_id)
-    return key_id, True
+    return found[0].key_id if found else None
+
+
+def _token_of(address: str) -> str:
+    from dojang.pkcs11.uri import Pkcs11Uri
+
+    return Pkcs11Uri.from_text(address).token_part().to_text()
 
 
 def _lasting_address(token: "OpenToken", uri: "Pkcs11Uri", key_id: bytes) -> str:

@@ -93,6 +93,7 @@ def workplace(invocation: Invocation) -> "Iterator[Workplace]":
             open_location=lambda address: open_location_at(invocation, address),
             open_authority=lambda name: open_authority_named(invocation, name),
             authorities=lambda: authority_names(invocation),
+            open_authoritys_token=lambda address: open_signer_at(invocation, address),
             say=lambda step: invocation.out.note(_(STEPS[step])),
             tell_recovered=lambda recovered: tell(invocation, recovered),
             window=None if days is None else timedelta(days=days),
@@ -190,6 +191,13 @@ def r_object(invocation: Invocation) -> "RObject":
 
     label, application = invocation.settings.r_object_label, invocation.settings.r_object_application
     return RObject(label or R_OBJECT.label, application or R_OBJECT.application)
+
+
+def open_signer_at(invocation: Invocation, address: str) -> "AbstractContextManager[Location]":
+    """The token with an authority's key; ``--pin-source`` is not for it where the command works on another."""
+    from dojang.pkcs11.uri import Pkcs11Uri
+
+    return open_location_at(invocation, address, pins=invocation.ca_pin_provider(Pkcs11Uri.from_text(address)))
 
 
 @contextlib.contextmanager

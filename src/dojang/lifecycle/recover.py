@@ -14,6 +14,7 @@ The rule, by the last transition that the journal holds:
     renew                    switched     finished: the post hook, once more
     reissue                  each         as for renew; nothing to switch where the successor lies elsewhere
     revoke, suspend, release begun        finished: the authority is told again; waits while it cannot be
+    ca init                  begun        finished where the authority is there; else its new key goes
     request                  begun        undone: the key that nobody was told of goes
     install                  begun        finished: install, prove; given up where the key is gone or another
                                           certificate has its place: the key itself is never touched
@@ -42,6 +43,7 @@ from collections.abc import Callable
 
 from dojang.errors import AlreadyExists, AuthorityRefused, DojangError, NotFound
 from dojang.ledger import Operation, OperationRecord
+from dojang.lifecycle import founding
 from dojang.lifecycle.finish import (
     finish_bringing,
     finish_delete,
@@ -71,8 +73,9 @@ FINISH: dict[tuple[str, str], Callable[[Workplace, Operation, Location], StoredC
 }
 
 
-AT_AUTHORITY: dict[tuple[str, str], Callable[[Workplace, Operation], None]] = {
-    (verb, "begun"): finish_change for verb in ("revoke", "suspend", "release")
+AT_AUTHORITY: dict[tuple[str, str], Callable[[Workplace, Operation], str]] = {
+    **{(verb, "begun"): finish_change for verb in ("revoke", "suspend", "release")},
+    (founding.VERB, "begun"): founding.settle_founding,
 }
 
 
@@ -116,8 +119,7 @@ def _recover_one(place: Workplace, record: OperationRecord, location: Location |
     with operation, contextlib.ExitStack() as opened:
         try:
             if (at_authority := AT_AUTHORITY.get((operation.record.verb, operation.record.step))) is not None:
-                at_authority(place, operation)
-                return Recovered(operation.record, "finished")
+                return Recovered(operation.record, at_authority(place, operation))
             if "folder" in operation.record.facts:
                 return _finish_or_wipe(place, operation)
             here = location or opened.enter_context(place.open_location(str(record.facts["location"])))

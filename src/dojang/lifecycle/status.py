@@ -34,10 +34,11 @@ def change(place: Workplace, authority: "CertificateAuthority", verb: str, seria
             raise
 
 
-def finish_change(place: Workplace, operation: Operation) -> None:
+def finish_change(place: Workplace, operation: Operation) -> str:
     """From ``begun`` to the end; the authority may have done it before."""
     with place.open_authority(str(operation.record.facts["authority"])) as authority:
         _carry_out(operation, local_authority(authority))
+    return "finished"
 
 
 def subject_of(authority_name: str, serial: str) -> str:

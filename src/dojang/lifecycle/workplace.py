@@ -62,8 +62,13 @@ class Workplace:
     hooks: Hooks = field(default_factory=Hooks)
     warn: Callable[[DojangError], None] = field(default=_heard)
     open_other: Callable[[str], AbstractContextManager[Location]] | None = None
+    open_authoritys_token: Callable[[str], AbstractContextManager[Location]] | None = None
     passwords: PasswordProvider | None = None
     tries: "PasswordTries | None" = None
+
+    def open_signer(self, address: str) -> AbstractContextManager[Location]:
+        """The token with an authority's key, whose PIN is another than the holders'."""
+        return (self.open_authoritys_token or self.open_location)(address)
 
     def open_target(self, address: str) -> AbstractContextManager[Location]:
         """The location that something is brought to."""
