@@ -1,5 +1,6 @@
 """Killed while a key comes to a token: what was begun is gone or whole after the next run, and no half of it stays."""
 
+from base64 import b64encode
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -8,11 +9,13 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from tests.faults.conftest import Bench
 
+from dojang.lifecycle.shares import join_value
 from dojang.npki.pkcs8 import Pkcs8
 from dojang.pkcs11 import ModuleSearch, OpenToken, PinGuard, open_token
 from dojang.secret import Secret
 
 FEWEST_EFFECTS = 3
+R = bytes(range(100, 120))
 
 
 @pytest.fixture
@@ -57,16 +60,23 @@ def strike_everywhere(bench: Bench, prepare: Callable[[str], list[str]], check: 
             raise
 
 
+def written(bench: Bench, secret: bytes, *but: str) -> list[Path]:
+    """The files of this user that hold a secret in plain, in hex or in base64, but those that end so."""
+    forms = secret, secret.hex().encode(), b64encode(secret)[:-4]
+    files = [path for path in bench.home.parent.rglob("*") if path.is_file() and not path.name.endswith(but)]
+    return [path for path in files if any(form in path.read_bytes() for form in forms)]
+
+
 def recover(bench: Bench, address: str) -> None:
     assert bench.run("renew", "run", address).status in (0, 14)
 
 
 def test_an_import_killed_anywhere(bench: Bench, spare: Spare) -> None:
-    """The next run takes back key and R; the same command brings both, and the key signs."""
+    """The next run takes back key and R; the same command brings both, and the key signs; no file of ours holds R."""
 
     def prepare(name: str) -> list[str]:
         file = bench.home / f"{name}.der"
-        file.write_bytes(Pkcs8.from_key(ec.generate_private_key(ec.SECP256R1()), Secret(b"r" * 20)).der)
+        file.write_bytes(Pkcs8.from_key(ec.generate_private_key(ec.SECP256R1()), Secret(R)).der)
         return ["key", "import", f"{spare.uri};object={name}", str(file)]
 
     def check(name: str, point: int) -> None:
@@ -86,6 +96,7 @@ def test_an_import_killed_anywhere(bench: Bench, spare: Spare) -> None:
         assert r_objects == ["data"] * len(found)
         with spare.open() as token:
             assert bool(list(token.keys(label=name))) == bool(point % 2)
+        assert written(bench, R, ".der") == []
 
     strike_everywhere(bench, prepare, check)
 
@@ -154,8 +165,10 @@ def test_handing_out_shares_killed_anywhere(bench: Bench, spare: Spare) -> None:
 
 
 def test_joining_shares_killed_anywhere(bench: Bench, spare: Spare, shared_kek: Path) -> None:
-    """The key is there or not; run again with the same shares, it is there once."""
-    files = [word for file in sorted(shared_kek.iterdir()) for word in ("--share", str(file))]
+    """The key is there or not; run again with the same shares, it is there once; no file ever holds it."""
+    shares = sorted(shared_kek.iterdir())
+    files = [word for file in shares for word in ("--share", str(file))]
+    value = join_value([Secret(file.read_text().partition("words:")[2]) for file in shares])
 
     def words(name: str) -> list[str]:
         return ["key", "custody", "join", spare.uri, "--label", name, *files]
@@ -167,5 +180,6 @@ def test_joining_shares_killed_anywhere(bench: Bench, spare: Spare, shared_kek: 
             recover(bench, spare.uri)
         labels = [key["label"] for key in bench.json("key", "list", spare.uri)["keys"]]
         assert labels.count(name) == point % 2
+        assert written(bench, value) == []
 
     strike_everywhere(bench, words, check)
