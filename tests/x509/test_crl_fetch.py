@@ -1,5 +1,7 @@
 """Fetching over HTTP: whatever a server does, the answer comes whole and in time, or a phrase says why not."""
 
+import contextlib
+import socket
 import ssl
 import threading
 import time
@@ -13,7 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from tests.x509.issuer import Issuer
-from tests.x509.web import Web, answering, send, web_server
+from tests.x509.web import Web, answering, direct, send, web_server
 
 from dojang.x509.fetching import MOST_REDIRECTS, NotFetched, fetch
 
@@ -176,7 +178,29 @@ def test_a_slow_server_is_given_up_in_time(web: Web, part: str) -> None:
     begun = time.monotonic()
     assert "within 0.4 seconds" in why_not(url, seconds=0.4)
     assert time.monotonic() - begun < 5
-    assert not [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]
+
+
+@pytest.mark.parametrize("dead", [0, 40], ids=["a silent name server", "many dead addresses"])
+def test_what_comes_before_a_connection_is_part_of_the_time(dead: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The name server's answer, and every address it gives."""
+    over, real = threading.Event(), socket.getaddrinfo
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, contextlib.ExitStack() as held:
+
+        def looked_up(*words, **named):
+            if not dead:
+                over.wait(20)
+            return real("127.0.0.1", full.getsockname()[1], type=socket.SOCK_STREAM) * dead
+
+        for _ in range(2):  # nobody accepts these, so there is no room for more
+            waiting = held.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+        monkeypatch.setattr(socket, "getaddrinfo", looked_up)
+        begun = time.monotonic()
+        with direct():
+            assert "within 0.2 seconds" in why_not("http://127.0.0.1/", seconds=0.2)
+        assert time.monotonic() - begun < 3
+        over.set()
 
 
 def test_https_is_checked(secure_web: tuple[Web, Path], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from queue import Empty, SimpleQueue
 from typing import Any
 from urllib.error import URLError
 from urllib.parse import urljoin, urlsplit
@@ -36,18 +37,39 @@ def fetch(url: str, *, at_most: int, seconds: float, body: bytes | None = None, 
     Raises ``NotFetched``.
     """
     headers = {"User-Agent": "dojang", "Connection": "close"} | ({"Content-Type": body_type} if body else {})
-    with _deadline(seconds) as deadline:
+    with _watched_connections() as connections:
+        opener = _opener(connections)
+        answer = _within(
+            seconds,
+            lambda: _follow(url, lambda at: Request(at, body, headers), opener, seconds, at_most),  # noqa: S310
+        )
+    if isinstance(answer, bytes):
+        return answer
+    if isinstance(_reason(answer), TimeoutError):
+        raise NotFetched("it did not answer within {seconds} seconds", seconds=f"{seconds:g}") from answer
+    if isinstance(answer, OSError | HTTPException | ValueError):
+        raise NotFetched("it cannot be reached ({detail})", detail=_words(answer)) from answer
+    raise answer
+
+
+def _within(seconds: float, work: Callable[[], bytes]) -> bytes | Exception:
+    """What ``work`` gives or raises; ``TimeoutError`` when the time is over.
+
+    It has a thread of its own, since nothing ends a name server's silence or a long row of dead addresses.
+    """
+    answers = SimpleQueue[bytes | Exception]()
+
+    def run() -> None:
         try:
-            content = _follow(url, lambda at: Request(at, body, headers), _opener(deadline), seconds, at_most)  # noqa: S310
-            if deadline.passed:  # what was read had no length, and ends where it was cut off
-                raise TimeoutError
-            return content
-        except (NotFetched, OSError, HTTPException, ValueError) as error:
-            if deadline.passed or isinstance(_reason(error), TimeoutError):
-                raise NotFetched("it did not answer within {seconds} seconds", seconds=f"{seconds:g}") from error
-            if isinstance(error, NotFetched):
-                raise
-            raise NotFetched("it cannot be reached ({detail})", detail=_words(error)) from error
+            answers.put(work())
+        except Exception as error:  # it is for whoever waits
+            answers.put(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        return answers.get(timeout=seconds)
+    except Empty:
+        return TimeoutError()
 
 
 def _follow(url: str, request: Callable[[str], Request], opener: OpenerDirector, seconds: float, at_most: int) -> bytes:
@@ -87,24 +109,24 @@ def _read(response: HTTPResponse, at_most: int) -> bytes:
     return bytes(content)
 
 
-class _Deadline:
-    """Shuts every connection of one fetch when the time is over; a timeout of the socket would begin anew each byte."""
+class _Connections:
+    """Every connection of one fetch, so that all can be shut and whoever still reads from one ends."""
 
     def __init__(self) -> None:
-        self.passed = False
+        self._over = False
         self._sockets: list[socket.socket] = []
         self._lock = threading.Lock()
 
     def watch(self, connection: HTTPConnection) -> None:
         with self._lock:
             self._sockets.append(connection.sock)
-            late = self.passed
+            late = self._over
         if late:
             self.end()
 
     def end(self) -> None:
         with self._lock:
-            self.passed = True
+            self._over = True
             for one in self._sockets:
                 with contextlib.suppress(OSError):
                     # Not the method of an SSL socket, which would take the session from under whoever reads.
@@ -112,19 +134,15 @@ class _Deadline:
 
 
 @contextlib.contextmanager
-def _deadline(seconds: float) -> Iterator[_Deadline]:
-    deadline = _Deadline()
-    timer = threading.Timer(seconds, deadline.end)
-    timer.daemon = True
-    timer.start()
+def _watched_connections() -> Iterator[_Connections]:
+    connections = _Connections()
     try:
-        yield deadline
+        yield connections
     finally:
-        timer.cancel()
-        timer.join()
+        connections.end()
 
 
-def _opener(deadline: _Deadline) -> OpenerDirector:
+def _opener(connections: _Connections) -> OpenerDirector:
     """Of what urllib can open, HTTP alone; proxies as the environment names them."""
 
     def watched(connection_type: type[HTTPConnection]) -> Any:
@@ -134,7 +152,7 @@ def _opener(deadline: _Deadline) -> OpenerDirector:
 
             def connect_and_watch() -> None:
                 connect()
-                deadline.watch(made)
+                connections.watch(made)
 
             made.connect = connect_and_watch  # type: ignore[method-assign]
             return made
