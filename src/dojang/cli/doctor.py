@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from dojang.pkcs11 import Token, TokenListing, TokenObject
 
 # What the ledger calls operations and the steps they reached.
-OPERATIONS = [N_("issue"), N_("renew"), N_("request"), N_("install"), N_("delete")]
+OPERATIONS = [N_("reissue"), N_("revoke"), N_("suspend"), N_("release"), N_("ca init")]
+OPERATIONS += [N_("issue"), N_("renew"), N_("request"), N_("install"), N_("delete")]
 STEPS = [N_("begun"), N_("answered"), N_("confirmed"), N_("undoing")]
 WORDS = {
     "module-unloadable": N_("The PKCS#11 module {module} cannot be loaded: {problem}. {remedy}"),

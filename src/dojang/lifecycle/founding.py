@@ -1,4 +1,4 @@
-"""The journal of founding an authority: a run that is killed leaves all of it or nothing, no key that nobody knows of."""
+"""The journal of founding an authority: a run that is killed leaves all of it, or nothing and no key without use."""
 
 import contextlib
 from collections.abc import Iterator
