@@ -155,6 +155,7 @@ class DiskLocation:
         path = self._staged(key_id, folders, files)
         if replaces is None:
             path = shelves.place(self.root, path, certificate_der)
+            self._remember(key_id, path)
         return self._at(path)
 
     def switch(self, *, old_key_id: bytes, new_key_id: bytes, certificate_der: bytes | None = None) -> StoredCredential:
@@ -303,7 +304,10 @@ class DiskLocation:
             here = [exact_folder(self.root, name) for name in self._seen[key_id]]
             if any(folder is None or folder.key_id != key_id for folder in here):
                 return None
-            staged = read_folder(self.root, shelves.staged_path(self.root, key_id), Place.STAGED)
+            path = shelves.staged_path(self.root, key_id)
+            if not here and not path.exists():
+                return None  # it is somewhere else by now
+            staged = read_folder(self.root, path, Place.STAGED)
             found += [folder for folder in (*here, staged) if folder is not None]
         return found
 
