@@ -16,7 +16,7 @@ from dojang.errors import DojangError, PasswordIncorrect
 from dojang.ledger import Ledger
 from dojang.locations.base import Location, StoredCredential
 from dojang.locations.registry import open_location
-from dojang.pkcs11 import ModuleSearch, PinGuard
+from dojang.pkcs11 import ModuleSearch, PinGuard, open_token
 from dojang.pkcs11.pin import PinSource
 from dojang.secret import Secret
 from dojang.x509.challenge import prove_possession
@@ -168,3 +168,35 @@ def _proves(location: Location, one: StoredCredential) -> bool:
     except PasswordIncorrect:
         return False
     return True
+
+
+def test_founding_an_authority_killed_anywhere(bench: Bench, watch: Watch, make_token, softhsm_module: str) -> None:
+    """All of it is there, or nothing and no key; the same command founds it, with the first key or with a new one."""
+    office = make_token()
+    authorities = bench.home / "state" / "authorities"
+    search = ModuleSearch(module=softhsm_module, discover=False)
+
+    def keys() -> set[str]:
+        with open_token(office.uri, Secret(office.pin), search=search) as token:
+            return {key.label for key in token.keys(label=None)}
+
+    def prepare(name: str) -> list[str]:
+        key = f"{office.uri};object={name}?pin-source={office.pin_source}"
+        below = ["--issuing-key", key.replace(name, f"{name}-below"), "--issuing-name", f"CN={name} below"]
+        return ["ca", "init", "--alias", name, "--key", key, "--name", f"CN={name}", *below]
+
+    def check(name: str, point: int) -> None:
+        if point % 2:
+            assert bench.run("renew", "run", "npki:").status in (0, 14)
+            founded = (authorities / name).exists()
+            assert {label for label in keys() if label.startswith(name)} == (
+                {name, f"{name}-below"} if founded else set()
+            )
+        again = bench.run(*prepare(name))
+        assert again.status == 0 or (authorities / name).exists()
+        assert {label for label in keys() if label.partition("-below")[0] == name} == {name, f"{name}-below"}
+        assert [path.name for path in authorities.iterdir() if path.name.startswith(f".{name}.")] == []
+        assert bench.run("ca", "crl", "--ca", name).status == 0
+
+    strike_everywhere(bench, prepare, check)
+    watch.nothing_waits()
