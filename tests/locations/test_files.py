@@ -12,6 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from tests.contract.credentials import SmallAuthority, proves
 from tests.locations.dying import killed_at_every_step
+from tests.locations.life import FIRST, SECOND, issue, stage
 
 from dojang.errors import (
     DojangError,
@@ -25,7 +26,7 @@ from dojang.errors import (
     PasswordWithheld,
 )
 from dojang.locations.address import parse_address
-from dojang.locations.base import Access, Location
+from dojang.locations.base import Access
 from dojang.locations.password_tries import PasswordTries
 from dojang.locations.pem import PemFiles
 from dojang.locations.pkcs12 import Pkcs12File
@@ -34,7 +35,7 @@ from dojang.npki.pkcs8 import Pkcs8
 from dojang.secret import Secret
 
 pytestmark = pytest.mark.usefixtures("quick_passwords")
-FIRST, SECOND, THIRD = b"\x01" * 8, b"\x02" * 8, b"\x03" * 8
+THIRD = b"\x03" * 8
 PASSWORD = Secret("correct horse 1!")
 KINDS = {
     "pkcs12": "pkcs12:{0}/hong.p12",
@@ -60,7 +61,7 @@ def folder(template: str, tmp_path: Path, authority: SmallAuthority) -> Path:
     folder = tmp_path / "kept"
     folder.mkdir()
     with opened(template, folder) as location:
-        _issue(location, authority)
+        issue(location, authority, name="Hong")
     return folder
 
 
@@ -68,20 +69,13 @@ def folder(template: str, tmp_path: Path, authority: SmallAuthority) -> Path:
 def renewing(template: str, folder: Path, authority: SmallAuthority) -> Path:
     """The same with a successor that waits for the switch."""
     with opened(template, folder) as location:
-        key = location.generate("ec-p256", key_id=SECOND, label="Hong", replaces=FIRST)
-        certificate_der = authority.certify(key, "Hong", days=1)
-        location.install(key_id=SECOND, label="Hong", certificate_der=certificate_der, replaces=FIRST)
+        (old,) = location.credentials()
+        stage(location, authority, old)
     return folder
 
 
 def opened(template: str, folder: Path, passwords=lambda path, new: PASSWORD):
     return open_location(template.format(folder), passwords=passwords)
-
-
-def _issue(location: Location, authority: SmallAuthority, key_id: bytes = FIRST, name: str = "Hong") -> None:
-    key = location.generate("ec-p256", key_id=key_id, label=name)
-    certificate_der = authority.certify(key, name)
-    location.install(key_id=key_id, label=name, certificate_der=certificate_der, chain_der=authority.chain_der)
 
 
 def _files(folder: Path) -> dict[str, bytes]:
@@ -235,8 +229,8 @@ def test_what_others_wrote_meanwhile_is_never_overwritten(template: str, folder:
 def test_two_that_are_open_at_once_see_each_others_work(template: str, folder: Path, authority: SmallAuthority) -> None:
     """Each change is made to what lies there at that moment."""
     with opened(template, folder) as one, opened(template, folder) as other:
-        _issue(one, authority, SECOND, "Kim")
-        _issue(other, authority, THIRD, "Lee")
+        issue(one, authority, SECOND, "Kim")
+        issue(other, authority, THIRD, "Lee")
         one.discard(b"\x09" * 8)
         assert {stored.key_id for stored in one.credentials()} == {FIRST, SECOND, THIRD}
         assert all(one.has_key(key_id) for key_id in (FIRST, SECOND, THIRD))
@@ -280,7 +274,7 @@ def test_links_and_permissions_stay(template: str, folder: Path, tmp_path: Path,
         os.chown(path, *owner)
         (elsewhere / path.name).symlink_to(path)
     with opened(template, elsewhere) as location:
-        _issue(location, authority, SECOND, "Kim")
+        issue(location, authority, SECOND, "Kim")
     assert all(path.is_symlink() for path in elsewhere.iterdir())
     for path in folder.iterdir():
         found = path.stat()

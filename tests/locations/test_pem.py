@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.contract.credentials import SmallAuthority, proves
+from tests.locations.life import FIRST, SECOND, issue, renew
 from tests.npki.fuzz.mutation import mutated
 
 from dojang.errors import FileMalformed, NotFound, PasswordIncorrect
@@ -28,7 +29,6 @@ from dojang.locations.registry import open_location
 from dojang.npki.keyfile import open_pkcs8
 from dojang.secret import Secret
 
-FIRST, SECOND = b"\x01" * 8, b"\x02" * 8
 PASSWORD = Secret("correct horse 1!")
 PASS = ("-passin", "pass:correct horse 1!")
 
@@ -52,26 +52,6 @@ def path(tmp_path: Path) -> Path:
 def opened(path: Path, key_path: Path | None = None, password: Secret = PASSWORD):
     beside = "" if key_path is None else f"?key={key_path}"
     return open_location(f"pem:{path}{beside}", passwords=lambda path, new: password)
-
-
-def issue(location, authority: SmallAuthority, key_id: bytes = FIRST, name: str = "홍길동"):
-    key = location.generate("ec-p256", key_id=key_id, label=name)
-    certificate_der = authority.certify(key, name)
-    return location.install(key_id=key_id, label=name, certificate_der=certificate_der, chain_der=authority.chain_der)
-
-
-def renew(location, authority: SmallAuthority, new_key_id: bytes = SECOND):
-    (old,) = [one for one in location.credentials() if one.live]
-    key = location.generate("ec-p256", key_id=new_key_id, label=old.label, replaces=old.key_id)
-    certificate_der = authority.certify(key, old.label, days=1)
-    location.install(
-        key_id=new_key_id,
-        label=old.label,
-        certificate_der=certificate_der,
-        chain_der=authority.chain_der,
-        replaces=old.key_id,
-    )
-    return location.switch(old_key_id=old.key_id, new_key_id=new_key_id)
 
 
 def pem_of(der: bytes) -> str:

@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, pkcs12
 from tests.contract.credentials import NOW, SmallAuthority, proves
+from tests.locations.life import FIRST, SECOND, issue, renew
 
 from dojang.der import BIT_STRING, SEQUENCE, SET, oid, tlv
 from dojang.errors import FileMalformed, NotFound, PasswordIncorrect
@@ -21,7 +22,6 @@ from dojang.npki.pkcs12_bags import Bags, CertificateBag, KeyBag
 from dojang.npki.pkcs12_writing import write_bags
 from dojang.secret import Secret
 
-FIRST, SECOND = b"\x01" * 8, b"\x02" * 8
 PASSWORD = Secret("correct horse 1!")
 R = Secret(bytes(range(1, 21)))
 OPEN = ("-passin", "pass:correct horse 1!", "-provider", "default", "-provider", "legacy")
@@ -45,20 +45,6 @@ def path(tmp_path: Path) -> Path:
 
 def opened(path: Path, profile: str | None = None, password: Secret = PASSWORD):
     return open_location(f"pkcs12:{path}", passwords=lambda path, new: password, pkcs12_profile=profile)
-
-
-def issue(location, authority: SmallAuthority, key_id: bytes = FIRST, name: str = "홍길동"):
-    key = location.generate("ec-p256", key_id=key_id, label=name)
-    certificate_der = authority.certify(key, name)
-    return location.install(key_id=key_id, label=name, certificate_der=certificate_der, chain_der=authority.chain_der)
-
-
-def renew(location, authority: SmallAuthority, new_key_id: bytes = SECOND):
-    (old,) = [one for one in location.credentials() if one.live]
-    key = location.generate("ec-p256", key_id=new_key_id, label=old.label, replaces=old.key_id)
-    certificate_der = authority.certify(key, old.label, days=1)
-    location.install(key_id=new_key_id, label=old.label, certificate_der=certificate_der, replaces=old.key_id)
-    return location.switch(old_key_id=old.key_id, new_key_id=new_key_id)
 
 
 def exported(tmp_path: Path, authority: SmallAuthority, *options: str, name: str = "Hong") -> tuple[Path, object]:
