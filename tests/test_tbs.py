@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from dojang.der import MalformedDer
 from dojang.npki.policies import policies_in
-from dojang.tbs import EXTENDED_KEY_USAGE, KEY_USAGE, extension_in, tbs_of
+from dojang.tbs import CERTIFICATE_POLICIES, EXTENDED_KEY_USAGE, KEY_USAGE, extensions_in, tbs_of
 from dojang.x509.name import format_name, format_name_der
 from dojang.x509.reading import UNREADABLE
 from dojang.x509.status import credential_facts
@@ -73,10 +73,10 @@ def test_dates_and_serials_read_alike(days: int, serial: int) -> None:
 
 def test_extensions_are_found_by_their_numbers() -> None:
     """Critical or not; what is not there is nothing."""
-    read = tbs_of(usual())
-    assert extension_in(read, KEY_USAGE) == bytes.fromhex("030206c0")
-    assert extension_in(read, EXTENDED_KEY_USAGE) is not None
-    assert extension_in(tbs_of(certified(named("Hong"))), KEY_USAGE) is None
+    read = extensions_in(tbs_of(usual()).extensions_der)
+    assert read.keys() == {KEY_USAGE, EXTENDED_KEY_USAGE, CERTIFICATE_POLICIES}
+    assert read[KEY_USAGE] == bytes.fromhex("030206c0")
+    assert extensions_in(tbs_of(certified(named("Hong"))).extensions_der) == {}
     assert [one.authority for one in policies_in(usual())] == ["yessign"]
 
 

@@ -5,9 +5,9 @@ certificate has it, ``MalformedDer`` is raised. That says nothing against the ce
 ``cryptography`` then, which these functions never contradict.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dojang.der import (
@@ -37,6 +37,9 @@ CERTIFICATE_POLICIES: Final = bytes.fromhex("551d20")
 KEY_USAGE: Final = bytes.fromhex("551d0f")
 EXTENDED_KEY_USAGE: Final = bytes.fromhex("551d25")
 
+LOOKED_AT: Final = frozenset((CERTIFICATE_POLICIES, KEY_USAGE, EXTENDED_KEY_USAGE))
+
+_HEADERS: Final = frozenset(bytes((OID, len(kind))) + kind for kind in LOOKED_AT)
 _COMMON_NAME: Final = bytes.fromhex("550403")
 _RSA: Final = bytes.fromhex("300d06092a864886f70d0101010500")
 _VERSION: Final = 0xA0
@@ -45,9 +48,6 @@ _BOOLEAN: Final = b"\x01"
 # UTF8String, NumericString, PrintableString, IA5String, VisibleString: all of them are UTF-8 as well.
 _UTF_8: Final = frozenset((0x0C, 0x12, 0x13, 0x16, 0x1A))
 _DIGITS: Final = {UTC_TIME: 12, GENERALIZED_TIME: 14}
-
-Rdn = tuple[tuple[bytes, str], ...]
-"""A relative name as it stands; of each attribute the octets of the type's OID, and the text."""
 
 
 class Tbs(NamedTuple):
@@ -94,53 +94,76 @@ class Glance(NamedTuple):
 
 def glance_at(certificate_der: bytes) -> Glance:
     """Raises what loading it raises."""
-    from cryptography.x509 import load_der_x509_certificate
-
-    certificate = load_der_x509_certificate(certificate_der)
+    certificate = _loader()(certificate_der)
     try:
         return Glance(certificate, tbs_of(certificate_der))
     except MalformedDer:
         return Glance(certificate, None)
 
 
-def extension_in(tbs: Tbs, kind: bytes) -> bytes | None:
-    """The DER of the extension whose OID has these octets; ``None`` where there is none."""
-    raw = _extensions(tbs.extensions_der).get(kind)
-    if raw is None:
-        return None
-    position = span(raw, 0, len(raw))[1] if raw[:1] == _BOOLEAN else 0  # whether it is critical
-    start, end = _inside(raw, position, len(raw), OCTET_STRING)
-    if end != len(raw):
+@cache
+def _loader() -> "Callable[[bytes], Certificate]":
+    from cryptography.x509 import load_der_x509_certificate
+
+    return load_der_x509_certificate
+
+
+@lru_cache(maxsize=4)
+def extensions_in(extensions_der: bytes) -> Mapping[bytes, bytes]:
+    """Of the extensions in ``LOOKED_AT`` those that are there, by the octets of the OID; one twice is malformed."""
+    found: dict[bytes, bytes] = {}
+    if not extensions_der:
+        return found
+    position, limit = _inside(extensions_der, 0, len(extensions_der), SEQUENCE)
+    while position < limit:
+        start, position = _inside(extensions_der, position, limit, SEQUENCE)
+        kind = extensions_der[start : start + 5]
+        if kind in _HEADERS:
+            if kind[2:] in found:
+                raise MalformedDer
+            found[kind[2:]] = _value_at(extensions_der, start + 5, position)
+    return found
+
+
+def _value_at(der: bytes, position: int, limit: int) -> bytes:
+    if der[position : position + 1] == _BOOLEAN:  # whether it is critical
+        position = span(der, position, limit)[1]
+    start, end = _inside(der, position, limit, OCTET_STRING)
+    if end != limit:
         raise MalformedDer
-    return raw[start:end]
+    return der[start:end]
 
 
-@lru_cache(maxsize=1024)
-def rdns_of(name_der: bytes) -> tuple[Rdn, ...]:
-    """The relative names in a Name, in their order there, the leaf last."""
+def rdns_in(name_der: bytes) -> list[bytes]:
+    """The DER of each relative name in a Name, in their order there, the leaf last."""
     position, limit = _inside(name_der, 0, len(name_der), SEQUENCE)
     if limit != len(name_der):
         raise MalformedDer
     found = []
     while position < limit:
         start, position = position, _inside(name_der, position, limit, SET)[1]
-        found.append(_attributes(name_der[start:position]))
-    return tuple(found)
+        found.append(name_der[start:position])
+    return found
 
 
-def common_name_in(rdns: Sequence[Rdn]) -> str:
-    """The common name nearest the leaf; empty where there is none."""
-    return next((value for rdn in reversed(rdns) for oid, value in reversed(rdn) if oid == _COMMON_NAME), "")
-
-
-@lru_cache(maxsize=1024)
-def _attributes(rdn_der: bytes) -> Rdn:
+def attributes_of(rdn_der: bytes) -> tuple[tuple[bytes, str], ...]:
+    """The attributes in one relative name, as they stand: the octets of the type's OID, and the text."""
     size = len(rdn_der)
     # One attribute of a usual type, and short: what nearly every name is made of, seen at once.
     begins_so = 11 < size < 0x82 and rdn_der[:8] == bytes((SET, size - 2, SEQUENCE, size - 4, OID, 3, 0x55, 4))
     if begins_so and rdn_der[8] < 0x80 and rdn_der[9] in _UTF_8 and rdn_der[10] == size - 11:
         return ((rdn_der[6:9], _text(rdn_der[11:])),)
     return tuple(_attribute(*parts(expect(one, SEQUENCE), 2, 2)) for one in children(parse(rdn_der, SET)))
+
+
+def common_name_in(name_der: bytes) -> str:
+    """The common name nearest the leaf; empty where there is none."""
+    for rdn in reversed(rdns_in(name_der)):
+        if _COMMON_NAME in rdn:
+            for oid, value in reversed(attributes_of(rdn)):
+                if oid == _COMMON_NAME:
+                    return value
+    return ""
 
 
 def _attribute(kind: Element, value: Element) -> tuple[bytes, str]:
@@ -194,22 +217,6 @@ def _extensions_at(der: bytes, position: int, limit: int) -> bytes:
     if end != limit:
         raise MalformedDer
     return der[start:end]
-
-
-@lru_cache(maxsize=8)
-def _extensions(der: bytes) -> Mapping[bytes, bytes]:
-    found: dict[bytes, bytes] = {}
-    if not der:
-        return found
-    position, limit = _inside(der, 0, len(der), SEQUENCE)
-    while position < limit:
-        start, position = _inside(der, position, limit, SEQUENCE)
-        kind_start, kind_end = _inside(der, start, position, OID)
-        kind = der[kind_start:kind_end]
-        if kind in found:
-            raise MalformedDer
-        found[kind] = der[kind_end:position]
-    return found
 
 
 def _inside(der: bytes, position: int, limit: int, tag: int) -> tuple[int, int]:

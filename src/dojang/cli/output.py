@@ -5,6 +5,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from dojang.cli.flags import Flags
@@ -124,12 +125,17 @@ def without_pins(text: str) -> str:
 def plain(value: object) -> object:
     """A fact as JSON holds it: moments as RFC 3339 UTC, bytes as hex, everything else as its text."""
     if isinstance(value, datetime):
-        return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return _moment(value)
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, (set, frozenset)):
         return sorted(value)
     return str(value)
+
+
+@lru_cache(maxsize=1024)
+def _moment(value: datetime) -> str:
+    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _write(text: str) -> None:

@@ -1,7 +1,7 @@
 """Credentials as people ask about them: where they are, whose they are, what state they are in, when they are due."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from dojang.lifecycle.purpose import Purpose, purpose_of
 from dojang.lifecycle.workplace import Workplace
 from dojang.locations.address import parse_address
 from dojang.locations.base import MayBeAbsent, StoredCredential, Traits
+from dojang.npki.validity import days_left, opening_of
 
 if TYPE_CHECKING:
     from dojang.x509.status import CertificateFacts
@@ -60,6 +61,8 @@ def held_in(
     others: ``skipped`` is told of its address and the reason. A place that may be away and is looks empty, unless it is
     to be ``present``: then it is ``FileUnreadable``.
     """
+    moment = place.now()
+    place = replace(place, now=lambda: moment)
     with place.open_location(address) as location:
         if present and isinstance(location, MayBeAbsent):
             location.check_present()
@@ -102,7 +105,6 @@ def look_at(
     histories: Histories | None = None,
 ) -> Held:
     """One credential, looked at closely."""
-    from dojang.npki.validity import days_left, opening_of
     from dojang.x509.status import credential_facts, days_to
 
     if histories is None:

@@ -8,7 +8,7 @@ from typing import Final
 from dojang.der import BIT_STRING, OID, SEQUENCE, MalformedDer, children, expect, parse, read_oid
 from dojang.errors import DojangError
 from dojang.npki.policies import UNKNOWN, Policy, policies_named
-from dojang.tbs import CERTIFICATE_POLICIES, EXTENDED_KEY_USAGE, KEY_USAGE, Glance, extension_in, tbs_of
+from dojang.tbs import CERTIFICATE_POLICIES, EXTENDED_KEY_USAGE, KEY_USAGE, Glance, extensions_in, tbs_of
 
 # RFC 5280 section 4.2.1.12, RFC 9336, and what smart cards log on with.
 _EXTENDED: Final = {
@@ -53,13 +53,11 @@ def purpose_of(certificate_der: bytes, profile: str | None = None, seen: Glance 
     """
     try:
         tbs = seen.tbs if seen is not None and seen.tbs is not None else tbs_of(certificate_der)
-        policies, extended, usage = (extension_in(tbs, kind) or b"" for kind in _LOOKED_AT)
+        found = extensions_in(tbs.extensions_der).get
     except MalformedDer:
         return Purpose(UNKNOWN)
+    policies, extended, usage = found(CERTIFICATE_POLICIES, b""), found(EXTENDED_KEY_USAGE, b""), found(KEY_USAGE, b"")
     return _purpose(policies, extended, usage, profile)
-
-
-_LOOKED_AT: Final = (CERTIFICATE_POLICIES, EXTENDED_KEY_USAGE, KEY_USAGE)
 
 
 @lru_cache(maxsize=256)

@@ -15,9 +15,13 @@ def load_certificate(der: bytes) -> "x509.Certificate":
 
 def load_seen(der: bytes) -> Glance:
     """The same with its fields, for lists of thousands."""
-    from cryptography import x509
-
     try:
         return glance_at(der)
-    except (x509.InvalidVersion, TypeError) as error:
-        raise ValueError("it is no certificate") from error
+    except ValueError:
+        raise
+    except Exception as error:
+        from cryptography.x509 import InvalidVersion
+
+        if isinstance(error, (InvalidVersion, TypeError)):
+            raise ValueError("it is no certificate") from error
+        raise

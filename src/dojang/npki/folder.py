@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from functools import cache
 from pathlib import Path
 
 from dojang.der import MalformedDer
@@ -16,7 +17,7 @@ from dojang.npki.contents import CERTIFICATE, KEY, RECORD, FolderRecord, public_
 from dojang.npki.files import read_file
 from dojang.npki.keyfile import MAX_FILE_BYTES
 from dojang.npki.names import RETIRED, USER, comparable
-from dojang.tbs import Glance, common_name_in, rdns_of
+from dojang.tbs import Glance, common_name_in
 
 STAGING = ".dojang"
 _CERTIFICATE, _KEY, _RECORD = comparable(CERTIFICATE), comparable(KEY), comparable(RECORD)
@@ -189,24 +190,33 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
 
 def _certificate_facts(certificate_der: bytes) -> tuple[Glance, str, bytes]:
     """The certificate, its common name and the public key's hash; ``ValueError`` when it is not a certificate."""
-    from cryptography.exceptions import UnsupportedAlgorithm
-
     seen = load_seen(certificate_der)
-    common_name = _common_name(seen)
+    return seen, _common_name(seen), _key_hash(seen, certificate_der)
+
+
+def _key_hash(seen: Glance, certificate_der: bytes) -> bytes:
+    """``public_key_hash``, or for a kind of key that nobody here knows something that is as much its own."""
     try:
         key = seen.certificate.public_key()
-    except UnsupportedAlgorithm:
-        return seen, common_name, hashlib.sha1(certificate_der, usedforsecurity=False).digest()
-    if seen.tbs and seen.tbs.rsa_key:
-        return seen, common_name, hashlib.sha1(seen.tbs.rsa_key, usedforsecurity=False).digest()
-    return seen, common_name, public_key_hash(key)
+    except _unsupported():
+        return hashlib.sha1(certificate_der, usedforsecurity=False).digest()
+    if seen.tbs is not None and seen.tbs.rsa_key:  # as every encoder writes it, so nobody needs to write it again
+        return hashlib.sha1(seen.tbs.rsa_key, usedforsecurity=False).digest()
+    return public_key_hash(key)
+
+
+@cache
+def _unsupported() -> type[Exception]:
+    from cryptography.exceptions import UnsupportedAlgorithm
+
+    return UnsupportedAlgorithm
 
 
 def _common_name(seen: Glance) -> str:
-    from cryptography import x509
-
     if seen.tbs is not None:
         with suppress(MalformedDer):
-            return common_name_in(rdns_of(seen.tbs.subject_der))
+            return common_name_in(seen.tbs.subject_der)
+    from cryptography import x509
+
     names = seen.certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
     return str(names[-1].value) if names else ""

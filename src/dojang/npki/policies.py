@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from dojang.der import SEQUENCE, MalformedDer, children, expect, parse, parts, read_oid
-from dojang.tbs import CERTIFICATE_POLICIES, extension_in, tbs_of
+from dojang.tbs import CERTIFICATE_POLICIES, extensions_in, tbs_of
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -55,7 +55,7 @@ def policies_of(certificate: "x509.Certificate") -> tuple[Policy, ...]:
 def policies_in(certificate_der: bytes) -> tuple[Policy, ...]:
     """The same from a certificate's DER."""
     try:
-        return policies_named(extension_in(tbs_of(certificate_der), CERTIFICATE_POLICIES) or b"")
+        return policies_named(extensions_in(tbs_of(certificate_der).extensions_der).get(CERTIFICATE_POLICIES, b""))
     except MalformedDer:
         return ()
 

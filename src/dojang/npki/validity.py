@@ -5,6 +5,7 @@ database of zones is not on every machine.
 """
 
 from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ KST: Final = timezone(timedelta(hours=9), "KST")
 _DAY, _SECOND = timedelta(days=1), timedelta(seconds=1)
 
 
+@lru_cache(maxsize=1024)
 def start_of_day(at: datetime) -> datetime:
     """00:00:00 of the Korean day in which ``at`` lies; in UTC, like everything here."""
     return at.astimezone(KST).replace(hour=0, minute=0, second=0, microsecond=0).astimezone(UTC)

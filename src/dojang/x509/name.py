@@ -17,7 +17,7 @@ from cryptography.x509.oid import NameOID
 
 from dojang.der import OID, Element, read_oid
 from dojang.errors import InvalidName, Phrase
-from dojang.tbs import Rdn, rdns_of
+from dojang.tbs import attributes_of, rdns_in
 
 # X.520 counts 64 characters where cryptography counts 64 bytes of UTF-8 and warns about every Korean name beyond 21.
 warnings.filterwarnings("ignore", message="Attribute's length must be")
@@ -49,6 +49,7 @@ _OTHER_SPELLINGS = {"e": "emailAddress", "email": "emailAddress", "s": "ST", "su
 _BY_SPELLING = {name.lower(): oid for name, oid in _TYPES.items()} | {
     other: _TYPES[name] for other, name in _OTHER_SPELLINGS.items()
 }
+_OF_MANY = frozenset(bytes((0x55, 4, number)) for number in (6, 10, 11))
 _SHORT = {oid: name for name, oid in _TYPES.items()}
 _LIMITS = {
     NameOID.COMMON_NAME: 64,
@@ -91,15 +92,21 @@ def format_name(name: x509.Name) -> str:
     return ",".join("+".join(_format_attribute(part) for part in rdn) for rdn in reversed(name.rdns))
 
 
-@lru_cache(maxsize=64)
 def format_name_der(name_der: bytes) -> str:
     """The same from a Name's DER, many times as fast; ``MalformedDer`` where only ``format_name`` can tell."""
-    return ",".join([_format_rdn(rdn) for rdn in reversed(rdns_of(name_der))])
+    return ",".join([(_format_known if _shared(rdn) else _format_rdn)(rdn) for rdn in reversed(rdns_in(name_der))])
 
 
-@lru_cache(maxsize=1024)
-def _format_rdn(rdn: Rdn) -> str:
-    return "+".join(f"{_kind_of(oid)}={_format_value(value)}" for oid, value in rdn)
+def _shared(rdn_der: bytes) -> bool:
+    """Whether many names have it: a country, an organisation, a unit. What is one person's is not remembered."""
+    return rdn_der[6:9] in _OF_MANY
+
+
+def _format_rdn(rdn_der: bytes) -> str:
+    return "+".join([f"{_kind_of(oid)}={_format_value(value)}" for oid, value in attributes_of(rdn_der)])
+
+
+_format_known = lru_cache(maxsize=1024)(_format_rdn)
 
 
 @lru_cache(maxsize=256)

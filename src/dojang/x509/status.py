@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import NamedTuple
 
 from cryptography.x509 import Certificate
@@ -65,6 +66,9 @@ def credential_facts(
     return CertificateFacts(*said, days_left(said.not_after_at, at), _algorithm_of(certificate))
 
 
+_format_issuer = lru_cache(maxsize=64)(format_name_der)
+
+
 class _Said(NamedTuple):
     """The first fields of ``CertificateFacts``."""
 
@@ -79,7 +83,7 @@ def _at_a_glance(tbs: Tbs | None) -> _Said:
     """Without an object for each part of a name, which for a long list takes longer than all the rest."""
     if tbs is None:
         raise MalformedDer
-    names = format_name_der(tbs.subject_der), format_name_der(tbs.issuer_der)
+    names = format_name_der(tbs.subject_der), _format_issuer(tbs.issuer_der)
     return _Said(*names, tbs.serial.hex().lstrip("0") or "0", tbs.not_before_at, tbs.not_after_at)
 
 
