@@ -24,6 +24,7 @@ from dojang.lifecycle.workplace import Recovered, Workplace
 LONGEST_SLEEP: Final = timedelta(hours=6)
 """A round this long after the last even when nothing is expected: a certificate may have come from elsewhere."""
 BUSY_PAUSE: Final = timedelta(minutes=1)
+_NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class Round:
     outcomes: list[Outcome] = field(default_factory=list)
     deliveries: list[Delivery] = field(default_factory=list)
     unreachable: list[tuple[str, DojangError]] = field(default_factory=list)
-    next_at: datetime = datetime.max.replace(tzinfo=UTC)
+    next_at: datetime = _NEVER
 
 
 def go_round(

@@ -81,7 +81,7 @@ class _Chosen:
 class _InFolders(_Chosen):
     """The same, or by ``#<folder>``: the path below the root (``yessign/USER/cn=…``) or the subject's folder alone.
 
-    It is compared with what is there, never joined to the root.
+    It is compared with what is there, and joined to the root only where it is three plain names.
     """
 
     folder: str | None = field(default=None, kw_only=True)
@@ -278,6 +278,13 @@ def parse_address(text: str) -> Address:
     if text.startswith("@"):
         raise invalid(text, Phrase("no such alias is saved"))
     raise invalid(text, Phrase("it begins with no known kind of location"))
+
+
+def address_of_key(location: str, key_id: bytes) -> str:
+    """The address of what lies under ``key_id`` in the location of that address."""
+    place = parse_address(location).location()
+    chosen = replace(place, id=key_id) if isinstance(place, Pkcs11Uri) else replace(place, key_id=key_id)  # type: ignore[type-var]
+    return chosen.to_text()
 
 
 def _parts(text: str, scheme: str) -> tuple[str, str | None]:

@@ -7,6 +7,7 @@
 Every move is one rename. What a killed run leaves carries the ``key_id`` in its name, so a later run finds it.
 """
 
+import os
 from pathlib import Path
 
 from dojang.errors import AlreadyExists
@@ -121,6 +122,11 @@ def clear_staging(root: Path, key_id: bytes) -> None:
 
 def _below(path: Path, name: str) -> Path:
     """The child of ``path`` called ``name`` in whatever case and normal form it has there."""
+    try:
+        if name in os.listdir(path):  # noqa: PTH208 - names, and a shelf may hold thousands
+            return path / name
+    except OSError:
+        return path / name
     return path / file_names(path).get(comparable(name), name)
 
 
