@@ -155,6 +155,16 @@ def test_r_goes_the_way_of_its_key(bench: Bench, authority: SmallAuthority) -> N
         assert location.random_number(SECOND) == other
 
 
+def test_retiring_takes_r_out_of_use(bench: Bench, authority: SmallAuthority) -> None:
+    """It is still the key's, and the label no longer finds it; retired again, nothing changes."""
+    put(bench, authority, some_key(), FIRST)
+    with bench.open() as location, bench.token() as token:
+        for _ in range(2):
+            location.retire(FIRST)
+            assert location.random_number(FIRST) == R
+            assert token.read_data(label="R") == []
+
+
 def test_discard_takes_a_staged_r_and_no_other(bench: Bench, authority: SmallAuthority) -> None:
     """A renewal that is taken back leaves the R of the credential in use."""
     put(bench, authority, some_key(), FIRST)

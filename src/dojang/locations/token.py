@@ -237,18 +237,23 @@ class TokenLocation:
         name = name_handed_over([*old, certificate])
         retired = retired_label(name, old)
         self._rename(new_key_id, [one for one in new if one.label != name], name)
-        token_r.switch(self._token, self._r_object, old_key_id, new_key_id, retired.removeprefix(name))
+        token_r.bring_into_use(self._token, self._r_object, new_key_id)
+        token_r.retire(self._token, self._r_object, old_key_id, retired.removeprefix(name))
         self._rename(old_key_id, [one for one in old if not Label.from_text(one.label).retired], retired)
         return self._stored(new_key_id, certificate.value)
 
     def retire(self, key_id: bytes) -> StoredCredential:
+        from dojang.locations import token_r
+
         _refuse_no_id(key_id)
         self._token.log_in()
         here = list(self._token.objects(key_id=key_id))
         certificates = [one for one in here if one.type == "cert" and one.value]
         if not certificates:
             raise self._missing(key_id.hex())
-        label = retired_label(name_handed_over(certificates), here)
+        name = name_handed_over(certificates)
+        label = retired_label(name, here)
+        token_r.retire(self._token, self._r_object, key_id, label.removeprefix(name))
         self._rename(key_id, [one for one in here if not Label.from_text(one.label).retired], label)
         return self._stored(key_id, certificates[0].value)
 

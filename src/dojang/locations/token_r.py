@@ -52,18 +52,22 @@ def refuse_without_room(token: "OpenToken") -> None:
         )
 
 
-def switch(token: "OpenToken", names: "RObject", old_key_id: bytes, new_key_id: bytes, retired: str) -> None:
-    """The staged R takes its final label and the old one that of the retired (``retired`` is what is added to it), so
-    that programs which look for the label alone find the live one.
-    """
-    if not data_objects.read_all(token):
-        return
-    for key_id, state in ((new_key_id, ""), (old_key_id, retired)):
-        for one in data_objects.read_all(token, key_id=key_id):
-            label = Label.from_text(one.label)
-            if label.name == names.label and (label.staged if key_id == new_key_id else label.live):
-                with suppress(DeviceRefused):  # one that another program made unchangeable; its tie still tells
-                    data_objects.relabel(token, key_id, one.label, names.label + state)
+def bring_into_use(token: "OpenToken", names: "RObject", key_id: bytes) -> None:
+    """A staged R takes its final label, by which programs find it that look for no CKA_ID."""
+    _relabel(token, names, key_id, staged=True, state="")
+
+
+def retire(token: "OpenToken", names: "RObject", key_id: bytes, state: str) -> None:
+    """A live R is found by its label no more; ``state`` is what is added to it, as to the label of its certificate."""
+    _relabel(token, names, key_id, staged=False, state=state)
+
+
+def _relabel(token: "OpenToken", names: "RObject", key_id: bytes, *, staged: bool, state: str) -> None:
+    for text in data_objects.labels_of(token, key_id):
+        label = Label.from_text(text)
+        if label.name == names.label and (label.staged if staged else label.live):
+            with suppress(DeviceRefused):  # one that another program made unchangeable; its tie still tells
+                data_objects.relabel(token, key_id, text, names.label + state)
 
 
 def _from_value(value: bytes) -> bytes | None:

@@ -14,7 +14,8 @@ from dojang.pkcs11.structures import utf8
 if TYPE_CHECKING:
     from dojang.pkcs11.opened import OpenToken
 
-_READ = (ck.CKA_LABEL, ck.CKA_ID, ck.CKA_OBJECT_ID, ck.CKA_APPLICATION, ck.CKA_VALUE)
+_TIES = (ck.CKA_LABEL, ck.CKA_ID, ck.CKA_OBJECT_ID, ck.CKA_APPLICATION)
+_READ = (*_TIES, ck.CKA_VALUE)
 _TIE = b"for the key "
 _SAY_NOTHING = (ck.CKR_USER_NOT_LOGGED_IN, ck.CKR_HOST_MEMORY, ck.CKR_DEVICE_MEMORY, ck.CKR_TOKEN_RESOURCE_EXCEEDED)
 """Answers that are no refusal of data objects as such."""
@@ -61,6 +62,19 @@ def read_all(token: "OpenToken", *, key_id: bytes | None = None, label: str | No
             for handle in session.cryptoki.find_objects(session.handle, search):
                 found[handle] = _from_attributes(session.read(handle, _READ))
         return list(found.values())
+
+    return token.surely(read)
+
+
+def labels_of(token: "OpenToken", key_id: bytes) -> list[str]:
+    """The labels of the data objects tied to ``key_id``, with one search, whatever ties them; logs in."""
+    wanted = (ck.CKA_ID, key_id), (ck.CKA_OBJECT_ID, object_id(key_id)), _application_tie(key_id)
+
+    def read(session: Session) -> list[str]:
+        handles = session.cryptoki.find_objects(session.handle, search_for(ck.CKO_DATA))
+        found = [session.read(handle, _TIES) for handle in handles]
+        tied = [values for values in found if any(values.get(kind) == value for kind, value in wanted)]
+        return [_from_attributes(values).label for values in tied]
 
     return token.surely(read)
 
