@@ -616,7 +616,10 @@ class KeyDoesNotLeave(PolicyError):
     code = "key-does-not-leave"
     exit_status = 9
     sentence = "The private key of {address} never leaves it."
-    next_step = "Issue or reissue a second certificate in the other location instead."
+    next_step = (
+        "For a second one elsewhere: dojang cert issue --to ADDRESS. To have it there instead, with a new key and this "
+        "one revoked: dojang cert reissue '{address}' --to ADDRESS"
+    )
 
 
 class NotRenewable(PolicyError):
