@@ -111,18 +111,6 @@ def exact_folder(root: Path, name: str) -> KeyFolder | None:
     return None if place is None else _folder_at(f"{root}/{name}", name, place)
 
 
-def exact_folder(root: Path, name: str) -> KeyFolder | None:
-    """The live or retired folder whose path below ``root`` is written exactly so; ``None`` for anything else.
-
-    It is read without a look at its neighbours, of which there may be thousands.
-    """
-    parts = name.split("/")
-    if os.name == "nt" or len(parts) != 3 or any(part in ("", ".", "..") or "\0" in part for part in parts) or parts[0][0] == ".":
-        return None
-    place = {USER: Place.LIVE, RETIRED: Place.RETIRED}.get(parts[1])
-    return None if place is None else _folder_at(f"{root}/{name}", name, place)
-
-
 def read_folder(root: Path, path: Path, place: Place) -> KeyFolder | None:
     """The certificate folder at ``path``, or ``None`` when no certificate can be read there."""
     return _folder_at(str(path), path.relative_to(root).as_posix(), place)
