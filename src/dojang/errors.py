@@ -618,7 +618,7 @@ class KeyDoesNotLeave(PolicyError):
     sentence = "The private key of {address} never leaves it."
     next_step = (
         "For a second one elsewhere: dojang cert issue --to ADDRESS. To have it there instead, with a new key and this "
-        "one revoked: dojang cert reissue '{address}' --to ADDRESS"
+        "one revoked: dojang cert reissue --to ADDRESS '{address}'"
     )
 
 
