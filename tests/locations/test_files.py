@@ -1,6 +1,7 @@
 """Locations that are files: replaced in one step, never over somebody else's change, never left without a pair."""
 
 import base64
+import fcntl
 import os
 import re
 import signal
@@ -15,6 +16,7 @@ from tests.locations.dying import killed_at_every_step
 from tests.locations.life import FIRST, SECOND, issue, stage
 
 from dojang.errors import (
+    CredentialBusy,
     DojangError,
     FileChanged,
     FileMalformed,
@@ -25,6 +27,7 @@ from dojang.errors import (
     PasswordIncorrect,
     PasswordWithheld,
 )
+from dojang.locations import file_disk
 from dojang.locations.address import parse_address
 from dojang.locations.base import Access
 from dojang.locations.password_tries import PasswordTries
@@ -435,3 +438,18 @@ def test_wrong_passwords_are_counted(template: str, folder: Path, tmp_path: Path
             attempt(Secret("wrong horse 2!"))
     with pytest.raises(PasswordWithheld):
         attempt(PASSWORD)
+
+
+def test_a_folder_that_somebody_keeps_locked(template: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for ever, and reading waits for nobody."""
+    monkeypatch.setattr(file_disk, "PATIENCE", 0.1)
+    before, descriptor = _files(folder), os.open(folder, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        with opened(template, folder) as location:
+            assert location.private_key(FIRST)
+            with pytest.raises(CredentialBusy):
+                location.generate("ec-p256", key_id=SECOND, label="Kim")
+    finally:
+        os.close(descriptor)
+    assert _files(folder) == before

@@ -3,13 +3,19 @@
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-from dojang.errors import FileChanged, FileUnreadable, FileUnwritable
+from dojang.errors import CredentialBusy, FileChanged, FileUnreadable, FileUnwritable
 from dojang.npki.files import part_of, read_file, write_file
 
+PATIENCE: Final = 30.0
+"""Seconds to wait for others who write beside a file; a change takes less than one."""
+
+_PAUSE = 0.01
 _LOOKS = 20  # a file is replaced in one step, and not so often
 
 
@@ -72,7 +78,8 @@ def sweep(path: Path) -> None:
 def locked(*paths: Path) -> Iterator[None]:
     """Alone among the processes of dojang that write beside these files; their folders are what is locked.
 
-    A file system without locks is used without one: what others wrote is noticed before it is replaced.
+    ``CredentialBusy`` when another keeps at it. A file system without locks is used without one: what others wrote is
+    noticed before it is replaced.
     """
     folders = sorted({os.path.dirname(os.path.realpath(path)) for path in paths})  # noqa: PTH120 – text, to be sorted
     with contextlib.ExitStack() as held:
@@ -82,9 +89,24 @@ def locked(*paths: Path) -> Iterator[None]:
             except OSError as error:
                 raise FileUnwritable(path=folder, problem=error.strerror) from error
             held.callback(os.close, descriptor)
-            with contextlib.suppress(OSError):
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            _lock(descriptor, folder)
         yield
+
+
+def _lock(descriptor: int, folder: str) -> None:
+    """Not for ever: others may lock a folder that everybody may read."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() > end:
+                raise CredentialBusy(subject=folder, verb="write") from error
+            time.sleep(_PAUSE)
+        except OSError:
+            return
+        else:
+            return
 
 
 def _refuse_changed(real: Path, seen: Seen) -> None:
