@@ -73,6 +73,23 @@ def test_what_is_printed_can_be_pasted(office, tmp_path) -> None:
     assert "CN=홍길동" in office("cert", "show", tmp_path / "hong.pem").stdout
 
 
+def test_what_is_new_is_looked_after(office, home, tmp_path) -> None:
+    """It is checked, and what is advised against its loss runs as it stands; people see the same."""
+    done = _data(office("cert", "issue", "--to", "npki:", "--subject", "CN=Hong,C=KR", "--json"))
+    assert [one["name"] for one in done["checks"]] == ["stored", "validity", "issuer", "chain", "signature"]
+    assert all(one["ok"] for one in done["checks"])
+    (backup,) = map(shlex.split, done["next"])
+    target = backup.index("--to") + 1
+    backup[target] = tmp_path / backup[target]
+    office(*backup[1:], "--new-password-source", f"file:{home / 'password'}")
+    renewed = _data(office("renew", "now", done["credential"]["address"], "--json"))
+    assert (len(renewed["checks"]), renewed["next"]) == (5, done["next"])
+    text = office("cert", "issue", "--to", office.token.uri, "--subject", "CN=Hong,C=KR").stdout
+    assert "cannot be copied" in text
+    assert "dojang cert reissue --serial " in text
+    assert text.count("✓") == 5
+
+
 def test_a_plan_does_nothing(office) -> None:
     """``--plan`` tells the steps and leaves the token empty."""
     words = ["cert", "issue", "--to", office.token.uri, "--subject", "CN=Hong,C=KR"]
