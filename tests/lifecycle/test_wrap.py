@@ -148,6 +148,18 @@ def test_it_comes_back_once(two: Two, authority: SmallAuthority) -> None:
         assert len(list(token.keys())) == 1
 
 
+def test_a_certificate_whose_key_was_lost_is_no_credential(two: Two, authority: SmallAuthority) -> None:
+    """It keeps its name until it is removed; under another name the credential comes back."""
+    two.make(authority)
+    blob = two.wrapped()
+    lost = two.unwrap(blob).key_id
+    with two.token(two.second) as token:
+        assert token.destroy(lost, "private") == 1
+    with pytest.raises(AlreadyExists):
+        two.unwrap(blob)
+    assert two.unwrap(blob, label="Hong again").key_id != lost
+
+
 def test_a_key_without_a_certificate_comes_back_too(two: Two) -> None:
     """It is found under the name that was asked for, and proven by its own public half."""
     with two.place.open_location(two.first) as location:

@@ -129,7 +129,7 @@ def unwrap_credential(place: Workplace, blob: bytes, order: UnwrapOrder) -> Unwr
         wraps = wrapping(location)
         recover(place, location)
         file, kek = _opened(blob, order, wraps)
-        if file.certificate_der and (twin := twin_in(location, file.certificate_der)) is not None:
+        if (twin := _twin(location, file)) is not None:
             return _already(place, location, file, twin)
         label = order.label or file.label
         if not file.certificate_der and (there := key_there(location, label, _public_key(file))) is not None:
@@ -151,7 +151,7 @@ def plan_unwrap(place: Workplace, blob: bytes, order: UnwrapOrder) -> tuple[Step
         file, kek = _opened(blob, order, wrapping(location))
         label = order.label or file.label
         where = {"location": location.address, "label": label, "kek": kek.label}
-        if file.certificate_der and twin_in(location, file.certificate_der) is not None:
+        if _twin(location, file) is not None:
             return (Step("prove", where),)
         location.check_free(label=label, subject_der=_subject_of(file))
         install = (Step("install", where),) if file.certificate_der else ()
@@ -233,6 +233,12 @@ def _finish(place: Workplace, operation: Operation, location: Location, file: Wr
     label = str(operation.record.facts["label"])
     checks = (Check("opened-again", True, location.address), Check("attributes", True), Check("signature", True))
     return Unwrapped(label, key_id, location.address, file.wrapped.algorithm, checks, credential)
+
+
+def _twin(location: Location, file: WrappedFile) -> StoredCredential | None:
+    """The same credential, there already; a certificate whose key was lost is none."""
+    twin = twin_in(location, file.certificate_der) if file.certificate_der else None
+    return twin if twin is not None and location.has_key(twin.key_id) else None
 
 
 def _already(place: Workplace, location: Location, file: WrappedFile, twin: StoredCredential) -> Unwrapped:
