@@ -16,6 +16,7 @@ from dojang.errors import (
     FileUnreadable,
     FileUnwritable,
     NotFound,
+    NotPermitted,
     PasswordIncorrect,
     VerificationFailed,
 )
@@ -288,3 +289,36 @@ def test_an_offer_shows_no_secret(desk: Desk, box: Path) -> None:
         shown = repr([*offers, offers[0].take()])
     assert parcel.key.random_number.reveal().hex() not in shown
     assert repr(parcel.key.der)[2:40] not in shown
+
+
+def test_more_than_one_file_holds_is_refused(desk: Desk, box: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is written: a reader would take such a file for a hostile one."""
+    from dojang.npki import pkcs12
+
+    for name in ("Hong", "Kim"):
+        desk.put(whole(name))
+    monkeypatch.setattr(pkcs12, "MAX_BAGS", 7)
+    with pytest.raises(NotPermitted) as refused:
+        backup(BackupOrder((desk.here,), box), desk.place)
+    assert "these are 8" in refused.value.message()
+    assert list(box.parent.iterdir()) == []
+
+
+def test_what_is_put_into_a_file_at_once_is_there_whole_or_not_at_all(desk: Desk, box: Path) -> None:
+    """One change of the file; after an error it is what it was."""
+
+    def put_both(location) -> None:
+        with location.at_once():
+            put_in(whole("Kim"), location, "Kim")
+            assert box.read_bytes() == before
+            put_in(whole("Hong"), location, "Hong")
+
+    with desk.place.open_location(f"pkcs12:{box}") as location:
+        with location.at_once():
+            put_in(whole("Hong"), location, "Hong")
+        before = box.read_bytes()
+        with pytest.raises(AlreadyExists):
+            put_both(location)
+    assert box.read_bytes() == before
+    with desk.place.open_location(f"pkcs12:{box}") as location:
+        assert [one.label for one in location.credentials()] == ["Hong"]

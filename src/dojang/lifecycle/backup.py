@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from dojang.errors import AlreadyExists, FileUnwritable, KeyDoesNotLeave, NotFound, Phrase
+from dojang.errors import AlreadyExists, FileUnwritable, KeyDoesNotLeave, NotFound, NotPermitted, Phrase
 from dojang.ledger import Event, Fact
 from dojang.lifecycle.drill import Drilled, put_in, restored_on_trial
 from dojang.lifecycle.held import Held, look_at, names_credential
@@ -63,6 +63,7 @@ def backup(order: BackupOrder, place: Workplace) -> Backup:
     file = order.file.resolve()
     refuse_present(file, order.replace)
     gathered = _gather(order.addresses, place)
+    _refuse_too_many(gathered.parcels)
     folder = folder_for(file, place)
     facts: dict[str, Fact] = {
         "file": str(file),
@@ -145,12 +146,31 @@ def _refuse_staying(location: Location, stored: StoredCredential) -> None:
 
 
 def _write(path: Path, parcels: Sequence[Parcel], place: Workplace) -> None:
+    from dojang.locations.pkcs12 import Pkcs12Location
+
     labels: set[str] = set()
     with place.open_target(Pkcs12Address(str(path)).to_text()) as box:
-        for parcel in parcels:
-            label = _free(parcel.label, labels)
-            labels.add(label)
-            put_in(parcel, box, label)
+        assert isinstance(box, Pkcs12Location)
+        with box.at_once():
+            for parcel in parcels:
+                label = _free(parcel.label, labels)
+                labels.add(label)
+                put_in(parcel, box, label)
+
+
+def _refuse_too_many(parcels: Sequence[Parcel]) -> None:
+    """``NotPermitted`` for more than one file holds."""
+    from dojang.npki.pkcs12 import MAX_BAGS
+
+    above = {der for parcel in parcels for der in parcel.chain_der}
+    count = len(above) + sum(4 if "km" in parcel.companions.names() else 2 for parcel in parcels)
+    if count > MAX_BAGS:
+        raise NotPermitted(
+            problem=Phrase(
+                "one file holds {limit} keys and certificates, and these are {count}", limit=MAX_BAGS, count=count
+            ),
+            remedy="Name the credentials, and make several backups of them.",
+        )
 
 
 def _free(label: str, taken: set[str]) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from secrets import token_bytes
+from secrets import token_bytes, token_hex
 
 from dojang.errors import FileMalformed, Phrase
 from dojang.ledger import Event
@@ -14,8 +14,8 @@ from dojang.lifecycle.parcel import Parcel, compare
 from dojang.lifecycle.scratch import digest_of, folder_for, scratch, wipe
 from dojang.lifecycle.transfer import KEY_ID_BYTES
 from dojang.lifecycle.workplace import Check, Step, Workplace
-from dojang.locations.address import DiskAddress
 from dojang.locations.base import HoldsCompanions, Location, TakesKeys
+from dojang.secret import Secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def restored_on_trial(
         raise FileMalformed(path=str(file), expected=Phrase("a backup"), problem=Phrase("not everything is in it"))
     wanted = {one.certificate_der: one for one in expected or parcels}
     return tuple(
-        _restored(parcel, wanted[parcel.certificate_der], folder / str(number) / "NPKI", place)
+        _restored(parcel, wanted[parcel.certificate_der], folder / str(number) / "NPKI")
         for number, parcel in enumerate(parcels)
     )
 
@@ -89,15 +89,17 @@ def put_in(parcel: Parcel, location: Location, label: str) -> None:
     location.install(key_id=key_id, label=label, certificate_der=parcel.certificate_der, chain_der=parcel.chain_der)
 
 
-def _restored(parcel: Parcel, expected: Parcel, root: Path, place: Workplace) -> Drilled:
+def _restored(parcel: Parcel, expected: Parcel, root: Path) -> Drilled:
+    """Under a password that nobody knows: it lasts as long as the scratch folder, and need not be slow to guess."""
+    from dojang.locations.disk import DiskLocation
+    from dojang.npki.keyfile import KeyFileForm
     from dojang.x509.challenge import prove_possession
 
-    address = DiskAddress(str(root)).to_text()
-    with place.open_target(address) as location:
-        put_in(parcel, location, parcel.label)
-    with place.open_target(address) as location:
-        stored = twin_in(location, parcel.certificate_der)
-        assert stored is not None, "it has just been installed"
-        prove_possession(location.private_key(stored.key_id), parcel.certificate_der)
-        _opened_again, *checks = compare(expected, location, stored)
+    password, form = Secret(token_hex(32)), KeyFileForm("pbes2-seed")
+    put_in(parcel, DiskLocation(root, lambda _path, _new: password, form), parcel.label)
+    location = DiskLocation(root, lambda _path, _new: password, form)
+    stored = twin_in(location, parcel.certificate_der)
+    assert stored is not None, "it has just been installed"
+    prove_possession(location.private_key(stored.key_id), parcel.certificate_der)
+    _opened_again, *checks = compare(expected, location, stored)
     return Drilled(parcel.label, parcel.certificate_der, (Check("restored", True), *checks))

@@ -35,6 +35,13 @@ class Pkcs12Location(FileLocation):
     kind = KIND
     traits = TRAITS
     companions_held = frozenset({"km", "ca_pubs"})
+    _file: "Pkcs12File"
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """All that is changed within is one change of the file, which seals each key once; after an error, none."""
+        with self._file.gathered():
+            yield
 
     def export_companions(self, key_id: bytes) -> Companions:
         contents = self._file.read()
@@ -83,8 +90,11 @@ class Pkcs12File:
         self._wanted_profile, self._profile = access.pkcs12_profile, _NEW
         self._password: Secret | None = None
         self._seen, self._contents = Seen(), Contents()
+        self._gathering = False
 
     def read(self) -> Contents:
+        if self._gathering:
+            return self._contents
         seen = look(self._path, at_most=MAX_FILE_BYTES)
         if seen.data != self._seen.data:
             self._contents = self._read(seen.data) if seen.data else Contents()
@@ -92,7 +102,24 @@ class Pkcs12File:
         return self._contents
 
     def write(self, contents: Contents) -> None:
-        self._write(contents, self._password_of_file())
+        if self._gathering:
+            self._contents = contents
+        else:
+            self._write(contents, self._password_of_file())
+
+    @contextmanager
+    def gathered(self) -> Iterator[None]:
+        """What is written within is kept, and written when this is left; ``FileChanged`` if another was put there."""
+        before = self.read()
+        self._gathering = True
+        try:
+            yield
+            gathered = self._contents
+        finally:
+            self._gathering, self._contents = False, before
+        if gathered != before:
+            with locked(self._path):
+                self._write(gathered, self._password_of_file())
 
     def remove(self) -> None:
         remove(self._path, self._seen)

@@ -42,7 +42,7 @@ from dojang.npki.schemes import UnknownScheme, read_pbkdf2, read_scheme
 from dojang.secret import Secret
 
 MAX_FILE_BYTES: Final = 1 << 20
-_MAX_BAGS: Final = 200
+MAX_BAGS: Final = 200
 _MAX_NESTING: Final = 4
 DATA, ENCRYPTED_DATA = "1.2.840.113549.1.7.1", "1.2.840.113549.1.7.6"
 _PBMAC1: Final = "1.2.840.113549.1.5.14"  # RFC 9579
@@ -217,7 +217,7 @@ class _Reader:
         """Every bag in SafeContents."""
         for bag in children(parse_loosely(contents, SEQUENCE)):
             bags.count += 1
-            if bags.count > _MAX_BAGS or depth == 0:
+            if bags.count > MAX_BAGS or depth == 0:
                 raise MalformedDer("it holds more than anybody keeps in a file")
             kind, held, *attributes = parts(expect(bag, SEQUENCE), 2, 3)
             dotted, (value,) = read_oid(kind), parts(expect(held, EXPLICIT_0), 1, 1)
