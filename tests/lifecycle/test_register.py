@@ -286,6 +286,25 @@ def test_nobody_is_asked_about_a_strangers_certificate(desk: Desk, web: Web) -> 
 
 
 @on_disk
+def test_nobody_is_asked_about_what_a_subscriber_signed(desk: Desk, web: Web) -> None:
+    """His certificate leads to the anchor, but he is no authority; nor is one whose key may not sign certificates."""
+    lists_only = x509.KeyUsage(*[False] * 6, True, False, False), True
+    no_authority = [x509.BasicConstraints(ca=True, path_length=None), True], lists_only
+    named = addresses(ocsp_at=f"{web.base}/ocsp", list_at=f"{web.base}/ca.crl")
+    desk.terms = replace(desk.terms, sources=Sources())
+    for extensions, name in (([SIGNING], "basic-constraints"), (no_authority, "key-usage")):
+        below = Issuer("Kim", ISSUER)
+        below.certificate = ISSUER.sign(below.key.public_key(), "Kim", extensions)
+        desk.terms = replace(desk.terms, intermediates_der=(below.der,))
+        address = desk.hold(good(*named, issuer=below))
+        with pytest.raises(RegistrationRefused) as caught:
+            desk.register(address)
+        assert failed(caught.value) >= {name, "revocation"}
+        assert web.asked == []
+        delete(address, desk.office.place)
+
+
+@on_disk
 def test_answers_of_responders(desk: Desk, web: Web) -> None:
     """Good, suspended, replayed, by somebody unauthorised: the last two leave the state unknown, never good."""
     certificate = good()

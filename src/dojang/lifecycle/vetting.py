@@ -4,7 +4,7 @@ No check stops another: all of them are made and all of them are told.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import reduce
 from typing import TYPE_CHECKING
@@ -21,13 +21,16 @@ from dojang.errors import (
 from dojang.x509.lookup import Finding, Sources, look_up, worst_finding
 from dojang.x509.name import format_name
 from dojang.x509.path import Check, check_path
-from dojang.x509.path_checks import Path, valid_policies
+from dojang.x509.path_checks import CHECKS, Fault, Path, valid_policies
 from dojang.x509.reading import UNREADABLE, read_certificate
 from dojang.x509.revocation import GOOD, REVOKED, SUSPENDED, UNKNOWN
 from dojang.x509.standing import ANCHOR, OCSP, Standing
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
+
+
+_BELIEVED = {"path", "basic-constraints", "algorithms"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,6 @@ class Vetted:
     """
 
     trusts_anybody: bool
-
     certificate: "Certificate"
     checks: tuple[Check, ...]
     findings: tuple[Finding, ...]
@@ -79,10 +81,23 @@ def vet(certificate_der: bytes, chain_der: Iterable[bytes], terms: Terms, at: da
     checks = [check for check in report.checks if check.name != "revocation"]
     anchored = next(check.ok for check in checks if check.name == "path")
     path = [read_certificate(der) for der in report.path_der]
-    findings = look_up(path, terms.sources, at) if anchored else ()
-    policies = _policies(Path(tuple(path), anchored, at, None))
+    whole = Path(tuple(path), anchored, at, None)
+    findings = look_up(path, terms.sources, at) if _is_by_authorities(whole, checks) else ()
+    policies = _policies(whole)
     checks += [_revocation(findings), _purpose(policies, terms.allowed_policies)]
     return Vetted(bool(terms.anchors_der), path[0], tuple(checks), findings, policies)
+
+
+def _is_by_authorities(path: Path, checks: Iterable[Check]) -> bool:
+    """Whether only those who may issue made the path: any subscriber can sign a certificate that names addresses."""
+    if not _BELIEVED.issubset(check.name for check in checks if check.ok):
+        return False
+    try:
+        if path.issuers:
+            CHECKS["key-usage"](replace(path, certificates=path.issuers, purpose="issuing"))
+    except (Fault, *UNREADABLE):
+        return False
+    return True
 
 
 def refuse_unless_good(vetted: Vetted, checks: Sequence[Check]) -> None:

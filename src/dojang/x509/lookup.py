@@ -14,7 +14,7 @@ from cryptography import x509
 
 from dojang.x509.ocsp import LARGEST_ANSWER, REQUEST_TYPE, Question, responder_addresses
 from dojang.x509.reading import LARGEST_BUNDLE
-from dojang.x509.revocation import GOOD, list_addresses, worst_of
+from dojang.x509.revocation import GOOD, REVOKED, SUSPENDED, UNKNOWN, list_addresses, worst_of
 from dojang.x509.standing import ANCHOR, CRL, CRL_FILE, OCSP, Standing, decide, not_known, standing_in_list
 
 PATIENCE = 10.0
@@ -62,15 +62,17 @@ def worst_finding(findings: Sequence[Finding]) -> Finding:
 def look_up(path: Sequence[x509.Certificate], sources: Sources, at: datetime) -> tuple[Finding, ...]:
     """The state of each certificate of ``path``, which runs from the certificate up to an anchor, at the moment ``at``.
 
-    The anchor is trusted, not looked up. Never raises for what a source does.
+    The anchor is trusted, not looked up. From the top down: what an authority that is revoked has certified sends us
+    nowhere. Never raises for what a source does.
     """
     if len(path) < 2:
         return (Finding(path[0], Standing(GOOD, ANCHOR, "")),)
-    desk = _Desk(sources, at)
-    return tuple(
-        desk.ask(certificate, issuer, sources.responder if certificate is path[0] else None)
-        for certificate, issuer in pairwise(path)
-    )
+    desk, found = _Desk(sources, at), list[Finding]()
+    for certificate, issuer in reversed(list(pairwise(path))):
+        believed = not any(one.standing.state in (REVOKED, SUSPENDED) for one in found)
+        responder = sources.responder if certificate is path[0] else None
+        found.insert(0, desk.ask(certificate, issuer, responder, believed=believed))
+    return tuple(found)
 
 
 @dataclass(slots=True)
@@ -81,9 +83,11 @@ class _Desk:
     at: datetime
     _fetched: dict[str, GivenList | Standing] = field(default_factory=dict)
 
-    def ask(self, certificate: x509.Certificate, issuer: x509.Certificate, responder: str | None) -> Finding:
+    def ask(
+        self, certificate: x509.Certificate, issuer: x509.Certificate, responder: str | None, *, believed: bool
+    ) -> Finding:
         asked = list(self._named(certificate, issuer, responder))
-        if not any(one.known for one in asked):
+        if believed and not any(one.known for one in asked):
             for standing in self._own(certificate, issuer):
                 asked.append(standing)
                 if standing.known:
@@ -138,4 +142,4 @@ class _Desk:
         try:
             return fetching(address, seconds=self.sources.seconds, **named)
         except NotFetched as error:
-            return Standing("unknown", source, address, problem=error.phrase)
+            return Standing(UNKNOWN, source, address, problem=error.phrase)
