@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.x509.issuer import DAY, REVOKED, SIGNING, Issuer, addresses, now
+from tests.x509.issuer import DAY, HOUR, REVOKED, SIGNING, Issuer, addresses, now
 from tests.x509.web import Web, answering, web_server
 
 from dojang.testing.authority import throw_away_authority
@@ -95,6 +96,33 @@ def test_a_part_on_ldap_is_known_by_its_entry(in_list: str, in_certificate: str,
     crl = builder.add_extension(part, critical=True).sign(ISSUER.key, hashes.SHA256())
     certificate = ISSUER.sign(KEY.public_key(), extensions=addresses(list_at=in_certificate))
     assert said(crl.public_bytes(Encoding.DER), certificate).state == ("good" if same else "unknown")
+
+
+def listing(moment: datetime, *, start: datetime | None = None) -> bytes:
+    """A list with the certificate in it, revoked from that moment."""
+    begin = start or now() - HOUR
+    builder = x509.CertificateRevocationListBuilder(ISSUER.certificate.subject, begin, begin + DAY)
+    builder = builder.add_revoked_certificate(x509.RevokedCertificateBuilder(LEAF.serial_number, moment).build())
+    return builder.sign(ISSUER.key, hashes.SHA256()).public_bytes(Encoding.DER)
+
+
+def test_what_stands_in_a_list_is_revoked() -> None:
+    """Also where the authority's clock is ahead, or its entry names a moment to come (local time, say)."""
+    assert said(listing(now() + 9 * HOUR)).state == "revoked"
+    ahead = now() + timedelta(minutes=4)
+    assert said(listing(ahead, start=ahead)).state == "revoked"
+
+
+def test_an_authority_that_is_revoked_sends_us_nowhere(web: Web) -> None:
+    """Its certificates may be anybody's, and so may the addresses in them."""
+    below = Issuer("Below", ISSUER)
+    certificate = below.sign(KEY.public_key(), extensions=addresses(list_at=web.put("/below.crl", below.crl())))
+    for revoked, asked in (((), ["/below.crl"]), (((below.certificate, "cACompromise"),), [])):
+        web.asked.clear()
+        sources = Sources(lists=(GivenList("x", ISSUER.crl(*revoked)),))
+        found = state(certificate, sources, below.certificate, ISSUER.certificate)
+        assert found.state == ("revoked" if revoked else "good")
+        assert web.asked == asked
 
 
 def test_what_an_old_list_revoked_stays_revoked() -> None:
@@ -229,7 +257,10 @@ fullname = URI:http://127.0.0.1/part1.crl
 
 
 def test_openssls_lists(tmp_path: Path) -> None:
-    """A list by ``openssl ca -gencrl`` for the distribution point that the certificates name: good, revoked, held."""
+    """A list by ``openssl ca -gencrl`` for the distribution point that the certificates name: good, revoked, held.
+
+    The same signed with SHA-1 says nothing, and why.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     identifier = (x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
     issuer = Issuer("Openssl CA", key=key)
@@ -248,11 +279,14 @@ def test_openssls_lists(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_bytes(issuer.certificate.public_bytes(Encoding.PEM))
     plain = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     (tmp_path / "ca.key").write_bytes(plain)
-    words = "ca -config ca.cnf -gencrl -cert ca.pem -keyfile ca.key -out made.crl"
-    subprocess.run(["openssl", *words.split()], cwd=tmp_path, check=True, capture_output=True)
+    words = "ca -config ca.cnf -gencrl -cert ca.pem -keyfile ca.key -out"
+    for made in (["made.crl"], ["weak.crl", "-md", "sha1"]):
+        subprocess.run(["openssl", *words.split(), *made], cwd=tmp_path, check=True, capture_output=True)
     sources = Sources(lists=(GivenList("made.crl", (tmp_path / "made.crl").read_bytes()),), offline=True)
     states = [state(one, sources, issuer.certificate).state for one in (*certificates, elsewhere)]
     assert states == ["good", "revoked", "suspended", "unknown"]
+    weak = Sources(lists=(GivenList("weak.crl", (tmp_path / "weak.crl").read_bytes()),), offline=True)
+    assert "sha1, which is too weak" in state(certificates[0], weak, issuer.certificate).problem
 
 
 def _line(certificate: x509.Certificate, reason: str | None) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509 import ocsp
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from tests.x509.issuer import ANSWERING, DAY, HOUR, REVOKED, SIGNING, Issuer, addresses, now
 from tests.x509.web import Web, direct, web_server
 
+from dojang.der import BIT_STRING, OCTET_STRING, SEQUENCE, children, oid, parse, tlv
 from dojang.x509.lookup import Sources, look_up
 from dojang.x509.ocsp import LARGEST_ANSWER, REQUEST_TYPE, Question, responder_addresses
 
@@ -74,6 +76,31 @@ def test_an_answer_without_a_nonce_counts_while_it_holds() -> None:
     assert "it held until" in judged(lambda _: give(LEAF, None, start=now() - 2 * DAY, end=now() - DAY)).problem
     assert "may be an old one" in judged(lambda _: give(LEAF, None)).problem
     assert judged(lambda asked: give(LEAF, asked.nonce)).state == "good"
+    assert "long ago" in judged(lambda asked: give(LEAF, asked.nonce, start=now() - 2 * DAY)).problem
+
+
+def with_critical(answer_der: bytes) -> bytes:
+    """The answer with a critical extension in its single answer, signed again by the authority."""
+    version_or_name, produced, answers, *rest = children(
+        parse(ocsp.load_der_ocsp_response(answer_der).tbs_response_bytes)
+    )
+    fields = [field.der for field in children(*children(answers))]
+    extension = tlv(SEQUENCE, oid("1.2.3"), tlv(0x01, b"\xff"), tlv(OCTET_STRING, b""))
+    single = tlv(SEQUENCE, *fields, tlv(0xA1, tlv(SEQUENCE, extension)))
+    tbs = tlv(SEQUENCE, version_or_name.der, produced.der, tlv(SEQUENCE, single), *(part.der for part in rest))
+    signature = ISSUER.key.sign(tbs, ec.ECDSA(hashes.SHA256()))
+    basic = tlv(SEQUENCE, tbs, tlv(SEQUENCE, oid("1.2.840.10045.4.3.2")), tlv(BIT_STRING, b"\0" + signature))
+    kind = tlv(SEQUENCE, oid("1.3.6.1.5.5.7.48.1.1"), tlv(OCTET_STRING, basic))
+    return tlv(SEQUENCE, tlv(0x0A, b"\0"), tlv(0xA0, kind))
+
+
+def test_what_is_critical_and_not_understood_makes_an_answer_void() -> None:
+    """For the whole answer and for the single one in it."""
+    give = ISSUER.responder().answer
+    strange = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3"), b"")
+    assert judged(lambda asked: give(LEAF, asked.nonce, extensions=[(strange, False)])).state == "good"
+    assert "critical" in judged(lambda asked: give(LEAF, asked.nonce, extensions=[(strange, True)])).problem
+    assert "critical" in judged(lambda asked: with_critical(give(LEAF, asked.nonce))).problem
 
 
 def test_another_questions_answer_is_a_replay() -> None:
@@ -257,11 +284,15 @@ def test_openssl_as_the_responder(tmp_path: Path) -> None:
     delegate, usurper = ISSUER.delegate([ANSWERING, NO_CHECK]), ISSUER.delegate([SIGNING])
     _write(tmp_path, "ca", ISSUER.certificate, ISSUER.key)
     _write(tmp_path, "delegate", delegate.certificate, delegate.key)
+    rsa_key = rsa.generate_private_key(65537, 2048)
+    _write(tmp_path, "pss", ISSUER.sign(rsa_key.public_key(), "PSS", [ANSWERING]), rsa_key)
     _write(tmp_path, "usurper", usurper.certificate, usurper.key)
     wanted = ["good", "revoked", "suspended", "unknown"]
     for signer, options, states in (
         ("delegate", (), wanted),
         ("ca", ("-ndays", "1", "-resp_key_id"), wanted),
+        ("pss", ("-rsigopt", "rsa_padding_mode:pss"), wanted),
+        ("pss", ("-rsigopt", "rsa_padding_mode:pss", "-rmd", "sha1"), ["unknown"] * 4),
         ("usurper", (), ["unknown"] * 4),
     ):
         with openssl_ocsp(tmp_path, signer, *options) as url:

@@ -6,7 +6,8 @@ holds. One with another nonce is somebody else's answer sent again.
 """
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
+from itertools import chain
 from secrets import token_bytes
 
 from cryptography import x509
@@ -15,16 +16,19 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
+from dojang.der import SEQUENCE, children, parse_shallowly
 from dojang.errors import FileMalformed
 from dojang.x509.ocsp_responder import key_hash, why_not_authorized
 from dojang.x509.reading import UNREADABLE
-from dojang.x509.revocation import GOOD, REVOKED, SUSPENDED
+from dojang.x509.revocation import GOOD, REVOKED, SUSPENDED, UNKNOWN
 from dojang.x509.standing import CLOCK_SKEW, OCSP, Standing, not_known
 
 NONCE_BYTES = 32
 LARGEST_ANSWER = 1 << 18
 REQUEST_TYPE = "application/ocsp-request"
 _MOST_ANSWERS = 64
+_RECENT = timedelta(days=1)
+_BOOLEAN, _EXTENSIONS = 0x01, 0xA1
 
 
 class Question:
@@ -65,7 +69,7 @@ class Question:
             return not_known(OCSP, place, "its answer is about another certificate")
         problem = why_not_authorized(response, self.issuer, at, crls_der)
         if problem is not None:
-            return Standing("unknown", OCSP, place, problem=problem)
+            return Standing(UNKNOWN, OCSP, place, problem=problem)
         return self._in_time(response, single, at, place)
 
     def _about_this(self, response: ocsp.OCSPResponse) -> ocsp.OCSPSingleResponse | None:
@@ -84,7 +88,8 @@ class Question:
     ) -> Standing:
         nonce = _nonce_of(response)
         begin, end = single.this_update_utc, single.next_update_utc
-        if any(extension.critical and extension.oid != x509.OCSPNonce.oid for extension in response.extensions):
+        critical = any(one.critical and one.oid != x509.OCSPNonce.oid for one in response.extensions)
+        if critical or _has_critical_inside(response.tbs_response_bytes):
             return not_known(OCSP, place, "its answer has a critical extension that is not understood")
         if nonce is not None and nonce != self.nonce:
             return not_known(OCSP, place, "its answer was made for another question (wrong nonce)")
@@ -92,6 +97,8 @@ class Question:
             return not_known(OCSP, place, "it is from {moment}, which is still to come", moment=begin)
         if end is not None and end < at - CLOCK_SKEW:
             return not_known(OCSP, place, "it held until {moment} only", moment=end)
+        if end is None and begin < at - _RECENT:
+            return not_known(OCSP, place, "it is from {moment}, which is long ago", moment=begin)
         if nonce is None and end is None:
             return not_known(
                 OCSP, place, "its answer may be an old one: it has no nonce and does not say how long it holds"
@@ -113,6 +120,14 @@ def _standing(single: ocsp.OCSPSingleResponse, place: str) -> Standing:
         next_update_at=single.next_update_utc,
         since_at=single.revocation_time_utc,
     )
+
+
+def _has_critical_inside(tbs_der: bytes) -> bool:
+    """Whether one of the single answers has a critical extension; none is understood here."""
+    answers = next(part for part in children(parse_shallowly(tbs_der, SEQUENCE)) if part.tag == SEQUENCE)
+    fields = chain.from_iterable(children(one)[3:] for one in children(answers))
+    extensions = chain.from_iterable(children(*children(field)) for field in fields if field.tag == _EXTENSIONS)
+    return any(part.tag == _BOOLEAN and part.content != b"\0" for one in extensions for part in children(one))
 
 
 def _nonce_of(response: ocsp.OCSPResponse) -> bytes | None:

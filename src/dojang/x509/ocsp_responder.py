@@ -3,9 +3,11 @@
 from collections.abc import Iterable
 from datetime import datetime
 from itertools import islice
+from typing import Any
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.ocsp import OCSPResponse
@@ -24,6 +26,7 @@ _PKCS1 = {
     SignatureAlgorithmOID.RSA_WITH_SHA384,
     SignatureAlgorithmOID.RSA_WITH_SHA512,
 }
+_PSS_HASHES = (hashes.SHA256(), hashes.SHA384(), hashes.SHA512())
 
 
 def why_not_authorized(
@@ -87,18 +90,31 @@ def _why_no_delegate(
 
 def _signed(response: OCSPResponse, signer: x509.Certificate) -> bool:
     try:
-        key, data, signature = signer.public_key(), response.tbs_response_bytes, response.signature
-        used = response.signature_hash_algorithm
-        if not is_strong(key) or (used is not None and used.name in WEAK_HASHES):
-            return False
-        if isinstance(key, rsa.RSAPublicKey) and used is not None and response.signature_algorithm_oid in _PKCS1:
-            key.verify(signature, data, padding.PKCS1v15(), used)
-        elif isinstance(key, ec.EllipticCurvePublicKey) and used is not None:
-            key.verify(signature, data, ec.ECDSA(used))
-        elif isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
-            key.verify(signature, data)
-        else:
-            return False
-    except (InvalidSignature, *UNREADABLE):
+        key = signer.public_key()
+        return is_strong(key) and any(_verifies(key, response, way) for way in _ways(key, response))
+    except UNREADABLE:
+        return False
+
+
+def _verifies(key: Any, response: OCSPResponse, way: tuple[object, ...]) -> bool:
+    try:
+        key.verify(response.signature, response.tbs_response_bytes, *way)
+    except InvalidSignature:
         return False
     return True
+
+
+def _ways(key: object, response: OCSPResponse) -> list[tuple[object, ...]]:
+    """What may be given to the key's ``verify`` after signature and data; nothing where no way is good enough."""
+    named = response.signature_algorithm_oid
+    if isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
+        return [()]
+    if isinstance(key, rsa.RSAPublicKey) and named == SignatureAlgorithmOID.RSASSA_PSS:
+        # The parameters that name the hash are not signed themselves, so any strong one is as good.
+        return [(padding.PSS(padding.MGF1(one), padding.PSS.AUTO), one) for one in _PSS_HASHES]
+    used = response.signature_hash_algorithm
+    if used is None or used.name in WEAK_HASHES:
+        return []
+    if isinstance(key, rsa.RSAPublicKey) and named in _PKCS1:
+        return [(padding.PKCS1v15(), used)]
+    return [(ec.ECDSA(used),)] if isinstance(key, ec.EllipticCurvePublicKey) else []

@@ -11,6 +11,7 @@ from datetime import datetime
 from cryptography import x509
 
 from dojang.errors import Phrase
+from dojang.x509.path_checks import WEAK_HASHES
 from dojang.x509.reading import UNREADABLE
 
 GOOD, REVOKED, SUSPENDED, UNKNOWN = "good", "revoked", "suspended", "unknown"
@@ -51,6 +52,9 @@ def why_silent(
             return Phrase("it is not for this certificate")
         if not _may_sign_lists(issuer):
             return Phrase("the key of the authority may not sign lists")
+        used = crl.signature_hash_algorithm
+        if used is not None and used.name in WEAK_HASHES:
+            return Phrase("it was signed with {hash}, which is too weak", hash=used.name)
         if not crl.is_signature_valid(issuer.public_key()):  # type: ignore[arg-type]  # another kind raises TypeError
             return Phrase("its signature is not the authority's")
     except UNREADABLE:
@@ -121,7 +125,8 @@ def list_addresses(certificate: x509.Certificate) -> list[str]:
 def state_in(crl: x509.CertificateRevocationList, certificate: x509.Certificate, at: datetime) -> str:
     """The state that a list tells which is not silent."""
     entry = crl.get_revoked_certificate_by_serial_number(certificate.serial_number)
-    if entry is not None and since(entry) <= at:
+    # What a list of that time has in it was revoked then, whatever later moment the entry names.
+    if entry is not None and (since(entry) <= at or crl.last_update_utc <= at):
         held = _reason(entry) is x509.ReasonFlags.certificate_hold
         # What is revoked stays revoked, so an old list still tells; a suspension needs a list of the time.
         return REVOKED if not held else SUSPENDED if _covers(crl, at) else UNKNOWN

@@ -74,7 +74,7 @@ def standing_in_list(
         return Standing(UNKNOWN, source, place, problem=silent)
     if crl.last_update_utc > at + CLOCK_SKEW:
         return not_known(source, place, "it is from {moment}, which is still to come", moment=crl.last_update_utc)
-    state = state_in(crl, certificate, at)
+    state = state_in(crl, certificate, max(at, crl.last_update_utc))
     entry = crl.get_revoked_certificate_by_serial_number(certificate.serial_number)
     return Standing(
         state,
