@@ -21,9 +21,11 @@ from dojang.errors import (
     VerificationFailed,
 )
 from dojang.lifecycle import backup as backup_module
+from dojang.lifecycle import scratch
 from dojang.lifecycle.backup import BackupOrder, backup, backups_of
 from dojang.lifecycle.drill import drill_file, put_in
 from dojang.lifecycle.export import ExportOrder, export_credential
+from dojang.lifecycle.give_up import give_up
 from dojang.lifecycle.offers import offered
 from dojang.lifecycle.origin import fingerprint_of
 from dojang.lifecycle.parcel import Parcel, take_out
@@ -322,3 +324,22 @@ def test_what_is_put_into_a_file_at_once_is_there_whole_or_not_at_all(desk: Desk
     assert box.read_bytes() == before
     with desk.place.open_location(f"pkcs12:{box}") as location:
         assert [one.label for one in location.credentials()] == ["Hong"]
+
+
+def test_a_backup_that_is_given_up_leaves_nothing(desk: Desk, box: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its scratch folder is wiped; the next backup of that name is a fresh one."""
+    address = desk.put(whole())
+
+    def ends(*_arguments: object, **_named: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(backup_module, "restored_on_trial", ends)
+        patched.setattr(scratch, "give_back", ends)
+        with pytest.raises(KeyboardInterrupt):
+            backup(BackupOrder((address,), box), desk.place)
+    (waiting,) = desk.place.ledger.incomplete()
+    assert [path.name for path in box.parent.iterdir()] == [".all.p12.drill"]
+    give_up(desk.place, waiting.operation_id)
+    assert list(box.parent.iterdir()) == []
+    backup(BackupOrder((address,), box), desk.place)

@@ -1,15 +1,17 @@
 """Give up: close an operation that was cut short and whose token or disk will never come back."""
 
 import contextlib
+from pathlib import Path
 
 from dojang.errors import AuthorityRefused, NotFound, Phrase
 from dojang.ledger import OperationRecord
+from dojang.lifecycle.scratch import wipe
 from dojang.lifecycle.workplace import Workplace
 
 
 def give_up(place: Workplace, operation_id: str) -> OperationRecord:
     """Close the operation as taken back without looking at its location; what was issued for it and never arrived is
-    cancelled where the authority is still there.
+    cancelled where the authority is still there, and a scratch folder is wiped.
 
     ``NotFound`` when no such operation waits; one that a live process is at does not count as waiting.
     """
@@ -24,6 +26,8 @@ def give_up(place: Workplace, operation_id: str) -> OperationRecord:
                     place.open_authority(str(record.facts["authority"])) as authority,
                 ):
                     authority.cancel(operation_id)
+            if "folder" in record.facts:
+                wipe(Path(str(record.facts["folder"])))
             operation.undo("given up")
         return record
     raise NotFound(

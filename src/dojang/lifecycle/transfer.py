@@ -30,8 +30,8 @@ class Errand:
     """What to bring where, as which verb of the journal.
 
     ``whole``: refuse to leave anything out, because the original goes afterwards; R is left out only ``without_r``,
-    because then nobody can be identified by the copy. ``subject`` is what nobody else may
-    be at meanwhile, the name in the target unless said; ``facts`` go into the journal.
+    because then nobody can be identified by the copy. ``subject`` is what nobody else may be at meanwhile, the name in
+    the target unless said; ``facts`` go into the journal.
     """
 
     verb: str
@@ -45,9 +45,7 @@ class Errand:
 
 @dataclass(frozen=True, slots=True)
 class Brought:
-    """A credential that is where it was to be; ``already`` when it had been before. ``left_out`` could not be kept
-    there.
-    """
+    """A credential that is where it was to be; ``already`` when it had been; ``left_out`` could not be kept there."""
 
     credential: Held
     location: str
