@@ -27,7 +27,7 @@ STALE_AFTER: Final = timedelta(hours=1)
 _LARGEST: Final = 4096
 _APPLICATION: Final = "dojang"
 # Who finds others beside itself and has the lowest number waits so long for them to withdraw.
-_LOOK_AGAIN_AFTER: Final = (0.05, 0.1, 0.2, 0.4, 0.8)
+_LOOK_AGAIN_AFTER: Final = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 
 
 @dataclass(frozen=True, slots=True)
