@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.name import _ASN1Type
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from dojang.der import MalformedDer
 from dojang.npki.policies import policies_in
 from dojang.tbs import CERTIFICATE_POLICIES, EXTENDED_KEY_USAGE, KEY_USAGE, extensions_in, tbs_of
+from dojang.x509.keys import usual_rsa
 from dojang.x509.name import format_name, format_name_der
 from dojang.x509.reading import UNREADABLE
 from dojang.x509.status import credential_facts
@@ -69,6 +70,19 @@ def test_dates_and_serials_read_alike(days: int, serial: int) -> None:
     assert (read.not_before_at, read.not_after_at) == (known.not_valid_before_utc, known.not_valid_after_utc)
     assert int.from_bytes(read.serial) == serial
     assert credential_facts(der, NOW).serial == f"{serial:x}"
+
+
+@pytest.mark.parametrize("bits", [1024, 2048, 3072])
+@pytest.mark.parametrize("exponent", [3, 65537])
+def test_rsa_keys_are_named_alike(bits: int, exponent: int) -> None:
+    """At a glance for the usual ones; the key is what ``cryptography`` would write, short ones are left to it."""
+    key = rsa.generate_private_key(exponent, bits).public_key()
+    builder = x509.CertificateBuilder(named("CA"), named("Hong"), key, 5, NOW, NOW)
+    der = builder.sign(KEY, SHA256()).public_bytes(Encoding.DER)
+    found = tbs_of(der).rsa_key
+    assert found == (b"" if bits == 1024 else key.public_bytes(Encoding.DER, PublicFormat.PKCS1))
+    assert usual_rsa(found) == (None if bits == 1024 or exponent == 3 else f"rsa-{bits}")
+    assert credential_facts(der, NOW).algorithm == f"rsa-{bits}"
 
 
 def test_extensions_are_found_by_their_numbers() -> None:

@@ -53,7 +53,7 @@ _DIGITS: Final = {UTC_TIME: 12, GENERALIZED_TIME: 14}
 class Tbs(NamedTuple):
     """``serial`` is a positive number's octets, ``extensions_der`` empty where there are none.
 
-    ``rsa_key`` is the BIT STRING of an RSA key (RFC 8017, A.1.1), empty for other kinds.
+    ``rsa_key`` is the BIT STRING of an RSA key (RFC 8017, A.1.1) of 2048 bits or more, empty for other kinds.
     """
 
     serial: bytes
@@ -200,7 +200,7 @@ def _moment(element: Element) -> datetime:
 
 
 def _rsa_key_at(der: bytes, position: int, limit: int) -> bytes:
-    start = position + 4  # of a key long enough to be one
+    start = position + 4  # after a header with a length of two octets
     if not der.startswith(_RSA, start):
         return b""
     start, end = _inside(der, start + len(_RSA), limit, BIT_STRING)

@@ -110,7 +110,7 @@ def look_at(
     if histories is None:
         history: Sequence[Event] = history_of(place, stored)
     else:
-        history = histories.get(fingerprint_of(stored.certificate_der), ())
+        history = histories.get(fingerprint_of(stored.certificate_der), ()) if histories else ()
     purpose = purpose_of(stored.certificate_der, profile_in(history), stored.seen)
     counted = days_left if purpose.korean else days_to
     facts = credential_facts(stored.certificate_der, place.now(), counted, stored.seen)

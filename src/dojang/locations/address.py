@@ -95,7 +95,7 @@ class _InFolders(_Chosen):
 
     def for_folder(self, folder: str) -> Self:
         """The address of the credential in that folder of the same place."""
-        return replace(self.location(), folder=folder)
+        return replace(self, common_name=None, key_id=None, folder=folder)
 
     def to_text(self) -> str:
         return _Chosen.to_text(self) if self.folder is None else f"{self._place()}#{escaped(self.folder)}"

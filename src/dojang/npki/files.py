@@ -20,15 +20,16 @@ def read_file(path: Path | str, *, at_most: int) -> bytes:
     try:
         descriptor = os.open(path, _OPEN_FOR_READING)
         try:
-            found, data = os.fstat(descriptor), b""
+            found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode):
                 raise FileUnreadable(path=str(path), problem="it is not a plain file")
             if found.st_size > at_most:
                 raise _too_large(path, at_most)
-            wanted = found.st_size + 1  # a buffer for the longest file takes longer than reading most
-            while more := os.read(descriptor, wanted):
+            data = os.read(
+                descriptor, found.st_size + 1
+            )  # a buffer for the longest file takes longer than reading most
+            while len(data) != found.st_size and len(data) <= at_most and (more := os.read(descriptor, 4096)):
                 data += more
-                wanted = min(at_most + 1 - len(data), 4096)
         finally:
             os.close(descriptor)
     except OSError as error:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from functools import cache
+from operator import attrgetter
 from pathlib import Path
 
 from dojang.der import MalformedDer
@@ -76,8 +76,10 @@ def settled(folders: list[KeyFolder]) -> list[KeyFolder]:
     live too is retired already.
     """
     live = [folder for folder in folders if folder.place is Place.LIVE]
-    names = {comparable(folder.name) for folder in live}
     successors = [folder for folder in live if folder.replaces]
+    if not any(folder.replaces for folder in folders):  # nothing is under way, and there may be thousands
+        return folders
+    names = {comparable(folder.name) for folder in live}
     counted = []
     for folder in folders:
         if folder.place is Place.STAGED and folder.replaces and comparable(folder.replaces) not in names:
@@ -142,8 +144,7 @@ def _folder_at(path: str, name: str, place: Place) -> KeyFolder | None:
 def file_names(path: Path | str) -> dict[str, str]:
     """The names in a folder by their comparable form; empty when it is not there."""
     try:
-        with os.scandir(path) as entries:
-            return {comparable(name): name for name in sorted([entry.name for entry in entries])}
+        return {comparable(name): name for name in sorted(os.listdir(path))}  # noqa: PTH208 – text in, text out
     except OSError:
         return {}
 
@@ -176,7 +177,7 @@ def _folders(path: str | Path) -> "list[os.DirEntry[str]]":
     """The folders in ``path``; none when it is not there any more."""
     try:
         with os.scandir(path) as entries:
-            return sorted(filter(_is_folder, entries), key=lambda entry: comparable(entry.name))
+            return sorted(filter(_is_folder, entries), key=attrgetter("name"))
     except OSError:
         return []
 
@@ -196,20 +197,14 @@ def _certificate_facts(certificate_der: bytes) -> tuple[Glance, str, bytes]:
 
 def _key_hash(seen: Glance, certificate_der: bytes) -> bytes:
     """``public_key_hash``, or for a kind of key that nobody here knows something that is as much its own."""
-    try:
-        key = seen.certificate.public_key()
-    except _unsupported():
-        return hashlib.sha1(certificate_der, usedforsecurity=False).digest()
-    if seen.tbs is not None and seen.tbs.rsa_key:  # as every encoder writes it, so nobody needs to write it again
+    if seen.tbs is not None and seen.tbs.rsa_key:  # DER, so nobody would write it otherwise
         return hashlib.sha1(seen.tbs.rsa_key, usedforsecurity=False).digest()
-    return public_key_hash(key)
-
-
-@cache
-def _unsupported() -> type[Exception]:
     from cryptography.exceptions import UnsupportedAlgorithm
 
-    return UnsupportedAlgorithm
+    try:
+        return public_key_hash(seen.certificate.public_key())
+    except UnsupportedAlgorithm:
+        return hashlib.sha1(certificate_der, usedforsecurity=False).digest()
 
 
 def _common_name(seen: Glance) -> str:

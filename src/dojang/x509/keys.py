@@ -8,6 +8,13 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
 _CURVES = {"secp256r1": "ec-p256", "secp384r1": "ec-p384", "secp521r1": "ec-p521"}
+# How the SEQUENCE of modulus and exponent begins, its length, and how it ends.
+_RSA_SIZES = {
+    (bytes.fromhex("3082010a0282010100"), 270): "rsa-2048",
+    (bytes.fromhex("3082018a0282018100"), 398): "rsa-3072",
+    (bytes.fromhex("3082020a0282020100"), 526): "rsa-4096",
+}
+_F4 = bytes.fromhex("0203010001")
 # NIST SP 800-131A revision 2: 112 bits of strength, which is RSA-2048 and any curve of 224 bits; we ask 256 of a curve.
 SMALLEST_RSA = 2048
 SMALLEST_CURVE = 256
@@ -23,6 +30,13 @@ def algorithm_of(public_key: "PublicKeyTypes") -> str:
     if isinstance(public_key, ed25519.Ed25519PublicKey):
         return "ed25519"
     return type(public_key).__name__.removesuffix("PublicKey").lstrip("_").lower()
+
+
+def usual_rsa(rsa_key: bytes) -> str | None:
+    """The name of an RSA key as nearly all are, from its DER (RFC 8017, A.1.1): a usual size, and 65537."""
+    algorithm = _RSA_SIZES.get((rsa_key[:9], len(rsa_key)))
+    usual = algorithm is not None and rsa_key.endswith(_F4) and rsa_key[9] & 0x80 and rsa_key[-len(_F4) - 1] & 1
+    return algorithm if usual else None
 
 
 def is_strong(public_key: "PublicKeyTypes") -> bool:

@@ -10,7 +10,7 @@ from cryptography.x509 import Certificate
 
 from dojang.der import MalformedDer
 from dojang.tbs import Glance, Tbs, glance_at
-from dojang.x509.keys import algorithm_of
+from dojang.x509.keys import algorithm_of, usual_rsa
 from dojang.x509.name import format_name, format_name_der
 from dojang.x509.reading import LARGEST_CERTIFICATE, UNREADABLE, read_certificate
 
@@ -61,9 +61,10 @@ def credential_facts(
         certificate, tbs = seen or glance_at(certificate_der)
         said = _at_a_glance(tbs)
     except (MalformedDer, *UNREADABLE):
-        certificate = read_certificate(certificate_der)
+        certificate, tbs = read_certificate(certificate_der), None
         said = _at_length(certificate)
-    return CertificateFacts(*said, days_left(said.not_after_at, at), _algorithm_of(certificate))
+    algorithm = (tbs and usual_rsa(tbs.rsa_key)) or _algorithm_of(certificate)
+    return CertificateFacts(*said, days_left(said.not_after_at, at), algorithm)
 
 
 _format_issuer = lru_cache(maxsize=64)(format_name_der)
