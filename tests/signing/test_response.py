@@ -4,7 +4,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,6 +54,20 @@ def test_a_bare_signature(folder: Path, kind: str) -> None:
     response = openssl(folder, words)
     assert [other for other in KEYS if accepted(response, other)] == [kind]
     assert not is_response(response, der(CERTIFICATES[kind]), [TEXT])
+
+
+@pytest.mark.parametrize("kind", ["rsa", "ec", "ec-p384"])
+@pytest.mark.parametrize("digest", ["sha256", "sha384", "sha512"])
+def test_any_strong_hash_will_do(folder: Path, kind: str, digest: str) -> None:
+    """Other programs choose by habit, not by the size of the key; SHA-1 never counts."""
+    assert accepted(openssl(folder, f"dgst -{digest} -sign {kind}.key text"), kind)
+    assert not accepted(openssl(folder, f"dgst -sha1 -sign {kind}.key text"), kind)
+
+
+def test_a_kind_of_key_that_is_not_known_signs_nothing() -> None:
+    """It is told with everything else that is wrong, not as an error of its own."""
+    key = ed448.Ed448PrivateKey.generate()
+    assert not is_response(key.sign(TEXT), der(ISSUER.sign(key.public_key())), CONTENTS)
 
 
 @pytest.mark.parametrize("kind", ["rsa", "ec"])

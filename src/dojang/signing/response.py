@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from cryptography import x509
 
 from dojang.der import MalformedDer
-from dojang.errors import VerificationFailed
+from dojang.errors import UnsupportedMechanism, VerificationFailed
 from dojang.signing.ber import BerReader, ByteWindow
 from dojang.signing.cms_checks import Signature, check_signature
 from dojang.signing.cms_reader import SignedMessage, read_signed_message
 from dojang.signing.content import ContentDigest
+from dojang.signing.digest import HASHES
 from dojang.signing.source import open_source
 from dojang.signing.verify_raw import verify_raw
 from dojang.x509.reading import read_certificate
@@ -52,8 +53,12 @@ def _signs(message: SignedMessage, certificate: x509.Certificate, content: bytes
 
 
 def _signs_raw(signature: bytes, certificate_der: bytes, content: bytes) -> bool:
+    return any(_verifies(signature, certificate_der, content, hash_name) for hash_name in HASHES)
+
+
+def _verifies(signature: bytes, certificate_der: bytes, content: bytes, hash_name: str) -> bool:
     try:
-        verify_raw(io.BytesIO(content), signature, certificate_der=certificate_der)
-    except VerificationFailed:
+        verify_raw(io.BytesIO(content), signature, certificate_der=certificate_der, hash_name=hash_name)
+    except (VerificationFailed, UnsupportedMechanism):
         return False
     return True
