@@ -25,9 +25,9 @@ def test_every_new_credential_is_checked(office) -> None:
     held = issue(office.order(), place)
     renewal = renew(RenewOrder(held.stored.address), place)
     reissue(ReissueOrder(Meant(address=renewal.credential.stored.address)), place)
-    assert [[check.name for check in checks] for checks in told] == [NAMES] * 3
-    assert all(check.ok for checks in told for check in checks)
-    assert told[0][2].detail == "CN=Office CA"
+    assert [[check.name for check in one.checks] for one in told] == [NAMES] * 3
+    assert all(check.ok for one in told for check in one.checks)
+    assert told[0].checks[2].detail == "CN=Office CA"
 
 
 @pytest.mark.parametrize(

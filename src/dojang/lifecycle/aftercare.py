@@ -1,10 +1,12 @@
 """What whoever has a new credential is told to check, checked: stored, valid, issued by whom, and that it signs."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from dojang.errors import Phrase
+from dojang.lifecycle.new_key import backup_of
 from dojang.lifecycle.workplace import Check, Workplace
 from dojang.locations.base import Location, StoredCredential
 
@@ -12,10 +14,19 @@ if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
 
+@dataclass(frozen=True, slots=True)
+class LookedAfter:
+    """What was checked, and the wrapping key under which the key can leave its token, if it was made for that."""
+
+    checks: tuple[Check, ...]
+    backup_under: str | None = None
+
+
 def tell_checks(place: Workplace, location: Location, stored: StoredCredential) -> None:
     """Look after a credential whose key has just signed a challenge, where somebody wants to know."""
     if place.tell_checked is not None:
-        place.tell_checked(look_after(place, location, stored))
+        under = backup_of(place, location, stored.certificate_der)
+        place.tell_checked(LookedAfter(look_after(place, location, stored), under))
 
 
 def look_after(place: Workplace, location: Location, stored: StoredCredential) -> tuple[Check, ...]:

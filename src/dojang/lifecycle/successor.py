@@ -74,9 +74,11 @@ def bring(
     After an error everything is as it was. After this, only the switch is left.
     """
     kind: Kind = "reissue" if operation.record.verb == "reissue" else "renew"
+    # Another token has other wrapping keys, and one that is lost must not keep its successor from being made.
+    under = None if replaced_by(operation) is None else backup_of(place, location, old_der)
     with taken_back_on_failure(place, operation, location):
-        key = _key(place, operation, location, old_der)
-        _certify(place, operation, authority, kind, key, old_der, backup_of(place, location, old_der))
+        key = _key(place, operation, location, old_der, under)
+        _certify(place, operation, authority, kind, key, old_der, under)
         install_and_prove(place, operation, location, key)
     confirm(place, operation, authority)
     operation.advance("confirmed")
@@ -89,7 +91,9 @@ def _is_still(location: Location, old: StoredCredential) -> bool:
         return False
 
 
-def _key(place: Workplace, operation: Operation, location: Location, old_der: bytes) -> "PrivateKey":
+def _key(
+    place: Workplace, operation: Operation, location: Location, old_der: bytes, backup_under: str | None
+) -> "PrivateKey":
     """The key that is kept, or a new one: staged where it takes the old one's place."""
     key_id, label, replaces = key_id_of(operation), str(operation.record.facts["label"]), replaced_by(operation)
     if key_id == replaces:
@@ -97,8 +101,8 @@ def _key(place: Workplace, operation: Operation, location: Location, old_der: by
     if replaces is None:
         location.check_free(label=label, subject_der=load(old_der).subject.public_bytes())
     place.say("generate")
-    algorithm, under = str(operation.record.facts["algorithm"]), backup_of(place, location, old_der)
-    return make_key(location, algorithm, key_id=key_id, label=label, replaces=replaces, backup_under=under)
+    algorithm = str(operation.record.facts["algorithm"])
+    return make_key(location, algorithm, key_id=key_id, label=label, replaces=replaces, backup_under=backup_under)
 
 
 def _certify(

@@ -13,6 +13,7 @@ from dojang.locations.base import Location, PasswordProvider, StoredCredential
 
 if TYPE_CHECKING:
     from dojang.authority.base import CertificateAuthority
+    from dojang.lifecycle.aftercare import LookedAfter
     from dojang.locations.password_tries import PasswordTries
 
 
@@ -56,7 +57,7 @@ class Workplace:
     authorities: Callable[[], Sequence[str]] = tuple
     say: Callable[[str], None] = field(default=_heard)
     tell_recovered: Callable[[Recovered], None] = field(default=_heard)
-    tell_checked: "Callable[[tuple[Check, ...]], None] | None" = None
+    tell_checked: "Callable[[LookedAfter], None] | None" = None
     now: Callable[[], datetime] = field(default=_now)
     window: timedelta | None = None
     hooks: Hooks = field(default_factory=Hooks)
