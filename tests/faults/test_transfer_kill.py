@@ -61,7 +61,7 @@ class Journey:
 
     def __init__(self, bench: Bench, watched: Path, open_at: Callable[[str], AbstractContextManager[Location]]) -> None:
         self.bench, self.home, self.open_at = bench, bench.home.parent, open_at
-        self.watched = [self.home, watched]
+        self.watched = [self.home.parent, watched]
         self.here = f"npki:{self.home}/NPKI"
         self.secrets: list[bytes] = []
         self.words: list[str] = []
@@ -115,6 +115,13 @@ class Journey:
             assert ledger.incomplete() == []
         rests = [path for path in self.home.rglob("*") if path.name.endswith((".part", ".removed"))]
         assert rests == []
+
+
+@pytest.fixture(autouse=True)
+def _temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What dojang or a library puts among temporary files lies where the search looks."""
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
 
 
 @pytest.fixture

@@ -339,7 +339,25 @@ def test_a_backup_that_is_given_up_leaves_nothing(desk: Desk, box: Path, monkeyp
         with pytest.raises(KeyboardInterrupt):
             backup(BackupOrder((address,), box), desk.place)
     (waiting,) = desk.place.ledger.incomplete()
-    assert [path.name for path in box.parent.iterdir()] == [".all.p12.drill"]
+    (left,) = box.parent.iterdir()
+    assert left.name.endswith(".drill")
+    assert left.stat().st_mode & 0o777 == 0o700
     give_up(desk.place, waiting.operation_id)
     assert list(box.parent.iterdir()) == []
     backup(BackupOrder((address,), box), desk.place)
+
+
+def test_a_folder_that_somebody_put_there_is_not_wiped(desk: Desk, box: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a folder nor a link to one: what it leads to stays."""
+    address, theirs = desk.put(whole()), desk.folder / "theirs"
+    theirs.mkdir()
+    (theirs / "letter").write_text("Dear Hong,")
+    monkeypatch.setattr(scratch, "token_hex", lambda _count: "known")
+    (box.parent / ".all.p12.known.drill").symlink_to(theirs)
+    with pytest.raises(FileUnwritable):
+        backup(BackupOrder((address,), box), desk.place)
+    assert (theirs / "letter").read_text() == "Dear Hong,"
+    scratch.wipe(box.parent / ".all.p12.known.drill")
+    assert (theirs / "letter").read_text() == "Dear Hong,"
+    assert list(box.parent.iterdir()) == []
+    assert desk.place.ledger.incomplete() == []

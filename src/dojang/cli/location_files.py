@@ -23,6 +23,7 @@ from dojang.cli.location import (
 )
 from dojang.cli.new_passwords import new_password_option
 from dojang.cli.workplace import plan_words, workplace
+from dojang.errors import Usage
 
 if TYPE_CHECKING:
     from dojang.lifecycle.take_in import TakeInOrder
@@ -126,6 +127,8 @@ def import_(
     """The file stays as it is."""
     from dojang.lifecycle.take_in import TakeInOrder
 
+    if label is not None and every and name is None:
+        raise Usage(problem=N_("--label is for one credential; choose it with --name"))
     order = TakeInOrder(file, target_of(invocation, to), name, every, label, without_r=without_r)
     take_in_from(invocation, order, new_password_source, _("Imported."))
 

@@ -5,12 +5,13 @@ import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from secrets import token_hex
 from typing import Final
 
 from dojang.errors import DojangError, FileChanged, FileUnwritable, NotFound
 from dojang.ledger import Event, Fact, Operation
 from dojang.lifecycle.workplace import Workplace
-from dojang.npki.files import make_folder, read_file, remove_folder, write_file
+from dojang.npki.files import read_file, remove_folder, write_file
 
 MADE: Final = "made"
 _LARGEST_FILE: Final = 32 << 20
@@ -18,30 +19,39 @@ _SUFFIX: Final = ".drill"
 
 
 def folder_for(file: Path, place: Workplace) -> Path:
-    """Where the scratch folder for ``file`` is: beside it, or among dojang's own state where nothing can be written."""
+    """A scratch folder for ``file`` that nobody has: beside it, or among dojang's own state where that is read-only."""
     beside = file.parent if os.access(file.parent, os.W_OK) else place.ledger.path.parent
-    return beside / f".{file.name}{_SUFFIX}"
+    return beside / f".{file.name}.{token_hex(4)}{_SUFFIX}"
 
 
 @contextlib.contextmanager
 def scratch(verb: str, folder: Path, place: Workplace, facts: dict[str, Fact]) -> Iterator[Operation]:
     """A journalled operation that owns ``folder``; when it ends without being finished, the folder is wiped.
 
-    What a killed run left there is seen to first.
+    One at a time for the file that ``facts`` names; what a killed run for it left is seen to first.
     """
     from dojang.lifecycle.recover import recover
 
-    subject = f"scratch:{folder}"
+    subject = f"scratch:{facts['file']}"
     recover(place, subject_key=subject)
     known: dict[str, Fact] = {"address": str(facts["file"]), "folder": str(folder), **facts}
     with place.ledger.begin(verb, subject, known) as operation:
+        _make(folder, operation)
         try:
-            make_folder(folder)
             yield operation
         except BaseException:
             with contextlib.suppress(DojangError):
                 give_back(place, operation, "failed")
             raise
+
+
+def _make(folder: Path, operation: Operation) -> None:
+    """A folder of our own, for us alone: what somebody else has put there is neither used nor wiped."""
+    try:
+        folder.mkdir(mode=0o700)
+    except OSError as error:
+        operation.undo("failed")
+        raise FileUnwritable(path=str(folder), problem=error.strerror or str(error)) from error
 
 
 def finish_backup(operation: Operation) -> None:
@@ -104,7 +114,9 @@ def clear_second(place: Workplace, address: str, label: str) -> None:
 
 
 def wipe(folder: Path) -> None:
-    """Overwrite what is in the folder, then remove it; nothing there is not an error."""
+    """Overwrite what is in the folder, then remove it; nothing there is not an error, and no link is followed."""
+    if folder.is_symlink():
+        folder.unlink()
     for path in (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink()):
         try:
             with path.open("r+b") as file:
