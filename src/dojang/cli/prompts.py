@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from dojang.cli.language import _, say
-from dojang.cli.meter import can_be_metered, type_hidden
 from dojang.cli.table import plain_table
 from dojang.secret import Secret
 
@@ -63,7 +62,7 @@ def ask_new_secret(question: str, check: "PasswordCheck | None" = None) -> Secre
     On a terminal its strength is shown while it is typed.
     """
     while True:
-        first = _ask_metered(question, check) if check is not None and can_be_metered() else ask_secret(question)
+        first = ask_secret(question) if check is None else _ask_metered(question, check)
         if problems := check.problems(first) if check is not None else []:
             sys.stderr.write(say("This password will not do: {problems}.", problems=problems) + "\n")
         elif first == ask_secret(_("The same again")):
@@ -73,5 +72,9 @@ def ask_new_secret(question: str, check: "PasswordCheck | None" = None) -> Secre
 
 
 def _ask_metered(question: str, check: "PasswordCheck") -> Secret:
+    from dojang.cli.meter import can_be_metered, type_hidden
+
+    if not can_be_metered():
+        return ask_secret(question)
     with _line_ended():
         return Secret(type_hidden(question, check.verdict))
