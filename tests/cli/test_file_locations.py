@@ -88,13 +88,22 @@ def test_a_wrong_password_is_status_7(office, home: Path, tmp_path: Path, kind: 
     assert (tmp_path / f"hong.{kind}").read_bytes() == before
 
 
-@pytest.mark.parametrize("address", ["phone:", "cloud:https://sign.example/csc?cn=Hong"])
-def test_what_has_no_service_yet_is_status_10(office, address: str) -> None:
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["cert", "list", "phone:"],
+        ["renew", "now", "phone:?cn=Hong"],
+        ["cert", "list", "cloud:https://sign.example/csc"],
+        ["sign", "cms", "--key", "cloud:https://sign.example/csc?cn=Hong", __file__],
+    ],
+    ids=" ".join,
+)
+def test_what_has_no_service_yet_is_status_10(run_dojang, words: list[str]) -> None:
     """Every command that opens it says so and what to use instead."""
-    for words in (["cert", "list", address], ["renew", "now", address], ["cert", "issue", "--to", address]):
-        status, told = office(*words, *(["--subject", "CN=Hong"] if "--to" in words else []))
-        assert (status, told["error"]["code"]) == (10, "unsupported-operation"), told
-        assert "npki:" in told["error"]["next"]
+    ended = run_dojang(*words, "--json", "--no-input")
+    told = json.loads(ended.stdout)
+    assert (ended.returncode, told["error"]["code"]) == (10, "unsupported-operation"), told
+    assert "npki:" in told["error"]["next"]
 
 
 def test_every_kind_is_told_of_in_words() -> None:

@@ -29,6 +29,7 @@ from dojang.locations.registry import open_location
 from dojang.npki.keyfile import open_pkcs8
 from dojang.secret import Secret
 
+pytestmark = pytest.mark.usefixtures("quick_passwords")
 PASSWORD = Secret("correct horse 1!")
 PASS = ("-passin", "pass:correct horse 1!")
 
@@ -307,7 +308,7 @@ def test_no_damage_costs_more_than_what_it_hit(path: Path, authority: SmallAutho
         issue(location, authority)
         renew(location, authority)
     whole, random = path.read_bytes(), Random(1)
-    for _ in range(500):
+    for _ in range(200):
         try:
             files = [read_blocks(mutated(whole, [whole], random))]
         except ValueError:

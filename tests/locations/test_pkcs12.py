@@ -22,6 +22,7 @@ from dojang.npki.pkcs12_bags import Bags, CertificateBag, KeyBag
 from dojang.npki.pkcs12_writing import write_bags
 from dojang.secret import Secret
 
+pytestmark = pytest.mark.usefixtures("quick_passwords")
 PASSWORD = Secret("correct horse 1!")
 R = Secret(bytes(range(1, 21)))
 OPEN = ("-passin", "pass:correct horse 1!", "-provider", "default", "-provider", "legacy")
