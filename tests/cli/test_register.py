@@ -91,6 +91,7 @@ def test_registering_at_an_address(scene: Scene) -> None:
     assert data["status"]["state"] == "good"
     assert (data["status"]["source"], data["status"]["place"]) == ("crl-file", str(scene.files / "ca.crl"))
     assert data["purposes"][0]["purpose"]["ko"] == "범용"
+    assert data["certificate"]["days_left"] == data["credential"]["days_left"]
     assert not data["again"]
     where = json.loads(scene._run("where", "--json").stdout)["data"]["credentials"]
     assert data["credential"]["address"] in [one["address"] for one in where]
@@ -171,6 +172,7 @@ def test_a_file_and_a_challenge_signed_by_openssl(scene: Scene) -> None:
     subprocess.run(["openssl", *words.split()], cwd=scene.files, check=True)
     bring = [scene.files / "hong.pem", "--crl", scene.files / "ca.crl", "--response", scene.files / "response.p7s"]
     assert "credential" not in scene.json(*bring)
+    assert "dojang doctor" in scene.run(scene.files / "hong.pem", *bring[1:3], "--recheck").stderr
     assert "no challenge" in scene.json(*bring, status=13)["message"]
     assert scene.json(scene.files / "hong.pem", "--crl", scene.files / "ca.crl", "--recheck")["again"]
 
@@ -223,6 +225,9 @@ def test_a_plan_changes_nothing_and_asks_nobody(scene: Scene) -> None:
         (["{files}/hong.pem", "--challenge", "--recheck"], 2, "usage"),
         (["{files}/hong.pem", "--crl", "{files}/hong.pem"], 10, "file-malformed"),
         (["{files}/hong.pem", "--crl", "{files}/none.crl"], 3, "file-unreadable"),
+        (["{files}/hong.pem", "--ocsp", "127.0.0.1:8080"], 2, "usage"),
+        (["{files}/hong.pem", "--ocsp", "ldap://ds.example.kr"], 2, "usage"),
+        (["{files}/hong.pem", "--crl", "ldap://ds.example.kr/ou=dp1,o=CA"], 2, "usage"),
         (["{files}/key.pem"], 10, "file-malformed"),
         (["{address}", "--vid-number-source", "1234561234567"], 2, "invalid-source"),
         (["{address}", "--vid-number-source", "prompt"], 2, "input-required"),
@@ -260,5 +265,6 @@ def test_it_is_said_in_korean(scene: Scene) -> None:
     assert done.returncode == 0, done.stderr
     assert "등록했습니다." in done.stdout
     assert "용도: 범용" in done.stdout
+    assert "필수 확장" in done.stdout
     refused = scene._run("등록", scene.address, *crl, *source, "--allow-policy", "전자세금용")
     assert "허용된 용도가 아닙니다" in refused.stderr

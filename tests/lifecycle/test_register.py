@@ -437,9 +437,9 @@ def refused(bring, *words: Any) -> str:
 def test_a_challenge_signed_elsewhere_is_brought_back(challenged) -> None:
     """It counts once; without it, with another's signature or over something else nothing is registered."""
     assert "nobody has shown" in refused(challenged, None)
-    assert "not made by its key" in refused(challenged, sign(challenged.text, OTHER_KEY))
-    assert "not made by its key" in refused(challenged, sign(challenged.text[:-1]))
-    assert "not made by its key" in refused(challenged, b"")
+    assert "no answer of its key" in refused(challenged, sign(challenged.text, OTHER_KEY))
+    assert "no answer of its key" in refused(challenged, sign(challenged.text[:-1]))
+    assert "no answer of its key" in refused(challenged, b"")
     done = challenged(sign(challenged.text + b"\n"))
     assert done.held is None
     assert "no challenge waits" in refused(challenged, sign(challenged.text))
@@ -452,7 +452,7 @@ def test_a_challenge_is_for_one_certificate_and_an_hour(challenged) -> None:
     """A second certificate of the same key needs its own, and a new challenge ends the one before."""
     assert "no challenge waits" in refused(challenged, sign(challenged.text), der(good()))
     give_challenge(challenged.certificate_der, "hong.pem", challenged.desk.office.place)
-    assert "not made by its key" in refused(challenged, sign(challenged.text))
+    assert "no answer of its key" in refused(challenged, sign(challenged.text))
     challenged.desk.office.later = timedelta(minutes=61)
     assert "older than an hour" in refused(challenged, sign(challenged.text))
 

@@ -10,6 +10,7 @@ from dojang.cli.files import certificates_of, read_file, write_file
 from dojang.cli.frame import FilePath, argument, command, option
 from dojang.cli.language import N_, _, say, spoken
 from dojang.cli.meant import is_address
+from dojang.cli.register_terms import sources_of, terms_of
 from dojang.cli.workplace import workplace
 from dojang.errors import Usage
 
@@ -19,11 +20,9 @@ if TYPE_CHECKING:
     from dojang.lifecycle.workplace import Workplace
     from dojang.npki.policies import Policy
     from dojang.secret import Secret
-    from dojang.x509.lookup import Sources
     from dojang.x509.status import CertificateFacts
 
 _PATH = FilePath()
-_URLS = ("http://", "https://")
 
 
 @command(
@@ -57,7 +56,9 @@ _URLS = ("http://", "https://")
 @option("--vid-number-source", metavar="SRC", help=N_("Where the owner's resident or business number comes from."))
 @option("--challenge", is_flag=True, help=N_("Print what the key of a certificate in a file is to sign."))
 @option("-o", "--output", type=_PATH, metavar="OUT", help=N_("File for the challenge; otherwise printed."))
-@option("--response", type=_PATH, metavar="FILE", help=N_("The signed challenge: a bare signature or CMS."))
+@option(
+    "--response", type=_PATH, metavar="FILE", help=N_("The signed challenge: a bare signature, or CMS in DER or PEM.")
+)
 @option("--recheck", is_flag=True, help=N_("Check again what was registered before, without its key."))
 def register(
     invocation: Invocation,
@@ -80,7 +81,7 @@ def register(
     if challenge:
         _give_challenge(invocation, source, output)
         return
-    terms = _terms(invocation, trust, chain, _sources(invocation, crl, ocsp, offline), allowed)
+    terms = terms_of(invocation, trust, chain, sources_of(invocation, crl, ocsp, offline), allowed)
     with workplace(invocation) as place:
         if invocation.flags.plan:
             _plan(invocation, source, terms, place, in_file, recheck=recheck, number=vid_number_source is not None)
@@ -91,6 +92,8 @@ def register(
             number = _number(invocation, vid_number_source)
             done = _at_address(invocation.address(source), terms, place, number, recheck=recheck)
     _tell(invocation, source, done, recheck=recheck)
+    if in_file:
+        invocation.out.note(_("'dojang where' lists no files; 'dojang doctor' says when to look at this one again."))
 
 
 def _refuse_contradictions(
@@ -127,40 +130,6 @@ def _give_challenge(invocation: Invocation, source: str, output: Path | None) ->
         )
     )
     invocation.result(data, given.text if output is None else say("Wrote the challenge: {path}", path=output))
-
-
-def _terms(
-    invocation: Invocation,
-    trust: tuple[Path, ...],
-    chain: tuple[Path, ...],
-    sources: "Sources",
-    allowed: tuple[str, ...],
-) -> "Terms":
-    """What is named on the command line, else what the settings say."""
-    from dojang.lifecycle.vetting import Terms
-    from dojang.npki.policy_names import oids_named
-
-    anchors = trust or invocation.settings.trust_anchors
-    purposes = allowed or invocation.settings.allowed_policies
-    return Terms(
-        anchors_der=tuple(der for path in anchors for der in certificates_of(path)),
-        intermediates_der=tuple(der for path in chain for der in certificates_of(path)),
-        sources=sources,
-        allowed_policies=frozenset().union(*map(oids_named, purposes)) if purposes else None,
-    )
-
-
-def _sources(invocation: Invocation, crl: tuple[str, ...], ocsp: str | None, offline: bool) -> "Sources":
-    from dojang.x509.lookup import PATIENCE, GivenList, Sources
-    from dojang.x509.reading import read_crl
-
-    files = [path for path in crl if not path.lower().startswith(_URLS)]
-    lists = [GivenList(path, read_file(path)) for path in files]
-    for one in lists:
-        read_crl(one.crl_der, one.place)  # a file that is no list is a slip, not a silent source
-    addresses = tuple(path for path in crl if path not in files)
-    seconds = min(invocation.flags.timeout or PATIENCE, PATIENCE)
-    return Sources(tuple(lists), addresses, ocsp, offline, seconds)
 
 
 def _number(invocation: Invocation, source: str | None) -> "Secret | None":
@@ -226,7 +195,7 @@ def _tell(invocation: Invocation, source: str, done: "Registration", *, recheck:
     from dojang.npki.policies import policy
     from dojang.x509.status import credential_facts
 
-    facts = credential_facts(done.certificate_der, done.at)
+    facts = done.held.facts if done.held is not None else credential_facts(done.certificate_der, done.at)
     purposes = [policy(oid) for oid in done.vetted.policies]
     data: dict[str, Any] = {
         "certificate": certificate_data(facts),

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 CHALLENGE_LASTS = timedelta(hours=1)
 _NONCE_BYTES = 32
 _BELONGS_NOT = Phrase("the private key does not belong to it")
+_NOT_ITS_ANSWER = Phrase("it is no answer of its key to the challenge: a bare signature, or CMS in DER or PEM")
 
 Answers = Callable[[bytes, Sequence[bytes]], bool]
 """Whether a response was made by the key of a certificate (DER) over one of a few contents."""
@@ -57,7 +58,7 @@ def possession_by_response(certificate_der: bytes, answers: Answers | None, plac
     # A text editor, a shell or openssl's S/MIME form may have ended the line.
     if answers(certificate_der, [text + ending for ending in (b"", b"\n", b"\r\n")]):
         return Check("possession", True, Phrase("its key signed the challenge"))
-    return Check("possession", False, Phrase("the answer was not made by its key over the challenge"))
+    return Check("possession", False, _NOT_ITS_ANSWER)
 
 
 def _open_challenge(certificate_der: bytes, place: Workplace) -> bytes | None:

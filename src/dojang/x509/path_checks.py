@@ -201,11 +201,11 @@ def _policies_of(certificate: x509.Certificate) -> set[x509.ObjectIdentifier]:
 
 
 CHECKS: Mapping[str, Callable[[Path], None]] = {
-    "validity": _check_validity,
-    "basic-constraints": _check_basic_constraints,
-    "key-usage": _check_key_usage,
-    "extended-key-usage": _check_extended_key_usage,
-    "algorithms": _check_algorithms,
-    "critical-extensions": _check_critical_extensions,
-    "policies": _check_policies,
+    Phrase("validity"): _check_validity,
+    Phrase("basic-constraints"): _check_basic_constraints,
+    Phrase("key-usage"): _check_key_usage,
+    Phrase("extended-key-usage"): _check_extended_key_usage,
+    Phrase("algorithms"): _check_algorithms,
+    Phrase("critical-extensions"): _check_critical_extensions,
+    Phrase("policies"): _check_policies,
 }
