@@ -212,6 +212,21 @@ def test_keys_under_several_passwords(path: Path, authority: SmallAuthority) -> 
         location.private_key(list(location.credentials())[1].key_id)
 
 
+def test_a_new_key_gets_the_password_of_the_key_in_use(path: Path, authority: SmallAuthority) -> None:
+    """Whatever other keys in the file have, and whichever was opened last."""
+    passwords = {"Hong": PASSWORD, "Kim": Secret("battery staple 2!")}
+    keys = [_foreign_key(password) for password in passwords.values()]
+    certificates = [authority.certify(key, name) for (key, _), name in zip(keys, passwords, strict=True)]
+    path.write_text("".join([*map(pem_of, certificates), *(text for _, text in keys)]))
+    given = iter(passwords.values())
+    with open_location(f"pem:{path}", passwords=lambda path, new: next(given)) as location:
+        for stored in location.credentials():
+            location.private_key(stored.key_id)
+        location.generate("ec-p256", key_id=SECOND, label="Lee")
+    with opened(path) as location:
+        assert location.private_key(SECOND)
+
+
 def test_an_authoritys_own_pair_is_a_credential(path: Path, authority: SmallAuthority) -> None:
     """A key tells whose the file is, though the certificate is of the kind that stands above others."""
     key = authority.root_key.private_bytes(

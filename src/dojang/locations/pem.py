@@ -71,7 +71,7 @@ class PemFiles:
 
     def sealed(self, pkcs8: Pkcs8) -> Block:
         """Under the password that the file has already, where it has one."""
-        encrypted = next((one for one in self.read().keys if _block_of(one).kind == ENCRYPTED_KEY), None)
+        encrypted = next((one for one in self.read().keys if _block_of(one).asks), None)
         if encrypted is not None:
             self.open(encrypted)
         elif not self._known:
@@ -81,11 +81,13 @@ class PemFiles:
     def open(self, key: KeptKey) -> Pkcs8:
         block = _block_of(key)
         self._refuse_hostile(block)
-        for password in self._known if block.asks else ():
-            with suppress(PasswordIncorrect):
-                return self._opened(block, password)
         if not block.asks:
             return self._opened(block, None)
+        for password in tuple(self._known):
+            with suppress(PasswordIncorrect):
+                pkcs8 = self._opened(block, password)
+                self._keep(password)
+                return pkcs8
         self._tries.check(str(self._key_path), block.body.encode())
         return self._opened_by(block, [self._ask(new=False)])
 
@@ -127,9 +129,13 @@ class PemFiles:
             for password in passwords:
                 with suppress(PasswordIncorrect):
                     pkcs8 = self._opened(block, password)
-                    self._known.append(password)
+                    self._keep(password)
                     return pkcs8
             raise PasswordIncorrect(path=path)
+
+    def _keep(self, password: "Secret") -> None:
+        """The one that opened a key last is the last."""
+        self._known = [one for one in self._known if one != password] + [password]
 
     def _opened(self, block: Block, password: "Secret | None") -> Pkcs8:
         """``PasswordIncorrect`` for a wrong password and for damage."""
