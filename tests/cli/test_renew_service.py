@@ -6,9 +6,12 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -128,6 +131,59 @@ def test_a_token_that_is_put_in(desk, serve, make_token) -> None:
         make_token()
         daemon.event("waiting")
         assert daemon.stop(signal.SIGINT) < 1
+
+
+def test_a_clock_that_is_set(desk, serve, tmp_path: Path) -> None:
+    """Put forward by most of a year, it renews within seconds; put back, it goes on and still ends within a second."""
+    source = Path(__file__).parents[1] / "faults" / "stories" / "clock.c"
+    subprocess.run(["gcc", "-O2", "-shared", "-fPIC", "-o", tmp_path / "clock.so", source], check=True)
+    offset = tmp_path / "offset"
+    offset.write_bytes(bytes(8))
+    address = desk.issue("later", profile="tls-client")
+    clock = {"LD_PRELOAD": str(tmp_path / "clock.so"), "CLOCK_OFFSET": str(offset)}
+    with serve("npki:", "--no-watch", **clock) as daemon:
+        daemon.event("waiting")
+        _jump(offset, days=340)
+        assert daemon.event("renewed", "failed")["credential"]["address"] == address
+        daemon.event("waiting")
+        _jump(offset, days=0)
+        assert daemon.stop() < 1
+
+
+def _jump(offset: Path, days: int) -> None:
+    with offset.open("r+b") as file:
+        file.write((days * 86400).to_bytes(8, sys.byteorder, signed=True))
+
+
+def test_a_notice_arrives_once(desk) -> None:
+    """A round for a timer tells of a certificate of another institution, in Korean where that is set, and only once."""
+    posts: list[dict] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            posts.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_arguments: object) -> None:
+            """Nothing on standard error."""
+
+    desk.issue("elsewhere", f"npki:{desk.home}/NPKI")
+    stranger = desk.twin("stranger")
+    (stranger.home / "state" / "authorities").unlink()
+    (stranger.home / "secret").write_text("shared secret")
+    (stranger.home / "secret").chmod(0o600)
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        hook = f'url = "http://127.0.0.1:{server.server_port}/"\nsecret-source = "file:{stranger.home}/secret"\n'
+        stranger.configure(f'lang = "ko"\n[notices]\ndays = [300, 7]\n[notices.webhook]\n{hook}')
+        runs = [stranger.run("renew", "run", "--in-turn", f"npki:{desk.home}/NPKI", "--json") for _ in range(2)]
+        server.shutdown()
+    assert [run.returncode for run in runs] == [14, 14], runs
+    assert [(one["reason"], one["threshold"]) for one in posts] == [("unknown-origin", 300)]
+    assert "인증서" in posts[0]["title"]
+    (notice,) = json.loads(runs[0].stdout)["data"]["notices"]
+    assert (notice["channel"], notice["delivered"]) == ("webhook", True)
 
 
 def test_ending_in_the_middle(desk, serve) -> None:

@@ -1,8 +1,10 @@
 """A signal before everything that lasts, one point after the other: what was promised holds after each."""
 
+import json
 import subprocess
 import sys
 from functools import partial
+from pathlib import Path
 from signal import SIGINT
 
 import pytest
@@ -82,10 +84,17 @@ def test_issue_interrupted(bench: Bench, kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS + FILES)
 @pytest.mark.parametrize("keep", [[], ["--keep-key"]], ids=["new-key", "keep-key"])
 def test_renew_killed_anywhere(bench: Bench, kind: str, keep: list[str]) -> None:
-    """Something in use always signs; after the next run it is the old pair, or the new with the old one retired."""
+    """Something in use always signs; after the next run it is the old pair, or the new with the old one retired.
+
+    A hook before the renewal has run once for each that got so far, the one after it at least once for each of those.
+    """
     before: dict[str, str] = {}
+    told = bench.home / "told"
+    if keep:
+        _add_hooks(bench, told)
 
     def prepare(name: str) -> list[str]:
+        told.unlink(missing_ok=True)
         made = bench.json(*bench.issue_words(kind, name))
         before[name] = made["credential"]["serial"]
         return ["renew", "now", bench.address_of(kind, name), *keep]
@@ -108,8 +117,26 @@ def test_renew_killed_anywhere(bench: Bench, kind: str, keep: list[str]) -> None
             assert [one["serial"] for one in retired] == [before[name]]
             assert bench.signs(retired[0])
         _nothing_left_over(bench, kind)
+        _check_hooks(told, renewed=live["serial"] != before[name])
 
-    strike_everywhere(bench, prepare, check, every=5 if kind in FILES else 1)
+    # The keys that are kept take the same way as new ones, with the hooks on it.
+    strike_everywhere(bench, prepare, check, every=5 if kind in FILES else 3 if keep and kind == "token" else 1)
+
+
+def _add_hooks(bench: Bench, told: Path) -> None:
+    """Hooks that write down what they are told."""
+    words = ["/bin/sh", "-c", f'echo "$DOJANG_HOOK $DOJANG_TRANSACTION $DOJANG_OUTCOME" >> {told}']
+    with (bench.home / "config.toml").open("a") as settings:
+        settings.write(f"[renew]\npre-hook = {json.dumps(words)}\npost-hook = {json.dumps(words)}\n")
+
+
+def _check_hooks(told: Path, *, renewed: bool) -> None:
+    lines = [line.split() for line in told.read_text().splitlines()] if told.exists() else []
+    begun = [transaction for hook, transaction, _outcome in lines if hook == "pre"]
+    ended = {transaction: outcome for hook, transaction, outcome in lines if hook == "post"}
+    assert len(begun) == len(set(begun)), "a hook before a renewal ran twice"
+    assert set(begun) <= ended.keys(), "a hook after a renewal was lost"
+    assert not begun or list(ended.values()).count("renewed") == renewed
 
 
 @pytest.mark.parametrize("kind", KINDS + FILES)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 GRACE: Final = 0.7
 """Seconds that a renewal under way has to finish after the word to end."""
-LISTEN: Final = 20.0
+LISTEN: Final = 5.0
 """Longest wait in seconds, so that a clock that was set is noticed."""
 HELD_UP: Final = 900.0
 """A round that goes on for so many seconds is stuck: the service manager's watchdog is left to end the process."""
