@@ -10,11 +10,15 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from tests.faults.conftest import Bench, strike_everywhere
+from tests.lifecycle.test_copy import self_signed
 
 from dojang.ledger import Ledger
+from dojang.lifecycle.drill import put_in
+from dojang.lifecycle.finish import twin_in
 from dojang.locations.base import Location
 from dojang.locations.registry import open_location
-from dojang.npki.pkcs8 import Pkcs8
+from dojang.npki.keyfile import KeyFileForm
+from dojang.npki.pkcs8 import Pkcs8, new_random_number
 from dojang.pkcs11 import ModuleSearch, PinGuard
 from dojang.pkcs11.pin import PinSource
 from dojang.secret import Secret
@@ -73,15 +77,15 @@ class Journey:
         forms = {"disk": f"npki:{self.home}/{name}/NPKI", "pkcs12": f"pkcs12:{self.home}/{name}.p12"}
         return {**forms, "pem": f"pem:{self.home}/{name}.pem"}[kind]
 
-    def issued(self, name: str, algorithm: str = "ec-p256") -> str:
-        """A new credential in the folder, whose secrets are looked for from now on; its address."""
-        made = self.bench.json(*self.bench.issue_words("disk", name), "--algorithm", algorithm)["credential"]
-        self.secrets = secrets_of(self.key_at(made["address"]))
-        return made["address"]
-
-    def key_at(self, address: str) -> Pkcs8:
-        with self.open_at(address) as location:
-            return location.export_key(location.find(address).key_id)
+    def put(self, name: str, address: str | None = None) -> str:
+        """A new credential, in the folder unless said, whose secrets are looked for from now on; its address."""
+        parcel, quick = self_signed(name, days=400), KeyFileForm("pbes2-seed")
+        self.secrets = secrets_of(parcel.key)
+        with open_location(
+            address or self.here, passwords=lambda path, new: Secret(PASSWORD), key_files=quick
+        ) as there:
+            put_in(parcel, there, name)
+            return twin_in(there, parcel.certificate_der).address
 
     def working(self, address: str, name: str) -> int:
         """How many credentials of that name are there; each of them signs."""
@@ -125,7 +129,7 @@ def _temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def journey(bench: Bench, softhsm_dir: Path, softhsm_module: str, tmp_path: Path) -> Journey:
+def journey(bench: Bench, softhsm_dir: Path, softhsm_module: str, tmp_path: Path, quick_passwords: None) -> Journey:
     """What the commands leave is looked at from here, with the same PIN and password."""
     pin = PinSource.parse(bench.environment["DOJANG_PIN_SOURCE"])
     search, guard = ModuleSearch(module=softhsm_module, discover=False), PinGuard(tmp_path / "pin-guard")
@@ -139,8 +143,8 @@ def journey(bench: Bench, softhsm_dir: Path, softhsm_module: str, tmp_path: Path
 
 def test_the_search_finds_what_it_looks_for(journey: Journey) -> None:
     """A plain key, in whatever form, would be found: the search is no comfort otherwise."""
-    key = journey.key_at(journey.issued("plain", "rsa-2048"))
-    plain = journey.home / "plain"
+    key = Pkcs8.from_key(rsa.generate_private_key(65537, 2048), new_random_number())
+    journey.secrets, plain = secrets_of(key), journey.home / "plain"
     for form in (key.der, base64.encodebytes(key.der), key.der.hex().encode()):
         plain.write_bytes(form)
         assert where_found(journey.secrets, journey.home) == [plain]
@@ -159,17 +163,14 @@ WAYS = [
 @pytest.mark.parametrize(("verb", "source", "target"), WAYS)
 def test_a_killed_transfer_loses_nothing(journey: Journey, verb: str, source: str, target: str) -> None:
     """At every moment the original or its proven copy signs; the next run finishes or undoes; no key shows."""
-    bench, stays = journey.bench, journey.issued("hong") if verb == "copy" else None
+    bench, stays = journey.bench, journey.put("hong") if verb == "copy" else None
 
     def ends(name: str) -> tuple[str, str]:
         here = journey.here if source == "disk" else journey.place(source, f"from-{name}")
         return here, journey.place(target, f"to-{name}")
 
     def prepare(name: str) -> list[str]:
-        address = stays or journey.issued(name)
-        if source != "disk":
-            bench.json("location", "move", address, "--to", ends(name)[0])
-            address = ends(name)[0]
+        address = stays or journey.put(name, ends(name)[0])
         return ["location", verb, address, "--to", ends(name)[1]]
 
     def check(name: str, point: int) -> None:
@@ -188,7 +189,7 @@ def test_a_killed_backup_is_none(journey: Journey) -> None:
     """Before it passed its drill there is no file; afterwards it has its name, or gets it in the next run. Nothing of
     the scratch folder stays, and an older backup is what it was until then.
     """
-    bench, before, address = journey.bench, {}, journey.issued("hong")
+    bench, before, address = journey.bench, {}, journey.put("hong")
 
     def backup(name: str) -> Path:
         return journey.home / f"{name}.p12"
@@ -214,7 +215,7 @@ def test_a_killed_backup_is_none(journey: Journey) -> None:
 def test_a_killed_restore_is_finished_or_undone(journey: Journey) -> None:
     """Run again, it brings everything; the backup stays as it was; no key shows."""
     bench, backup = journey.bench, journey.home / "backup.p12"
-    bench.json("location", "backup", journey.issued("hong"), "--to", backup)
+    bench.json("location", "backup", journey.put("hong"), "--to", backup)
     whole = backup.read_bytes()
 
     def prepare(name: str) -> list[str]:
