@@ -96,6 +96,7 @@ def test_a_file_without_a_usable_key_is_refused(key, token, tmp_path: Path) -> N
     status, said = key("import", f"{token.uri};object=refused", tmp_path / "file")
     assert (status, said["error"]["code"]) == (7, "password-incorrect")
     assert key("show", f"{token.uri};object=refused")[0] == 3
+    assert key("import", f"npki:{tmp_path}", tmp_path / "file")[0] == 2
 
 
 def test_a_plan_imports_nothing(key, token, tmp_path: Path) -> None:

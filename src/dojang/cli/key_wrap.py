@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from dojang.cli.context import Invocation
 from dojang.cli.credentials import credential_data, credential_lines
 from dojang.cli.frame import FilePath, argument, command, option
+from dojang.cli.key import parse
 from dojang.cli.language import N_, _, say
 from dojang.cli.workplace import plan_words, workplace
 
@@ -50,10 +51,8 @@ def import_(invocation: Invocation, address: str, file: Path, label: str | None,
     from dojang.cli.files import read_file
     from dojang.lifecycle.import_key import ImportKeyOrder, import_key, plan_import_key
     from dojang.lifecycle.key_file import read_key
-    from dojang.pkcs11.uri import Pkcs11Uri
 
-    where = invocation.address(address)
-    named = Pkcs11Uri.from_text(where).object if where.startswith("pkcs11:") else None
+    where, named = invocation.address(address), parse(invocation, address).object
     key = read_key(read_file(file), str(file), lambda: invocation.password(str(file)))
     order = ImportKeyOrder(where, label or named or file.stem, key, str(file), without_r)
     with workplace(invocation) as place:
