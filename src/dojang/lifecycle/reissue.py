@@ -4,25 +4,24 @@ For a key that is lost, a password that is forgotten, a secret that others know:
 may have that is the authority's to decide; a local one serves whoever has its PIN.
 """
 
-import contextlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from secrets import token_bytes
 from typing import TYPE_CHECKING
 
-from dojang.errors import DojangError, InputRequired, NothingDue, NotRenewable, Phrase, UnsupportedOperation
+from dojang.errors import DojangError, NothingDue, NotRenewable, Phrase, UnsupportedOperation
 from dojang.ledger import Event, Fact, Operation
 from dojang.lifecycle.aftercare import tell_checks
 from dojang.lifecycle.finish import settle_elsewhere, switch
 from dojang.lifecycle.held import Held, look_at
 from dojang.lifecycle.issue import KEY_ID_BYTES, profile_of
-from dojang.lifecycle.journal import identity_of, key_in, name_in
-from dojang.lifecycle.meant import Meant, issued_with, issuer_known
+from dojang.lifecycle.journal import key_in, name_in
+from dojang.lifecycle.meant import Meant, issuer_known
 from dojang.lifecycle.origin import Origin, fingerprint_of
 from dojang.lifecycle.recover import recover
+from dojang.lifecycle.scene import Scene, open_scene
 from dojang.lifecycle.status import change, subject_of
 from dojang.lifecycle.successor import algorithm_in, as_it_is_now, bring, claim, load, replaced_already, successor_facts
-from dojang.lifecycle.workplace import Recovered, Step, Workplace
+from dojang.lifecycle.workplace import Step, Workplace
 from dojang.locations.base import Location, Retires, StoredCredential
 
 if TYPE_CHECKING:
@@ -56,24 +55,6 @@ class Reissue:
     previous_der: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class _Scene:
-    """The open locations: where the new one goes, and where the old one lies if that is another; and what is meant.
-
-    ``old`` is the old credential where it lies in ``here`` (then it is replaced there) or ``there``.
-    """
-
-    here: Location
-    there: Location | None
-    old_der: bytes
-    old: StoredCredential | None
-    recovered: tuple[Recovered, ...]
-
-    @property
-    def in_place(self) -> bool:
-        return self.old is not None and self.there is None
-
-
 def reissue(order: ReissueOrder, place: Workplace) -> Reissue:
     """Bring a new key and a certificate with the same names and the same end, then revoke and retire the old one.
 
@@ -82,7 +63,7 @@ def reissue(order: ReissueOrder, place: Workplace) -> Reissue:
     it was replaced already, ``NotRenewable`` when it has expired. Killed at any moment, the next run finishes or
     undoes the new one.
     """
-    with _scene(order, place) as scene:
+    with open_scene(order.meant, order.to, place) as scene:
         if (finished := _finished_now(place, scene)) is not None:
             return finished
         _refuse(order, place, scene)
@@ -105,7 +86,7 @@ def reissue(order: ReissueOrder, place: Workplace) -> Reissue:
 
 def plan_reissue(order: ReissueOrder, place: Workplace) -> tuple[Step, ...]:
     """The steps that ``reissue`` would take, after the same refusals; nothing is made and no PIN is asked."""
-    with _scene(order, place, recovering=False) as scene:
+    with open_scene(order.meant, order.to, place, recovering=False) as scene:
         _refuse(order, place, scene)
         origin = issuer_known(place, scene.old_der)
         with place.open_authority(origin.authority) as authority:
@@ -127,38 +108,7 @@ def plan_reissue(order: ReissueOrder, place: Workplace) -> tuple[Step, ...]:
         return (*steps, Step("retire", {"address": scene.old.address})) if scene.old is not None else tuple(steps)
 
 
-@contextlib.contextmanager
-def _scene(order: ReissueOrder, place: Workplace, *, recovering: bool = True) -> Iterator[_Scene]:
-    with contextlib.ExitStack() as opened:
-        there, old, recovered = None, None, []
-        if order.meant.address is not None:
-            there = opened.enter_context(place.open_location(order.meant.address))
-            recovered += recover(place, there) if recovering else []
-            old = there.find(order.meant.address)
-        old_der = old.certificate_der if old is not None else order.meant.certificate_der
-        if old_der is None:
-            old_der = issued_with(place, order.meant)
-        if order.to is None:
-            if there is None:
-                raise InputRequired(what=Phrase("The location of the new key"), option="--to ADDRESS")
-            yield _Scene(there, None, old_der, old, tuple(recovered))
-            return
-        here = opened.enter_context(place.open_target(order.to))
-        recovered += recover(place, here) if recovering else []
-        beside = _live_in(here, old_der)
-        if there is not None and identity_of(there.address) == identity_of(here.address):
-            there, old = None, beside or old
-        elif beside is not None:
-            there, old = None, beside
-        yield _Scene(here, there, old_der, old, tuple(recovered))
-
-
-def _live_in(location: Location, certificate_der: bytes) -> StoredCredential | None:
-    """The very certificate, where it lies in ``location`` and is in use."""
-    return next((one for one in location.credentials() if one.live and one.certificate_der == certificate_der), None)
-
-
-def _finished_now(place: Workplace, scene: _Scene) -> Reissue | None:
+def _finished_now(place: Workplace, scene: Scene) -> Reissue | None:
     """What the recovery has just finished of this very reissue."""
     fingerprint = fingerprint_of(scene.old_der)
     for outcome in scene.recovered:
@@ -176,7 +126,7 @@ def _finished_now(place: Workplace, scene: _Scene) -> Reissue | None:
     return None
 
 
-def _refuse(order: ReissueOrder, place: Workplace, scene: _Scene) -> None:
+def _refuse(order: ReissueOrder, place: Workplace, scene: Scene) -> None:
     """What is replaced, expired or not in use; what has been replaced is retired all the same if that was left out."""
     history = place.ledger.history(fingerprint=fingerprint_of(scene.old_der))
     if any("successor" in event.facts for event in history):
@@ -198,17 +148,17 @@ def _refuse(order: ReissueOrder, place: Workplace, scene: _Scene) -> None:
         )
 
 
-def _profile(authority: "CertificateAuthority", origin: Origin, scene: _Scene) -> "Profile":
+def _profile(authority: "CertificateAuthority", origin: Origin, scene: Scene) -> "Profile":
     return profile_of(authority, origin.profile, algorithm_in(scene.old_der))
 
 
-def _check_free(order: ReissueOrder, scene: _Scene) -> None:
+def _check_free(order: ReissueOrder, scene: Scene) -> None:
     if not scene.in_place:
         subject_der = load(scene.old_der).subject.public_bytes()
         scene.here.check_free(label=_label(order, scene), subject_der=subject_der)
 
 
-def _label(order: ReissueOrder, scene: _Scene) -> str:
+def _label(order: ReissueOrder, scene: Scene) -> str:
     """What the new one is called: in the old one's place as that, elsewhere as the order says, else as the old one."""
     from cryptography.x509.oid import NameOID
 
@@ -219,7 +169,7 @@ def _label(order: ReissueOrder, scene: _Scene) -> str:
     return order.label or (str(names[-1].value) if names else subject.rfc4514_string())
 
 
-def _revoke_at_once(place: Workplace, authority: "CertificateAuthority", scene: _Scene) -> None:
+def _revoke_at_once(place: Workplace, authority: "CertificateAuthority", scene: Scene) -> None:
     """Before the new key is made: whoever has the old one can use it until then."""
     serial = _serial(scene.old_der)
     place.say("revoke")
@@ -227,7 +177,7 @@ def _revoke_at_once(place: Workplace, authority: "CertificateAuthority", scene: 
     change(place, authority, "revoke", serial, COMPROMISED)
 
 
-def _begin(order: ReissueOrder, place: Workplace, scene: _Scene, origin: Origin, profile: "Profile") -> Operation:
+def _begin(order: ReissueOrder, place: Workplace, scene: Scene, origin: Origin, profile: "Profile") -> Operation:
     key_id, label = token_bytes(KEY_ID_BYTES), _label(order, scene)
     facts: dict[str, Fact] = successor_facts(scene.here, scene.old_der, origin, profile, key_id=key_id, label=label) | {
         "serial": _serial(scene.old_der),
@@ -242,7 +192,7 @@ def _begin(order: ReissueOrder, place: Workplace, scene: _Scene, origin: Origin,
     return place.ledger.begin("reissue", key_in(scene.here, scene.old.key_id), facts)
 
 
-def _result(place: Workplace, scene: _Scene, new: StoredCredential) -> Reissue:
+def _result(place: Workplace, scene: Scene, new: StoredCredential) -> Reissue:
     tell_checks(place, scene.here, new)
     credential = look_at(place, scene.here.traits, new)
     if scene.in_place and scene.old is not None:
@@ -251,7 +201,7 @@ def _result(place: Workplace, scene: _Scene, new: StoredCredential) -> Reissue:
     return Reissue(credential, _retire_there(place, scene), scene.old_der)
 
 
-def _retire_there(place: Workplace, scene: _Scene) -> Held | None:
+def _retire_there(place: Workplace, scene: Scene) -> Held | None:
     """The old one taken out of use where it lies. It is revoked already: what cannot be reached may stay."""
     if scene.there is None or scene.old is None:
         return None
