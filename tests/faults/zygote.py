@@ -56,6 +56,7 @@ PRELOAD = (
     "dojang.lifecycle.export",
     "dojang.lifecycle.issue",
     "dojang.lifecycle.move",
+    "dojang.lifecycle.password",
     "dojang.lifecycle.reissue",
     "dojang.lifecycle.claims",
     "dojang.lifecycle.hooks",
