@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.contract.credentials import SmallAuthority, proves
+from tests.locations.dying import killed_at_every_step
 from tests.locations.life import FIRST, SECOND, issue, renew
 from tests.npki.fuzz.mutation import mutated
 
@@ -150,6 +151,26 @@ def test_a_foreign_pair_in_one_file_is_read_and_renewed(
             new = renew(location, authority)
         assert openssl("x509", "-in", path) == pem_of(new.certificate_der)
         assert openssl("pkey", "-in", path, "-pubout", *PASS) == openssl("x509", "-in", path, "-noout", "-pubkey")
+
+
+def test_a_foreign_pair_is_never_without_a_usable_pair(tmp_path: Path, authority: SmallAuthority) -> None:
+    """A renewal killed at any of its writes to the two files: one certificate is in use, and its key signs."""
+    (kept := tmp_path / "kept").mkdir()
+    key, text = _foreign_key(None)
+    (kept / "site.key").write_text(text)
+    (kept / "site.crt").write_text(pem_of(authority.certify(key, "Hong")))
+
+    def renew_all(work: Path) -> None:
+        with opened(work / "site.crt", work / "site.key") as location:
+            renew(location, authority)
+
+    def check(work: Path) -> None:
+        with opened(work / "site.crt", work / "site.key") as location:
+            (live,) = [one for one in location.credentials() if one.live]
+            assert proves(location.private_key(live.key_id), live.certificate_der)
+        assert text in (work / "site.key").read_text()
+
+    assert killed_at_every_step(kept, renew_all, check) > 8
 
 
 def test_a_foreign_pair_is_deleted_whole(foreign: tuple[Path, Path]) -> None:

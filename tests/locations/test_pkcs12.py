@@ -301,3 +301,30 @@ def test_hostile_names_are_names(path: Path, authority: SmallAuthority) -> None:
             assert parse_address(stored.address).to_text() == stored.address
             with pytest.raises(NotFound):
                 location.find(f"pkcs12:{path}?cn=Kim")
+
+
+def test_nss_and_gnutls_take_a_renewed_file(path: Path, tmp_path: Path, authority: SmallAuthority) -> None:
+    """And what NSS gives out again, in its own way, is renewed here."""
+
+    def run(*words: object) -> str:
+        ended = subprocess.run([*map(str, words)], capture_output=True, text=True)
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        return ended.stdout
+
+    with opened(path) as location:
+        issue(location, authority, name="Hong")
+        renew(location, authority)
+    told = run("certtool", "--p12-info", "--inder", "--infile", path, "--password", PASSWORD.reveal().decode())
+    assert told.index("Friendly name: Hong\n") < told.index("Friendly name: Hong (retired ")
+    (tmp_path / "nss").mkdir()
+    nss = ["-d", f"sql:{tmp_path}/nss"]
+    run("certutil", "-N", *nss, "--empty-password")
+    run("pk12util", "-i", path, *nss, "-W", PASSWORD.reveal().decode())
+    given = tmp_path / "given.p12"
+    run("pk12util", "-o", given, "-n", "Hong", *nss, "-W", PASSWORD.reveal().decode())
+    with opened(given) as location:
+        live = max(location.credentials(), key=lambda one: one.live)
+        assert proves(location.private_key(live.key_id), live.certificate_der)
+        assert location.chain_of(live.certificate_der) == authority.chain_der
+        issue(location, authority, b"\4", "Kim")
+        assert location.has_key(live.key_id)
