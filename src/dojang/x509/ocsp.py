@@ -7,7 +7,7 @@ holds. One with another nonce is somebody else's answer sent again.
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from itertools import chain
+from itertools import chain, islice
 from secrets import token_bytes
 
 from cryptography import x509
@@ -18,7 +18,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from dojang.der import SEQUENCE, children, parse_shallowly
 from dojang.errors import FileMalformed
-from dojang.x509.ocsp_responder import key_hash, why_not_authorized
+from dojang.x509.ocsp_responder import why_not_authorized
 from dojang.x509.reading import UNREADABLE
 from dojang.x509.revocation import GOOD, REVOKED, SUSPENDED, UNKNOWN
 from dojang.x509.standing import CLOCK_SKEW, OCSP, Standing, not_known
@@ -36,13 +36,13 @@ class Question:
 
     def __init__(self, certificate: x509.Certificate, issuer: x509.Certificate) -> None:
         """Choose a nonce."""
-        self.certificate, self.issuer = certificate, issuer
-        self.nonce = token_bytes(NONCE_BYTES)
+        self.issuer, self.nonce = issuer, token_bytes(NONCE_BYTES)
+        # SHA-1 only names the issuer here (RFC 5019 section 2.1.1), and every responder knows it.
+        builder = ocsp.OCSPRequestBuilder().add_certificate(certificate, issuer, hashes.SHA1())  # noqa: S303
+        self._asked = builder.add_extension(x509.OCSPNonce(self.nonce), critical=False).build()
 
     def to_der(self) -> bytes:
-        # SHA-1 only names the issuer here (RFC 5019 section 2.1.1), and every responder knows it.
-        builder = ocsp.OCSPRequestBuilder().add_certificate(self.certificate, self.issuer, hashes.SHA1())  # noqa: S303
-        return builder.add_extension(x509.OCSPNonce(self.nonce), critical=False).build().public_bytes(Encoding.DER)
+        return self._asked.public_bytes(Encoding.DER)
 
     def standing(
         self,
@@ -73,15 +73,8 @@ class Question:
         return self._in_time(response, single, at, place)
 
     def _about_this(self, response: ocsp.OCSPResponse) -> ocsp.OCSPSingleResponse | None:
-        name = hashes.Hash(hashes.SHA1())  # noqa: S303 - as in the question
-        name.update(self.issuer.subject.public_bytes())
-        wanted = (self.certificate.serial_number, name.finalize(), key_hash(self.issuer))
-        for count, single in enumerate(response.responses):
-            if count == _MOST_ANSWERS:
-                break
-            if (single.serial_number, single.issuer_name_hash, single.issuer_key_hash) == wanted:
-                return single
-        return None
+        some = islice(response.responses, _MOST_ANSWERS)
+        return next((single for single in some if _named_in(single) == _named_in(self._asked)), None)
 
     def _in_time(
         self, response: ocsp.OCSPResponse, single: ocsp.OCSPSingleResponse, at: datetime, place: str
@@ -104,6 +97,11 @@ class Question:
                 OCSP, place, "its answer may be an old one: it has no nonce and does not say how long it holds"
             )
         return _standing(single, place)
+
+
+def _named_in(one: ocsp.OCSPRequest | ocsp.OCSPSingleResponse) -> tuple[object, ...]:
+    """Which certificate it is about (CertID)."""
+    return type(one.hash_algorithm), one.issuer_name_hash, one.issuer_key_hash, one.serial_number
 
 
 def _standing(single: ocsp.OCSPSingleResponse, place: str) -> Standing:

@@ -57,10 +57,10 @@ def _named(response: OCSPResponse, issuer: x509.Certificate) -> list[x509.Certif
 def _is_named(response: OCSPResponse, certificate: x509.Certificate) -> bool:
     if response.responder_name is not None:
         return certificate.subject == response.responder_name
-    return key_hash(certificate) == response.responder_key_hash
+    return _key_hash(certificate) == response.responder_key_hash
 
 
-def key_hash(certificate: x509.Certificate) -> bytes:
+def _key_hash(certificate: x509.Certificate) -> bytes:
     """The SHA-1 of the public key's bits, as OCSP names a key."""
     return x509.SubjectKeyIdentifier.from_public_key(certificate.public_key()).digest
 
