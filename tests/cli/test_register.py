@@ -168,6 +168,8 @@ def test_a_file_and_a_challenge_signed_by_openssl(scene: Scene) -> None:
     assert "--challenge" in refused["next"]
     given = scene.json(scene.files / "hong.pem", "--challenge", "-o", scene.files / "challenge.txt")
     assert (scene.files / "challenge.txt").read_text() == given["challenge"] + "\n"
+    nowhere = scene.json(scene.files / "hong.pem", "--challenge", "-o", scene.files / "no" / "file", status=9)
+    assert nowhere["code"] == "file-unwritable"  # and the challenge before still counts
     words = "cms -sign -binary -in challenge.txt -signer hong.pem -inkey key.pem -outform DER -out response.p7s"
     subprocess.run(["openssl", *words.split()], cwd=scene.files, check=True)
     bring = [scene.files / "hong.pem", "--crl", scene.files / "ca.crl", "--response", scene.files / "response.p7s"]

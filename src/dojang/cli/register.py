@@ -1,12 +1,13 @@
 """``dojang cert register``: accept a certificate that another institution issued."""
 
+import shlex
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dojang.cli.context import Invocation
 from dojang.cli.credentials import certificate_data, certificate_lines, credential_data, credential_lines
-from dojang.cli.files import certificates_of, read_file, write_file
+from dojang.cli.files import certificates_of, check_writable, read_file, write_file
 from dojang.cli.frame import FilePath, argument, command, option
 from dojang.cli.language import N_, _, say, spoken
 from dojang.cli.meant import is_address
@@ -115,6 +116,8 @@ def _give_challenge(invocation: Invocation, source: str, output: Path | None) ->
     certificate_der, *_rest = certificates_of(source)
     if invocation.planned([say("Give out a challenge for the certificate in {path}", path=source)], path=source):
         return
+    if output is not None:
+        check_writable(output)
     with workplace(invocation) as place:
         given = give_challenge(certificate_der, _absolute(source), place)
     if output is not None:
@@ -125,8 +128,8 @@ def _give_challenge(invocation: Invocation, source: str, output: Path | None) ->
             "Have its key sign this until {ends_at}, as with: dojang sign cms --key ADDRESS {path}. "
             "Then: dojang cert register {source} --response FILE",
             ends_at=given.ends_at,
-            path=output or "FILE",
-            source=source,
+            path=shlex.quote(str(output or "FILE")),
+            source=shlex.quote(source),
         )
     )
     invocation.result(data, given.text if output is None else say("Wrote the challenge: {path}", path=output))

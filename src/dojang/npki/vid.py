@@ -125,6 +125,11 @@ def verify_vid(certificate_der: bytes, number: Secret, random_number: Secret) ->
     return found is not None and found.matches(number, random_number)
 
 
+def check_number(number: Secret) -> None:
+    """Return where it is a resident or a business number, as far as its digits tell. Raises ``Usage``."""
+    _digits(number)
+
+
 def _digits(number: Secret) -> bytes:
     digits = number.reveal().replace(b"-", b"").replace(b" ", b"")
     if not _NUMBER.fullmatch(digits):
