@@ -88,13 +88,16 @@ def test_other_programs_list_what_was_imported(key, token, tmp_path: Path) -> No
 
 
 def test_a_file_without_a_usable_key_is_refused(key, token, tmp_path: Path) -> None:
-    """No key at all is 10, a wrong password 7; nothing is on the token afterwards."""
+    """No key at all is 10; a wrong password is 7, and counted; nothing is on the token afterwards."""
     (tmp_path / "file").write_bytes(b"no key at all")
     assert key("import", f"{token.uri};object=refused", tmp_path / "file")[0] == 10
     sealed = seal_pkcs8(Pkcs8.from_key(KEYS["ec"]).der, Secret("another one"), scheme=SCHEMES[0])
     (tmp_path / "file").write_bytes(sealed)
     status, said = key("import", f"{token.uri};object=refused", tmp_path / "file")
     assert (status, said["error"]["code"]) == (7, "password-incorrect")
+    for _ in range(4):
+        key("import", f"{token.uri};object=refused", tmp_path / "file")
+    assert key("import", f"{token.uri};object=refused", tmp_path / "file")[1]["error"]["code"] == "password-withheld"
     assert key("show", f"{token.uri};object=refused")[0] == 3
     assert key("import", f"npki:{tmp_path}", tmp_path / "file")[0] == 2
 

@@ -8,11 +8,13 @@ from dojang.cli.credentials import credential_data, credential_lines
 from dojang.cli.frame import FilePath, argument, command, option
 from dojang.cli.key import parse
 from dojang.cli.language import N_, _, say
-from dojang.cli.workplace import plan_words, workplace
+from dojang.cli.workplace import password_tries, plan_words, workplace
 
 if TYPE_CHECKING:
     from dojang.lifecycle.import_key import ImportedKey
     from dojang.lifecycle.wrap import Unwrapped
+    from dojang.npki.pkcs8 import Pkcs8
+    from dojang.secret import Secret
 
 CHECKS = {
     "opened-again": N_("opened again: {detail}"),
@@ -50,10 +52,9 @@ def import_(invocation: Invocation, address: str, file: Path, label: str | None,
     """Import one key, without a certificate."""
     from dojang.cli.files import read_file
     from dojang.lifecycle.import_key import ImportKeyOrder, import_key, plan_import_key
-    from dojang.lifecycle.key_file import read_key
 
     where, named = invocation.address(address), parse(invocation, address).object
-    key = read_key(read_file(file), str(file), lambda: invocation.password(str(file)))
+    key = _key_in(invocation, file, read_file(file))
     order = ImportKeyOrder(where, label or named or file.stem, key, str(file), without_r)
     with workplace(invocation) as place:
         if invocation.flags.plan:
@@ -153,6 +154,28 @@ def unwrap_from(invocation: Invocation, file: Path, to: str, under: str, label: 
         data["credential"] = credential_data(done.credential)
         lines = [head, *credential_lines(done.credential)]
     invocation.result(data, lambda: "\n".join([*lines, *_checked(done)]), quiet=[shown])
+
+
+class _Locked(Exception):
+    """The file has a password."""
+
+
+def _key_in(invocation: Invocation, file: Path, data: bytes) -> "Pkcs8":
+    """The key in a file; wrong passwords are counted, and nobody is asked for one that would not be tried."""
+    from dojang.lifecycle.key_file import read_key
+
+    def locked() -> "Secret":
+        raise _Locked
+
+    path, counted_as = str(file), str(file.absolute())
+    try:
+        return read_key(data, path, locked)
+    except _Locked:
+        tries = password_tries(invocation)
+    tries.check(counted_as, data)
+    password = invocation.password(path)
+    with tries.counted(counted_as, data):
+        return read_key(data, path, lambda: password)
 
 
 def _write(path: Path, content: bytes) -> None:
