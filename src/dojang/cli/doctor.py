@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # What the ledger calls operations and the steps they reached.
 OPERATIONS = [N_("reissue"), N_("revoke"), N_("suspend"), N_("release"), N_("ca init")]
+OPERATIONS += [N_("copy"), N_("move"), N_("import"), N_("restore"), N_("backup"), N_("drill")]
+OPERATIONS += [N_("import-key"), N_("unwrap-key"), N_("make-kek")]
 OPERATIONS += [N_("issue"), N_("renew"), N_("request"), N_("install"), N_("delete")]
 STEPS = [N_("begun"), N_("answered"), N_("confirmed"), N_("undoing")]
 WORDS = {
