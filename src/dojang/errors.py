@@ -3,7 +3,7 @@
     DojangError
     ├── UserError            the person at the keyboard can fix it
     │   ├── Usage · InvalidUri · InvalidAddress · InvalidName · InvalidSource · SecretUnavailable · InputRequired
-    │   ├── NotFound · Ambiguous · AlreadyExists · SerialMismatch · Interrupted · NothingDue
+    │   ├── NotFound · Ambiguous · AlreadyExists · SerialMismatch · Interrupted · NothingDue · NothingToDo
     │   ├── CredentialBusy · OperationUnfinished · BatchIncomplete · AgentNotRunning
     │   ├── PinIncorrect · PinKnownWrong · PinUnusable · KeyMismatch
     │   ├── PasswordIncorrect · PasswordWithheld
@@ -195,6 +195,13 @@ class NothingDue(UserError):
     exit_status = 14
     sentence = "Nothing is due for renewal."
     next_step = "See 'dojang where' for the days each certificate has left."
+
+
+class NothingToDo(UserError):
+    code = "nothing-to-do"
+    exit_status = 14
+    sentence = "There is nothing to do: {problem}."
+    next_step = "See 'dojang where' for what there is."
 
 
 class CredentialBusy(UserError):

@@ -42,7 +42,7 @@ def test_reissue_gives_new_and_previous(office) -> None:
     (listed,) = [one for one in office("ca", "list")["data"]["certificates"] if one["serial"] == office.serial]
     assert (listed["state"], listed["reason"]) == ("revoked", "superseded")
     again = office("재발급", office.address, ok=False)
-    assert (again["command"], again["status"], again["error"]["code"]) == ("cert reissue", 14, "nothing-due")
+    assert (again["command"], again["status"], again["error"]["code"]) == ("cert reissue", 14, "nothing-to-do")
     assert office("cert", "show", done["previous"]["address"])["data"]["history"][-1]["event"] == "revoked"
 
 

@@ -13,7 +13,7 @@ from dojang.errors import (
     AuthorityUnreachable,
     InputRequired,
     NotFound,
-    NothingDue,
+    NothingToDo,
     NotPermitted,
     NotRenewable,
 )
@@ -99,7 +99,7 @@ def test_once_is_enough(office) -> None:
     old = issue(office.order(), office.place)
     done = reissue(_order(old), office.place)
     for held in (old, done.previous):
-        with pytest.raises(NothingDue):
+        with pytest.raises(NothingToDo):
             reissue(_order(held), office.place)
     again = reissue(_order(old, again=True), office.place)
     assert again.credential.facts.not_after_at == old.facts.not_after_at
@@ -115,7 +115,7 @@ def test_only_while_it_is_valid(office) -> None:
     assert "cert issue" in caught.value.advice()
     office.later = timedelta()
     renewal = renew(RenewOrder(old.stored.address), office.place)
-    with pytest.raises(NothingDue):
+    with pytest.raises(NothingToDo):
         reissue(_order(renewal.previous), office.place)
 
 
@@ -140,7 +140,7 @@ def test_onto_another_location(office, tmp_path) -> None:
     with office.place.open_location(office.address) as location, pytest.raises(NotFound):
         location.find(old.stored.address)
     assert _states(office, office.address) == ["revoked"]
-    with pytest.raises(NothingDue):
+    with pytest.raises(NothingToDo):
         reissue(_order(done.previous, to=_elsewhere(office, tmp_path)), office.place)
 
 
@@ -154,7 +154,7 @@ def test_a_place_that_cannot_be_reached_any_more(office, tmp_path) -> None:
         done = reissue(ReissueOrder(meant, to=_elsewhere(office, tmp_path)), office.place)
         assert (done.previous, done.previous_der) == (None, old.stored.certificate_der)
         assert (done.credential.state, _record(office, old).state) == ("valid", "revoked")
-        with pytest.raises(NothingDue):
+        with pytest.raises(NothingToDo):
             reissue(ReissueOrder(meant, to=_elsewhere(office, tmp_path)), office.place)
     assert _states(office, office.address) == ["revoked", "revoked"]
     with pytest.raises(NotFound):
@@ -180,7 +180,7 @@ def test_the_old_place_does_not_let_itself_be_changed(office, tmp_path) -> None:
     done = reissue(_order(old, to=_elsewhere(office, tmp_path)), place)
     assert (done.credential.state, done.previous.state, done.previous.stored.retired) == ("valid", "revoked", False)
     assert [type(error) for error in told] == [InputRequired]
-    with pytest.raises(NothingDue):
+    with pytest.raises(NothingToDo):
         reissue(_order(old, to=_elsewhere(office, tmp_path)), office.place)
     assert [one.retired for one in office.credentials()] == [True]
 
@@ -263,7 +263,7 @@ def test_interrupted_and_asked_for_again(office, tmp_path, step: str, elsewhere:
     with pytest.raises(KeyboardInterrupt):
         reissue(order, replace(office.place, say=say))
     if elsewhere and step == "switch":  # nothing but retiring is left, which the same again does
-        with pytest.raises(NothingDue):
+        with pytest.raises(NothingToDo):
             reissue(order, office.place)
     else:
         done = reissue(order, office.place)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from secrets import token_bytes
 from typing import TYPE_CHECKING
 
-from dojang.errors import DojangError, NothingDue, NotRenewable, Phrase, UnsupportedOperation
+from dojang.errors import DojangError, NothingToDo, NotRenewable, Phrase, UnsupportedOperation
 from dojang.ledger import Event, Fact, Operation
 from dojang.lifecycle.aftercare import tell_checks
 from dojang.lifecycle.finish import settle_elsewhere, switch
@@ -20,7 +20,7 @@ from dojang.lifecycle.origin import Origin, fingerprint_of
 from dojang.lifecycle.recover import recover
 from dojang.lifecycle.scene import Scene, open_scene
 from dojang.lifecycle.status import change, subject_of
-from dojang.lifecycle.successor import algorithm_in, as_it_is_now, bring, claim, load, replaced_already, successor_facts
+from dojang.lifecycle.successor import algorithm_in, as_it_is_now, bring, claim, load, successor_facts
 from dojang.lifecycle.workplace import Step, Workplace
 from dojang.locations.base import Location, Retires, StoredCredential
 
@@ -59,7 +59,7 @@ def reissue(order: ReissueOrder, place: Workplace) -> Reissue:
     """Bring a new key and a certificate with the same names and the same end, then revoke and retire the old one.
 
     The authority revokes the old certificate when the new one has been confirmed; after ``keyCompromise`` first of
-    all, and then it stays revoked whatever follows, and the same order again brings the new one. ``NothingDue`` when
+    all, and then it stays revoked whatever follows, and the same order again brings the new one. ``NothingToDo`` when
     it was replaced already, ``NotRenewable`` when it has expired. Killed at any moment, the next run finishes or
     undoes the new one.
     """
@@ -131,9 +131,13 @@ def _refuse(order: ReissueOrder, place: Workplace, scene: Scene) -> None:
     history = place.ledger.history(fingerprint=fingerprint_of(scene.old_der))
     if any("successor" in event.facts for event in history):
         _retire_there(place, scene)
-        raise replaced_already()
+        raise NothingToDo(
+            problem=Phrase("it was replaced already"), next_step="'dojang cert list' shows its successor."
+        )
     if any(event.event == "reissued" for event in history) and not order.again:
-        raise NothingDue(next_step="It came from a reissue itself; --again reissues it all the same.")
+        raise NothingToDo(
+            problem=Phrase("it came from a reissue itself"), next_step="--again reissues it all the same."
+        )
     where = scene.old.address if scene.old is not None else load(scene.old_der).subject.rfc4514_string()
     if scene.old is not None and not scene.old.live:
         raise NotRenewable(
