@@ -88,6 +88,17 @@ def test_a_wrong_password_is_status_7(office, home: Path, tmp_path: Path, kind: 
     assert (tmp_path / f"hong.{kind}").read_bytes() == before
 
 
+@pytest.mark.parametrize("kind", ["pkcs12", "pem"])
+def test_a_place_that_cannot_be_written_leaves_nothing_to_recover(office, tmp_path: Path, kind: str) -> None:
+    """Status 9, and the journal is closed again."""
+    place = f"{kind}:{tmp_path}/missing/hong.{kind}"
+    status, told = office("cert", "issue", "--to", place, "--subject", "CN=Hong", "--profile", "tls-client")
+    assert (status, told["error"]["code"]) == (9, "file-unwritable"), told
+    status, ran = office("renew", "run", place)
+    assert status == 14
+    assert ran["data"]["recovered"] == []
+
+
 @pytest.mark.parametrize(
     "words",
     [

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from dojang.errors import CredentialBusy, FileChanged, FileUnreadable, FileUnwritable
+from dojang.errors import CredentialBusy, FileChanged, FileUnreadable
 from dojang.npki.files import part_of, read_file, write_file
 
 PATIENCE: Final = 30.0
@@ -78,18 +78,16 @@ def sweep(path: Path) -> None:
 def locked(*paths: Path) -> Iterator[None]:
     """Alone among the processes of dojang that write beside these files; their folders are what is locked.
 
-    ``CredentialBusy`` when another keeps at it. A file system without locks is used without one: what others wrote is
-    noticed before it is replaced.
+    ``CredentialBusy`` when another keeps at it. Where nothing can be locked, on some file systems or in a folder that
+    is not there, it goes on without: what others wrote is noticed before it is replaced.
     """
     folders = sorted({os.path.dirname(os.path.realpath(path)) for path in paths})  # noqa: PTH120 – text, to be sorted
     with contextlib.ExitStack() as held:
         for folder in folders:
-            try:
+            with contextlib.suppress(OSError):
                 descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-            except OSError as error:
-                raise FileUnwritable(path=folder, problem=error.strerror) from error
-            held.callback(os.close, descriptor)
-            _lock(descriptor, folder)
+                held.callback(os.close, descriptor)
+                _lock(descriptor, folder)
         yield
 
 
@@ -103,8 +101,6 @@ def _lock(descriptor: int, folder: str) -> None:
             if time.monotonic() > end:
                 raise CredentialBusy(subject=folder, verb="write") from error
             time.sleep(_PAUSE)
-        except OSError:
-            return
         else:
             return
 
