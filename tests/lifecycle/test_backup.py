@@ -20,6 +20,7 @@ from dojang.errors import (
     PasswordIncorrect,
     VerificationFailed,
 )
+from dojang.ledger import Event
 from dojang.lifecycle import backup as backup_module
 from dojang.lifecycle import scratch
 from dojang.lifecycle.backup import BackupOrder, backup, backups_of
@@ -361,3 +362,15 @@ def test_a_folder_that_somebody_put_there_is_not_wiped(desk: Desk, box: Path, mo
     assert (theirs / "letter").read_text() == "Dear Hong,"
     assert list(box.parent.iterdir()) == []
     assert desk.place.ledger.incomplete() == []
+
+
+def test_a_restore_takes_nothing_off_hold(desk: Desk, box: Path) -> None:
+    """A certificate that is suspended is so wherever it is brought; only its authority says otherwise."""
+    address = desk.put(whole())
+    backup(BackupOrder((address,), box), desk.place)
+    with desk.place.open_location(address) as location:
+        fingerprint = fingerprint_of(location.find(address).certificate_der)
+    desk.place.ledger.record(Event("suspended", address, fingerprint, {"authority": "office"}))
+    (brought,) = take_in(TakeInOrder(box, desk.there, verb="restore"), desk.place)
+    assert brought.credential.state == "suspended"
+    assert "restored" not in {event.event for event in desk.place.ledger.history()}

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from dojang.authority.base import CertificateAuthority
 
-BROUGHT = {"copy": "copied", "move": "moved", "import": "imported", "restore": "restored", "unwrap": "unwrapped"}
+# A certificate is "restored" when its authority takes it off hold; one from a backup is brought back.
+BROUGHT = {"copy": "copied", "move": "moved", "import": "imported", "restore": "brought-back", "unwrap": "unwrapped"}
 
 
 SUCCEEDED = {"renew": "renewed", "reissue": "reissued"}
