@@ -16,8 +16,8 @@ from pathlib import Path
 from place import Row, bring_up, scratch
 
 PARTS = (
-    *("signing", "startup", "issuing", "renewing", "searching", "npki", "where", "batch", "testing", "modules", "agent"),
-    "recovery",
+    *("signing", "startup", "issuing", "renewing", "searching", "npki", "where", "batch", "testing", "modules"),
+    *("agent", "recovery"),
 )
 
 
