@@ -41,7 +41,7 @@ def test_a_second_token_signs_before_it_counts(two: Two, authority: SmallAuthori
     """Then nothing of it is left there, the file holds the certificate, and the ledger knows of the backup."""
     der = two.make(authority)
     made = wrapped_backup(order(two, file), two.place)
-    assert {"restored", "signature", "attributes"} <= {one.name for one in made.drilled[0].checks}
+    assert {"opened-again", "signature", "attributes"} <= {one.name for one in made.drilled[0].checks}
     assert look_into(file.read_bytes()).certificate_der == der
     assert file.stat().st_mode & 0o777 == 0o600
     assert left_on_second(two) == []

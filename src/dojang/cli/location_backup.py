@@ -134,8 +134,8 @@ def _tell_made(invocation: Invocation, made: "Backup") -> None:
 
 
 def _drill(invocation: Invocation, file: Path, second: "Second | None") -> None:
-    """The password that opens the backup also keeps the scratch copies."""
-    from dojang.lifecycle.backup_wrapped import drill_wrapped, is_wrapped
+    """The password that opens the backup is the only one there is."""
+    from dojang.lifecycle.backup_wrapped import drill_wrapped, is_wrapped, plan_wrapped_drill
     from dojang.lifecycle.drill import drill_file, plan_drill
 
     wrapped = is_wrapped(file)
@@ -143,9 +143,11 @@ def _drill(invocation: Invocation, file: Path, second: "Second | None") -> None:
         raise InputRequired(what=Phrase(N_("The second HSM, which a wrapped backup is tried on,")), option="--drill-to")
     source = invocation.flags.password_source or invocation.settings.password_source
     with two_sided(invocation, source) as place:
-        if invocation.planned(plan_words(plan_drill(file)), file=file):
+        if invocation.flags.plan:
+            steps = plan_wrapped_drill(file, second) if wrapped and second else plan_drill(file)
+            invocation.planned(plan_words(steps), file=file)
             return
-        done = drill_wrapped(file, second, place) if wrapped and second is not None else drill_file(file, place)
+        done = drill_wrapped(file, second, place) if wrapped and second else drill_file(file, place)
     data = {"file": done.file, "sha256": done.sha256, "checks": _drilled_data(done.credentials)}
     text = _drilled_text(_("The backup is good."), done.file, done.sha256, done.credentials)
     invocation.result(data, text, quiet=[str(done.file)])

@@ -24,7 +24,7 @@ from dojang.lifecycle.scratch import (
     scratch,
     wipe,
 )
-from dojang.lifecycle.workplace import Check, Step, Workplace
+from dojang.lifecycle.workplace import Step, Workplace
 from dojang.lifecycle.wrap import UnwrapOrder, look_into, plan_wrap, unwrap_credential, wrap_credential
 from dojang.npki.files import write_file
 
@@ -94,6 +94,12 @@ def plan_wrapped_backup(order: WrappedBackupOrder, place: Workplace) -> tuple[St
     return (*plan_wrap(place, order.address, order.under), Step("write-wrapped", where), Step("drill-second", where))
 
 
+def plan_wrapped_drill(file: Path, second: Second) -> tuple[Step, ...]:
+    """What ``drill_wrapped`` would do; a file that is none is refused."""
+    look_into(read_whole(file), str(file))
+    return (Step("drill-second", {"file": str(file), "second": second.address}),)
+
+
 def is_wrapped(file: Path) -> bool:
     """Whether a file begins as a wrapped key does. ``FileUnreadable``."""
     return read_whole(file)[:1] == b"{"
@@ -113,7 +119,7 @@ def _tried(file: Path, second: Second, label: str, place: Workplace) -> Drilled:
             remedy="Name another HSM or slot with --drill-to.",
         )
     clear_second(place, second.address, label)
-    return Drilled(content.label, content.certificate_der, (Check("restored", True), *done.checks))
+    return Drilled(content.label, content.certificate_der, done.checks)
 
 
 def _second_facts(second: Second) -> dict[str, Fact]:
