@@ -27,10 +27,11 @@ def _renewed_once(desk, place: str, name: str) -> None:
     assert desk.run("sign", "cms", "--key", live["address"], letter, "-o", f"{letter}.{name}.p7s").returncode == 0
 
 
-@pytest.mark.parametrize(("kind", "command"), [("token", "run"), ("disk", "run"), ("disk", "now")])
+@pytest.mark.parametrize(("kind", "command"), [("token", "run"), ("disk", "run"), ("disk", "now"), ("pem", "run")])
 def test_two_homes_share_a_place(desk, kind: str, command: str) -> None:
-    """Two machines with records of their own meet at one token and at one disk: a claim there keeps one away."""
-    place = desk.token if kind == "token" else "npki:"
+    """Two machines with records of their own meet at one token, disk or file: a claim there keeps one away."""
+    place = {"token": desk.token, "disk": "npki:", "pem": f"pem:{desk.home.parent}/NPKI/both.pem"}[kind]
+    (desk.home.parent / "NPKI").mkdir()
     other = desk.twin("other")
     for name in ("first", "second"):
         address = desk.issue(name, place)

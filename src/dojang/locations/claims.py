@@ -87,8 +87,9 @@ class FolderBoard:
     claim removes the file of that number, so what somebody else put there meanwhile stays.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, prefix: str = "") -> None:
+        """``prefix`` begins the names, in a folder that is also for other things."""
+        self._folder, self._prefix = folder, prefix
 
     def take(self, claim: Claim) -> Claim | None:
         made = self._made(claim.name, claim.claim_id)
@@ -129,10 +130,10 @@ class FolderBoard:
             place.rmdir()  # unless there is another one in it by now
 
     def _place(self, name: str) -> Path:
-        return self._folder / f"{name}.claim"
+        return self._folder / f"{self._prefix}{name}.claim"
 
     def _made(self, name: str, claim_id: str) -> Path:
-        return self._folder / f"{name}.{claim_id}.claim"
+        return self._folder / f"{self._prefix}{name}.{claim_id}.claim"
 
 
 class TokenBoard:

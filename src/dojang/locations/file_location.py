@@ -1,5 +1,6 @@
 """A location that is one file with several credentials; what the file looks like is its kind's business."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from dojang.errors import Ambiguous, DojangError, FileMalformed, FileUnreadable, NotFound, Phrase
 from dojang.locations import file_contents
 from dojang.locations.base import StoredCredential, Traits
+from dojang.locations.claims import ClaimBoard, FolderBoard
 from dojang.locations.file_contents import Contents, KeptCertificate, KeptKey, common_name
 from dojang.locations.file_disk import locked, sweep
 from dojang.locations.issuers import not_before
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from dojang.secret import Secret
 
 _LONGEST_NAME = 1000
+_NAME_IN_CLAIMS = 40  # a claim's own name is a hundred characters and more
 
 
 class CredentialFile(Protocol):
@@ -84,6 +87,10 @@ class FileLocation:
     def check_present(self) -> None:
         if not any(path.exists() for path in self._file.paths):
             raise FileUnreadable(path=str(self._file.paths[0]), problem="it is not there")
+
+    def claim_board(self) -> ClaimBoard:
+        path = Path(os.path.realpath(self._file.paths[0]))
+        return FolderBoard(path.parent, prefix=f".{path.name[:_NAME_IN_CLAIMS]}.")
 
     def credentials(self) -> Iterator[StoredCredential]:
         contents = self._file.read()
