@@ -141,7 +141,9 @@ def rdns_in(name_der: bytes) -> list[bytes]:
         raise MalformedDer
     found = []
     while position < limit:
-        start, position = position, _inside(name_der, position, limit, SET)[1]
+        start, position = position, position + 2 + name_der[position + 1] if position + 1 < limit else limit
+        if name_der[start] != SET or position > limit or position > start + 0x81:  # a long one, or none at all
+            position = _inside(name_der, start, limit, SET)[1]
         found.append(name_der[start:position])
     return found
 

@@ -64,7 +64,8 @@ def find_everywhere(
             identity, here = outcome.answer
             if identity not in seen:
                 seen.add(identity)
-                held, failures = [*held, *here.held], [*failures, *here.failures]
+                held += here.held
+                failures += here.failures
         elif isinstance(outcome.error, DojangError):
             failures.append((address, outcome.error))
         elif outcome.error is not None:

@@ -98,7 +98,12 @@ class _InFolders(_Chosen):
         return replace(self, common_name=None, key_id=None, folder=folder)
 
     def to_text(self) -> str:
-        return _Chosen.to_text(self) if self.folder is None else f"{self._place()}#{escaped(self.folder)}"
+        return _Chosen.to_text(self) if self.folder is None else self.folder_text(self._place(), self.folder)
+
+    @staticmethod
+    def folder_text(location: str, folder: str) -> str:
+        """What ``for_folder(folder).to_text()`` gives for the place whose address is ``location``, many at a time."""
+        return f"{location}#{escaped(folder)}"
 
 
 @dataclass(frozen=True, slots=True)

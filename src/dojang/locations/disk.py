@@ -64,6 +64,7 @@ class DiskLocation:
         """
         self.root = root
         self._address = address or DiskAddress(str(root))
+        self._location = self._address.location().to_text()
         self._files = KeyFiles(passwords, form, tries, shown)
         self._opened: dict[bytes, tuple[OpenedKeyFile, PrivateKey]] = {}
         self._seen: dict[bytes, list[str]] = {}  # by key_id: the names of the folders that it was found in or moved to
@@ -333,7 +334,7 @@ class DiskLocation:
 
     def _credential(self, folder: KeyFolder) -> StoredCredential:
         return StoredCredential(
-            address=self._address.for_folder(folder.name).to_text(),
+            address=self._address.folder_text(self._location, folder.name),
             kind=self.kind,
             label=folder.common_name or folder.path.name,
             key_id=folder.key_id,

@@ -49,6 +49,7 @@ _OTHER_SPELLINGS = {"e": "emailAddress", "email": "emailAddress", "s": "ST", "su
 _BY_SPELLING = {name.lower(): oid for name, oid in _TYPES.items()} | {
     other: _TYPES[name] for other, name in _OTHER_SPELLINGS.items()
 }
+# Country, organisation and unit stand in many names; what is one person's need not be remembered.
 _OF_MANY = frozenset(bytes((0x55, 4, number)) for number in (6, 10, 11))
 _SHORT = {oid: name for name, oid in _TYPES.items()}
 _LIMITS = {
@@ -94,12 +95,8 @@ def format_name(name: x509.Name) -> str:
 
 def format_name_der(name_der: bytes) -> str:
     """The same from a Name's DER, many times as fast; ``MalformedDer`` where only ``format_name`` can tell."""
-    return ",".join([(_format_known if _shared(rdn) else _format_rdn)(rdn) for rdn in reversed(rdns_in(name_der))])
-
-
-def _shared(rdn_der: bytes) -> bool:
-    """Whether many names have it: a country, an organisation, a unit. What is one person's is not remembered."""
-    return rdn_der[6:9] in _OF_MANY
+    rdns = rdns_in(name_der)[::-1]
+    return ",".join([_format_known(rdn) if rdn[6:9] in _OF_MANY else _format_rdn(rdn) for rdn in rdns])
 
 
 def _format_rdn(rdn_der: bytes) -> str:
