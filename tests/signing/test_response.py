@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.x509.issuer import Issuer, der
 
@@ -94,6 +94,7 @@ def test_a_message_that_only_holds_the_certificate(folder: Path) -> None:
     assert accepted(both, "ec")
 
 
+@settings(max_examples=30)
 @given(st.binary(max_size=200))
 def test_noise_is_no_response(noise: bytes) -> None:
     """Nothing is raised for what anybody may hand in."""
