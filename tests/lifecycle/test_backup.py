@@ -76,7 +76,7 @@ def test_a_whole_place_comes_back_whole(desk: Desk, box: Path) -> None:
     assert [path.name for path in box.parent.iterdir()] == ["all.p12"]
     assert box.stat().st_mode & 0o777 == 0o600
     words = ["openssl", "pkcs12", "-nodes", "-in", box, "-passin", "pass:correct horse 1!"]
-    assert subprocess.run(words, capture_output=True, text=True, check=True).stdout.count("BEGIN PRIVATE KEY") == 4
+    assert subprocess.run(words, capture_output=True, check=True).stdout.count(b"BEGIN PRIVATE KEY") == 4
     done = take_in(TakeInOrder(box, desk.there, every=True, verb="restore"), desk.place)
     assert not any(one.already for one in done)
     assert everything(desk, desk.there) == everything(desk, desk.here)
