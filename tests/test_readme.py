@@ -15,7 +15,14 @@ from dojang.settings import load
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-PINS = {"hong.pin": "482913", "ca.pin": "730164", "so.pin": "59310284"}
+SECRETS = {
+    "hong.pin": "482913",
+    "ca.pin": "730164",
+    "so.pin": "59310284",
+    "kim.password": "Spring-2026!",
+    "new.password": "Summer-2027!",
+    "backup.password": "in-a-Safe-7731",
+}
 
 
 def blocks(language: str) -> list[str]:
@@ -34,7 +41,7 @@ def reader(softhsm_dir: Path) -> Iterator[tuple[Path, dict[str, str]]]:
     exports = dict(word.split("=", 1) for word in shlex.split(up) if "=" in word)
     home = {"HOME": str(folder), "DOJANG_HOME": str(folder / "dojang"), "LC_ALL": "C.UTF-8"}
     scripts = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    for name, pin in PINS.items():
+    for name, pin in SECRETS.items():
         (folder / name).write_text(pin)
         (folder / name).chmod(0o600)
     (folder / "letter.txt").write_text("To whom it may concern\n")

@@ -54,11 +54,13 @@ def test_without_a_terminal_shares_need_a_folder(run_dojang, tokens, tmp_path: P
     words = ("key", "custody", "split", first.uri, "--label", "files", "--shares", 3, "--threshold", 2, "--json")
     done = run_dojang(*words, "--pin-source", first.pin_source)
     assert (done.returncode, json.loads(done.stdout)["error"]["code"]) == (2, "input-required")
-    done = run_dojang(*words, "--into", tmp_path / "absent", "--pin-source", first.pin_source)
+    (tmp_path / "file").touch()
+    done = run_dojang(*words, "--into", tmp_path / "file" / "shares", "--pin-source", first.pin_source)
     assert done.returncode == 9
-    done = run_dojang(*words, "--into", tmp_path, "--pin-source", first.pin_source)
+    done = run_dojang(*words, "--into", tmp_path / "shares", "--pin-source", first.pin_source)
     data = json.loads(done.stdout)["data"]
     assert done.returncode == 0
+    assert (tmp_path / "shares").stat().st_mode & 0o777 == 0o700
     for name in data["files"]:
         path = Path(name)
         text = path.read_text()

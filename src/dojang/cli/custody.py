@@ -41,7 +41,12 @@ label_option = option("--label", default="backup", show_default=True, help=N_("L
 @label_option
 @option("--shares", type=click.IntRange(min=1), required=True, metavar="N", help=N_("How many custodians there are."))
 @option("--threshold", type=click.IntRange(min=1), required=True, metavar="M", help=N_("How many of them must meet."))
-@option("--into", metavar="FOLDER", type=FilePath(), help=N_("Folder for one file (0600) a custodian."))
+@option(
+    "--into",
+    metavar="FOLDER",
+    type=FilePath(),
+    help=N_("Folder for one file (0600) a custodian; made if it is not there."),
+)
 def split(invocation: Invocation, address: str, label: str, shares: int, threshold: int, into: Path | None) -> None:
     """Split, and say what to do with the shares."""
     from dojang.lifecycle.custody import SplitOrder, plan_split
@@ -118,8 +123,10 @@ def _hand_out(
 ) -> "Callable[[Share, str], None]":
     """To files in a folder, or to one custodian at the terminal after the other."""
     if into is not None:
+        from dojang.npki.files import make_folder
+
         folder = into
-        _refuse_no_folder(folder)
+        make_folder(folder)
 
         def write(share: "Share", check: str) -> None:
             path = folder / f"{_file_name(label)}-{check}-{share.number}.share"
@@ -206,11 +213,6 @@ def _write(path: Path, text: str) -> None:
         with suppress(OSError):
             path.unlink()
         raise FileUnwritable(path=path, problem=error.strerror or str(error)) from error
-
-
-def _refuse_no_folder(folder: Path) -> None:
-    if not folder.is_dir():
-        raise FileUnwritable(path=folder, problem=_("there is no such folder"))
 
 
 def _file_name(label: str) -> str:
