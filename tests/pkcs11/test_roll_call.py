@@ -40,6 +40,28 @@ def test_outcomes_come_in_order_and_in_time() -> None:
     never.set()
 
 
+def test_who_computes_is_not_taken_for_one_who_waits() -> None:
+    """What is still reading when the time is up may go on; what waits, and what only polls, may not."""
+    never = threading.Event()
+
+    def work(kind: str) -> str:
+        end = time.monotonic() + 3
+        while time.monotonic() < end:
+            if kind == "waits":
+                never.wait(60)
+            elif kind == "polls":
+                never.wait(0.1)
+        return kind
+
+    began = time.monotonic()
+    assert ask_all(work, ["computes", "waits"], 0.2, at_work=30) == [Outcome("computes"), Outcome()]
+    assert 3 <= time.monotonic() - began < 20
+    began = time.monotonic()
+    assert ask_all(work, ["polls", "waits"], 0.2, at_work=30) == [Outcome(), Outcome()]
+    assert time.monotonic() - began < 2.5
+    never.set()
+
+
 def test_a_module_that_hangs_hides_no_token(make_token, softhsm_module, tmp_path) -> None:
     """The tokens of the others are listed, the one that hangs is a failure, and the process ends in spite of it."""
     make_token()
