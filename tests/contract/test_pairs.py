@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from tests.contract.conftest import CLASSES, FILES, Passwords, Place, on_removable_disk
 from tests.contract.credentials import SmallAuthority, proves
@@ -22,7 +22,8 @@ from dojang.lifecycle.parcel import Parcel, take_out
 from dojang.lifecycle.workplace import Workplace
 from dojang.locations.base import Companions, Location
 from dojang.locations.registry import open_location
-from dojang.npki.keyfile import KeyFileForm
+from dojang.npki.keyfile import SCHEMES, KeyFileForm
+from dojang.npki.passwords import ENCODINGS
 from dojang.npki.pkcs8 import Pkcs8
 from dojang.pkcs11 import ModuleSearch, PinGuard
 from dojang.secret import Secret
@@ -68,8 +69,8 @@ def world(tmp_path: Path, request: pytest.FixtureRequest, softhsm_module: str) -
         yield Map(Workplace(ledger, opened, lambda name: None), fresh)
 
 
-def _of_files(kind: str, folder: Path, passwords: Passwords) -> Place:
-    address, quick = FILES[kind][0].format(folder), KeyFileForm("pbes2-seed")
+def _of_files(kind: str, folder: Path, passwords: Passwords, form: KeyFileForm | None = None) -> Place:
+    address, quick = FILES[kind][0].format(folder), form or KeyFileForm("pbes2-seed")
     return Place(kind, address, lambda: open_location(address, passwords=passwords, key_files=quick), passwords)
 
 
@@ -183,14 +184,25 @@ PASSWORDS = st.one_of(
 )
 
 
-@settings(max_examples=12)
-@given(first=PASSWORDS, second=PASSWORDS, name=st.text("홍길동Hong Kil-dong()0123", min_size=1).filter(str.strip))
-def test_any_password_and_any_name(tmp_path_factory, authority: SmallAuthority, first: str, second: str, name: str):
-    """From folder to file and back under other passwords, Korean, with spaces, long: nothing changes, and only the
-    right password opens it.
+FORMS = st.builds(KeyFileForm, st.sampled_from(SCHEMES), st.sampled_from(ENCODINGS))
+
+
+@settings(max_examples=15)
+@given(
+    form=FORMS,
+    first=PASSWORDS,
+    second=PASSWORDS,
+    name=st.text("홍길동Hong Kil-dong()0123", min_size=1).filter(str.strip),
+)
+def test_any_password_and_any_name(
+    tmp_path_factory, authority: SmallAuthority, form: KeyFileForm, first: str, second: str, name: str
+):
+    """From a key file as old and new programs write it to other files and on, under other passwords, Korean, with
+    spaces, long: nothing changes, and only the right password opens it.
     """
+    assume(_can_be_written(first, form.encoding))
     tmp_path, whole = tmp_path_factory.mktemp("passwords"), parcel(authority, name=name)
-    here = _of_files("disk", tmp_path, Passwords(first, first))
+    here = _of_files("disk", tmp_path, Passwords(first, first), form)
     there = _of_files("pkcs12", tmp_path, Passwords(second, second))
     other = _of_files("pem", tmp_path, Passwords(first, first))
     places = {one.address: one for one in (here, there, other)}
@@ -205,3 +217,10 @@ def test_any_password_and_any_name(tmp_path_factory, authority: SmallAuthority, 
         there.passwords.old = first
         with pytest.raises(PasswordIncorrect):
             taken_from(there)
+
+
+def _can_be_written(password: str, encoding: str) -> bool:
+    try:
+        return bool(password.encode(encoding))
+    except UnicodeEncodeError:
+        return False
