@@ -44,10 +44,10 @@ def put(home: Path) -> Put:
 
 @pytest.fixture
 def where(run_dojang):
-    """Runs ``dojang where … --json`` and gives what it says."""
+    """Runs ``dojang where … --json`` and gives what it says; of disks alone unless told: tokens are other tests'."""
 
     def run(*words: object) -> dict:
-        done = run_dojang("where", "--json", *words)
+        done = run_dojang("where", "--json", *(words if "--kind" in words else ("--kind", "disk", *words)))
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)["data"]
 
@@ -84,7 +84,7 @@ def test_days_and_dates_are_those_of_korea(where, put, run_dojang) -> None:
     assert one["days_left"] == 40
     assert due_at == start_of_day(datetime.fromisoformat(one["not_after"]) - timedelta(days=30))
     last_day = datetime.fromisoformat(one["not_after"]).astimezone(KST).date()
-    assert f" {last_day} " in run_dojang("where").stdout
+    assert f" {last_day} " in run_dojang("where", "--kind", "disk").stdout
 
 
 def test_a_copy_elsewhere_is_told(where, put, home, tmp_path, run_dojang) -> None:
@@ -93,7 +93,7 @@ def test_a_copy_elsewhere_is_told(where, put, home, tmp_path, run_dojang) -> Non
     (home / "config.toml").write_text(f'[aliases]\nother = "npki:{tmp_path}/other"\n')
     one, other = where()["credentials"]
     assert (one["duplicate_of"], other["duplicate_of"]) == ([other["address"]], [one["address"]])
-    assert re.search(r"yes +1 +npki:", run_dojang("where").stdout)
+    assert re.search(r"yes +1 +npki:", run_dojang("where", "--kind", "disk").stdout)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_a_copy_elsewhere_is_told(where, put, home, tmp_path, run_dojang) -> Non
         (["insurance"], ["Soon", "홍길동"]),
         (["yessignca"], ["Soon", "Kim", "홍길동"]),
         (["--kind", "disk", "--expiring", "150d"], ["Soon", "Kim"]),
-        (["--kind", "token"], []),
+        (["--kind", "pem"], []),
     ],
 )
 def test_filters(where, put, words: list[str], found: list[str]) -> None:
@@ -122,13 +122,13 @@ def test_the_table_is_for_people(run_dojang, put) -> None:
     """Names and purpose in the person's language, a row a certificate."""
     put("홍길동")
     put("누구", policy="1.2.410.200005.1.1.777")
-    korean = run_dojang("--lang", "ko", "where").stdout.splitlines()
+    korean = run_dojang("--lang", "ko", "where", "--kind", "disk").stdout.splitlines()
     assert len(korean) == 3
     assert re.search(
         r"홍길동 +은행·보험·신용카드·민원 \(개인\) +yessignCA Class 2 .* 유효 +하드디스크 +예", "\n".join(korean)
     )
     assert re.search(r"누구 +알 수 없는 용도 ", "\n".join(korean))
-    assert re.search(r"누구 +unknown purpose ", run_dojang("where").stdout)
+    assert re.search(r"누구 +unknown purpose ", run_dojang("where", "--kind", "disk").stdout)
 
 
 def screen_of(child: pexpect.spawn) -> str:
@@ -140,27 +140,29 @@ def test_days_are_in_colour_on_a_terminal(terminal, put) -> None:
     """Red for the last week and what has ended, yellow for the last month, green for the rest; NO_COLOR is heard."""
     for name, days in (("Ended", -5), ("Week", 3), ("Month", 25), ("Rest", 90)):
         put(name, days)
-    screen = screen_of(terminal("where", TERM="xterm-256color", COLUMNS="300"))
+    screen = screen_of(terminal("where", "--kind", "disk", TERM="xterm-256color", COLUMNS="300"))
     colours = dict.fromkeys(("Ended", "Week"), "31") | {"Month": "33", "Rest": "32"}
     for name, colour in colours.items():
         row = next(line for line in screen.splitlines() if line.startswith(name))
         assert re.search(rf"\x1b\[{colour}m-?\d+ *\x1b\[0m", row), row
-    assert "\x1b[3" not in screen_of(terminal("where", TERM="xterm-256color", COLUMNS="300", NO_COLOR="1"))
+    assert "\x1b[3" not in screen_of(
+        terminal("where", "--kind", "disk", TERM="xterm-256color", COLUMNS="300", NO_COLOR="1")
+    )
 
 
 def test_long_tables_are_in_colour_as_well(terminal, put) -> None:
     """Where drawing would take longer than finding."""
     for number in range(201):
         put(f"Hong {number:03}", days=90)
-    screen = screen_of(terminal("where", TERM="xterm-256color"))
+    screen = screen_of(terminal("where", "--kind", "disk", TERM="xterm-256color"))
     assert screen.count("\x1b[32m90") == 201
-    assert "\x1b[3" not in screen_of(terminal("where", TERM="xterm-256color", NO_COLOR="1"))
+    assert "\x1b[3" not in screen_of(terminal("where", "--kind", "disk", TERM="xterm-256color", NO_COLOR="1"))
 
 
 def test_a_name_that_would_move_the_cursor_is_shown_as_it_is(run_dojang, put) -> None:
     """Whoever names a folder does not write on other people's terminals."""
     put("Hong").rename(put("Kim").parent / "cn=\x1b[2J")
-    done = run_dojang("where")
+    done = run_dojang("where", "--kind", "disk")
     assert done.returncode == 0
     assert "\x1b" not in done.stdout + done.stderr
 
@@ -168,14 +170,14 @@ def test_a_name_that_would_move_the_cursor_is_shown_as_it_is(run_dojang, put) ->
 def test_a_file_that_hides_its_certificates_is_told(where, home, tmp_path, run_dojang) -> None:
     """Nobody is asked for its password; the way to give it is said."""
     (home / "config.toml").write_text(f'[aliases]\nsafe = "pkcs12:{tmp_path}/safe.p12"\n')
-    assert where()["needs_password"] == [f"pkcs12:{tmp_path}/safe.p12"]
-    assert "--password-source" in run_dojang("where").stderr
+    assert where("--kind", "pkcs12")["needs_password"] == [f"pkcs12:{tmp_path}/safe.p12"]
+    assert "--password-source" in run_dojang("where", "--kind", "pkcs12").stderr
 
 
 def test_a_token_that_is_missed_is_told(where, home) -> None:
     """A saved address whose token is not there is among the unreachable."""
     (home / "config.toml").write_text('[aliases]\nhong = "pkcs11:token=Not-Here"\n')
-    unreachable = {one["address"]: one["code"] for one in where()["unreachable"]}
+    unreachable = {one["address"]: one["code"] for one in where("--kind", "token")["unreachable"]}
     assert unreachable["pkcs11:token=Not-Here"] == "token-not-found"
 
 
