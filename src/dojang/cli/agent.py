@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dojang.cli.context import Invocation
 from dojang.cli.frame import command, option
 from dojang.cli.language import N_, _, say
+from dojang.cli.secrets import variables_with_secrets
 from dojang.errors import AgentNotRunning, Phrase, Usage
 
 if TYPE_CHECKING:
@@ -69,7 +70,8 @@ def start(
         return None
     from dojang.agent import control
 
-    started = control.start(keys, idle=seconds, withheld=_withheld(invocation, addresses), foreground=foreground)
+    withheld = list(variables_with_secrets(invocation, addresses))
+    started = control.start(keys, idle=seconds, withheld=withheld, foreground=foreground)
     _tell_started(invocation, started)
     return _stay(started) if foreground and started.new else None
 

@@ -1,7 +1,6 @@
 """What the commands of ``renew`` share: hooks, how many at once, notices in words, and what went wrong on the way."""
 
 import shlex
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import click
 from dojang.cli.context import Invocation
 from dojang.cli.frame import option
 from dojang.cli.language import N_, advice_of, message_of, say
+from dojang.cli.secrets import variables_with_secrets
 from dojang.errors import DojangError, Phrase, Usage
 
 if TYPE_CHECKING:
@@ -83,22 +83,6 @@ def hooks_of(invocation: Invocation, pre: str | None = None, post: str | None = 
         seconds=settings.hook_timeout,
         withheld=frozenset(variables_with_secrets(invocation)),
     )
-
-
-def variables_with_secrets(invocation: Invocation) -> Iterator[str]:
-    """The variables of this environment that PINs and passwords are read from."""
-    settings = invocation.settings
-    tables = [vars(invocation.flags), settings._asdict()]
-    if settings.notices is not None:
-        tables += [table._asdict() for table in (settings.notices.mail, settings.notices.webhook) if table is not None]
-    for table in tables:
-        for name, value in table.items():
-            if name.endswith("_source") and isinstance(value, str) and value.startswith("env:"):
-                yield value.removeprefix("env:")
-    for address in settings.aliases.values():
-        _before, named, source = address.partition("pin-source=env:")
-        if named:
-            yield source.partition("&")[0]
 
 
 def jobs_of(invocation: Invocation, jobs: int | None) -> int:

@@ -1,12 +1,14 @@
 """PINs and passwords: which source is asked, in which order, and the prompt when a person is there."""
 
+import contextlib
+import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from dojang.cli.language import N_, message_of, say
 from dojang.cli.prompts import ask_new_secret, ask_secret
-from dojang.errors import InputRequired, PasswordUnfit, Phrase
+from dojang.errors import InputRequired, InvalidUri, PasswordUnfit, Phrase
 from dojang.pkcs11.pin import PinFileExposed, PinProvider, PinRequest, PinSource
 from dojang.secret import Secret
 
@@ -20,7 +22,24 @@ _QUESTIONS = {
     "so": N_("SO PIN of token {token}"),
     "context": N_("PIN of token {token}, once more for this key"),
 }
+_turn = threading.RLock()
 _NEW_QUESTIONS = {"user": N_("New PIN for token {token}"), "so": N_("New SO PIN for token {token}")}
+
+
+def variables_with_secrets(invocation: "Invocation", addresses: Iterable[str] = ()) -> Iterator[str]:
+    """The variables of this environment that hold PINs and passwords: what this process starts must not have them."""
+    from dojang.pkcs11.uri import Pkcs11Uri
+
+    settings = invocation.settings
+    tables = [vars(invocation.flags), settings._asdict()]
+    if settings.notices is not None:
+        tables += [table._asdict() for table in (settings.notices.mail, settings.notices.webhook) if table is not None]
+    sources = [value for table in tables for name, value in table.items() if name.endswith("_source")]
+    for address in (*map(invocation.address, addresses), *settings.aliases.values()):
+        if address.startswith("pkcs11:"):
+            with contextlib.suppress(InvalidUri):
+                sources.append(Pkcs11Uri.from_text(address).pin_source)
+    yield from (source.removeprefix("env:") for source in sources if source and source.startswith("env:"))
 
 
 class SecretDesk:
@@ -133,7 +152,7 @@ class SecretDesk:
 
     def _noting(self, read: Callable[[], Secret | None]) -> Secret | None:
         """Read, and turn what Python would print as a warning into one of ours."""
-        with warnings.catch_warnings(record=True) as caught:
+        with _turn, warnings.catch_warnings(record=True) as caught:  # which is one for all threads
             warnings.simplefilter("always", PinFileExposed)
             secret = read()
         for path in {one.message.path for one in caught if isinstance(one.message, PinFileExposed)}:
