@@ -131,6 +131,7 @@ def test_another_credential_of_the_name_stays(desk: Desk) -> None:
     """Two credentials with one DN do not fit into one folder; the one that is there is not touched."""
     address = desk.put(self_signed())
     desk.put(self_signed(), desk.there)
+    desk.passwords["/here/"] = "wrong horse 1!"  # which is told later: nobody types a password in vain
     refused(desk, AlreadyExists, address)
     with pytest.raises(AlreadyExists):
         plan_copy(CopyOrder(address, desk.there), desk.place)

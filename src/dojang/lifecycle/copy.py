@@ -7,7 +7,7 @@ from dojang.lifecycle.finish import brought_event
 from dojang.lifecycle.held import Held, look_at
 from dojang.lifecycle.parcel import Parcel, name_of, take_out
 from dojang.lifecycle.recover import recover
-from dojang.lifecycle.transfer import Brought, Errand, brought, plan_bringing
+from dojang.lifecycle.transfer import Brought, Errand, brought, plan_bringing, refuse_early
 from dojang.lifecycle.workplace import Step, Workplace
 from dojang.locations.base import GivesKeys, Location, StoredCredential
 
@@ -43,6 +43,7 @@ def copy(order: CopyOrder, place: Workplace) -> Transferred:
         recover(place, source)
         stored = source.find(order.address)
         refuse_staying(source, stored, order.to)
+        refuse_early(order.label or name_of(stored), stored.certificate_der, order.to, place)
         place.say("take")
         parcel = take_out(source, stored)
         original = look_at(place, source.traits, stored)

@@ -12,7 +12,7 @@ from dojang.lifecycle.journal import answer_facts, identity_of, key_in
 from dojang.lifecycle.origin import fingerprint_of
 from dojang.lifecycle.parcel import name_of, take_out
 from dojang.lifecycle.recover import recover
-from dojang.lifecycle.transfer import KEY_ID_BYTES, Brought, Errand, brought, plan_bringing, proven_twin
+from dojang.lifecycle.transfer import KEY_ID_BYTES, Brought, Errand, brought, plan_bringing, proven_twin, refuse_early
 from dojang.lifecycle.workplace import Step, Workplace
 from dojang.locations.address import parse_address
 from dojang.locations.base import Location, StoredCredential
@@ -39,6 +39,7 @@ def move(order: CopyOrder, place: Workplace) -> Transferred:
         if same_place(source, order, place):
             return Transferred(_proven_there(order, place, stored), None)
         refuse_others_lost(source, stored.key_id, stored.certificate_der)
+        refuse_early(order.label or name_of(stored), stored.certificate_der, order.to, place)
         place.say("take")
         parcel = take_out(source, stored)
         previous = look_at(place, source.traits, stored)

@@ -92,6 +92,14 @@ def refuse_taken(target: Location, label: str, certificate_der: bytes) -> None:
     target.check_free(label=label, subject_der=subject_of(certificate_der).public_bytes())
 
 
+def refuse_early(label: str, certificate_der: bytes, to: str, place: Workplace) -> None:
+    """What stops a key from elsewhere is told before anybody types the password that opens it."""
+    with place.open_target(to) as target:
+        recover(place, target)
+        if twin_in(target, certificate_der) is None:
+            refuse_taken(target, label, certificate_der)
+
+
 def plan_bringing(label: str, certificate_der: bytes, to: str, place: Workplace) -> tuple[Step, ...]:
     """The steps that ``brought`` would take, after the refusals that need no key; nothing is made, no PIN is asked."""
     with place.open_target(to) as target:
