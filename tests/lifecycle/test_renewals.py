@@ -255,6 +255,23 @@ def test_a_token_in_a_drawer(office, posted) -> None:
     assert posted(358) == ([(OUT_OF_REACH, 7)], [(OUT_OF_REACH, 7)])
 
 
+def test_certificates_of_other_institutions(office, posted) -> None:
+    """One that was registered, and lies in no place here, is told of; so is one that was moved, by its new address."""
+    ends = (datetime.now(UTC) + timedelta(days=365)).isoformat()
+    facts = {"subject": "CN=Lee", "not_after": ends}
+    moved = issue(office.order(), office.place)
+    fingerprint = fingerprint_of(moved.stored.certificate_der)
+    office.place.ledger.record(
+        Event("registered", "/srv/lee.pem", "aa" * 32, facts),
+        Event("moved-away", moved.stored.address, fingerprint, {"location": office.address}),
+        Event("moved", "npki:/media/disk/NPKI?id=01", fingerprint, {"location": "npki:/media/disk/NPKI"}),
+    )
+    office.address = f"npki:{office.authorities.parent}/nowhere"
+    assert sorted(posted(360)[0]) == [(OUT_OF_REACH, 7), (UNKNOWN_ORIGIN, 7)]
+    told = {notice.reason: notice.address for notice, _subject, _text in posted.boxes[0].got}
+    assert told == {OUT_OF_REACH: "npki:/media/disk/NPKI?id=01", UNKNOWN_ORIGIN: "/srv/lee.pem"}
+
+
 def test_what_waits_for_a_person_is_told(office, posted) -> None:
     """A renewal that failed for good is no secret until it expires."""
     held = issue(office.order(), office.place)

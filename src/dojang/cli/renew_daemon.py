@@ -38,7 +38,7 @@ GRACE: Final = 0.7
 LISTEN: Final = 5.0
 """Longest wait in seconds, so that a clock that was set is noticed."""
 HELD_UP: Final = 900.0
-"""A round that goes on for so many seconds is stuck: the service manager's watchdog is left to end the process."""
+"""A renewal that goes on for so many seconds is stuck: the service manager's watchdog is left to end the process."""
 AGAIN_AFTER: Final = timedelta(minutes=5)
 
 STOP, RELOAD, TOKEN, ENDED, BROKE, UNWATCHED = "stop", "reload", "token", "ended", "broke", "unwatched"
@@ -177,11 +177,14 @@ class _Service:
                 place = replace(place, say=_untold, tell_recovered=_untold)
                 where = list(map(self._invocation.address, self._addresses))
                 where = where or known_addresses(self._invocation, place.ledger)
-                orders = orders_of(self._invocation, self._jobs)
+                orders = replace(orders_of(self._invocation, self._jobs), begins=self._goes_on)
                 done = go_round(place, where, orders, changed_at, self._stop)
             self._news.put(_News(ENDED, done))
         except BaseException as error:  # told by the thread that waits, which goes on
             self._news.put(_News(BROKE, error=error))
+
+    def _goes_on(self, _held: object) -> None:
+        self._began = time.monotonic()
 
     def _close_round(self, news: _News) -> None:
         """Tell what happened and settle when the next round begins, unless something has changed meanwhile."""

@@ -20,7 +20,8 @@ from dojang.lifecycle.workplace import Workplace
 
 NOTIFIED: Final = "notified"
 SEEN: Final = "seen"
-_OVER: Final = frozenset(("retired", "deleted", "revoked", "moved-away", "destroyed"))
+_OVER: Final = frozenset(("retired", "deleted", "revoked"))
+_MOVED: Final = frozenset(("copied", "moved", "imported", "restored"))
 
 UNKNOWN_ORIGIN, OUT_OF_REACH, FAILING = "unknown-origin", "out-of-reach", "failing"
 """Why a certificate is not renewed by itself. Failing is what waits for a person, or has nearly run out of time."""
@@ -157,7 +158,7 @@ def _out_of_reach(place: Workplace, fingerprint: str, event: Event) -> Notice:
         not_after_at=ends_at,
         days_left=days_between(place.now(), ends_at),
         threshold=0,
-        reason=OUT_OF_REACH,
+        reason=UNKNOWN_ORIGIN if event.event == "registered" else OUT_OF_REACH,
     )
 
 
@@ -168,15 +169,18 @@ def _notice(about: Notice, thresholds: Sequence[int]) -> Notice | None:
 
 
 def in_use_by(ledger: Ledger) -> Iterator[tuple[str, Event]]:
-    """The certificates that the ledger knows an end of and nothing that ended them, with the last such event."""
+    """The certificates whose end the ledger knows and nothing that ended them before, with the event that tells it;
+    its address is where the certificate was seen last.
+    """
     known: dict[str, Event] = {}
-    over = set()
     for event in ledger.history():
         if event.event in _OVER:
-            over.add(event.fingerprint)
+            known.pop(event.fingerprint, None)
         elif "not_after" in event.facts:
             known[event.fingerprint] = event
-    yield from ((fingerprint, event) for fingerprint, event in known.items() if fingerprint not in over)
+        elif event.event in _MOVED and event.fingerprint in known:
+            known[event.fingerprint] = replace(known[event.fingerprint], address=event.address)
+    yield from known.items()
 
 
 def _told(ledger: Ledger, fingerprint: str) -> Mapping[str, int]:

@@ -29,13 +29,16 @@ _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """How rounds are gone. ``thresholds`` are days before an expiry, ``words`` says a notice in some language."""
+    """How rounds are gone. ``thresholds`` are days before an expiry, ``words`` says a notice in some language,
+    ``begins`` is called as each renewal begins.
+    """
 
     machine: str
     jobs: int = 1
     thresholds: Sequence[int] = ()
     channels: Sequence[Channel] = ()
     words: Callable[[Notice], tuple[str, str]] = field(default=lambda notice: (notice.subject, notice.address))
+    begins: Callable[[Held], object] = field(default=lambda held: None)
 
 
 @dataclass(slots=True)
@@ -59,8 +62,8 @@ def go_round(
     done.unreachable = list(found.failures)
     plan = _planned(place, found, orders.machine, changed_at)
     now = place.now()
-    for outcome in renew_all(place, [held for held, at in plan if at <= now], jobs=orders.jobs, stop=stop):
-        done.outcomes.append(outcome)
+    ready = [held for held, at in plan if at <= now]
+    done.outcomes = list(renew_all(place, ready, jobs=orders.jobs, begins=orders.begins, stop=stop))
     if stop.is_set():
         return done
     if done.outcomes:
