@@ -8,7 +8,14 @@ from threading import Event as Flag
 
 import pytest
 
-from dojang.errors import AuthorityRefused, AuthorityUnreachable, CredentialBusy, NoticeUndelivered, PinKnownWrong
+from dojang.errors import (
+    AuthorityRefused,
+    AuthorityUnreachable,
+    CredentialBusy,
+    DeviceFailure,
+    NoticeUndelivered,
+    PinKnownWrong,
+)
 from dojang.ledger import Event, Ledger
 from dojang.lifecycle import renew as renewing
 from dojang.lifecycle.delete import delete
@@ -21,6 +28,7 @@ from dojang.lifecycle.renew import RenewOrder, renew
 from dojang.lifecycle.renewals import renew_all
 from dojang.lifecycle.rounds import LONGEST_SLEEP, Orders, go_round
 from dojang.lifecycle.schedule import FAILED, FIRST_PAUSE, LONGEST_PAUSE, Failures, failures_in, schedule_of, try_at
+from dojang.locations.claims import FolderBoard, TokenBoard
 
 NEVER = datetime.min.replace(tzinfo=UTC)
 ORDERS = Orders("this machine", thresholds=(30, 7, 1))
@@ -176,6 +184,20 @@ def test_without_claims_the_authority_replaces_once(office, tmp_path, monkeypatc
     assert [one.outcome for one in recover(office.place)] == ["undone"]
     assert sorted(one.state for one in held_in(office.place, office.address)) == ["retired", "valid"]
     assert sorted(record.state for record in office.issued()) == ["confirmed", "confirmed", "revoked"]
+
+
+def test_a_token_that_keeps_no_claims(office, monkeypatch) -> None:
+    """Where the place refuses to hold a claim, it is renewed without, and nothing of the refusal is left."""
+    held = issue(office.order(), office.place)
+
+    def refuse(_self, *_claim: object) -> None:
+        raise DeviceFailure(token="Hong", function="C_CreateObject", result="CKR_GENERAL_ERROR")
+
+    for board in (FolderBoard, TokenBoard):
+        monkeypatch.setattr(board, "take", refuse)
+        monkeypatch.setattr(board, "drop", refuse)
+    assert renew(RenewOrder(held.stored.address), office.place).previous.state == "retired"
+    assert office.place.ledger.incomplete() == []
 
 
 def test_another_machine_is_at_it(office, tmp_path) -> None:

@@ -1,12 +1,16 @@
 """A claim on the credential that an operation replaces, from its beginning to its end."""
 
+import contextlib
 import platform
 from datetime import UTC, datetime
 
-from dojang.errors import CredentialBusy, DeviceRefused, Phrase, UnsupportedError
+from dojang.errors import CredentialBusy, DeviceFailure, DeviceRefused, Phrase, TokenFull, UnsupportedError
 from dojang.ledger import Operation
 from dojang.locations.base import Location
 from dojang.locations.claims import Claim, HoldsClaims
+
+# How tokens say that they keep no such objects; one that is broken says so again at the next step.
+_CANNOT = (DeviceRefused, DeviceFailure, TokenFull, UnsupportedError)
 
 
 def take_claim(operation: Operation, location: Location) -> None:
@@ -20,7 +24,7 @@ def take_claim(operation: Operation, location: Location) -> None:
         claim = Claim(str(facts["old_fingerprint"]), operation.operation_id, platform.node(), datetime.now(UTC))
         try:
             other = location.claim_board().take(claim)
-        except (DeviceRefused, UnsupportedError):
+        except _CANNOT:
             other = None
         if other is not None:
             verb = Phrase("{verb}, on {holder}", verb=operation.record.verb, holder=other.holder)
@@ -31,4 +35,5 @@ def drop_claim(operation: Operation, location: Location) -> None:
     """Take back what ``take_claim`` left, if it came to that."""
     facts = operation.record.facts
     if isinstance(location, HoldsClaims) and "old_fingerprint" in facts:
-        location.claim_board().drop(str(facts["old_fingerprint"]), operation.operation_id)
+        with contextlib.suppress(*_CANNOT):
+            location.claim_board().drop(str(facts["old_fingerprint"]), operation.operation_id)
