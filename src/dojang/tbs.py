@@ -115,8 +115,14 @@ def extensions_in(extensions_der: bytes) -> Mapping[bytes, bytes]:
     if not extensions_der:
         return found
     position, limit = _inside(extensions_der, 0, len(extensions_der), SEQUENCE)
+    if limit != len(extensions_der):
+        raise MalformedDer
     while position < limit:
-        start, position = _inside(extensions_der, position, limit, SEQUENCE)
+        start, size = position + 2, extensions_der[position + 1] if position + 1 < limit else limit
+        if size < 0x80 and extensions_der[position] == SEQUENCE and start + size <= limit:  # short, as most are
+            position = start + size
+        else:
+            start, position = _inside(extensions_der, position, limit, SEQUENCE)
         kind = extensions_der[start : start + 5]
         if kind in _HEADERS:
             if kind[2:] in found:

@@ -1,10 +1,12 @@
 """Aligned columns; Korean letters take two cells on a terminal."""
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 from unicodedata import combining, east_asian_width
 
+_HANGUL: Final = re.compile("[ -~가-힣]*")
 _COLOURS: Final = {"red": "31", "yellow": "33", "green": "32", "dim": "2"}
 
 
@@ -21,7 +23,11 @@ class Coloured(str):
 
 def width_of(text: str) -> int:
     """Cells that ``text`` takes on a terminal."""
-    return len(text) if text.isascii() else sum(map(_cells, text))
+    if text.isascii():
+        return len(text)
+    if _HANGUL.fullmatch(text):  # three octets in UTF-8, two cells
+        return len(text) + (len(text.encode()) - len(text)) // 2
+    return sum(map(_cells, text))
 
 
 @lru_cache(maxsize=4096)
