@@ -99,19 +99,15 @@ def test_a_forgotten_password(office, home, tmp_path) -> None:
     assert office(*sign, "--password-source", f"file:{new}")["ok"]
 
 
-def test_a_plan_changes_nothing(office) -> None:
-    """The plan says in which order; nothing is revoked and no key is made."""
-    words = ["cert", "reissue", office.address, "--reason", "keyCompromise", "--plan"]
-    plan = office(*words)["data"]
+def test_a_compromised_key(office) -> None:
+    """The plan says in which order and changes nothing; then it is revoked at once, and the list bears the reason."""
+    words = ["cert", "reissue", office.address, "--reason", "keyCompromise"]
+    plan = office(*words, "--plan")["data"]
     assert plan["changed"] is False
     assert "revoke" in plan["plan"][0]
-    assert office("cert", "show", office.address)["data"]["credential"]["state"] == "valid"
     assert len(office("cert", "revoke", office.address, "--plan")["data"]["plan"]) == 2
-
-
-def test_a_compromised_key(office) -> None:
-    """It says that it is revoked at once, and the list bears the reason."""
-    done = office("cert", "reissue", office.address, "--reason", "keyCompromise")
+    assert office("cert", "show", office.address)["data"]["credential"]["state"] == "valid"
+    done = office(*words)
     assert done["said"].index("stays revoked") < done["said"].index("Making the key")
     reasons = {one["serial"]: one["reason"] for one in office("ca", "list")["data"]["certificates"]}
     assert reasons[office.serial] == "keyCompromise"
@@ -166,13 +162,3 @@ def test_one_tokens_pin_is_tried_on_no_other(office, run_dojang) -> None:
     assert run_dojang("ca", "crl", "--pin-source", office.authority.pin_source).returncode == 0
     own = ["cert", "issue", "--to", office.authority.uri, "--subject", "CN=Lee,C=KR"]
     assert run_dojang(*own, "--pin-source", office.authority.pin_source).returncode == 0
-
-
-def test_an_authority_remembers_where_its_pin_is(home, make_token, run_dojang) -> None:
-    """A pin-source in the address of its key serves every later command."""
-    token, authority = make_token(pin="1111"), make_token(pin="3333")
-    key = f"{authority.uri};object=root?pin-source={authority.pin_source}"
-    assert run_dojang("ca", "init", "--key", key, "--name", "CN=Office CA,C=KR").returncode == 0
-    words = ["cert", "issue", "--to", token.uri, "--subject", "CN=Hong,C=KR", "--pin-source", token.pin_source]
-    done = run_dojang(*words)
-    assert done.returncode == 0, done.stderr
