@@ -38,7 +38,9 @@ from dojang.lifecycle.workplace import Workplace
 from dojang.lifecycle.wrap import UnwrapOrder, look_into, plan_unwrap, plan_wrap, unwrap_credential, wrap_credential
 from dojang.lifecycle.wrapped_file import digest_of
 from dojang.locations.registry import open_location
-from dojang.pkcs11 import ModuleSearch, OpenToken, PinGuard, open_token, wrapping
+from dojang.pkcs11 import ModuleSearch, OpenToken, PinGuard, hmac_keys, open_token, wrapping
+from dojang.pkcs11 import constants as ck
+from dojang.pkcs11.objects import search_for
 from dojang.secret import Secret
 
 FIELDS = {
@@ -212,7 +214,7 @@ def test_what_no_token_can_do_is_said_before_anything(two: Two, tmp_path: Path) 
         wrap_credential(two.place, f"{two.first};object=nobody", "backup")
     with two.token(two.first) as token:
         token.generate_key_pair("ec-p256", label="Hong", key_id=KEY_ID)
-        wrapping.import_hmac_key(token, b"s" * 32, label="no kek", key_id=b"\x05")
+        hmac_keys.import_hmac_key(token, b"s" * 32, label="no kek", key_id=b"\x05")
         wrapping.generate_wrapping_key(token, label="backup", key_id=b"\x06")
     for name, leaf in (("absent", NotFound), ("no kek", NotPermitted), ("backup", Ambiguous)):
         with pytest.raises(leaf):
@@ -274,6 +276,54 @@ def test_another_wrapping_key_is_told_from_the_right_one(two: Two, authority: Sm
     assert two.left() == []
 
 
+@pytest.mark.parametrize(
+    ("attribute", "value", "said"),
+    [
+        (ck.CKA_DECRYPT, True, "decrypts data"),
+        (ck.CKA_EXTRACTABLE, True, "can be taken out"),
+        (ck.CKA_SENSITIVE, False, "shows its value"),
+    ],
+)
+def test_a_wrapping_key_that_gives_away_what_it_wraps_is_refused(
+    two: Two, attribute: int, value: bool, said: str
+) -> None:
+    """One that also decrypts makes every file of it as good as plain for whoever knows the PIN; as does one that
+    leaves. None is made for it, and nothing goes under it.
+    """
+    good = wrapping._kek_template("leaky", b"\x0c")
+    leaky = [*((kind, value if kind == attribute else old) for kind, old in good), (ck.CKA_VALUE, bytes(32))]
+    with two.token(two.first) as token:
+        token.logged_in(lambda session: session.cryptoki.create_object(session.handle, leaky))
+    with two.place.open_location(two.first) as location:
+        with pytest.raises(NotPermitted, match=said) as caught:
+            location.wrapping_key("leaky")
+        assert "dojang key" in caught.value.advice()
+
+
+def test_a_wrapping_key_does_nothing_else(two: Two) -> None:
+    """As the token itself says: it wraps and unwraps, and neither encrypts, decrypts, signs nor derives."""
+    kinds = {
+        *(ck.CKA_WRAP, ck.CKA_UNWRAP, ck.CKA_ENCRYPT, ck.CKA_DECRYPT, ck.CKA_SIGN, ck.CKA_VERIFY, ck.CKA_DERIVE),
+        *(ck.CKA_EXTRACTABLE, ck.CKA_SENSITIVE, ck.CKA_PRIVATE),
+    }
+    with two.token(two.first) as token:
+        wrapping.generate_wrapping_key(token, label="made", key_id=b"\x0d")
+        for label in ("made", "backup"):
+            search = search_for(ck.CKO_SECRET_KEY, label=label)
+            told = token.logged_in(lambda session, search=search: session.read(session.resolve(search), tuple(kinds)))
+            may = {kind for kind, value in told.items() if value == b"\x01"}
+            assert may == {ck.CKA_WRAP, ck.CKA_UNWRAP, ck.CKA_SENSITIVE, ck.CKA_PRIVATE}
+            assert told.keys() == kinds
+
+
+def test_a_wrapping_key_of_another_token_is_not_taken_for_ours(two: Two, authority: SmallAuthority) -> None:
+    """Its address names a token; the key of the same label on this one is another key."""
+    two.make(authority)
+    with pytest.raises(NotFound):
+        wrap_credential(two.place, f"{two.first};object=Hong", f"{two.second};object=backup")
+    assert wrap_credential(two.place, f"{two.first};object=Hong", f"{two.first};object=backup")
+
+
 @pytest.mark.parametrize("wrong", ["another kind of key", "another key", "no key"])
 def test_a_file_that_lies_about_its_key_leaves_nothing(two: Two, authority: SmallAuthority, wrong: str) -> None:
     """Sealed by somebody who has the wrapping key, and yet not what it says: refused, and the token is as it was."""
@@ -322,7 +372,7 @@ from pkcs11 import Attribute, KeyType, ObjectClass
 
 module, label, so_pin = sys.argv[1:]
 may = Attribute.TOKEN, Attribute.SENSITIVE, Attribute.TRUSTED, Attribute.WRAP, Attribute.UNWRAP
-wrapping = dict.fromkeys(may, True)
+wrapping = {**dict.fromkeys(may, True), Attribute.DECRYPT: False}
 kind = {Attribute.CLASS: ObjectClass.SECRET_KEY, Attribute.KEY_TYPE: KeyType.AES, Attribute.VALUE: bytes(32)}
 name = {Attribute.LABEL: "marked", Attribute.ID: b"marked", Attribute.PRIVATE: False, Attribute.EXTRACTABLE: False}
 with pkcs11.lib(module).get_token(token_label=label).open(rw=True, so_pin=so_pin) as session:

@@ -1,5 +1,6 @@
 """Keys that leave a token and come to one encrypted under a wrapping key that both tokens have."""
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from dojang.der import OCTET_STRING, MalformedDer, expect, parse, tlv
@@ -38,11 +39,17 @@ _MADE_FOR_BACKUP: Final = (
 def find(token: "OpenToken", name: str) -> "WrappingKey":
     """The wrapping key of that label, or the one that an address names."""
     uri = Pkcs11Uri.from_text(name) if name.startswith("pkcs11:") else Pkcs11Uri(object=name)
-    try:
-        return wrapping.wrapping_key(token, label=uri.object, key_id=uri.id)
-    except NotFound as error:
-        what = Phrase("The wrapping key {name}", name=name)
-        raise NotFound(what=what, where=token.address, command=f"dojang key list '{token.address}'") from error
+    info = token.token.info
+    here = uri.matches_token(label=info.label, manufacturer=info.manufacturer, model=info.model, serial=info.serial)
+    with suppress(NotFound):
+        if here:
+            return wrapping.wrapping_key(token, label=uri.object, key_id=uri.id)
+    raise NotFound(
+        what=Phrase("The wrapping key {name}", name=name),
+        where=token.address,
+        next_step="See what is there: dojang key list '{where}'. "
+        "Custodians bring theirs with: dojang key custody join '{where}' --label NAME",
+    )
 
 
 def generate(token: "OpenToken", algorithm: str, *, key_id: bytes, label: str, under: "WrappingKey") -> "PrivateKey":

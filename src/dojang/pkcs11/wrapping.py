@@ -1,4 +1,4 @@
-"""Secret keys on a token: AES keys, HMAC, and other keys wrapped under them (AES key wrap, RFC 3394 and RFC 5649)."""
+"""Wrapping keys on a token, and other keys wrapped under them (AES key wrap with padding, RFC 5649)."""
 
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
@@ -7,12 +7,12 @@ from dojang import errors
 from dojang.pkcs11 import constants as ck
 from dojang.pkcs11.cryptoki import CryptokiError
 from dojang.pkcs11.generation import SIGN_ONLY, Attributes, KeyUse, private_template
-from dojang.pkcs11.mechanisms import HMAC, REFUSALS
+from dojang.pkcs11.mechanisms import REFUSALS
 from dojang.pkcs11.objects import CLASSES, refuse_vanished, search_for
 from dojang.pkcs11.opened import OpenToken
 from dojang.pkcs11.quirks import quirk_of
 from dojang.pkcs11.session import Session
-from dojang.pkcs11.structures import AttributeValue, Mechanism, decode_ulong, utf8
+from dojang.pkcs11.structures import Mechanism, decode_ulong, utf8
 
 T = TypeVar("T")
 
@@ -21,7 +21,13 @@ _WRAP_ORDER = (ck.CKM_AES_KEY_WRAP_KWP, ck.CKM_AES_KEY_WRAP_PAD)
 
 _WRAPPED_BLOCK = 8
 _CHECKED = bytes(16)
-_KEK_KINDS = (ck.CKA_LABEL, ck.CKA_ID, ck.CKA_KEY_TYPE, ck.CKA_WRAP, ck.CKA_UNWRAP, ck.CKA_TRUSTED, ck.CKA_EXTRACTABLE)
+_LEAKS = {
+    ck.CKA_SENSITIVE: (True, errors.Phrase("the token shows its value")),
+    ck.CKA_EXTRACTABLE: (False, errors.Phrase("it can be taken out of the token")),
+    ck.CKA_DECRYPT: (False, errors.Phrase("it decrypts data, too, and keys that it has wrapped are data")),
+}
+"""What a wrapping key must be told to be, and what everything wrapped under another one suffers."""
+_KEK_KINDS = (ck.CKA_LABEL, ck.CKA_ID, ck.CKA_KEY_TYPE, ck.CKA_WRAP, ck.CKA_UNWRAP, ck.CKA_TRUSTED, *_LEAKS)
 
 
 class WrappingKey(NamedTuple):
@@ -66,6 +72,9 @@ def _tried(token: OpenToken, key_id: bytes) -> WrappingKey:
     refuse_vanished(token, search_for(ck.CKO_SECRET_KEY, key_id=key_id))
     try:
         return wrapping_key(token, key_id=key_id)
+    except errors.NotPermitted as error:
+        token.destroy(key_id, "secret-key")
+        raise errors.DeviceDisobeyed(token=token.token.info.label, problem=error.facts["problem"]) from error
     except errors.DojangError:
         token.destroy(key_id, "secret-key")
         raise
@@ -80,7 +89,7 @@ def check_value(value: bytes) -> str:
 
 def wrapping_key(token: OpenToken, *, label: str | None = None, key_id: bytes | None = None) -> WrappingKey:
     """The one wrapping key that matches; ``NotFound``, ``Ambiguous``; ``NotPermitted`` for a key that may not wrap, or
-    that leaves the token.
+    under which a key in a file would be as good as in plain (see ``_LEAKS``).
     """
     search = search_for(ck.CKO_SECRET_KEY, label=label, key_id=key_id)
 
@@ -96,8 +105,21 @@ def wrapping_key(token: OpenToken, *, label: str | None = None, key_id: bytes | 
             problem=errors.Phrase("'{label}' is no AES key that wraps and unwraps others", label=name),
             remedy=errors.Phrase("Make one with: dojang key generate ADDRESS --algorithm aes-256 --label NAME"),
         )
+    _refuse_leaking(values, name)
     found = WrappingKey(values[ck.CKA_ID], name, "", values.get(ck.CKA_TRUSTED, b"\0") == b"\x01")
     return found._replace(check=wrap_value(token, _CHECKED, under=found.key_id)[:4].hex())
+
+
+def _refuse_leaking(values: dict[int, bytes], name: str) -> None:
+    problems = [problem for kind, (wanted, problem) in _LEAKS.items() if values.get(kind) != bytes([wanted])]
+    if problems:
+        raise errors.NotPermitted(
+            problem=errors.Phrase("'{label}' protects no other key: {problems}", label=name, problems=problems),
+            remedy=errors.Phrase(
+                "Use one that dojang has made: dojang key generate ADDRESS --algorithm aes-256 --label NAME, "
+                "or dojang key custody split."
+            ),
+        )
 
 
 def wrap_key(token: OpenToken, *, object_type: str, key_id: bytes, under: bytes) -> bytes:
@@ -189,6 +211,9 @@ def _kek_template(label: str, key_id: bytes) -> Attributes:
         (ck.CKA_UNWRAP, True),
         (ck.CKA_ENCRYPT, False),
         (ck.CKA_DECRYPT, False),
+        (ck.CKA_SIGN, False),
+        (ck.CKA_VERIFY, False),
+        (ck.CKA_DERIVE, False),
         (ck.CKA_LABEL, utf8(label)),
         (ck.CKA_ID, key_id),
     ]
@@ -237,31 +262,3 @@ def _with_kek(token: OpenToken, under: bytes, work: Callable[[Session, Mechanism
     raise errors.UnsupportedMechanism(
         where=errors.Phrase("Token {token}", token=token.token.info.label), mechanism="AES key wrap with padding"
     )
-
-
-def import_hmac_key(token: OpenToken, value: bytes, *, label: str, key_id: bytes) -> None:
-    """Store a generic secret for HMAC: private, sensitive, not extractable, sign only."""
-    attributes: list[tuple[int, AttributeValue]] = [
-        (ck.CKA_CLASS, ck.CKO_SECRET_KEY),
-        (ck.CKA_KEY_TYPE, ck.CKK_GENERIC_SECRET),
-        (ck.CKA_TOKEN, True),
-        (ck.CKA_PRIVATE, True),
-        (ck.CKA_SENSITIVE, True),
-        (ck.CKA_EXTRACTABLE, False),
-        (ck.CKA_SIGN, True),
-        (ck.CKA_VERIFY, False),
-        (ck.CKA_LABEL, utf8(label)),
-        (ck.CKA_ID, key_id),
-        (ck.CKA_VALUE, value),
-    ]
-    token.logged_in(lambda session: session.cryptoki.create_object(session.handle, attributes))
-
-
-def hmac_digest(token: OpenToken, message: bytes, *, key_id: bytes, hash_name: str = "sha256") -> bytes:
-    """HMAC (RFC 2104) of a message under a secret key on the token."""
-    if hash_name not in HMAC:
-        raise errors.UnsupportedMechanism(where="dojang", mechanism=f"HMAC over {hash_name}")
-    mechanism = Mechanism(HMAC[hash_name])
-    search = search_for(ck.CKO_SECRET_KEY, key_id=key_id)
-
-    return token.logged_in(lambda session: session.sign(mechanism, session.resolve(search), message))
