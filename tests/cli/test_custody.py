@@ -14,7 +14,10 @@ def tokens(make_token):
 
 
 def test_shares_are_shown_one_at_a_time_and_typed_back_hidden(terminal, tokens, home: Path) -> None:
-    """Between two custodians the screen is cleared; what was shown makes the key on another token; no file has it."""
+    """Between two custodians the screen is cleared; what was shown makes the key on another token; no file has it.
+
+    Whoever mistypes his share types it again, and nobody else; nobody types more than are needed.
+    """
     first, second = tokens
     child = terminal(
         *("key", "custody", "split", first.uri, "--shares", 3, "--threshold", 2, "--pin-source", first.pin_source)
@@ -35,17 +38,39 @@ def test_shares_are_shown_one_at_a_time_and_typed_back_hidden(terminal, tokens, 
     child.wait()
 
     child = terminal("key", "custody", "join", second.uri, "--check", check, "--pin-source", second.pin_source)
-    typed = (shares[2], shares[0], "")
-    for number, share in enumerate(typed, start=1):
+    swapped = " ".join(reversed(shares[0].split()))
+    for number, share, told in (
+        (1, shares[2], ""),
+        (2, swapped, "mistyped"),
+        (2, shares[2], "same as"),
+        (2, shares[0], ""),
+    ):
         child.expect(f"Words of share {number}")
         child.waitnoecho()
         child.sendline(share)
+        child.expect(told)
     child.expect(f"check value {check} is in")
     assert not any(share in child.before for share in shares)
     child.wait()
     for path in home.rglob("*"):
         if path.is_file():
             assert not any(" ".join(share.split()[4:7]).encode() in path.read_bytes() for share in shares), path
+
+
+@pytest.mark.parametrize("key", ["\x03", "\x04"])
+def test_a_custodian_who_goes_away_leaves_nothing(terminal, run_dojang, tokens, key: str) -> None:
+    """Ctrl-C or the end of input while a share is shown: it leaves the screen, and the key leaves the HSM at once."""
+    first = tokens[0]
+    where = (first.uri, "--pin-source", first.pin_source)
+    child = terminal("key", "custody", "split", *where, "--label", "gone", "--shares", 3, "--threshold", 2)
+    child.expect("Press Enter to see it: ")
+    child.send("\n")
+    child.expect("not shown again: ")
+    child.send(key)
+    child.expect(re.escape("\033[2J\033[3J\033[H\033[?1049l"))
+    child.wait()
+    listed = run_dojang("key", "list", *where, "--json")
+    assert "gone" not in [one["label"] for one in json.loads(listed.stdout)["data"]["keys"]]
 
 
 def test_without_a_terminal_shares_need_a_folder(run_dojang, tokens, tmp_path: Path) -> None:

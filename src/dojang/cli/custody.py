@@ -1,6 +1,5 @@
 """``dojang key custody``: split, join. A share is shown or written once, and kept nowhere else."""
 
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -9,17 +8,16 @@ from typing import TYPE_CHECKING
 import click
 
 from dojang.cli.context import Invocation
+from dojang.cli.custodians import show_each, typed_shares
 from dojang.cli.frame import FilePath, argument, command, option
 from dojang.cli.language import N_, _, say
 from dojang.cli.workplace import plan_words, workplace
-from dojang.errors import AlreadyExists, FileUnwritable, InputRequired
 
 if TYPE_CHECKING:
     from dojang.lifecycle.custody import Custody
     from dojang.lifecycle.shares import Share
     from dojang.secret import Secret
 
-_CLEAR = "\033[2J\033[3J\033[H"
 _WORDS_A_LINE = 6
 _WORDS = "words:"
 LARGEST = 1 << 16
@@ -68,9 +66,11 @@ def split(invocation: Invocation, address: str, label: str, shares: int, thresho
     lines = [
         say("Made the wrapping key {label} with the check value {check} in {location}.", **_facts(done)),
         say(
-            "Any {threshold} of {shares} shares make it again: dojang key custody join ADDRESS",
+            "Any {threshold} of {shares} shares make it again: dojang key custody join ADDRESS --label {label} "
+            "--check {check}",
             threshold=threshold,
             shares=shares,
+            **_facts(done),
         ),
         *[say("Share: {file}", file=path) for path in written],
     ]
@@ -108,10 +108,10 @@ def join(invocation: Invocation, address: str, label: str, files: tuple[Path, ..
 
     order = JoinOrder(invocation.address(address), label, check)
     with workplace(invocation) as place:
-        if invocation.flags.plan:
-            invocation.planned(plan_words(plan_join(order, place)), address=order.to, label=label)
+        steps = plan_join(order, place)  # before anybody types a share for an HSM that is not there
+        if invocation.planned(plan_words(steps), address=order.to, label=label):
             return
-        done = join_key(order, place, [_share_in(path) for path in files] or _typed(invocation))
+        done = join_key(order, place, [_share_in(path) for path in files] or typed_shares(invocation))
     text = N_("The wrapping key {label} with the check value {check} is in {location}.")
     if done.already:
         text = N_("Nothing to do: the wrapping key {label} with the check value {check} is in {location} already.")
@@ -123,43 +123,18 @@ def _hand_out(
 ) -> "Callable[[Share, str], None]":
     """To files in a folder, or to one custodian at the terminal after the other."""
     if into is not None:
-        from dojang.npki.files import make_folder
+        from dojang.npki.files import make_folder, write_new_file
 
         folder = into
         make_folder(folder)
 
         def write(share: "Share", check: str) -> None:
             path = folder / f"{_file_name(label)}-{check}-{share.number}.share"
-            _write(path, _share_text(share, label, check))
+            write_new_file(path, _share_text(share, label, check).encode())
             written.append(path)
 
         return write
-    if not invocation.can_ask or not sys.stderr.isatty():
-        raise InputRequired(what=N_("A terminal for the custodians"), option="--into FOLDER")
-
-    def show(share: "Share", check: str) -> None:
-        sys.stderr.write(
-            say(
-                "Share {number} of {shares}: only its custodian should see the next screen.",
-                number=share.number,
-                shares=share.shares,
-            )
-            + "\n"
-        )
-        _wait(_("Press Enter to see it"))
-        sys.stderr.write(f"{_CLEAR}{_share_text(share, label, check)}\n")
-        _wait(_("Press Enter when it is written down; it is not shown again"))
-        sys.stderr.write(_CLEAR)
-        sys.stderr.flush()
-
-    return show
-
-
-def _wait(question: str) -> None:
-    sys.stderr.write(f"{question}: ")
-    sys.stderr.flush()
-    if not sys.stdin.readline():
-        raise EOFError
+    return show_each(invocation, lambda share, check: _share_text(share, label, check))
 
 
 def _share_text(share: "Share", label: str, check: str) -> str:
@@ -183,36 +158,6 @@ def _share_in(path: Path) -> "Secret":
 
     text = read_file(path, at_most=LARGEST)
     return Secret(text.rpartition(_WORDS.encode())[2].strip())
-
-
-def _typed(invocation: Invocation) -> "list[Secret]":
-    """Shares from a person, one after the other, until an empty line."""
-    if not invocation.can_ask:
-        raise InputRequired(what=N_("The shares"), option="--share FILE")
-    from dojang.cli.prompts import ask_secret
-
-    found: list[Secret] = []
-    while len(typed := ask_secret(say("Words of share {number}, or nothing to end", number=len(found) + 1))):
-        found.append(typed)
-    return found
-
-
-def _write(path: Path, text: str) -> None:
-    """A new file for its owner alone; one that is there is left."""
-    import os
-
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(descriptor)
-    except FileExistsError as error:
-        raise AlreadyExists(what=f"'{path.name}'", where=path.parent) from error
-    except OSError as error:
-        with suppress(OSError):
-            path.unlink()
-        raise FileUnwritable(path=path, problem=error.strerror or str(error)) from error
 
 
 def _file_name(label: str) -> str:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from secrets import token_bytes
 from typing import TYPE_CHECKING
 
-from dojang.errors import NotFound, Phrase, SharesUnusable, UnsupportedOperation
+from dojang.errors import DojangError, NotFound, Phrase, SharesUnusable, UnsupportedOperation
 from dojang.ledger import Event, Fact
-from dojang.lifecycle.journal import key_id_of, name_in, taken_back_on_failure
+from dojang.lifecycle.journal import key_id_of, name_in, take_back, taken_back_on_failure
 from dojang.lifecycle.recover import recover
 from dojang.lifecycle.shares import Share, check_numbers, join_value, split_value
 from dojang.lifecycle.workplace import Step, Workplace
@@ -145,7 +145,12 @@ def _keep(
         ):
             place.say("make-kek")
             kek = keeps.keep_wrapping_key(bytes(value), key_id=key_id_of(operation), label=label)
-            then(kek)
+            try:
+                then(kek)
+            except (KeyboardInterrupt, EOFError):  # a custodian went away: nobody waits for the next run
+                with suppress(DojangError):
+                    take_back(place, operation, location, "interrupted")
+                raise
             operation.finish(event, Event(event, location.address, "", {**facts, "check": kek.check}))
         return Custody(kek, location.address)
 

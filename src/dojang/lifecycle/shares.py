@@ -60,11 +60,7 @@ def join_value(shares: Sequence[Secret]) -> bytes:
     belong to different keys, that one was given twice, how many are missing.
     """
     library = _library()
-    read = [_read(library, number, one) for number, one in enumerate(shares, start=1)]
-    if not read:
-        raise _unusable(Phrase("none was given"), Phrase("Give the shares of as many custodians as the key needs."))
-    _refuse_mixed(read)
-    _refuse_twice(read)
+    read = _read_all(library, shares)
     threshold = read[0].member_threshold
     if len(read) < threshold:
         raise _unusable(
@@ -78,6 +74,21 @@ def join_value(shares: Sequence[Secret]) -> bytes:
     if len(value) not in _KEY_BYTES:
         raise _unusable(Phrase("what they make is no AES key"), Phrase("Take the shares of a wrapping key."))
     return value
+
+
+def how_many_missing(shares: Sequence[Secret]) -> int:
+    """How many more the key needs; ``SharesUnusable`` as ``join_value`` where these do not go together."""
+    read = _read_all(_library(), shares)
+    return max(0, int(read[0].member_threshold) - len(read))
+
+
+def _read_all(library: "ModuleType", shares: Sequence[Secret]) -> list[Any]:
+    read = [_read(library, number, one) for number, one in enumerate(shares, start=1)]
+    if not read:
+        raise _unusable(Phrase("none was given"), Phrase("Give the shares of as many custodians as the key needs."))
+    _refuse_mixed(read)
+    _refuse_twice(read)
+    return read
 
 
 def _read(library: "ModuleType", number: int, words: Secret) -> Any:

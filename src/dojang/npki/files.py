@@ -57,6 +57,21 @@ def write_file(path: Path, data: bytes, *, like: os.stat_result | None = None) -
         _sync_folder(path.parent)
 
 
+def write_new_file(path: Path, data: bytes) -> None:
+    """Make the file ``path``, 0600, synced; ``AlreadyExists`` for one that is there. Of a failure nothing stays."""
+    with _writing(path):
+        try:
+            descriptor = os.open(path, _OPEN_FOR_CREATING, 0o600)
+        except FileExistsError as error:
+            raise AlreadyExists(what=f"'{path.name}'", where=str(path.parent)) from error
+        try:
+            _fill(descriptor, data)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        _sync_folder(path.parent)
+
+
 def make_folder(path: Path) -> None:
     """Make ``path`` and the folders above it that are missing, 0700."""
     with _writing(path):
@@ -114,7 +129,11 @@ def part_of(path: Path) -> Path:
 
 
 def _write_new(path: Path, data: bytes, like: os.stat_result | None = None) -> None:
-    with open(os.open(path, _OPEN_FOR_CREATING, 0o600), "wb") as file:  # noqa: PTH123 – 0600 from its first moment
+    _fill(os.open(path, _OPEN_FOR_CREATING, 0o600), data, like)  # 0600 from its first moment
+
+
+def _fill(descriptor: int, data: bytes, like: os.stat_result | None = None) -> None:
+    with open(descriptor, "wb") as file:
         if like is not None:
             _make_like(file.fileno(), like)
         file.write(data)
