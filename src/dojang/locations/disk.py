@@ -249,7 +249,7 @@ class DiskLocation:
     def _stage(self, pkcs8: Pkcs8, key: "PrivateKey", key_id: bytes, replaces: bytes | None) -> "PrivateKey":
         """Make the staging folder with the key in it, under a new password."""
         password = self._files.password(self.root, new=True)
-        replaced = None if replaces is None else _live(scan(self.root), replaces)
+        replaced = None if replaces is None else _live(self._folders(replaces), replaces)
         sealed = self._files.seal(pkcs8, password, replaces=replaced.key_path if replaced else None)
         shelves.clear_staging(self.root, key_id)
         shelves.stage(self.root, key_id, files_of_key(key_id, key, sealed))
