@@ -68,15 +68,8 @@ def held_in(
             location.check_present()
         if names_credential(address):
             return [look_at(place, location.traits, location.find(address), window, histories)]
-        found = []
-        for credential in location.credentials():
-            if credential.staged:
-                continue
-            try:
-                found.append(look_at(place, location.traits, credential, window, histories))
-            except FileMalformed as error:
-                skipped(credential.address, error)
-        return found
+        credentials = [one for one in location.credentials() if not one.staged]
+        return _look_at_each(place, location.traits, credentials, window, histories, skipped)
 
 
 def held_at(place: Workplace, address: str) -> tuple[Held, tuple[bytes, ...]]:
@@ -104,19 +97,56 @@ def look_at(
     window: timedelta | None = None,
     histories: Histories | None = None,
 ) -> Held:
-    """One credential, looked at closely."""
+    """One credential, looked at closely. Raises ``FileMalformed``."""
+
+    def fail(_address: str, error: DojangError) -> None:
+        raise error
+
+    return _look_at_each(place, traits, [stored], window, histories, fail)[0]
+
+
+def _look_at_each(
+    place: Workplace,
+    traits: Traits,
+    credentials: Sequence[StoredCredential],
+    window: timedelta | None,
+    histories: Histories | None,
+    skipped: Callable[[str, DojangError], object],
+) -> list[Held]:
+    """A step for all before the next, as folders are read: see ``npki.folder``."""
+    known = [_history(place, one, histories) for one in credentials]
+    purposes = [
+        purpose_of(one.certificate_der, profile_in(history), one.seen)
+        for one, history in zip(credentials, known, strict=True)
+    ]
+    facts = [_facts(place, one, purpose, skipped) for one, purpose in zip(credentials, purposes, strict=True)]
+    found = []
+    for stored, history, purpose, said in zip(credentials, known, purposes, facts, strict=True):
+        if said is not None:
+            opens = window_of(place, history) if window is None else window
+            due_at = opening_of(said.not_after_at, opens, korean=purpose.korean)
+            state = _state(place, stored, history, said, due_at)
+            found.append(Held(stored, traits, said, state, due_at, purpose))
+    return found
+
+
+def _history(place: Workplace, stored: StoredCredential, histories: Histories | None) -> Sequence[Event]:
+    if histories is None:
+        return history_of(place, stored)
+    return histories.get(fingerprint_of(stored.certificate_der), ()) if histories else ()
+
+
+def _facts(
+    place: Workplace, stored: StoredCredential, purpose: Purpose, skipped: Callable[[str, DojangError], object]
+) -> "CertificateFacts | None":
     from dojang.x509.status import credential_facts, days_to
 
-    if histories is None:
-        history: Sequence[Event] = history_of(place, stored)
-    else:
-        history = histories.get(fingerprint_of(stored.certificate_der), ()) if histories else ()
-    purpose = purpose_of(stored.certificate_der, profile_in(history), stored.seen)
-    counted = days_left if purpose.korean else days_to
-    facts = credential_facts(stored.certificate_der, place.now(), counted, stored.seen)
-    opens = window_of(place, history) if window is None else window
-    due_at = opening_of(facts.not_after_at, opens, korean=purpose.korean)
-    return Held(stored, traits, facts, _state(place, stored, history, facts, due_at), due_at, purpose)
+    try:
+        counted = days_left if purpose.korean else days_to
+        return credential_facts(stored.certificate_der, place.now(), counted, stored.seen)
+    except FileMalformed as error:
+        skipped(stored.address, error)
+        return None
 
 
 def _state(
