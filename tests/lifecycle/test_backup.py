@@ -31,6 +31,7 @@ from dojang.lifecycle.give_up import give_up
 from dojang.lifecycle.offers import offered
 from dojang.lifecycle.origin import fingerprint_of
 from dojang.lifecycle.parcel import Parcel, take_out
+from dojang.lifecycle.recover import recover
 from dojang.lifecycle.take_in import TakeInOrder, plan_take_in, take_in
 from dojang.locations.base import Companions
 from dojang.npki.pkcs8 import Pkcs8, new_random_number
@@ -377,3 +378,55 @@ def test_a_restore_takes_nothing_off_hold(desk: Desk, box: Path) -> None:
     (brought,) = take_in(TakeInOrder(box, desk.there, verb="restore"), desk.place)
     assert brought.credential.state == "suspended"
     assert "restored" not in {event.event for event in desk.place.ledger.history()}
+
+
+@pytest.mark.parametrize("killed_at", ["wiping", "naming"])
+def test_a_kill_in_the_last_moments_harms_no_good_backup(
+    desk: Desk, box: Path, killed_at: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the scratch folder is overwritten the file has its name already; before that, it gets it."""
+    desk.put(whole())
+
+    class Killed(BaseException):
+        """Nothing of ours runs after it."""
+
+    def wiped_halfway(folder: Path) -> None:
+        (folder / scratch.MADE).write_bytes(bytes((folder / scratch.MADE).stat().st_size))
+        raise Killed
+
+    def unnamed(path: Path, data: bytes) -> None:
+        raise Killed
+
+    names = {"wiping": ("wipe", wiped_halfway), "naming": ("write_file", unnamed)}
+    with monkeypatch.context() as patched:
+        patched.setattr(scratch, *names[killed_at])
+        patched.setattr(scratch, "give_back", lambda *_: None)  # which the dead do not do
+        with pytest.raises(Killed):
+            backup(BackupOrder((desk.here,), box), desk.place)
+    assert [one.outcome for one in recover(desk.place)] == ["finished"]
+    assert len(drill_file(box, desk.place).credentials) == 1
+    assert [path.name for path in box.parent.iterdir()] == ["all.p12"]
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_file_that_appears_meanwhile_is_replaced_only_if_that_was_said(
+    desk: Desk, box: Path, replaced: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another backup may have been faster while somebody typed a password."""
+    desk.put(whole())
+    honest = backup_module.restored_on_trial
+
+    def slow(*arguments: object) -> object:
+        box.write_text("somebody else's")
+        return honest(*arguments)
+
+    monkeypatch.setattr(backup_module, "restored_on_trial", slow)
+    if replaced:
+        backup(BackupOrder((desk.here,), box, replace=True), desk.place)
+        assert len(drill_file(box, desk.place).credentials) == 1
+    else:
+        with pytest.raises(AlreadyExists):
+            backup(BackupOrder((desk.here,), box), desk.place)
+        assert box.read_text() == "somebody else's"
+    assert [path.name for path in box.parent.iterdir()] == ["all.p12"]
+    assert desk.place.ledger.incomplete() == []

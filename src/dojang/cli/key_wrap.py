@@ -87,7 +87,7 @@ def import_(invocation: Invocation, address: str, file: Path, label: str | None,
 @option("--replace", is_flag=True, help=N_("Write over a file that is there."))
 def wrap(invocation: Invocation, address: str, under: str, output: Path, replace: bool) -> None:
     """Nothing on the token changes."""
-    from dojang.lifecycle.backup import refuse_present
+    from dojang.lifecycle.scratch import refuse_present
     from dojang.lifecycle.wrap import look_into, plan_wrap, wrap_credential
 
     where = invocation.address(address)

@@ -82,8 +82,8 @@ def export(
 def _export_certificate(invocation: Invocation, address: str, file: Path) -> None:
     """Certificates are public: no password, no PIN; a file that is there already is not written over."""
     from dojang.cli.files import pem_of, write_file
-    from dojang.lifecycle.backup import refuse_present
     from dojang.lifecycle.held import held_at
+    from dojang.lifecycle.scratch import refuse_present
 
     refuse_present(file, replace=False)
     with workplace(invocation) as place:

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from dojang.errors import AlreadyExists, FileUnwritable, KeyDoesNotLeave, NotFound, NotPermitted, Phrase
+from dojang.errors import KeyDoesNotLeave, NotFound, NotPermitted, Phrase
 from dojang.ledger import Event, Fact
 from dojang.lifecycle.drill import Drilled, put_in, restored_on_trial
 from dojang.lifecycle.held import Held, look_at, names_credential
 from dojang.lifecycle.origin import fingerprint_of
 from dojang.lifecycle.parcel import Parcel, take_out
 from dojang.lifecycle.recover import recover
-from dojang.lifecycle.scratch import MADE, digest_of, finish_backup, folder_for, scratch
+from dojang.lifecycle.scratch import MADE, digest_of, finish_backup, folder_for, refuse_present, scratch
 from dojang.lifecycle.workplace import Step, Workplace
 from dojang.locations.address import Pkcs12Address
 from dojang.locations.base import GivesKeys, Location, StoredCredential
@@ -67,6 +67,7 @@ def backup(order: BackupOrder, place: Workplace) -> Backup:
     folder = folder_for(file, place)
     facts: dict[str, Fact] = {
         "file": str(file),
+        "replace": order.replace,
         "addresses": [one.stored.address for one in gathered.held],
         "fingerprints": [fingerprint_of(one.certificate_der) for one in gathered.parcels],
         "locations": gathered.locations,
@@ -97,16 +98,6 @@ def plan_backup(order: BackupOrder, place: Workplace) -> tuple[Step, ...]:
 def backups_of(history: Iterable[Event]) -> list[Event]:
     """The backups of a certificate that the ledger knows of, oldest first; facts ``file`` and ``sha256``."""
     return [event for event in history if event.event == "backed-up"]
-
-
-def refuse_present(file: Path, replace: bool) -> None:
-    """Before a password is asked: a folder, and a file that is not to be replaced."""
-    if file.is_dir() or not file.parent.is_dir():
-        raise FileUnwritable(path=str(file), problem="there is no place for a file of that name")
-    if file.exists() and not replace:
-        raise AlreadyExists(
-            what=f"'{file.name}'", where=str(file.parent), next_step="Choose another name, or add --replace."
-        )
 
 
 def _gather(addresses: Sequence[str], place: Workplace) -> _Gathered:

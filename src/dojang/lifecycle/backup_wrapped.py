@@ -10,7 +10,7 @@ from secrets import token_hex
 
 from dojang.errors import NotFound, NotPermitted, Phrase
 from dojang.ledger import Event, Fact
-from dojang.lifecycle.backup import Backup, refuse_present
+from dojang.lifecycle.backup import Backup
 from dojang.lifecycle.drill import Drilled, DrilledFile
 from dojang.lifecycle.held import held_at
 from dojang.lifecycle.origin import fingerprint_of
@@ -21,6 +21,7 @@ from dojang.lifecycle.scratch import (
     finish_backup,
     folder_for,
     read_whole,
+    refuse_present,
     scratch,
     wipe,
 )
@@ -62,6 +63,7 @@ def wrapped_backup(order: WrappedBackupOrder, place: Workplace) -> Backup:
         "fingerprints": [fingerprint_of(held.stored.certificate_der)],
         "locations": [held.stored.address.partition(";object")[0]],
         "under": order.under,
+        "replace": order.replace,
         **_second_facts(order.second),
     }
     folder = folder_for(file, place)

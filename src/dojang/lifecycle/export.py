@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dojang.errors import AlreadyExists
-from dojang.lifecycle.backup import refuse_present
 from dojang.lifecycle.copy import CopyOrder, Transferred, copy, plan_copy
 from dojang.lifecycle.finish import twin_in
+from dojang.lifecycle.scratch import refuse_present
 from dojang.lifecycle.workplace import Step, Workplace
 from dojang.locations.address import PemAddress, Pkcs12Address
 

@@ -30,7 +30,8 @@ The rule, by the last transition that the journal holds:
     move                     copied,      finished: the copy proves itself once more, the original goes; never undone
                              removing
     backup, drill            begun        undone: the scratch folder is wiped; what was there before is untouched
-    backup                   drilled      finished: the file gets its name, the scratch folder is wiped
+    backup                   drilled      finished: the file gets its name, the scratch folder is wiped; undone where
+                                          the scratch file is not whole, or another one has the name by now
     any                      undoing      undone, to the end
     =======================  ===========  ==================================================================
 
@@ -132,7 +133,7 @@ def _recover_one(place: Workplace, record: OperationRecord, location: Location |
 def _finish_or_wipe(place: Workplace, operation: Operation) -> Recovered:
     """A backup that passed its drill gets its name; of every other use of a scratch folder nothing stays."""
     if operation.record.step == "drilled":
-        with contextlib.suppress(NotFound):
+        with contextlib.suppress(AlreadyExists, NotFound):
             finish_backup(operation)
             return Recovered(operation.record, "finished")
     give_back(place, operation, "cut short")

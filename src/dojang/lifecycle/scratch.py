@@ -8,7 +8,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Final
 
-from dojang.errors import DojangError, FileChanged, FileUnwritable, NotFound
+from dojang.errors import AlreadyExists, DojangError, FileChanged, FileUnreadable, FileUnwritable, NotFound
 from dojang.ledger import Event, Fact, Operation
 from dojang.lifecycle.workplace import Workplace
 from dojang.npki.files import read_file, remove_folder, write_file
@@ -55,17 +55,42 @@ def _make(folder: Path, operation: Operation) -> None:
 
 
 def finish_backup(operation: Operation) -> None:
-    """After the drill: the file gets its name, everything else goes, and the ledger says so."""
+    """After the drill: the file gets its name, everything else goes, and the ledger says so.
+
+    ``AlreadyExists`` where another has the name by now that is not to be replaced.
+    """
     facts = operation.record.facts
     folder, file = Path(str(facts["folder"])), Path(str(facts["file"]))
-    if (folder / MADE).exists():
-        write_file(file, read_whole(folder / MADE))
-    elif not file.exists():
-        raise NotFound(what="The new backup", where=str(file.parent), command="dojang location backup --help")
-    if digest_of(file) != facts["sha256"]:
-        raise FileChanged(path=str(file))
+    if not _is_drilled(file, operation):
+        _give_name(folder / MADE, file, operation)
     wipe(folder)
     operation.finish("backed-up", *_events(operation))
+
+
+def _is_drilled(file: Path, operation: Operation) -> bool:
+    """Whether this very file passed the drill. What a killed run had begun to wipe is not it any more."""
+    with contextlib.suppress(FileUnreadable):
+        return digest_of(file) == operation.record.facts["sha256"]
+    return False
+
+
+def _give_name(made: Path, file: Path, operation: Operation) -> None:
+    if not _is_drilled(made, operation):
+        raise NotFound(what="The new backup", where=str(file.parent), command="dojang location backup --help")
+    refuse_present(file, bool(operation.record.facts.get("replace")))
+    write_file(file, read_whole(made))
+    if not _is_drilled(file, operation):
+        raise FileChanged(path=str(file))
+
+
+def refuse_present(file: Path, replace: bool) -> None:
+    """Before a password is asked, and again before a name is given: a folder, a file that is not to be replaced."""
+    if file.is_dir() or not file.parent.is_dir():
+        raise FileUnwritable(path=str(file), problem="there is no place for a file of that name")
+    if file.exists() and not replace:
+        raise AlreadyExists(
+            what=f"'{file.name}'", where=str(file.parent), next_step="Choose another name, or add --replace."
+        )
 
 
 def digest_of(file: Path) -> str:
