@@ -440,6 +440,21 @@ def test_a_kept_key_is_copied_byte_for_byte(root: Path, authority: SmallAuthorit
     assert (folder / "signCert.der").read_bytes() == certificate_der
 
 
+def test_a_kept_key_gets_its_new_certificate_in_a_folder_of_lower_case_names(
+    root: Path, authority: SmallAuthority
+) -> None:
+    """The old certificate stays behind, however its file was called: no folder holds two."""
+    folder = root / "Contract CA" / "USER" / "cn=Hong,c=KR"
+    for path in list(folder.iterdir()):
+        path.rename(folder / path.name.lower())
+    location = open_at(root)
+    certificate_der = authority.certify(location.private_key(FIRST), "Hong", days=1)
+    location.install(key_id=FIRST, label="Hong", certificate_der=certificate_der, replaces=FIRST)
+    location.switch(old_key_id=FIRST, new_key_id=FIRST)
+    assert open_at(root).find(location.address).certificate_der == certificate_der
+    assert sorted(path.name for path in folder.iterdir() if path.name.lower() == "signcert.der") == ["signCert.der"]
+
+
 def test_a_name_taken_in_another_spelling_is_taken(root: Path, authority: SmallAuthority) -> None:
     """Case-insensitive and NFD file systems would make one folder of the two."""
     location = open_at(root)

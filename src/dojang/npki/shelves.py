@@ -44,11 +44,14 @@ def stage(root: Path, key_id: bytes, files: dict[str, bytes]) -> Path:
 
 
 def stage_copy(root: Path, folder: KeyFolder, files: dict[str, bytes]) -> Path:
-    """Stage a copy of ``folder`` with ``files`` in place of its own; the key file is copied as it is, byte for byte."""
+    """Stage a copy of ``folder`` with ``files`` in place of its own, in whatever case those are written; the key file
+    is copied as it is, byte for byte.
+    """
+    replaced = {comparable(name) for name in files}
     copied = {
         name: read_file(folder.path / name, at_most=MAX_FILE_BYTES)
-        for name in file_names(folder.path).values()
-        if (folder.path / name).is_file()
+        for known, name in file_names(folder.path).items()
+        if known not in replaced and (folder.path / name).is_file()
     }
     return stage(root, folder.key_id, copied | files)
 
