@@ -128,6 +128,41 @@ def test_of_two_renewals_one_is_confirmed(desk: Any, clock: Any) -> None:
     refused(desk, "replaced already", "renew", old=old)
 
 
+def test_a_renewal_of_what_was_revoked_meanwhile_is_not_confirmed(desk: Any, clock: Any) -> None:
+    """The answer may have waited for long; what is confirmed already stays so."""
+    old, done = desk.have(), desk.have()
+    clock.turn(340)
+    desk.ask("renew", old=old, transaction="waits")
+    desk.ask("renew", old=done, transaction="done")
+    desk.authority.confirm("done")
+    for one in (old, done):
+        desk.authority.revoke(serial_of(one), "keyCompromise")
+    with pytest.raises(AuthorityRefused, match="is revoked"):
+        desk.authority.confirm("waits")
+    desk.authority.confirm("done")
+
+
+def test_a_reissue_killed_before_its_list_is_published_by_the_next_confirmation(
+    desk: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old one is on the list, with its reason, once the confirmation has returned."""
+    old = desk.have()
+    desk.ask("reissue", old=old, transaction="t")
+
+    def killed() -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(desk.authority, "publish_crl", killed)
+        with pytest.raises(KeyboardInterrupt):
+            desk.authority.confirm("t")
+    desk.authority.confirm("t")
+    crl = x509.load_der_x509_crl(desk.authority.crl_path().read_bytes())
+    entry = crl.get_revoked_certificate_by_serial_number(load(old).serial_number)
+    assert entry is not None
+    assert entry.extensions.get_extension_for_class(x509.CRLReason).value.reason is x509.ReasonFlags.superseded
+
+
 def test_a_renewal_that_gains_nothing_is_refused(desk: Any, clock: Any) -> None:
     """When the authority itself ends with the old certificate, renewing is pointless, and the error says why."""
     clock.turn(3650 - 200)

@@ -87,18 +87,24 @@ def test_suspended_and_restored(desk: Any, clock: Any) -> None:
 
 
 def test_revoked_is_final(desk: Any, clock: Any) -> None:
-    """Neither suspended nor restored, and the first reason and moment stay; a hold counts from its beginning."""
+    """Neither suspended nor restored; the moment stays, and a hold counts from its beginning.
+
+    So does the first reason, unless it comes out that others had the key.
+    """
     der, began = desk.have(), clock()
     serial = serial_of(der)
     desk.authority.suspend(serial)
     clock.turn(1)
+    for reason, told in (("superseded",) * 2, ("unspecified", "superseded"), *[("keyCompromise",) * 2] * 2):
+        desk.authority.revoke(serial, reason)
+        entry = crl_of(desk.authority).get_revoked_certificate_by_serial_number(load(der).serial_number)
+        assert entry.extensions.get_extension_for_class(x509.CRLReason).value.reason.value == told
     desk.authority.revoke(serial, "superseded")
-    desk.authority.revoke(serial, "keyCompromise")
     for change in (desk.authority.suspend, desk.authority.restore):
         with pytest.raises(AuthorityRefused, match="final"):
             change(serial)
     record = desk.authority.find(serial)
-    assert (record.state, record.reason, record.revoked_at) == ("revoked", "superseded", began)
+    assert (record.state, record.reason, record.revoked_at) == ("revoked", "keyCompromise", began)
 
 
 def test_an_expired_certificate_is_not_restored(desk: Any, clock: Any) -> None:

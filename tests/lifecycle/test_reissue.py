@@ -1,5 +1,6 @@
 """Reissuing: a new key for the rest of the term, wherever the old one is; the old certificate is revoked."""
 
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 
@@ -10,6 +11,7 @@ from cryptography.x509.oid import ExtensionOID
 from dojang.errors import (
     AlreadyExists,
     AnswerMismatch,
+    AuthorityRefused,
     AuthorityUnreachable,
     InputRequired,
     NotFound,
@@ -18,9 +20,11 @@ from dojang.errors import (
     NotRenewable,
 )
 from dojang.ledger import Ledger
+from dojang.lifecycle.give_up import give_up
 from dojang.lifecycle.held import held_in
 from dojang.lifecycle.issue import issue
 from dojang.lifecycle.meant import Meant
+from dojang.lifecycle.origin import fingerprint_of
 from dojang.lifecycle.recover import recover
 from dojang.lifecycle.reissue import ReissueOrder, plan_reissue, reissue
 from dojang.lifecycle.renew import RenewOrder, renew
@@ -186,8 +190,6 @@ def test_the_old_place_does_not_let_itself_be_changed(office, tmp_path) -> None:
 
 
 def _unretirable(open_location):
-    from contextlib import contextmanager
-
     @contextmanager
     def opened(address):
         with open_location(address) as location:
@@ -290,6 +292,56 @@ def test_recovered_without_the_old_place(office, tmp_path) -> None:
     assert _record(office, old).state == "revoked"
 
 
+def test_of_two_at_once_one_is_taken_back(office, tmp_path) -> None:
+    """Whoever is confirmed second is told so and leaves nothing behind."""
+    old, other = issue(office.order(), office.place), f"npki:{tmp_path}/third/NPKI"
+    first = []
+
+    def say(said: str) -> None:
+        if said == "confirm":
+            first.append(reissue(_order(old, to=_elsewhere(office, tmp_path)), office.place))
+
+    with pytest.raises(AuthorityRefused, match="replaced already"):
+        reissue(_order(old, to=other), replace(office.place, say=say))
+    assert held_in(office.place, other) == []
+    assert office.place.ledger.incomplete() == []
+    assert [one.serial for one in office.issued() if one.state != "revoked"] == [first[0].credential.facts.serial]
+
+
+@pytest.mark.parametrize("gone", ["place", "key"])
+def test_a_new_one_that_was_confirmed_and_lost(office, tmp_path, gone: str) -> None:
+    """It is revoked too, nobody calls either of them valid, and the old one's serial brings another."""
+    old, other = issue(office.order(), office.place), _elsewhere(office, tmp_path)
+
+    with pytest.raises(KeyboardInterrupt):
+        reissue(_order(old), replace(office.place, open_authority=_dying_at_the_confirmation(office)))
+    (waiting,) = office.place.ledger.incomplete()
+    if gone == "place":
+        give_up(office.place, waiting.operation_id)
+    else:
+        with office.place.open_location(office.address) as location:
+            location.discard(bytes.fromhex(str(waiting.facts["key_id"])))
+        assert [one.outcome for one in recover(office.place)] == ["undone"]
+    assert {one.state for one in office.issued()} == {"revoked"}
+    history = office.place.ledger.history(fingerprint=fingerprint_of(old.stored.certificate_der))
+    assert history[-1].event == "revoked"
+    done = reissue(ReissueOrder(Meant(serial=old.facts.serial), to=other), office.place)
+    assert (done.credential.state, done.credential.facts.not_after_at) == ("valid", old.facts.not_after_at)
+
+
+def _dying_at_the_confirmation(office):
+    honest = office.place.open_authority
+
+    @contextmanager
+    def opened(name):
+        with honest(name) as authority:
+            confirm = authority.confirm
+            authority.confirm = lambda transaction: confirm(transaction) or _interrupt()
+            yield authority
+
+    return opened
+
+
 def test_the_plan_is_what_happens(office, tmp_path) -> None:
     """A plan names the steps of the real run in their order and changes nothing."""
     for name, order in (
@@ -332,8 +384,6 @@ def test_a_revocation_that_was_cut_short_is_finished(office) -> None:
     honest = office.place.open_authority
 
     def interrupted(name):
-        from contextlib import contextmanager
-
         @contextmanager
         def opened():
             with honest(name) as authority:

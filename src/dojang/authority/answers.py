@@ -70,9 +70,10 @@ class Answers:
         return found if found.certificate_der == certificate_der else None
 
     def confirm(self, transaction_id: str, at: datetime) -> bool:
-        """Note that the certificate works; true when that revoked the one it replaces, as a reissue does.
+        """Note that the certificate works; true when the list has to tell of what it replaces, as after a reissue.
 
-        Of several successors that were asked for, the first to be confirmed is the one.
+        Of several successors that were asked for, the first to be confirmed is the one. Confirmed again, a reissue is
+        told again: a run that was killed may not have published it.
         """
         with self.store.writing() as database:
             answered = self.store.answered(transaction_id)
@@ -81,13 +82,23 @@ class Answers:
             record = self.store.find(answered.serial)
             if record.state not in ("issued", "confirmed"):
                 raise refusal(self.authority, "the certificate is {state}", state=record.state)
-            if record.state == "issued" and record.replaces is not None and self._is_replaced(record.replaces):
-                raise refusal(self.authority, "the old certificate was replaced already")
+            if record.state == "issued":
+                self._check_still(answered.kind, record.replaces)
             database.execute("UPDATE certificate SET state = 'confirmed' WHERE serial = ?", (record.serial,))
-            if record.state == "confirmed" or answered.kind != "reissue" or record.replaces is None:
+            if answered.kind != "reissue" or record.replaces is None:
                 return False
-            revocation.set_revoked(database, record.replaces, "superseded", at)
+            if record.state == "issued":
+                revocation.set_revoked(database, record.replaces, "superseded", at)
             return True
+
+    def _check_still(self, kind: str, replaces: str | None) -> None:
+        """What happened to the old certificate since the new one was asked for, which may be long ago."""
+        if replaces is None:
+            return
+        if self._is_replaced(replaces):
+            raise refusal(self.authority, "the old certificate was replaced already")
+        if kind == "renew" and (state := self.store.find(replaces).state) == "revoked":
+            raise refusal(self.authority, "the old certificate is {state}", state=state)
 
     def cancel(self, transaction_id: str, at: datetime) -> None:
         """Revoke what was never confirmed; nothing answered or cancelled already is nothing to do."""

@@ -64,12 +64,15 @@ def mark_revoked(store: Store, serial: str, reason: str, at: datetime) -> Record
 
 
 def set_revoked(database: sqlite3.Connection, serial: str, reason: str, at: datetime) -> None:
-    """Inside ``writing()``. What is revoked already stays as it is; what was on hold counts from that moment."""
+    """Inside ``writing()``. What was on hold counts from that moment, and the first reason stays.
+
+    But that a key was compromised may come out later, and then everybody must know (RFC 5280 section 5.3.1).
+    """
     database.execute(
         "UPDATE certificate"
         " SET state = 'revoked', reason = ?, revoked_at = coalesce(revoked_at, ?), state_before = NULL"
-        " WHERE serial = ? AND state != 'revoked'",
-        (reason, at.isoformat(), serial),
+        " WHERE serial = ? AND (state != 'revoked' OR ? = 'keyCompromise')",
+        (reason, at.isoformat(), serial, reason),
     )
 
 

@@ -9,7 +9,7 @@ from dojang.errors import NotFound, NotPermitted, Phrase
 from dojang.ledger import Event, Operation
 from dojang.lifecycle.claims import drop_claim
 from dojang.lifecycle.hooks import run_post_hook
-from dojang.lifecycle.journal import certified_event, key_id_of, noted_answer, replaced_by
+from dojang.lifecycle.journal import certified_event, key_id_of, noted_answer, predecessor_revoked, replaced_by
 from dojang.lifecycle.workplace import Workplace
 from dojang.locations.base import Location, MayBeAbsent, StoredCredential
 
@@ -96,12 +96,10 @@ def settle_elsewhere(operation: Operation, location: Location) -> StoredCredenti
 
 def successor_events(operation: Operation, stored: StoredCredential) -> list[Event]:
     """That there is a successor, and of a reissue that the authority has revoked the old one."""
-    facts = operation.record.facts
     new = certified_event(SUCCEEDED[operation.record.verb], operation, stored)
     if operation.record.verb != "reissue":
         return [new]
-    revoked = {name: facts[name] for name in ("authority", "serial", "reason")} | {"successor": new.fingerprint}
-    return [new, Event("revoked", str(facts["address"]), str(facts["old_fingerprint"]), revoked)]
+    return [new, predecessor_revoked(operation, successor=new.fingerprint)]
 
 
 def finish_issue(place: Workplace, operation: Operation, location: Location) -> StoredCredential:

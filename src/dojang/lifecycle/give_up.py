@@ -5,13 +5,14 @@ from pathlib import Path
 
 from dojang.errors import AuthorityRefused, NotFound, Phrase
 from dojang.ledger import OperationRecord
+from dojang.lifecycle.journal import withdraw
 from dojang.lifecycle.scratch import wipe
 from dojang.lifecycle.workplace import Workplace
 
 
 def give_up(place: Workplace, operation_id: str) -> OperationRecord:
     """Close the operation as taken back without looking at its location; what was issued for it and never arrived is
-    cancelled where the authority is still there, and a scratch folder is wiped.
+    cancelled where the authority is still there, revoked where it had been confirmed; a scratch folder is wiped.
 
     ``NotFound`` when no such operation waits; one that a live process is at does not count as waiting.
     """
@@ -21,11 +22,8 @@ def give_up(place: Workplace, operation_id: str) -> OperationRecord:
             continue
         with operation:
             if "authority" in record.facts:
-                with (
-                    contextlib.suppress(AuthorityRefused, NotFound),
-                    place.open_authority(str(record.facts["authority"])) as authority,
-                ):
-                    authority.cancel(operation_id)
+                with contextlib.suppress(AuthorityRefused, NotFound):
+                    withdraw(place, operation)
             if "folder" in record.facts:
                 wipe(Path(str(record.facts["folder"])))
             operation.undo("given up")

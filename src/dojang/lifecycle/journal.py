@@ -77,6 +77,13 @@ def certified_event(name: str, operation: Operation, stored: StoredCredential) -
     return Event(name, stored.address, fingerprint_of(stored.certificate_der), facts)
 
 
+def predecessor_revoked(operation: Operation, **more: Fact) -> Event:
+    """The ledger's entry for what a reissue has replaced, which the authority revoked with the confirmation."""
+    facts = operation.record.facts
+    told = {name: facts[name] for name in ("authority", "serial", "reason")} | more
+    return Event("revoked", str(facts["address"]), str(facts["old_fingerprint"]), told)
+
+
 def take_back(place: Workplace, operation: Operation, location: Location, reason: str) -> None:
     """Undo what an operation made: the authority cancels the transaction, the new key and certificate go.
 
@@ -89,7 +96,7 @@ def take_back(place: Workplace, operation: Operation, location: Location, reason
         operation.undo(reason)
         return
     if "authority" in operation.record.facts:
-        _withdraw(place, operation)
+        withdraw(place, operation)
     if _made_in_place_of_nothing(operation) or operation.record.verb in BRINGING:
         location.delete(key_id_of(operation))
     elif operation.record.verb != "install":  # whose key was there before it, and goes on waiting
@@ -105,25 +112,34 @@ def _made_in_place_of_nothing(operation: Operation) -> bool:
     return verb == "issue" or (verb == "reissue" and replaced_by(operation) is None)
 
 
-def _withdraw(place: Workplace, operation: Operation) -> None:
-    """Nothing that was issued for this operation stays valid."""
+def withdraw(place: Workplace, operation: Operation) -> None:
+    """Nothing that was issued for this operation stays valid.
+
+    What it replaced may then be replaced by another; after a reissue it is revoked all the same, and that is noted.
+    """
     from cryptography.x509 import load_der_x509_certificate
 
     with place.open_authority(str(operation.record.facts["authority"])) as authority:
         try:
             authority.cancel(operation.operation_id)
         except AuthorityRefused:
+            if operation.record.step not in ("answered", "confirmed", "undoing"):
+                raise
             # It had been confirmed when the run was killed, and then its key was lost.
             certificate = load_der_x509_certificate(noted_answer(operation)[0])
             authority.revoke(f"{certificate.serial_number:x}", "cessationOfOperation")
+            if operation.record.verb == "reissue":
+                place.ledger.record(predecessor_revoked(operation))
 
 
 @contextlib.contextmanager
-def taken_back_on_failure(place: Workplace, operation: Operation, location: Location) -> Iterator[None]:
+def taken_back_on_failure(
+    place: Workplace, operation: Operation, location: Location, failure: type[DojangError] = DojangError
+) -> Iterator[None]:
     """Take the operation back when the block fails; what cannot be taken back now waits in the journal."""
     try:
         yield
-    except DojangError as error:
+    except failure as error:
         with contextlib.suppress(DojangError):
             take_back(place, operation, location, error.code)
         raise

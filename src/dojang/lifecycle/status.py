@@ -64,10 +64,13 @@ def _carry_out(operation: Operation, authority: "LocalAuthority") -> "Record":
         authority.suspend(serial)
     else:
         authority.restore(serial)
-    noted = {name: facts[name] for name in ("authority", "serial", "reason") if name in facts}
+    record = authority.find(serial)
+    noted: dict[str, Fact] = {name: facts[name] for name in ("authority", "serial")}
+    if verb == "revoke":
+        noted["reason"] = record.reason  # which may be an earlier one
     address, fingerprint = str(facts.get("address", "")), str(facts["fingerprint"])
     operation.finish(EVENTS[verb], Event(EVENTS[verb], address, fingerprint, noted))
-    return authority.find(serial)
+    return record
 
 
 def _facts(place: Workplace, authority: "LocalAuthority", record: "Record", reason: str) -> dict[str, Fact]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dojang.errors import Ambiguous, AnswerMismatch, CredentialBusy, NotFound, NothingDue, Phrase
+from dojang.errors import Ambiguous, AnswerMismatch, AuthorityRefused, CredentialBusy, NotFound, NothingDue, Phrase
 from dojang.ledger import Fact, Operation
 from dojang.lifecycle.claims import drop_claim, take_claim
 from dojang.lifecycle.finish import confirm, install_and_prove
@@ -80,7 +80,8 @@ def bring(
         key = _key(place, operation, location, old_der, under)
         _certify(place, operation, authority, kind, key, old_der, under)
         install_and_prove(place, operation, location, key)
-    confirm(place, operation, authority)
+    with taken_back_on_failure(place, operation, location, AuthorityRefused):  # any other error may yet pass
+        confirm(place, operation, authority)
     operation.advance("confirmed")
 
 
