@@ -286,7 +286,10 @@ class WrappingKeyMismatch(UserError):
     code = "wrapping-key-mismatch"
     exit_status = 9
     sentence = "{path} was wrapped under the key {label} ({check}); {given} has the check value {found}."
-    next_step = "Name the wrapping key with the check value {check}; 'dojang key list' shows them."
+    next_step = (
+        "Name the wrapping key with the check value {check}: 'dojang key list' shows them, 'dojang key custody join' "
+        "brings one."
+    )
 
 
 class SharesUnusable(UserError):

@@ -214,6 +214,34 @@ def test_a_credential_goes_to_an_hsm_that_has_never_seen_the_first(
     assert elsewhere("key", "unwrap", file, "--to", far.uri, "--under", "backup")["already"] is True
 
 
+def test_a_wrapping_key_named_by_address_is_found_by_its_label_on_the_other_hsm(
+    run_dojang, token, make_token, tmp_path: Path
+) -> None:
+    """For the drill of a backup, and for the successor of what came back there."""
+    spare, label = make_token(f"spare-{uuid4().hex[:8]}"), f"named-{uuid4().hex[:6]}"
+
+    def dojang(*words: object) -> dict:
+        pins = {"DOJANG_PIN_SOURCE": token.pin_source}
+        done = run_dojang(*words, "--json", env=pins)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return json.loads(done.stdout)["data"]
+
+    second, under = f"{spare.uri}?pin-source={spare.pin_source}", ("--under", f"{token.uri};object={label}")
+    folder, file = tmp_path / "shares", tmp_path / "backup.key"
+    dojang("key", "custody", "split", token.uri, "--label", label, "--shares", 2, "--threshold", 2, "--into", folder)
+    shares = [word for share in folder.iterdir() for word in ("--share", share)]
+    dojang("key", "custody", "join", second, "--label", label, *shares)
+    dojang("ca", "init", "--alias", label, "--key", f"{token.uri};object={label}-root", "--name", f"CN={label} CA")
+    order = ("--to", token.uri, "--subject", f"CN={label}", "--label", f"{label} cert", "--ca", label)
+    issued = dojang("cert", "issue", *order, "--profile", "tls-client", "--backup-under", under[1])
+    dojang("location", "backup", issued["credential"]["address"], "--to", file, *under, "--drill-to", second)
+    dojang("location", "restore", file, "--to", second, "--under", label)
+    there = f"{spare.uri};object={label}%20cert?pin-source={spare.pin_source}"
+    renewed = dojang("renew", "now", there, "--again", "--ca-pin-source", token.pin_source)["credential"]["address"]
+    successor = f"{renewed}?pin-source={spare.pin_source}"
+    assert dojang("key", "wrap", successor, "--under", label, "-o", tmp_path / "next.key")["under"] == label
+
+
 def test_a_damaged_file_or_another_wrapping_key_is_said_plainly(key, token, kek: str, tmp_path: Path) -> None:
     """Each refusal has a code and advice of its own, and nothing is made."""
     address = key("generate", token.uri, "--label", f"d-{uuid4().hex[:6]}", "--backup-under", "backup")[1]["data"][

@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 
 drill_to_option = option(
-    "--drill-to", metavar="ADDRESS", help=N_("The second HSM or slot that a wrapped backup is tried on.")
+    "--drill-to",
+    metavar="ADDRESS",
+    help=N_(
+        "The second HSM or slot that a wrapped backup is tried on; where its PIN is another, 'ADDRESS?pin-source=SRC'."
+    ),
 )
 drill_under_option = option(
     "--drill-under",
@@ -82,8 +86,9 @@ def _second(
     invocation: Invocation, under: str | None, drill_to: str | None, drill_under: str | None
 ) -> "Second | None":
     from dojang.lifecycle.backup_wrapped import Second
+    from dojang.lifecycle.new_key import name_anywhere
 
-    kek = drill_under or under
+    kek = invocation.address(drill_under) if drill_under else under and name_anywhere(invocation.address(under))
     if drill_to is None and kek is None:
         return None
     if drill_to is None:
@@ -118,7 +123,7 @@ def _back_up_wrapped(
     if len(addresses) != 1:
         raise Usage(problem=N_("A wrapped key has a file of its own: name one address"))
     assert second is not None
-    order = WrappedBackupOrder(invocation.address(addresses[0]), under, file, second, replace)
+    order = WrappedBackupOrder(invocation.address(addresses[0]), invocation.address(under), file, second, replace)
     with workplace(invocation) as place:
         if invocation.flags.plan:
             invocation.planned(plan_words(plan_wrapped_backup(order, place)), addresses=[order.address], file=file)

@@ -6,6 +6,7 @@ from dojang.errors import Phrase, UnsupportedOperation
 from dojang.lifecycle.origin import fingerprint_of
 from dojang.lifecycle.workplace import Workplace
 from dojang.locations.base import Location, WrapsKeys
+from dojang.pkcs11.uri import Pkcs11Uri
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes as PrivateKey
@@ -41,4 +42,9 @@ def backup_of(place: Workplace, location: Location, certificate_der: bytes) -> s
         return None
     history = place.ledger.history(fingerprint=fingerprint_of(certificate_der))
     named = [str(event.facts["backup_under"]) for event in history if "backup_under" in event.facts]
-    return named[-1] if named else None
+    return name_anywhere(named[-1]) if named else None
+
+
+def name_anywhere(kek: str) -> str:
+    """What finds the wrapping key on other tokens, too: the label alone, where an address has one."""
+    return (Pkcs11Uri.from_text(kek).object or kek) if kek.startswith("pkcs11:") else kek
