@@ -169,7 +169,9 @@ def test_a_kill_during_the_switch_to_another_name_keeps_one_name(
     both = pairs(root)
 
     def check(root: Path) -> None:
-        assert sum(one.live for one in open_at(root).credentials()) == 1
+        listed = list(open_at(root).credentials())
+        assert sum(one.live for one in listed) == 1
+        assert [open_at(root).find(one.address) for one in listed] == listed
         open_at(root).switch(old_key_id=FIRST, new_key_id=SECOND)
         assert {(one.key_id, one.retired) for one in open_at(root).credentials()} == {(FIRST, True), (SECOND, False)}
         assert pairs(root) == both

@@ -1,7 +1,9 @@
 """What a key file in an NPKI folder keeps through its life: R, its companions, its password."""
 
+import contextlib
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from tests.contract.credentials import SmallAuthority, proves
 from tests.locations.test_disk import FIRST, PASSWORD, SECOND, copy, killed_at_every_step
 
-from dojang.errors import KeyMismatch, NotFound, PasswordIncorrect
+from dojang.errors import FileUnwritable, KeyMismatch, NotFound, PasswordIncorrect
 from dojang.locations.base import ChangesPassword, Companions, GivesKeys, HoldsCompanions, TakesKeys
 from dojang.locations.disk import DiskLocation
 from dojang.npki.keyfile import SCHEMES, KeyFileForm, generate_key, open_pkcs8, scheme_of, seal_pkcs8
@@ -170,8 +172,63 @@ def test_what_takes_a_files_place_is_written_as_that_was(root: Path, authority: 
     location.generate("ec-p256", key_id=SECOND, label="Hong", replaces=FIRST)
     location.change_password(FIRST)
     made = [scheme_of(path.read_bytes()) or SCHEMES[0] for path in key_files(root)]
-    assert made == [scheme] * 3
+    assert made == [scheme] * 4
     assert all(opens(path, NEW) for path in key_files(root))
+
+
+def test_the_km_key_comes_under_the_new_password_of_a_successor(root: Path, authority: SmallAuthority) -> None:
+    """One password opens both keys again; where nobody knows the km key's, it goes along as it is."""
+    before = next(root.rglob("kmPri.key")).read_bytes()
+    for answers, password in (([NEW, PASSWORD], NEW), ([NEW, Secret("forgotten")], PASSWORD), ([NEW], PASSWORD)):
+        location = at(root, *answers)
+        key = location.generate("ec-p256", key_id=SECOND, label="Hong", replaces=FIRST)
+        certificate_der = authority.certify(key, "Hong", days=1)
+        location.install(key_id=SECOND, label="Hong", certificate_der=certificate_der, replaces=FIRST)
+        staged = root / ".dojang" / SECOND.hex()
+        assert open_pkcs8((staged / "kmPri.key").read_bytes(), password, "x") == KM
+        assert opens(staged / "signPri.key", NEW)
+        location.discard(SECOND)
+    assert next(root.rglob("kmPri.key")).read_bytes() == before
+
+
+def test_a_change_of_password_that_cannot_be_written_changes_nothing(root: Path) -> None:
+    """Neither of the two keys, when there is no room for the second; and nothing lies beside them."""
+    before = {path: path.read_bytes() for path in key_files(root)}
+    in_the_way = next(root.rglob("signPri.key")).with_name("signPri.key.part")
+    in_the_way.mkdir()
+    with pytest.raises(FileUnwritable):
+        at(root, PASSWORD, NEW).change_password(FIRST)
+    in_the_way.rmdir()
+    assert {path: path.read_bytes() for path in key_files(root)} == before
+    assert not list(root.rglob("*.part"))
+
+
+def test_who_may_read_a_key_file_may_still_after_its_password_changed(root: Path) -> None:
+    """Permissions stay, and so does the owner: an administrator does not take another user's key from him."""
+    for path in key_files(root):
+        path.chmod(0o640)
+    at(root, PASSWORD, NEW).change_password(FIRST)
+    assert [path.stat().st_mode & 0o777 for path in key_files(root)] == [0o640] * 2
+
+
+def test_two_who_change_a_password_at_once_leave_the_one_that_was_told(root: Path) -> None:
+    """One of them, or one after the other; whoever was told that it is done can open both keys."""
+    told: list[Secret] = []
+    third = Secret("a third one 3#")
+
+    def change(new: Secret) -> None:
+        location = at(root, PASSWORD, new)
+        with contextlib.suppress(PasswordIncorrect):
+            location.change_password(FIRST)
+            told.append(new)
+
+    both = [threading.Thread(target=change, args=(new,)) for new in (NEW, third)]
+    for one in both:
+        one.start()
+    for one in both:
+        one.join()
+    assert len(told) == 1
+    assert all(opens(path, told[0]) for path in key_files(root))
 
 
 def test_a_wrong_old_password_changes_nothing(root: Path) -> None:
@@ -194,7 +251,9 @@ def test_retired_copies_of_the_key_change_along(root: Path, authority: SmallAuth
     live, *retired = sorted(root.rglob("signPri.key"), key=lambda path: "RETIRED" in str(path))
     third = Secret("a third one 3#")
     retired[0].write_bytes(FAST.seal(at(root).export_key(FIRST), third))
+    retired[0].with_name("kmPri.key").write_bytes(b"damaged")
     at(root, PASSWORD, NEW).change_password(FIRST)
+    assert opens(retired[1].with_name("kmPri.key"), NEW)
     assert [opens(live, NEW), opens(retired[1], NEW), opens(retired[0], third)] == [True, True, True]
 
 

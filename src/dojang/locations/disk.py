@@ -170,11 +170,14 @@ class DiskLocation:
         if old is not None and old.path == target:
             self._remember(old_key_id, shelves.retire(self.root, old))
             old = None
+        if old is not None:
+            shelves.mark_leaving(self.root, old_key_id)
         self._remember(new_key_id, shelves.place(self.root, staged.path, staged.certificate_der))
         # A new subject has a folder of its own: then the new one stood before the old one goes.
         if old is not None:
             self._remember(old_key_id, shelves.retire(self.root, old))
         forget_replaced(target, staged.key_id, staged.certificate_der)
+        shelves.forget_leaving(self.root, old_key_id)
         return self._at(target)
 
     def export_companions(self, key_id: bytes) -> Companions:
@@ -195,9 +198,10 @@ class DiskLocation:
         shelves.add_files(path, {name: data for name, data in files.items() if data})
 
     def change_password(self, key_id: bytes) -> None:
-        """Retired copies of the key go along where they are under the same password."""
+        """Retired copies of the keys go along where they are under the same password."""
         main, *others = [path for path, _ in self._keys(key_id)]
         km_key = path_in(main.parent, KM_KEY)
+        others += [one for path in others if (one := path_in(path.parent, KM_KEY)) is not None]
         opened = self._files.change_password(main, beside=[km_key] if km_key else [], elsewhere=others)
         self._opened[key_id] = opened, load_key(opened.pkcs8, str(main))
 
@@ -233,6 +237,7 @@ class DiskLocation:
                 if folder.place is Place.LIVE and folder.key_id == old_key_id and succeeds(new, folder):
                     shelves.retire(self.root, folder)
             forget_replaced(new.path, new.key_id, new.certificate_der)
+        shelves.forget_leaving(self.root, old_key_id)
         return new.path
 
     def _staged(self, key_id: bytes, folders: list[KeyFolder], files: dict[str, bytes]) -> Path:
@@ -247,12 +252,17 @@ class DiskLocation:
         return shelves.stage_copy(self.root, kept, files)
 
     def _stage(self, pkcs8: Pkcs8, key: "PrivateKey", key_id: bytes, replaces: bytes | None) -> "PrivateKey":
-        """Make the staging folder with the key in it, under a new password."""
+        """Make the staging folder with the key in it, under a new password.
+
+        The km key of the one that it replaces comes under the same where somebody knows its own, else stays as it is.
+        """
         password = self._files.password(self.root, new=True)
         replaced = None if replaces is None else _live(self._folders(replaces), replaces)
         sealed = self._files.seal(pkcs8, password, replaces=replaced.key_path if replaced else None)
+        km_key = path_in(replaced.path, KM_KEY) if replaced else None
+        along = {KM_KEY: self._files.brought_under(password, km_key)} if km_key else {}
         shelves.clear_staging(self.root, key_id)
-        shelves.stage(self.root, key_id, files_of_key(key_id, key, sealed))
+        shelves.stage(self.root, key_id, files_of_key(key_id, key, sealed) | along)
         self._opened[key_id] = OpenedKeyFile(pkcs8, password), key
         self._seen.setdefault(key_id, [])
         return key
@@ -286,9 +296,10 @@ class DiskLocation:
         """A folder that is named exactly, or was seen under the ``key_id`` that is wanted, as it is now."""
         if wanted.key_id is not None:
             folders = self._near(wanted.key_id) or []
-            return folders[0] if len(folders) == 1 and folders[0].place is not Place.STAGED else None
+            sure = len(folders) == 1 and folders[0].place is not Place.STAGED
+            return folders[0] if sure and not shelves.is_leaving(self.root, wanted.key_id) else None
         folder = exact_folder(self.root, wanted.folder) if wanted.folder else None
-        if folder is not None and folder.replaces is None:
+        if folder is not None and folder.replaces is None and not shelves.is_leaving(self.root, folder.key_id):
             if folder.place is Place.LIVE:
                 self._seen.setdefault(folder.key_id, [folder.name])
             return folder

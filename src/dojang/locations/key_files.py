@@ -1,15 +1,24 @@
 """Key files of one location: opened with a password that is asked when it is needed, sealed in the form that is set."""
 
-from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dojang.errors import InputRequired, PasswordIncorrect, Phrase
+from dojang.errors import (
+    FileUnreadable,
+    InputRequired,
+    NotPermitted,
+    PasswordIncorrect,
+    PasswordWithheld,
+    Phrase,
+    UnsupportedFormat,
+)
 from dojang.locations.base import PasswordProvider
+from dojang.locations.file_disk import locked
 from dojang.locations.password_tries import UNCOUNTED, PasswordTries
-from dojang.npki.files import read_file, write_file
+from dojang.npki.files import read_file, write_files
 from dojang.npki.keyfile import MAX_FILE_BYTES, KeyFileForm, check_key_file, is_unencrypted
 
 if TYPE_CHECKING:
@@ -63,22 +72,40 @@ class KeyFiles:
             return known
         return self._by(der, name, [] if is_unencrypted(der) else [self._asked(der, name)])
 
-    def change_password(self, path: Path, beside: Iterable[Path], elsewhere: Iterable[Path]) -> OpenedKeyFile:
+    def change_password(self, path: Path, beside: Sequence[Path], elsewhere: Sequence[Path]) -> OpenedKeyFile:
         """Put ``path`` and the files ``beside`` it under a new password, and those ``elsewhere`` that share its old.
 
-        Everything is opened before anything is written, and ``path`` is written last. So what a killed run has left
-        opens with the old or the new password, and the next run with the same two finds what is still to be done.
+        Everything is opened and written aside before anything takes its place, ``path`` last. So what a killed run
+        left opens with the old or the new password, and the next run with the same two finds what is still to be done.
         """
         der, name = self._read(path)
         old = None if is_unencrypted(der) else self._asked(der, name)
         new = self.password(path, new=True)
-        main = self._by(der, name, (old, new))
-        found = [(one, self._first(*self._read(one), (old, new))) for one in elsewhere]
-        found += [(one, self.open(one, likely=(old, new))) for one in beside]
-        for one, opened in [*found, (path, main)]:
-            if opened is not None and (old == new or opened.password != new):
-                write_file(one, self.seal(opened.pkcs8, new, replaces=one))
+        with locked(path, *beside, *elsewhere):
+            main = self._by(*self._read(path), (old, new))
+            found = [(one, self._shared(one, (old, new))) for one in elsewhere]
+            found += [(one, self.open(one, likely=(old, new))) for one in beside]
+            write_files(
+                [
+                    (one, self.seal(opened.pkcs8, new, replaces=one), one.stat())
+                    for one, opened in [*found, (path, main)]
+                    if opened is not None and (old == new or opened.password != new)
+                ]
+            )
         return OpenedKeyFile(main.pkcs8, new)
+
+    def brought_under(self, new: "Secret", path: Path) -> bytes:
+        """The key file at ``path`` under the password ``new``; as it is where nobody gives the one that opens it."""
+        der, name = read_file(path, at_most=MAX_FILE_BYTES), self._shown(path)
+        opened = None
+        with suppress(InputRequired, NotPermitted, PasswordIncorrect, PasswordWithheld, UnsupportedFormat):
+            check_key_file(der, name)
+            opened = self._first(der, name, [new])
+            if opened is None and (old := self._asked(der, name)) != new:
+                opened = self._by(der, name, [old])
+        if opened is None or opened.password in (None, new):
+            return der
+        return self.seal(opened.pkcs8, new, replaces=path)
 
     def password(self, path: Path, *, new: bool) -> "Secret":
         """The password for ``path``; ``InputRequired`` where nobody gives any."""
@@ -98,6 +125,13 @@ class KeyFiles:
         der, name = read_file(path, at_most=MAX_FILE_BYTES), self._shown(path)
         check_key_file(der, name)
         return der, name
+
+    def _shared(self, path: Path, passwords: "Iterable[Secret | None]") -> OpenedKeyFile | None:
+        """What one of these opens; a file that none of them does, or that is damaged, is somebody else's business."""
+        try:
+            return self._first(*self._read(path), passwords)
+        except (FileUnreadable, NotPermitted, PasswordIncorrect, UnsupportedFormat):
+            return None
 
     def _by(self, der: bytes, name: str, passwords: "Iterable[Secret | None]") -> OpenedKeyFile:
         with nullcontext() if is_unencrypted(der) else self._tries.counted(name, der):

@@ -4,7 +4,7 @@ import errno
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -44,17 +44,27 @@ def write_file(path: Path, data: bytes, *, like: os.stat_result | None = None) -
 
     0600, or owner, group and permissions ``like`` those of the file that it replaces.
     """
-    part = path.with_name(path.name + _PART)
-    with _writing(path):
-        part.unlink(missing_ok=True)
-        try:
-            _write_new(part, data, like)
-            part.replace(path)
-        except OSError:
+    write_files([(path, data, like)])
+
+
+def write_files(files: Sequence[tuple[Path, bytes, os.stat_result | None]]) -> None:
+    """The same for several, each with what it is to be ``like``. All are written aside before the first is renamed, so
+    a disk that is full, or a folder that may not be written, leaves every one as it was.
+    """
+    try:
+        for path, data, like in files:
+            with _writing(path):
+                part_of(path).unlink(missing_ok=True)
+                _write_new(part_of(path), data, like)
+        for path, _, _ in files:
+            with _writing(path):
+                part_of(path).replace(path)
+                _sync_folder(path.parent)
+    except FileUnwritable:
+        for path, _, _ in files:
             with suppress(OSError):
-                part.unlink(missing_ok=True)
-            raise
-        _sync_folder(path.parent)
+                part_of(path).unlink(missing_ok=True)
+        raise
 
 
 def write_new_file(path: Path, data: bytes) -> None:
@@ -83,7 +93,7 @@ def make_folder(path: Path) -> None:
 
 def make_filled_folder(path: Path, files: dict[str, bytes]) -> None:
     """Make the folder ``path`` with ``files`` in it, in one step."""
-    part = path.with_name(path.name + _PART)
+    part = part_of(path)
     remove_folder(part)
     make_folder(part)
     try:
@@ -124,7 +134,7 @@ def _too_large(path: Path | str, at_most: int) -> FileUnreadable:
 
 
 def part_of(path: Path) -> Path:
-    """Where a killed ``make_filled_folder`` of ``path`` leaves its rest."""
+    """Where whoever makes ``path`` and is killed leaves the rest."""
     return path.with_name(path.name + _PART)
 
 

@@ -1,6 +1,7 @@
 """Where folders stand in an NPKI root and how they move: staged, placed under USER, retired, removed.
 
     <root>/.dojang/<key_id>/            staged: no other program looks there
+    <root>/.dojang/<key_id>.leaving/    its successor is taking a place of its own
     <root>/<CA>/USER/<subject>/         live
     <root>/<CA>/RETIRED/<subject> <serial>/
 
@@ -13,7 +14,15 @@ from pathlib import Path
 from dojang.errors import AlreadyExists
 from dojang.npki.certificates import load_certificate
 from dojang.npki.contents import files_that_go_along as read_files_that_go_along
-from dojang.npki.files import make_filled_folder, move_folder, part_of, read_file, remove_folder, write_file
+from dojang.npki.files import (
+    make_filled_folder,
+    make_folder,
+    move_folder,
+    part_of,
+    read_file,
+    remove_folder,
+    write_file,
+)
 from dojang.npki.folder import STAGING, KeyFolder, file_names
 from dojang.npki.keyfile import MAX_FILE_BYTES
 from dojang.npki.names import (
@@ -25,7 +34,7 @@ from dojang.npki.names import (
     subject_folder_name,
 )
 
-_REMOVED = ".removed"
+_REMOVED, _LEAVING = ".removed", ".leaving"
 
 
 def staged_path(root: Path, key_id: bytes) -> Path:
@@ -104,6 +113,21 @@ def retire(root: Path, folder: KeyFolder) -> Path:
         target = _below(shelf, f"{name} {count}")
     move_folder(folder.path, target)
     return target
+
+
+def mark_leaving(root: Path, key_id: bytes) -> None:
+    """Say that the live folder under ``key_id`` goes, because its successor gets a place of its own."""
+    make_folder(staged_path(root, key_id).with_suffix(_LEAVING))
+
+
+def forget_leaving(root: Path, key_id: bytes) -> None:
+    """It has gone."""
+    remove_folder(staged_path(root, key_id).with_suffix(_LEAVING))
+
+
+def is_leaving(root: Path, key_id: bytes) -> bool:
+    """Whether a live folder under ``key_id`` may be one whose successor is live already: only all folders tell."""
+    return staged_path(root, key_id).with_suffix(_LEAVING).exists()
 
 
 def remove(root: Path, path: Path, key_id: bytes) -> None:
