@@ -1,6 +1,7 @@
 """Move: nothing is removed before the copy has signed, nothing is lost, and a second run has nothing to do."""
 
 import os
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,12 +9,20 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from tests.lifecycle.test_copy import Desk, desk, self_signed
 
-from dojang.errors import AlreadyExists, CertificateUnusable, FileUnreadable, NotFound, NotPermitted
+from dojang.errors import (
+    AlreadyExists,
+    CertificateUnusable,
+    FileUnreadable,
+    NotFound,
+    NotPermitted,
+    OperationUnfinished,
+)
 from dojang.lifecycle.copy import CopyOrder, copy
 from dojang.lifecycle.give_up import give_up
 from dojang.lifecycle.move import move
 from dojang.lifecycle.recover import recover
-from dojang.locations.base import Companions
+from dojang.locations.base import Companions, Location
+from dojang.locations.registry import open_location
 from dojang.npki.pkcs8 import Pkcs8, new_random_number
 
 pytestmark = pytest.mark.usefixtures("quick_passwords")
@@ -204,3 +213,34 @@ def test_the_last_one_takes_its_file_along(desk: Desk) -> None:
     assert live(desk, f"pkcs12:{box}") == ["Kim"]
     move(CopyOrder(f"pkcs12:{box}", desk.there), desk.place)
     assert not box.exists()
+
+
+def test_a_move_that_was_cut_short_is_finished_only_where_both_places_are_meant(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The PIN or password of another command is never tried on the place of a copy that it does not name."""
+    address, other = cut_short(desk, monkeypatch), desk.put(self_signed("Kim"))
+    opened: list[str] = []
+
+    def noting(to: str) -> AbstractContextManager[Location]:
+        opened.append(to)
+        return open_location(to, passwords=desk.password)
+
+    elsewhere = replace(desk.place, open_location=noting)
+    move(CopyOrder(other, f"npki:{desk.folder}/elsewhere/NPKI"), elsewhere)
+    assert not [one for one in opened if one.startswith(desk.there)]
+    assert live(desk, desk.here) == ["Hong"]
+    move(CopyOrder(address, desk.there), desk.place)
+    assert (live(desk, desk.here), live(desk, desk.there)) == ([], ["Hong"])
+    assert recover(desk.place) == []
+
+
+def test_a_move_to_a_second_place_waits_for_the_first(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise there would be two, in two places, of what was to be one; the error says what to do."""
+    address = cut_short(desk, monkeypatch)
+    with pytest.raises(OperationUnfinished):
+        move(CopyOrder(address, f"npki:{desk.folder}/elsewhere/NPKI"), desk.place)
+    assert not (desk.folder / "elsewhere").exists() or live(desk, f"npki:{desk.folder}/elsewhere/NPKI") == []
+    assert (live(desk, desk.here), live(desk, desk.there)) == (["Hong"], ["Hong"])
+    recover(desk.place)
+    assert (live(desk, desk.here), live(desk, desk.there)) == ([], ["Hong"])

@@ -25,10 +25,8 @@ def move(order: CopyOrder, place: Workplace) -> Transferred:
     or when another certificate for the same key would go with the original. Where source and target are one place,
     there is nothing to do.
     """
-    with place.open_target(order.to) as target:
-        recover(place, target)  # which may be what finishes this very move
+    _recover_between(order, place)
     with place.open_location(order.address) as source:
-        recover(place, source)
         try:
             stored = source.find(order.address)
         except NotFound:
@@ -52,6 +50,13 @@ def move(order: CopyOrder, place: Workplace) -> Transferred:
                 leave_source(operation)
                 finish_move(place, operation, source)
         return Transferred(done, previous)
+
+
+def _recover_between(order: CopyOrder, place: Workplace) -> None:
+    """What was cut short in either place, this very move perhaps. Whoever opens the source next reads it anew."""
+    with place.open_location(order.address) as source, place.open_target(order.to) as target:
+        recover(place, target, other=source.address)
+        recover(place, source, other=target.address)
 
 
 def plan_move(order: CopyOrder, place: Workplace) -> tuple[Step, ...]:

@@ -80,15 +80,18 @@ AT_AUTHORITY: dict[tuple[str, str], Callable[[Workplace, Operation], str]] = {
 }
 
 
-def recover(place: Workplace, location: Location | None = None, *, subject_key: str | None = None) -> list[Recovered]:
+def recover(
+    place: Workplace, location: Location | None = None, *, other: str | None = None, subject_key: str | None = None
+) -> list[Recovered]:
     """Finish or undo what killed runs left: in ``location``, which is open already, of one subject, or everywhere.
 
-    A verb passes the location that it works in, so that no other token is ever asked for a PIN on its account.
+    A verb passes the location that it works in, and the address of the ``other`` if it has two, so that no third one is
+    ever given a PIN or password on its account: what needs two is left to who means both, or everything.
     What cannot be recovered now is left as it is and never stands in the way of other work.
     """
     outcomes = []
     for record in place.ledger.incomplete():
-        if _is_meant(record, location, subject_key):
+        if _is_meant(record, location, other, subject_key):
             outcome = _recover_one(place, record, location)
             if outcome is not None:
                 place.tell_recovered(outcome)
@@ -96,13 +99,25 @@ def recover(place: Workplace, location: Location | None = None, *, subject_key: 
     return outcomes
 
 
-def _is_meant(record: OperationRecord, location: Location | None, subject_key: str | None) -> bool:
+def _is_meant(record: OperationRecord, location: Location | None, other: str | None, subject_key: str | None) -> bool:
     if subject_key is not None:
         return record.subject_key == subject_key
     if location is None:
         return True
-    where = record.facts.get("location")
-    return where is not None and identity_of(str(where)) == identity_of(location.address)
+    return _is_at(record.facts.get("location"), location.address) and (
+        (second := _second_place(record)) is None or _is_at(second, other)
+    )
+
+
+def _is_at(where: object, address: str | None) -> bool:
+    return where is not None and address is not None and identity_of(str(where)) == identity_of(address)
+
+
+def _second_place(record: OperationRecord) -> object:
+    """Besides its location, where a move has to open or remove something: its source, and then its target."""
+    if record.verb != "move" or record.step not in ("brought", "copied", "removing"):
+        return None
+    return record.facts["origin_location" if record.step == "brought" else "target"]
 
 
 def finished_now(recovered: list[Recovered], verb: str, subject_key: str) -> StoredCredential | None:
