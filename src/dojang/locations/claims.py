@@ -28,6 +28,8 @@ _LARGEST: Final = 4096
 _APPLICATION: Final = "dojang"
 # Who finds others beside itself and has the lowest number waits so long for them to withdraw.
 _LOOK_AGAIN_AFTER: Final = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
+# What another process wrote may be seen a moment later (SoftHSM 2.6.1 under load): who finds itself alone looks again.
+_ALONE_AFTER: Final = (0.1, 0.2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,17 +158,23 @@ class TokenBoard:
             key_id=_key_id(claim.claim_id),
             private=False,
         )
-        first: Claim | None = None
-        for pause in (*_LOOK_AGAIN_AFTER, None):
+        in_the_way = self._in_the_way(claim)
+        if in_the_way is not None:
+            self.drop(claim.name, claim.claim_id)
+        return in_the_way
+
+    def _in_the_way(self, claim: Claim) -> Claim | None:
+        """Once the others have withdrawn, or this one has to; ``None`` when it is alone and stays so."""
+        waits, alone = iter(_LOOK_AGAIN_AFTER), iter(_ALONE_AFTER)
+        while True:
             others = sorted(self._others(claim), key=lambda other: other.claim_id)
-            if not others:
-                return None
-            first = others[0]
-            if first.claim_id < claim.claim_id or pause is None:
-                break
+            first = others[0] if others else None
+            if first is not None:
+                alone = iter(_ALONE_AFTER)
+            pause = next(alone if first is None else waits, None)
+            if pause is None or (first is not None and first.claim_id < claim.claim_id):
+                return first
             time.sleep(pause)
-        self.drop(claim.name, claim.claim_id)
-        return first
 
     def drop(self, name: str, claim_id: str) -> None:
         del name
