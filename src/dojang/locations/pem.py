@@ -88,7 +88,7 @@ class PemFiles:
                 pkcs8 = self._opened(block, password)
                 self._keep(password)
                 return pkcs8
-        self._tries.check(str(self._key_path), block.body.encode())
+        self._tries.check(str(self._key_path), block.body.encode(errors="surrogateescape"))
         return self._opened_by(block, [self._ask(new=False)])
 
     def identified(self, contents: Contents) -> Contents:
@@ -125,7 +125,7 @@ class PemFiles:
         if not block.asks:
             return self._opened(block, None)
         path = str(self._key_path)
-        with self._tries.counted(path, block.body.encode()):
+        with self._tries.counted(path, block.body.encode(errors="surrogateescape")):
             for password in passwords:
                 with suppress(PasswordIncorrect):
                     pkcs8 = self._opened(block, password)
@@ -180,7 +180,7 @@ def _traditional(block: Block, password: "Secret | None") -> Pkcs8:
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     try:
-        key = load_pem_private_key(block.body.encode(), password.reveal() if password else None)
+        key = load_pem_private_key(block.body.encode(errors="surrogateescape"), password.reveal() if password else None)
     except TypeError as error:
         raise ValueError("it takes a password, or it takes none") from error
     return Pkcs8.from_key(key)  # type: ignore[arg-type]

@@ -125,6 +125,6 @@ def _hash_of(block: Block) -> bytes:
     try:
         if block.kind == PLAIN_KEY:
             return public_key_hash(Pkcs8.from_der(block.der).key().public_key())
-        return public_key_hash(load_pem_private_key(block.body.encode(), None).public_key())
+        return public_key_hash(load_pem_private_key(block.body.encode(errors="surrogateescape"), None).public_key())
     except (ValueError, TypeError, UnsupportedAlgorithm):
         return b""

@@ -6,8 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dojang.errors import DojangError
+from dojang.locations import pem_layout
 from dojang.locations.file_contents import Contents
+from dojang.locations.pem_blocks import Block, read_blocks
 from dojang.locations.pkcs12_layout import laid_out, sorted_out
+from dojang.locations.registry import open_location
 from dojang.npki import derivation, keyfile, zips
 from dojang.npki.folder import Place, read_folder, scan
 from dojang.npki.names import ca_folder_name, subject_folder_name
@@ -85,7 +88,39 @@ def folder(data: bytes) -> None:
                 shutil.rmtree(Path(scratch) / "NPKI")
 
 
-TARGETS: dict[str, Callable[[bytes], None]] = {"keyfile": key_file, "pkcs12": pkcs12, "name": name, "folder": folder}
+def pem(data: bytes) -> None:
+    """As a location: what it lists opens, or says why not. The blocks, laid out again and read: nothing is lost."""
+    with tempfile.TemporaryDirectory(dir=_SCRATCH) as scratch:
+        (path := Path(scratch) / "a.pem").write_bytes(data)
+        with open_location(f"pem:{path}", passwords=lambda _path, _new: PASSWORD) as location:
+            listed = list(location.credentials())
+            blocks = read_blocks(data)
+            (text,) = pem_layout.laid_out(pem_layout.sorted_out([blocks]), 1)
+            assert _insides(read_blocks(text.encode(errors="surrogateescape"))[0]) == _insides(blocks[0])
+            for one in listed:
+                location.private_key(one.key_id)
+        assert path.read_bytes() == data
+
+
+def _insides(blocks: list[Block]) -> list[bytes]:
+    """What is in the blocks, without their order; the lines themselves where that is not base64."""
+
+    def inside(block: Block) -> bytes:
+        try:
+            return block.der
+        except ValueError:
+            return block.body.encode(errors="surrogateescape")
+
+    return sorted(map(inside, blocks))
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    "keyfile": key_file,
+    "pkcs12": pkcs12,
+    "pem": pem,
+    "name": name,
+    "folder": folder,
+}
 
 
 def survives(target: str, data: bytes) -> DojangError | None:
