@@ -396,12 +396,41 @@ def test_a_key_for_a_trusted_wrapping_key_goes_under_no_other(two: Two) -> None:
         two.wrapped()
 
 
-def test_a_kind_of_key_that_the_token_cannot_wrap_is_not_made(two: Two) -> None:
-    """It would look as if a backup could be made of it."""
+def test_a_kind_of_key_that_the_token_cannot_wrap_is_not_made(two: Two, authority: SmallAuthority) -> None:
+    """It would look as if a backup could be made of it. What had its CKA_ID before stays."""
+    issuer, *_above = authority.chain_der
+    with two.token(two.first) as token:
+        token.add_certificate(issuer, label="there before", key_id=KEY_ID)
     with two.place.open_location(two.first) as location:
         with pytest.raises(UnsupportedOperation):
             location.generate_wrappable("ed25519", key_id=KEY_ID, label="Hong", under=location.wrapping_key("backup"))
         assert not location.has_key(KEY_ID)
+    with two.token(two.first) as token:
+        assert [one.type for one in token.private_objects(key_id=KEY_ID)] == ["cert"]
+
+
+def test_a_wrapping_key_that_is_numbered_like_a_credential_outlives_it(two: Two, authority: SmallAuthority) -> None:
+    """Some programs give everything the CKA_ID 01: retiring and deleting a credential leave the wrapping key alone."""
+    with two.token(two.first) as token:
+        before = wrapping.import_wrapping_key(token, bytes(32), label="numbered", key_id=KEY_ID)
+    two.make(authority)
+    with two.place.open_location(two.first) as location:
+        location.retire(KEY_ID)
+        assert location.wrapping_key("numbered") == before
+        location.delete(KEY_ID)
+        assert location.wrapping_key("numbered") == before
+        assert not location.has_key(KEY_ID)
+
+
+def test_a_second_wrapping_key_under_one_id_is_refused_and_the_first_stays(two: Two) -> None:
+    """Made or brought: what was wrapped under the first can still be opened."""
+    with two.token(two.first) as token:
+        there = wrapping.wrapping_key(token, label="backup")
+        with pytest.raises(AlreadyExists):
+            wrapping.generate_wrapping_key(token, label="second", key_id=there.key_id)
+        with pytest.raises(AlreadyExists):
+            wrapping.import_wrapping_key(token, bytes(32), label="second", key_id=there.key_id)
+        assert wrapping.wrapping_key(token, label="backup") == there
 
 
 def test_a_successor_can_be_backed_up_like_its_predecessor(office) -> None:

@@ -278,7 +278,7 @@ class WrapsKeys(Protocol):
 
 @runtime_checkable
 class KeepsWrappingKeys(Protocol):
-    """A location that can be given a wrapping key; ``delete`` and ``discard`` take it back."""
+    """A location that can be given a wrapping key; ``discard`` takes it back."""
 
     def wrapping_key(self, name: str) -> "WrappingKey":
         """As ``WrapsKeys``."""

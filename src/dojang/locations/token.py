@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 KIND: Final = "token"
 TRAITS: Final = Traits(key_leaves=False, copyable=False, opened_by="pin", holds_r=True, watchable=True)
 
+_KINDS: Final = ("cert", "data", "public", "private")
+
 # A switch elsewhere gives the new one its name before it takes the old one's; who sees both looks again.
 _LOOK_AGAIN_AFTER: Final = (0.05, 0.1, 0.2, 0.4)
 
@@ -230,7 +232,7 @@ class TokenLocation:
         from dojang.locations import token_r
 
         self._token.log_in()
-        old, new = list(self._token.objects(key_id=old_key_id)), list(self._token.objects(key_id=new_key_id))
+        old, new = self._belonging(old_key_id), self._belonging(new_key_id)
         certificate = next((one for one in new if one.type == "cert" and one.value), None)
         if certificate is None:
             raise self._missing(new_key_id.hex())
@@ -247,7 +249,7 @@ class TokenLocation:
 
         _refuse_no_id(key_id)
         self._token.log_in()
-        here = list(self._token.objects(key_id=key_id))
+        here = self._belonging(key_id)
         certificates = [one for one in here if one.type == "cert" and one.value]
         if not certificates:
             raise self._missing(key_id.hex())
@@ -268,7 +270,12 @@ class TokenLocation:
 
     def delete(self, key_id: bytes) -> None:
         _refuse_no_id(key_id)
-        self._token.destroy(key_id)
+        for kind in _KINDS:
+            self._token.destroy(key_id, kind)
+
+    def _belonging(self, key_id: bytes) -> "list[TokenObject]":
+        """What is a credential's under its CKA_ID: a wrapping key that another program numbered alike is not."""
+        return [one for one in self._token.objects(key_id=key_id) if one.type in _KINDS]
 
     def _switch_certificate(self, key_id: bytes, certificate_der: bytes | None) -> StoredCredential:
         """The key is kept: one certificate takes the other's name under the same CKA_ID."""

@@ -62,16 +62,22 @@ def generate(token: "OpenToken", algorithm: str, *, key_id: bytes, label: str, u
     try:
         wrapping.wrap_key(token, object_type="private", key_id=key_id, under=under.key_id)
     except DeviceRefused as error:
-        token.destroy(key_id)
+        _destroy_pair(token, key_id)
         raise UnsupportedOperation(
             where=token.address,
             operation=Phrase("wrap a key of this kind ({algorithm}) under {kek}", algorithm=algorithm, kek=under.label),
             next_step="Choose another --algorithm, or make the key without a backup.",
         ) from error
     except DojangError:
-        token.destroy(key_id)
+        _destroy_pair(token, key_id)
         raise
     return key
+
+
+def _destroy_pair(token: "OpenToken", key_id: bytes) -> None:
+    """The pair alone: a certificate or R may have been there under its CKA_ID before."""
+    for kind in ("public", "private"):
+        token.destroy(key_id, kind)
 
 
 def wrap(token: "OpenToken", key_id: bytes, under: "WrappingKey", random_number: Secret | None) -> WrappedKey:

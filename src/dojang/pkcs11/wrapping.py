@@ -46,8 +46,10 @@ class WrappingKey(NamedTuple):
 def generate_wrapping_key(token: OpenToken, *, label: str, key_id: bytes, bits: int = 256) -> WrappingKey:
     """An AES key that wraps and unwraps other keys, does nothing else and never leaves the token.
 
-    A token that makes such keys and cannot wrap under them (``UnsupportedMechanism``) keeps none.
+    A token that makes such keys and cannot wrap under them (``UnsupportedMechanism``) keeps none. ``AlreadyExists``
+    when there is a secret key under ``key_id``.
     """
+    _refuse_second(token, key_id)
     attributes = [*_kek_template(label, key_id), (ck.CKA_VALUE_LEN, bits // 8)]
     mechanism = Mechanism(ck.CKM_AES_KEY_GEN)
     token.logged_in(lambda session: session.cryptoki.generate_key(session.handle, mechanism, attributes))
@@ -59,6 +61,7 @@ def import_wrapping_key(token: OpenToken, value: bytes, *, label: str, key_id: b
 
     Proved by what it wraps; a token that has made another key of it (``DeviceDisobeyed``) gets it removed.
     """
+    _refuse_second(token, key_id)
     attributes = [*_kek_template(label, key_id), (ck.CKA_VALUE, value)]
     token.logged_in(lambda session: session.cryptoki.create_object(session.handle, attributes))
     made = _tried(token, key_id)
@@ -66,6 +69,16 @@ def import_wrapping_key(token: OpenToken, value: bytes, *, label: str, key_id: b
         token.destroy(key_id, "secret-key")
         raise errors.DeviceDisobeyed(token=token.token.info.label, problem="it does not wrap as the key does")
     return made
+
+
+def _refuse_second(token: OpenToken, key_id: bytes) -> None:
+    """Whatever is taken back is taken back by its CKA_ID, so nothing else may have it."""
+    search = search_for(ck.CKO_SECRET_KEY, key_id=key_id)
+    if token.surely(lambda session: session.cryptoki.find_objects(session.handle, search, limit=1)):
+        raise errors.AlreadyExists(
+            what=errors.Phrase("A key with the id {key_id}", key_id=key_id.hex()),
+            where=errors.Phrase("token {token}", token=token.token.info.label),
+        )
 
 
 def _tried(token: OpenToken, key_id: bytes) -> WrappingKey:
