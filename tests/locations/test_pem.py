@@ -23,8 +23,8 @@ from tests.locations.dying import killed_at_every_step
 from tests.locations.life import FIRST, SECOND, issue, renew
 from tests.npki.fuzz.mutation import mutated
 
-from dojang.errors import FileMalformed, NotFound, PasswordIncorrect
-from dojang.locations.pem_blocks import CERTIFICATE, Block, read_blocks
+from dojang.errors import FileMalformed, FileUnwritable, NotFound, PasswordIncorrect
+from dojang.locations.pem_blocks import CERTIFICATE, MOST_BLOCKS, Block, read_blocks
 from dojang.locations.pem_layout import laid_out, sorted_out
 from dojang.locations.registry import open_location
 from dojang.npki.keyfile import open_pkcs8
@@ -77,6 +77,20 @@ def test_other_programs_take_the_credential_in_use(path: Path, authority: SmallA
         load_pem_private_key(path.read_bytes(), PASSWORD.reveal()).public_key()
         == x509.load_der_x509_certificate(new.certificate_der).public_key()
     )
+
+
+def test_no_file_is_written_that_would_not_be_read(path: Path, authority: SmallAuthority) -> None:
+    """A file that is nearly full takes no new key, and what is in it is still there."""
+    with opened(path) as location:
+        old = issue(location, authority)
+    text = path.read_text()
+    path.write_text(text + pem_of(authority.chain_der[0]) * (MOST_BLOCKS - text.count("-----BEGIN ") - 2))
+    before = path.read_bytes()
+    with opened(path) as location, pytest.raises(FileUnwritable, match="more than anybody"):
+        renew(location, authority)
+    assert path.read_bytes() == before
+    with opened(path) as location:
+        assert location.find(old.address) == old
 
 
 def test_a_retired_certificate_is_had_back_by_hand(path: Path, authority: SmallAuthority) -> None:

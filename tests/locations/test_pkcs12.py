@@ -12,12 +12,12 @@ from tests.contract.credentials import NOW, SmallAuthority, proves
 from tests.locations.life import FIRST, SECOND, issue, renew
 
 from dojang.der import BIT_STRING, SEQUENCE, SET, oid, tlv
-from dojang.errors import FileMalformed, NotFound, PasswordIncorrect
+from dojang.errors import FileMalformed, FileUnwritable, NotFound, PasswordIncorrect
 from dojang.locations.address import parse_address
 from dojang.locations.base import Companions
 from dojang.locations.registry import open_location
 from dojang.npki.pkcs8 import RANDOM_NUMBER, Pkcs8
-from dojang.npki.pkcs12 import read_bags
+from dojang.npki.pkcs12 import MAX_BAGS, read_bags
 from dojang.npki.pkcs12_bags import Bags, CertificateBag, KeyBag
 from dojang.npki.pkcs12_writing import write_bags
 from dojang.secret import Secret
@@ -286,6 +286,22 @@ def test_the_password_is_asked_once_however_much_is_done(path: Path, authority: 
         location.private_key(SECOND)
         issue(location, authority, b"\3", "Kim")
     assert asked == [True, False]
+
+
+def test_no_file_is_written_that_would_not_be_read(path: Path, authority: SmallAuthority) -> None:
+    """A file that is nearly full takes no new key, and what is in it is still there; deleting makes room."""
+    pkcs8, der = _pair(authority, "Hong")
+    for number in (MAX_BAGS - 6, MAX_BAGS):
+        others = [CertificateBag(authority.chain_der[0], str(one), b"") for one in range(number - 2)]
+        _write(path, [KeyBag(pkcs8.der, False, "Hong", b"1")], [CertificateBag(der, "Hong", b"1"), *others])
+        before = path.read_bytes()
+        with opened(path) as location, pytest.raises(FileUnwritable, match="more than anybody"):
+            location.generate("ec-p256", key_id=SECOND, label="Hong", replaces=b"1")
+        assert path.read_bytes() == before
+    with opened(path) as location:
+        assert location.find(location.address).label == "Hong"
+        location.retire(b"1")
+        location.delete(b"1")
 
 
 def test_hostile_names_are_names(path: Path, authority: SmallAuthority) -> None:

@@ -9,11 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from dojang.errors import CredentialBusy, FileChanged, FileUnreadable
+from dojang.errors import CredentialBusy, FileChanged, FileUnreadable, FileUnwritable, Phrase
 from dojang.npki.files import part_of, read_file, write_file
 
 PATIENCE: Final = 30.0
 """Seconds to wait for others who write beside a file; a change takes less than one."""
+
+ROOM_BYTES: Final = 1 << 15
+ROOM_PIECES: Final = 10
+"""What has to be free before a key is made: for it, its certificate, those above it and a km pair."""
 
 _PAUSE = 0.01
 _LOOKS = 20  # a file is replaced in one step, and not so often
@@ -58,6 +62,16 @@ def put(path: Path, seen: Seen, data: bytes) -> None:
     real = Path(os.path.realpath(path))
     _refuse_changed(real, seen)
     write_file(real, data, like=seen.status)
+
+
+def refuse_full(path: Path, octets: int, at_most: int, pieces: int, most: int) -> None:
+    """``FileUnwritable`` for what nobody here would read again: more octets, or more keys and certificates."""
+    if octets > at_most or pieces > most:
+        raise FileUnwritable(
+            path=str(path),
+            problem=Phrase("it holds more than anybody keeps in a file"),
+            next_step="Delete what is retired in it (dojang cert delete), or use another file; nothing was changed.",
+        )
 
 
 def remove(path: Path, seen: Seen) -> None:

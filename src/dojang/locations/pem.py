@@ -10,10 +10,10 @@ from dojang.errors import FileMalformed, InputRequired, NotFound, PasswordIncorr
 from dojang.locations.address import PemAddress
 from dojang.locations.base import Access, Traits
 from dojang.locations.file_contents import Contents, KeptKey
-from dojang.locations.file_disk import Seen, locked, look, put, remove
+from dojang.locations.file_disk import ROOM_BYTES, ROOM_PIECES, Seen, locked, look, put, refuse_full, remove
 from dojang.locations.file_location import FileLocation
 from dojang.locations.password_tries import UNCOUNTED
-from dojang.locations.pem_blocks import ENCRYPTED_KEY, PLAIN_KEY, Block, read_blocks
+from dojang.locations.pem_blocks import ENCRYPTED_KEY, MOST_BLOCKS, PLAIN_KEY, Block, read_blocks
 from dojang.locations.pem_layout import laid_out, sorted_out
 from dojang.npki.contents import public_key_hash
 from dojang.npki.keyfile import check_key_file, load_key, open_pkcs8, seal_pkcs8
@@ -59,8 +59,10 @@ class PemFiles:
 
     def write(self, contents: Contents) -> None:
         texts = laid_out(contents.live_first(), len(self.paths))
-        for path, seen, text in zip(self.paths, self._seen, texts, strict=True):
-            data = text.encode("utf-8", "surrogateescape")
+        new = [text.encode("utf-8", "surrogateescape") for text in texts]
+        for path, data in zip(self.paths, new, strict=True):
+            refuse_full(path, len(data), MAX_FILE_BYTES, data.count(b"-----BEGIN "), MOST_BLOCKS)
+        for path, seen, data in zip(self.paths, self._seen, new, strict=True):
             if data != (seen.data or b""):
                 put(path, seen, data)
         self.read()
@@ -71,7 +73,12 @@ class PemFiles:
 
     def sealed(self, pkcs8: Pkcs8) -> Block:
         """Under the password that the file has already, where it has one."""
-        encrypted = next((one for one in self.read().keys if _block_of(one).asks), None)
+        contents = self.read()
+        for path, seen in zip(self.paths, self._seen, strict=True):
+            data = seen.data or b""
+            pieces = data.count(b"-----BEGIN ") + ROOM_PIECES
+            refuse_full(path, len(data) + ROOM_BYTES, MAX_FILE_BYTES, pieces, MOST_BLOCKS)
+        encrypted = next((one for one in contents.keys if _block_of(one).asks), None)
         if encrypted is not None:
             self.open(encrypted)
         elif not self._known:

@@ -25,7 +25,7 @@ ENCRYPTED_KEY: Final = "ENCRYPTED PRIVATE KEY"
 PLAIN_KEY: Final = "PRIVATE KEY"
 KEYS: Final = (ENCRYPTED_KEY, PLAIN_KEY, "RSA PRIVATE KEY", "EC PRIVATE KEY", "DSA PRIVATE KEY")
 
-_MOST_BLOCKS: Final = 1000
+MOST_BLOCKS: Final = 1000
 _LINE: Final = 64
 _LONGEST_KEY_ID: Final = 64
 _BEGIN: Final = re.compile(r"-----BEGIN ([A-Z0-9 ]{1,60})-----\s*")
@@ -102,7 +102,7 @@ def read_blocks(data: bytes) -> tuple[list[Block], str]:
             body, above = [], []
     if body:
         raise ValueError(Phrase("a block has no end"))
-    if len(blocks) > _MOST_BLOCKS:
+    if len(blocks) > MOST_BLOCKS:
         raise ValueError(Phrase("it holds more than anybody keeps in a file"))
     return blocks, "".join(above)
 

@@ -10,13 +10,13 @@ from dojang.errors import InputRequired, NotFound, PasswordIncorrect, Phrase
 from dojang.locations.address import Pkcs12Address
 from dojang.locations.base import Access, Companions, Traits
 from dojang.locations.file_contents import Contents, KeptCertificate, KeptKey, KeptPair
-from dojang.locations.file_disk import Seen, locked, look, put, remove
+from dojang.locations.file_disk import ROOM_BYTES, ROOM_PIECES, Seen, locked, look, put, refuse_full, remove
 from dojang.locations.file_location import FileLocation
 from dojang.locations.password_tries import UNCOUNTED
 from dojang.locations.pkcs12_layout import laid_out, sorted_out
 from dojang.npki.pkcs8 import Pkcs8
-from dojang.npki.pkcs12 import MAX_FILE_BYTES, open_key_bag, read_bags
-from dojang.npki.pkcs12_bags import KeyBag
+from dojang.npki.pkcs12 import MAX_BAGS, MAX_FILE_BYTES, open_key_bag, read_bags
+from dojang.npki.pkcs12_bags import Bags, KeyBag
 from dojang.npki.pkcs12_ca_pubs import ca_pubs_in, with_ca_pubs
 from dojang.npki.pkcs12_writing import PROFILES, write_bags
 
@@ -125,7 +125,9 @@ class Pkcs12File:
         remove(self._path, self._seen)
 
     def sealed(self, pkcs8: Pkcs8) -> KeyBag:
+        bags = laid_out(self.read())
         self._password_of_file()
+        self._refuse_full(bags, len(self._seen.data or b"") + ROOM_BYTES, MAX_BAGS - ROOM_PIECES)
         return KeyBag(pkcs8.der, sealed=False)
 
     def open(self, key: KeptKey) -> Pkcs8:
@@ -155,9 +157,16 @@ class Pkcs12File:
         profile = self._wanted_profile or self._profile
         if profile != self._profile:
             contents = _unsealed(contents, self.open)
-        put(self._path, self._seen, write_bags(laid_out(contents), password, profile=profile))
+        bags = laid_out(contents)
+        data = write_bags(bags, password, profile=profile)
+        self._refuse_full(bags, len(data), MAX_BAGS)
+        put(self._path, self._seen, data)
         self._seen, self._contents = look(self._path, at_most=MAX_FILE_BYTES), contents
         self._password, self._profile = password, profile
+
+    def _refuse_full(self, bags: Bags, octets: int, most: int) -> None:
+        pieces = len(bags.keys) + len(bags.certificates) + len(bags.others)
+        refuse_full(self._path, octets, MAX_FILE_BYTES, pieces, most)
 
     def _password_of_file(self) -> "Secret":
         if self._password is None:

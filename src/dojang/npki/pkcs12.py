@@ -42,7 +42,7 @@ from dojang.npki.schemes import UnknownScheme, read_pbkdf2, read_scheme
 from dojang.secret import Secret
 
 MAX_FILE_BYTES: Final = 1 << 20
-MAX_BAGS: Final = 200
+MAX_BAGS: Final = 1000
 _MAX_NESTING: Final = 4
 DATA, ENCRYPTED_DATA = "1.2.840.113549.1.7.1", "1.2.840.113549.1.7.6"
 _PBMAC1: Final = "1.2.840.113549.1.5.14"  # RFC 9579
