@@ -10,8 +10,11 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from tests.lifecycle.test_copy import self_signed
 
 from dojang.ledger import Event, Ledger
+from dojang.lifecycle.drill import put_in
+from dojang.locations.registry import open_location
 from dojang.pkcs11 import ModuleSearch, OpenToken, PinGuard, open_token
 from dojang.pkcs11.stores import STORES, token_folder
 from dojang.secret import Secret
@@ -375,6 +378,24 @@ def test_a_clock_that_is_behind_the_records(run_dojang, home) -> None:
     with Ledger.open(home / "state/ledger.sqlite") as ledger:
         ledger.record(Event("issued", "npki:", "ff", {}, datetime.now(UTC) + timedelta(days=1)))
     assert found(answer(run_dojang("doctor", "--json")), "clock-behind")["serious"] is True
+
+
+def test_what_was_never_backed_up_is_remarked_upon(run_dojang, home, quick_passwords, monkeypatch) -> None:
+    """Until there is a backup, made by the command as it stands, or a copy elsewhere."""
+    monkeypatch.chdir(home)
+    (home / "password").write_text("correct horse 1!")
+    (home / "password").chmod(0o600)
+    source = f"--password-source=file:{home / 'password'}"
+    ends = {"hong": None, "kim": ["location", "copy", "npki:NPKI?cn=kim", "--to", "npki:other/NPKI", source]}
+    for name, ending in ends.items():
+        with open_location(f"pkcs12:{home}/{name}.p12", passwords=lambda path, new: Secret("correct horse 1!")) as box:
+            put_in(self_signed(name, days=300), box, name)
+        assert run_dojang("location", "import", f"{name}.p12", "--to", "npki:NPKI", source).returncode == 0
+        remark = found(answer(run_dojang("doctor", "--json")), "never-backed-up")
+        assert (remark["serious"], remark["details"]["subject"]) == (False, f"CN={name}")
+        done = run_dojang(*ending) if ending else mend(run_dojang, remark, source)
+        assert done.returncode == 0, done.stderr
+        assert "never-backed-up" not in codes(answer(run_dojang("doctor", "--json")))
 
 
 def test_a_module_whose_daemon_is_away(run_dojang, tmp_path) -> None:

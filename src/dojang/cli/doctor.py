@@ -70,6 +70,7 @@ WORDS = {
     "registration-unchecked": N_(
         "Whether the certificate {subject} ({address}) is still good was last looked up at {checked_at}."
     ),
+    "never-backed-up": N_("{subject} ({address}) has neither a backup nor a copy; back it up, in case it is lost."),
     "clock-behind": N_("The clock says {now}, but dojang wrote its records at {newest} before. Set the clock."),
     "state-not-private": N_("Others may look into {path}, which holds dojang's records."),
     "secret-file-exposed": N_("Others may read or write {path}, which holds a PIN or password (mode {mode})."),
@@ -183,6 +184,18 @@ def _records(invocation: Invocation) -> "Iterator[Finding]":
             yield from examine_operations(place.ledger.incomplete())
             yield from examine_clock(newest_moment(place), datetime.now(UTC))
             yield from examine_registrations(place.ledger.history(), datetime.now(UTC))
+            yield from _backups(place)
+
+
+def _backups(place: "Workplace") -> "Iterator[Finding]":
+    from dojang.cli.aftercare import next_steps
+    from dojang.errors import NotFound
+    from dojang.lifecycle.doctor import Finding
+    from dojang.lifecycle.doctor_backups import never_backed_up
+
+    for held, under in never_backed_up(place):
+        facts = {"subject": held.facts.subject, "address": held.stored.address}
+        yield Finding("never-backed-up", NotFound.exit_status, facts, next_steps(held, under)[0], serious=False)
 
 
 @contextlib.contextmanager
