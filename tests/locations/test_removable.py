@@ -1,13 +1,16 @@
 """A location on a removable disk, where no disk is needed to see it; tests/faults/test_removable.py has real ones."""
 
+from pathlib import Path
 from types import FunctionType
 
 import pytest
 
 from dojang.errors import DiskNotFound
+from dojang.locations.address import DiskAddress, RemovableAddress, parse_address
 from dojang.locations.disk import TRAITS, DiskLocation
 from dojang.locations.registry import kind_at, open_location
-from dojang.locations.removable import RemovableLocation
+from dojang.locations.removable import RemovableLocation, address_of
+from dojang.npki.disks import Disk
 
 
 def test_every_use_of_it_is_checked() -> None:
@@ -36,3 +39,15 @@ def test_a_disk_that_is_not_there_is_not_made() -> None:
     with pytest.raises(DiskNotFound, match="no such stick") as caught, open_location("removable:no such stick"):
         pass
     assert (caught.value.exit_status, caught.value.retryable) == (6, True)
+
+
+@pytest.mark.parametrize("label", ["a/b", ".", "..", "홍 길동", "a\nb", "%2F", "#?&"])
+def test_whatever_a_disk_is_called_its_address_finds_it(label: str) -> None:
+    """A label that no address can bear gives way to the UUID, and without one to where the disk is mounted."""
+    for uuid in ("1234-ABCD", ""):
+        disk = Disk(Path("/media/hong/stick"), True, label, uuid)
+        address = parse_address(address_of(disk, [disk]))
+        if isinstance(address, RemovableAddress):
+            assert disk.is_called(address.name)
+        else:
+            assert address == DiskAddress("/media/hong/stick/NPKI")

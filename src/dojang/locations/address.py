@@ -137,9 +137,14 @@ class RemovableAddress(_InFolders):
     def from_text(cls, text: str) -> "RemovableAddress":
         """``InvalidAddress`` for what is not a ``removable:`` address."""
         name, chosen = _folder_parts(text, cls.scheme)
-        if not name or "/" in name or name in (".", ".."):
+        if not cls.can_name(name):
             raise invalid(text, Phrase("a disk is named by its label or its UUID, without a path"))
         return cls(name, **chosen)  # type: ignore[arg-type]
+
+    @staticmethod
+    def can_name(name: str) -> bool:
+        """Whether a disk may go by that name in an address; a label can be anything."""
+        return bool(name) and "/" not in name and "\0" not in name and name not in (".", "..")
 
     def identity(self) -> str:
         return self._place()

@@ -164,14 +164,15 @@ def open_at(address: "Address", access: Access) -> Iterator[RemovableLocation]:
 def address_of(disk: Disk, disks: list[Disk]) -> str:
     """What finds it and no other: its name, else its UUID, else where it is mounted."""
     name = _name_among(disk, disks)
-    if sum(one.is_called(name) for one in disks) == 1:
+    if RemovableAddress.can_name(name) and sum(one.is_called(name) for one in disks) == 1:
         return RemovableAddress(name).to_text()
     return DiskAddress(str(disk.mount / NPKI)).to_text()
 
 
 def _name_among(disk: Disk, disks: list[Disk]) -> str:
     alone = sum(comparable(one.name) == comparable(disk.name) for one in disks) == 1
-    return disk.name if alone or not disk.uuid else disk.uuid
+    fit = alone and RemovableAddress.can_name(disk.name)
+    return disk.name if fit or not disk.uuid else disk.uuid
 
 
 def _mount_id(descriptor: int) -> str:
