@@ -97,6 +97,14 @@ def test_without_a_terminal_shares_need_a_folder(run_dojang, tokens, tmp_path: P
     assert refused.returncode == 2
 
 
+def test_what_is_to_be_done_with_shares_can_be_pasted(run_dojang, tokens, tmp_path: Path) -> None:
+    """The command that joins them names the label, in quotes where it needs them, and the check value."""
+    first = tokens[0]
+    words = ("key", "custody", "split", first.uri, "--shares", 2, "--threshold", 2, "--into", tmp_path / "shares")
+    done = run_dojang(*words, "--label", "two words", "--pin-source", first.pin_source)
+    assert re.search(r"join ADDRESS --label 'two words' --check [0-9a-f]{8}$", done.stdout, re.MULTILINE)
+
+
 def test_a_plan_and_impossible_numbers_make_nothing(run_dojang, tokens, tmp_path: Path) -> None:
     """Refused before any key is made."""
     first = tokens[0]

@@ -43,7 +43,7 @@ def typed_shares(invocation: Invocation) -> "list[Secret]":
     An empty line ends before that.
     """
     if not invocation.can_ask:
-        raise InputRequired(what=N_("The shares"), option="--share FILE")
+        raise InputRequired(what=N_("A share of the key"), option="--share FILE")
     from dojang.cli.prompts import ask_secret
     from dojang.lifecycle.shares import how_many_missing
 

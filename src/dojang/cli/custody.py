@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import click
@@ -70,7 +71,8 @@ def split(invocation: Invocation, address: str, label: str, shares: int, thresho
             "--check {check}",
             threshold=threshold,
             shares=shares,
-            **_facts(done),
+            label=quote(done.kek.label),
+            check=done.kek.check,
         ),
         *[say("Share: {file}", file=path) for path in written],
     ]

@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import replace
 from secrets import token_bytes
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -107,7 +108,9 @@ def generate(invocation: Invocation, address: str, algorithm: str, label: str | 
     hint = say("Next: dojang sign raw --key '{address}' FILE", address=where)
     if algorithm == WRAPPING:
         hint = say(
-            "Next: dojang key generate '{address}' --label NAME --backup-under {label}", address=where, label=label
+            "Next: dojang key generate '{address}' --label NAME --backup-under {label}",
+            address=where,
+            label=quote(label),
         )
     invocation.result({"key": key_data(made, where), **data}, f"{text}\n{hint}", quiet=[where])
 

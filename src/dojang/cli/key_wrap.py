@@ -1,6 +1,7 @@
 """``dojang key``: import, wrap, unwrap."""
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from dojang.cli.context import Invocation
@@ -101,7 +102,11 @@ def wrap(invocation: Invocation, address: str, under: str, output: Path, replace
     file = look_into(blob, str(output))
     facts = {"label": file.label, "kek": file.kek_label, "check": file.kek_check, "file": output}
     text = say("Wrapped {label} under {kek} ({check}): {file}", **facts)
-    hint = say("Try it before you rely on it: dojang key unwrap {file} --to ADDRESS --under {kek}", **facts)
+    hint = say(
+        "Try it before you rely on it: dojang key unwrap {file} --to ADDRESS --under {kek}",
+        file=quote(str(output)),
+        kek=quote(file.kek_label),
+    )
     data = {
         "file": output,
         "label": file.label,
