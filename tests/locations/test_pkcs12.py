@@ -206,6 +206,19 @@ def test_the_pair_that_decrypts_is_no_credential(path: Path, authority: SmallAut
     assert found.key.public_key() == location_key(path).public_key()
 
 
+def test_ca_pubs_go_along_with_the_successor(path: Path, authority: SmallAuthority) -> None:
+    """As on a disk; and what a successor has already stays."""
+    with opened(path) as location:
+        issue(location, authority)
+        location.import_companions(Companions(ca_pubs=b"CaPubs of old"), key_id=FIRST)
+        renew(location, authority)
+        assert location.export_companions(SECOND).ca_pubs == b"CaPubs of old"
+        location.import_companions(Companions(ca_pubs=b"newer"), key_id=SECOND)
+    with opened(path) as location:
+        location.switch(old_key_id=FIRST, new_key_id=SECOND)
+        assert location.export_companions(SECOND).ca_pubs == b"newer"
+
+
 def location_key(path: Path):
     with opened(path) as location:
         return location.private_key(SECOND)

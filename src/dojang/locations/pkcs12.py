@@ -71,6 +71,14 @@ class Pkcs12Location(FileLocation):
 
         self._change(change)
 
+    def _handed_over(self, contents: Contents, old_key_id: bytes, new_key_id: bytes) -> Contents:
+        """CaPubs stay at the old key, and are the new one's too, unless that has its own."""
+        old, new = contents.key(old_key_id), contents.key(new_key_id)
+        if old is None or new is None or ca_pubs_in(_bag_of(new)):
+            return contents
+        whole = replace(new, held=with_ca_pubs(_bag_of(new), ca_pubs_in(_bag_of(old))))
+        return replace(contents, keys=tuple(whole if one.key_id == new_key_id else one for one in contents.keys))
+
 
 def _bag_of(key: KeptKey) -> KeyBag:
     assert isinstance(key.held, KeyBag)
