@@ -113,6 +113,22 @@ def test_a_compromised_key(office) -> None:
     assert reasons[office.serial] == "keyCompromise"
 
 
+def test_a_stolen_laptop(office, home, tmp_path) -> None:
+    """What is missing after the revocation is said, and that none is left; then which copies and older ones exist."""
+    folder, words = f"npki:{tmp_path}/NPKI", ["--password-source", f"file:{home}/password"]
+    made = office("cert", "issue", "--to", folder, "--subject", "CN=Hong,C=KR", *words)["data"]["credential"]
+    office("renew", "now", made["address"], *words)
+    office("location", "copy", made["address"], "--to", f"npki:{tmp_path}/copy", *words)
+    reissue = ["cert", "reissue", made["address"], "--reason", "keyCompromise"]
+    cut = office(*reissue, ok=False)
+    assert (cut["status"], "--new-password-source" in cut["error"]["next"]) == (2, True)
+    assert "no new one yet; run the same command again" in cut["said"]
+    done = office(*reissue, "--new-password-source", f"file:{home}/password")
+    assert (len(done["data"]["copies"]), done["data"]["still_valid"]) == (1, [made["serial"]])
+    assert f"{tmp_path}/copy" in done["data"]["copies"][0]
+    assert f"dojang cert revoke {made['serial']} --reason keyCompromise" in done["said"]
+
+
 def test_revoke_asks_for_the_serial(office, tmp_path) -> None:
     """Without it, or with another, nothing happens; with it the certificate shows as revoked everywhere."""
     office("cert", "show", office.address, "-o", tmp_path / "hong.pem")

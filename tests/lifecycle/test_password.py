@@ -59,6 +59,17 @@ def test_the_new_password_opens_and_the_old_one_does_not(office) -> None:
     assert not opens(office.address, OLD, held.stored)
 
 
+def test_once_more_with_the_same_two_passwords(office) -> None:
+    """There is nothing left to do, even where a file shows nothing without its password; a third is still wrong."""
+    held = issue(office.order(), office.place)
+    for every, address in ((False, held.stored.address), (True, office.address)):
+        done = changed(office, PasswordOrder(address, every))
+        assert [one.stored.certificate_der for one in done.held] == [held.stored.certificate_der]
+        assert done.already == (every and office.address.startswith("pkcs12:"))
+    with pytest.raises(PasswordIncorrect):
+        changed(office, PasswordOrder(office.address, every=True), new=OTHER)
+
+
 def test_all_of_a_place(office) -> None:
     """Retired keys too: nothing there opens with the old password any more."""
     one, two = issue(office.order(), office.place), issue(office.order("Kim"), office.place)

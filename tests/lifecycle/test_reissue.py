@@ -18,8 +18,10 @@ from dojang.errors import (
     NothingToDo,
     NotPermitted,
     NotRenewable,
+    UnsupportedOperation,
 )
 from dojang.ledger import Ledger
+from dojang.lifecycle.copy import CopyOrder, copy
 from dojang.lifecycle.give_up import give_up
 from dojang.lifecycle.held import held_in
 from dojang.lifecycle.issue import issue
@@ -29,6 +31,7 @@ from dojang.lifecycle.recover import recover
 from dojang.lifecycle.reissue import ReissueOrder, plan_reissue, reissue
 from dojang.lifecycle.renew import RenewOrder, renew
 from dojang.lifecycle.revoke import RevokeOrder, revoke, revoke_meant, suspend
+from dojang.lifecycle.wrap import wrap_credential
 
 
 def _order(held, **changes) -> ReissueOrder:
@@ -148,6 +151,22 @@ def test_onto_another_location(office, tmp_path) -> None:
         reissue(_order(done.previous, to=_elsewhere(office, tmp_path)), office.place)
 
 
+@pytest.mark.parametrize("office", ["token"], indirect=True)
+def test_onto_a_token_for_a_backup(office, tmp_path) -> None:
+    """The wrapping key is looked for before a compromised key is revoked; then the new key can leave under it."""
+    old = issue(office.order(to=_elsewhere(office, tmp_path)), office.place)
+    order = _order(old, to=office.address, backup_under="backup", reason="keyCompromise")
+    with pytest.raises(NotFound):
+        reissue(order, office.place)
+    with pytest.raises(UnsupportedOperation):
+        reissue(replace(order, to=None), office.place)
+    assert _record(office, old).state == "confirmed"
+    with office.place.open_location(office.address) as location:
+        location.keep_wrapping_key(bytes(range(32)), key_id=b"kek", label="backup")
+    new = reissue(order, office.place).credential
+    assert wrap_credential(office.place, new.stored.address, "backup")
+
+
 def test_a_place_that_cannot_be_reached_any_more(office, tmp_path) -> None:
     """A file of the certificate or its serial is enough where the old place is gone."""
     for number, name in enumerate(("Hong", "Kim")):
@@ -223,6 +242,39 @@ def test_a_compromised_key_is_revoked_first(office) -> None:
     done = reissue(order, office.place)
     assert (done.credential.state, done.previous.state) == ("valid", "revoked")
     assert _record(office, old).reason == "keyCompromise"
+
+
+@pytest.mark.parametrize("office", ["disk"], indirect=True)
+def test_what_else_a_stolen_place_held(office, tmp_path) -> None:
+    """Copies are named that are revoked now, and older certificates that are not; of a replaced one, how to tell."""
+    first = issue(office.order(), office.place)
+    renewal = renew(RenewOrder(first.stored.address), office.place)
+    copied = copy(
+        CopyOrder(renewal.credential.stored.address, _elsewhere(office, tmp_path)), office.place
+    ).brought.credential
+    order = _order(renewal.credential, reason="keyCompromise")
+    done = reissue(order, office.place)
+    assert done.fallout.copies == (copied.stored.address,)
+    assert [one.serial for one in done.fallout.standing] == [first.facts.serial]
+    old = Meant(serial=first.facts.serial)
+    with pytest.raises(NothingToDo) as caught:
+        reissue(ReissueOrder(old, to=_elsewhere(office, tmp_path), reason="keyCompromise"), office.place)
+    assert f"dojang cert revoke {first.facts.serial} --reason keyCompromise" in caught.value.advice()
+    assert revoke_meant(RevokeOrder(Meant(serial=renewal.credential.facts.serial)), office.place).standing == (
+        _record(office, first),
+    )
+    revoke_meant(RevokeOrder(old, "keyCompromise"), office.place)
+    assert reissue(replace(order, again=True), office.place).fallout.standing == ()
+
+
+def test_a_plan_retires_nothing(office, tmp_path) -> None:
+    """Not even what the run would, where it was left out before."""
+    old, order = issue(office.order(), office.place), {"to": _elsewhere(office, tmp_path)}
+    place = replace(office.place, open_location=_unretirable(office.place.open_location))
+    reissue(_order(old, **order), replace(place, open_other=office.place.open_location))
+    with pytest.raises(NothingToDo):
+        plan_reissue(_order(old, **order), office.place)
+    assert [one.retired for one in office.credentials()] == [False]
 
 
 def test_what_is_refused_revokes_nothing(office, tmp_path) -> None:

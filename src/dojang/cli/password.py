@@ -97,7 +97,9 @@ def _change_passwords(invocation: Invocation, address: str, every: bool, new_pas
 
 
 def _changed(done: "PasswordsChanged") -> str:
-    lines = [_("The password is changed.")] if done.held else [_("No password was changed.")]
+    lines = [_("The password is changed.") if done.held else _("No password was changed.")]
+    if done.already:
+        lines = [_("It was under the new password already.")]
     lines += [say("Opened with the new one, and signed: {address}", address=one.stored.address) for one in done.held]
     return "\n".join([*lines, *([_("Copies and backups stay under the old password.")] if done.held else [])])
 

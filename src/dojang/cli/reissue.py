@@ -12,13 +12,15 @@ from dojang.cli.context import Invocation
 from dojang.cli.credentials import certificate_data, credential_data, credential_lines
 from dojang.cli.flags import key_file_options
 from dojang.cli.frame import command, option
+from dojang.cli.key import BACKUP_COST, backup_under_option
 from dojang.cli.language import N_, _, advice_of, message_of, say
 from dojang.cli.meant import ca_option, meant_by, serial_option, source_argument
-from dojang.cli.new_passwords import new_password_option
+from dojang.cli.new_passwords import OPTION, new_password_option
+from dojang.cli.revoke import warn_of_standing
 from dojang.cli.workplace import open_location_at, plan_words, workplace
+from dojang.errors import DojangError, InputRequired, Phrase
 
 if TYPE_CHECKING:
-    from dojang.errors import DojangError
     from dojang.lifecycle.reissue import Reissue
     from dojang.lifecycle.workplace import Workplace
     from dojang.locations.base import PasswordProvider
@@ -54,6 +56,7 @@ REASONS = ("superseded", "keyCompromise")
     show_default=True,
     help=N_("Why the old one is revoked."),
 )
+@backup_under_option
 @option("--again", is_flag=True, help=N_("Reissue even what came from a reissue itself."))
 @option("--old-pin-source", metavar="SRC", help=N_("With --to: where the PIN of the old token comes from."))
 @ca_option
@@ -66,6 +69,7 @@ def reissue(
     to: str | None,
     label: str | None,
     reason: str,
+    backup_under: str | None,
     again: bool,
     old_pin_source: str | None,
     ca: str | None,
@@ -77,14 +81,19 @@ def reissue(
 
     meant = meant_by(invocation, source, serial, ca)
     target = None if to is None else invocation.address(to)
-    order = ReissueOrder(meant, target, label, reason, again)
+    order = ReissueOrder(meant, target, label, reason, again, backup_under)
     after = Aftercare()
     with _workplace(invocation, target, old_pin_source, new_password_source) as place:
         if invocation.flags.plan:
             invocation.planned(plan_words(plan_reissue(order, place)), to=target)
             return 0
-        done = reissue_certificate(order, replace(place, tell_checked=after.heard))
+        with _telling_what_is_revoked(invocation, place) as told:
+            done = reissue_certificate(order, replace(told, tell_checked=after.heard))
+    if backup_under is not None:
+        invocation.out.warning(_(BACKUP_COST))
+    warn_of_standing(invocation, done.fallout.standing)
     data = {"credential": credential_data(done.credential), "previous": _previous(done), "reason": reason}
+    data |= {"copies": list(done.fallout.copies), "still_valid": [one.serial for one in done.fallout.standing]}
     quiet = [done.credential.stored.address]
     invocation.result(data | after.data(done.credential), lambda: _text(done, after), quiet=quiet)
     return after.exit_status
@@ -110,12 +119,33 @@ def _workplace(
         )
 
 
+@contextlib.contextmanager
+def _telling_what_is_revoked(invocation: Invocation, place: "Workplace") -> "Iterator[Workplace]":
+    """When what comes after revoking a compromised key fails, it has to be said that no certificate is left."""
+    steps: list[str] = []
+
+    def say_step(step: str) -> None:
+        steps.append(step)
+        place.say(step)
+
+    try:
+        yield replace(place, say=say_step)
+    except DojangError:
+        if "revoke" in steps[:-1]:
+            text = N_("The old certificate is revoked and there is no new one yet; run the same command again for it.")
+            invocation.out.warning(_(text))
+        raise
+
+
 def _passwords(invocation: Invocation, new_source: str | None) -> "PasswordProvider":
     """What exists is opened by ``--password-source``; what is made gets the new password, or else that one."""
 
     def provide(path: str, new: bool) -> "Secret":
         if new and new_source is not None:
             return invocation.secrets.password(new_source, path, new=True)
+        known = invocation.flags.password_source or invocation.settings.password_source
+        if new and not known and not invocation.can_ask:
+            raise InputRequired(what=Phrase(N_("The new password for {purpose}"), purpose=path), option=OPTION)
         return invocation.password(path, new=new)
 
     return provide
@@ -131,7 +161,7 @@ def _old_pins(invocation: Invocation, address: str, source: str | None) -> "PinP
     return invocation.secrets.from_uri(parsed) or invocation.secrets.provider(source, "--old-pin-source")
 
 
-def _warn(invocation: Invocation, error: "DojangError") -> None:
+def _warn(invocation: Invocation, error: DojangError) -> None:
     text = say("The old one could not be retired where it lies: {problem}", problem=message_of(error))
     invocation.out.warning(f"{text} {advice_of(error)}")
 
@@ -159,6 +189,7 @@ def _text(done: "Reissue", after: Aftercare) -> str:
         old = done.previous.stored
         text = N_("Retired: {address}") if old.retired else N_("Still in its place, and revoked: {address}")
         lines.append(say(text, address=old.address))
+    lines += [say("A copy of it, now revoked too: {address}", address=copy) for copy in done.fallout.copies]
     lines.append(_("Register the new one wherever the old one was registered."))
     lines += after.lines(done.credential)
     lines += ["", _("Try next:"), f"  dojang sign cms --key '{address}' FILE"]

@@ -11,6 +11,9 @@ from dojang.cli.meant import ca_option, meant_by, serial_option, source_argument
 from dojang.cli.workplace import plan_words, workplace
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dojang.authority.store import Record
     from dojang.lifecycle.revoke import Revocation
 
 
@@ -50,7 +53,9 @@ def revoke(
             return
         _confirm(invocation, look_up(order, place), yes_revoke)
         done = revoke_meant(order, place)
+    warn_of_standing(invocation, done.standing)
     data = {"certificate": record_data(done.record), "authority": done.authority}
+    data["still_valid"] = [one.serial for one in done.standing]
     if done.credential is not None:
         data["credential"] = credential_data(done.credential)
     invocation.result(data, lambda: _revoked(done), quiet=[done.record.serial])
@@ -65,6 +70,16 @@ def _confirm(invocation: Invocation, found: "Revocation", given: str | None) -> 
         question=N_("The certificate's serial"),
         warning=N_("This revokes {what} for good."),
     )
+
+
+def warn_of_standing(invocation: Invocation, standing: "Iterable[Record]") -> None:
+    """Say which certificates whoever has a compromised key may have too."""
+    for one in standing:
+        text = N_(
+            "An older certificate of it, {serial}, is valid until {not_after}; whoever has the key may have that too. "
+            "To revoke it: dojang cert revoke {serial} --reason keyCompromise"
+        )
+        invocation.out.warning(say(text, serial=one.serial, not_after=one.not_after_at))
 
 
 def _revoked(done: "Revocation") -> str:

@@ -4,25 +4,27 @@ For a key that is lost, a password that is forgotten, a secret that others know:
 may have that is the authority's to decide; a local one serves whoever has its PIN.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from secrets import token_bytes
 from typing import TYPE_CHECKING
 
-from dojang.errors import DojangError, NothingToDo, NotRenewable, Phrase, UnsupportedOperation
-from dojang.ledger import Event, Fact, Operation
+from dojang.errors import NothingToDo, NotRenewable, Phrase
+from dojang.ledger import Fact, Operation
 from dojang.lifecycle.aftercare import tell_checks
+from dojang.lifecycle.fallout import Fallout, fallout_of, serial_in
 from dojang.lifecycle.finish import settle_elsewhere, switch
 from dojang.lifecycle.held import Held, look_at
 from dojang.lifecycle.issue import KEY_ID_BYTES, profile_of
 from dojang.lifecycle.journal import key_in, name_in
 from dojang.lifecycle.meant import Meant, issuer_known
+from dojang.lifecycle.new_key import wrapping
 from dojang.lifecycle.origin import Origin, fingerprint_of
 from dojang.lifecycle.recover import recover
-from dojang.lifecycle.scene import Scene, open_scene
+from dojang.lifecycle.scene import Scene, open_scene, retire_there
 from dojang.lifecycle.status import change, subject_of
 from dojang.lifecycle.successor import algorithm_in, as_it_is_now, bring, claim, load, successor_facts
 from dojang.lifecycle.workplace import Step, Workplace
-from dojang.locations.base import Location, Retires, StoredCredential
+from dojang.locations.base import StoredCredential
 
 if TYPE_CHECKING:
     from dojang.authority.base import CertificateAuthority
@@ -36,7 +38,8 @@ class ReissueOrder:
     """Which certificate to replace, and where the new key shall live: in the same place unless ``to`` names another.
 
     With the reason ``keyCompromise`` the old certificate is revoked before anything else is made. What came from a
-    reissue itself is reissued only when ``again`` says so: a command that is run twice reissues once.
+    reissue itself is reissued only when ``again`` says so: a command that is run twice reissues once. ``backup_under``
+    names the wrapping key of a token whose key shall be able to leave it; in place, as the old one was, unless said.
     """
 
     meant: Meant
@@ -44,6 +47,7 @@ class ReissueOrder:
     label: str | None = None
     reason: str = SUPERSEDED
     again: bool = False
+    backup_under: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,7 @@ class Reissue:
     credential: Held
     previous: Held | None
     previous_der: bytes
+    fallout: Fallout = field(default_factory=Fallout)
 
 
 def reissue(order: ReissueOrder, place: Workplace) -> Reissue:
@@ -65,13 +70,17 @@ def reissue(order: ReissueOrder, place: Workplace) -> Reissue:
     """
     with open_scene(order.meant, order.to, place) as scene:
         if (finished := _finished_now(place, scene)) is not None:
-            return finished
+            return _with_fallout(order, place, finished)
+        if _replaced(place, scene):
+            retire_there(place, scene)  # if that was left out
         _refuse(order, place, scene)
         origin = issuer_known(place, scene.old_der)
         with place.open_authority(origin.authority) as authority:
             profile = _profile(authority, origin, scene)
             _check_free(order, scene)
             scene.here.has_key(token_bytes(KEY_ID_BYTES))  # asks for the PIN, so that a wrong one ends here
+            if order.backup_under is not None:
+                wrapping(scene.here).wrapping_key(order.backup_under)
             if order.reason == COMPROMISED:
                 _revoke_at_once(place, authority, scene)
             with _begin(order, place, scene, origin, profile) as operation:
@@ -81,7 +90,7 @@ def reissue(order: ReissueOrder, place: Workplace) -> Reissue:
                 stored = (
                     switch(place, operation, scene.here) if scene.in_place else settle_elsewhere(operation, scene.here)
                 )
-        return _result(place, scene, stored)
+        return _with_fallout(order, place, _result(place, scene, stored))
 
 
 def plan_reissue(order: ReissueOrder, place: Workplace) -> tuple[Step, ...]:
@@ -92,9 +101,11 @@ def plan_reissue(order: ReissueOrder, place: Workplace) -> tuple[Step, ...]:
         with place.open_authority(origin.authority) as authority:
             _profile(authority, origin, scene)
             _check_free(order, scene)
+        if order.backup_under is not None:
+            wrapping(scene.here)
         label, algorithm = _label(order, scene), algorithm_in(scene.old_der)
         where = {"location": scene.here.address, "label": label}
-        serial, by = _serial(scene.old_der), {"authority": origin.authority}
+        serial, by = serial_in(scene.old_der), {"authority": origin.authority}
         revoke = Step("revoke", {"serial": serial, **by})
         first = [revoke] if order.reason == COMPROMISED else []
         steps = [
@@ -127,13 +138,18 @@ def _finished_now(place: Workplace, scene: Scene) -> Reissue | None:
 
 
 def _refuse(order: ReissueOrder, place: Workplace, scene: Scene) -> None:
-    """What is replaced, expired or not in use; what has been replaced is retired all the same if that was left out."""
+    """What is replaced, expired or not in use."""
     history = place.ledger.history(fingerprint=fingerprint_of(scene.old_der))
-    if any("successor" in event.facts for event in history):
-        _retire_there(place, scene)
-        raise NothingToDo(
-            problem=Phrase("it was replaced already"), next_step="'dojang cert list' shows its successor."
-        )
+    if _replaced(place, scene):
+        advice = Phrase("'dojang cert list' shows its successor.")
+        told = any(event.event == "revoked" and event.facts.get("reason") == COMPROMISED for event in history)
+        if order.reason == COMPROMISED and not told:
+            advice = Phrase(
+                "'dojang cert revoke {serial} --reason keyCompromise' makes the compromise known; 'dojang cert list' "
+                "shows its successor.",
+                serial=serial_in(scene.old_der),
+            )
+        raise NothingToDo(problem=Phrase("it was replaced already"), next_step=advice)
     if any(event.event == "reissued" for event in history) and not order.again:
         raise NothingToDo(
             problem=Phrase("it came from a reissue itself"), next_step="--again reissues it all the same."
@@ -150,6 +166,11 @@ def _refuse(order: ReissueOrder, place: Workplace, scene: Scene) -> None:
             problem=Phrase("it expired at {not_after}", not_after=not_after),
             remedy="Issue a new one with 'dojang cert issue'.",
         )
+
+
+def _replaced(place: Workplace, scene: Scene) -> bool:
+    history = place.ledger.history(fingerprint=fingerprint_of(scene.old_der))
+    return any("successor" in event.facts for event in history)
 
 
 def _profile(authority: "CertificateAuthority", origin: Origin, scene: Scene) -> "Profile":
@@ -175,7 +196,7 @@ def _label(order: ReissueOrder, scene: Scene) -> str:
 
 def _revoke_at_once(place: Workplace, authority: "CertificateAuthority", scene: Scene) -> None:
     """Before the new key is made: whoever has the old one can use it until then."""
-    serial = _serial(scene.old_der)
+    serial = serial_in(scene.old_der)
     place.say("revoke")
     recover(place, subject_key=subject_of(authority.name, serial))
     change(place, authority, "revoke", serial, COMPROMISED)
@@ -184,11 +205,13 @@ def _revoke_at_once(place: Workplace, authority: "CertificateAuthority", scene: 
 def _begin(order: ReissueOrder, place: Workplace, scene: Scene, origin: Origin, profile: "Profile") -> Operation:
     key_id, label = token_bytes(KEY_ID_BYTES), _label(order, scene)
     facts: dict[str, Fact] = successor_facts(scene.here, scene.old_der, origin, profile, key_id=key_id, label=label) | {
-        "serial": _serial(scene.old_der),
+        "serial": serial_in(scene.old_der),
         "reason": order.reason,
     }
     if scene.old is not None:
         facts["address"] = scene.old.address
+    if order.backup_under is not None:
+        facts["backup_under"] = order.backup_under
     if not scene.in_place:
         return place.ledger.begin("reissue", name_in(scene.here, label), facts)
     assert scene.old is not None
@@ -202,31 +225,9 @@ def _result(place: Workplace, scene: Scene, new: StoredCredential) -> Reissue:
     if scene.in_place and scene.old is not None:
         old = as_it_is_now(scene.here, scene.old)
         return Reissue(credential, look_at(place, scene.here.traits, old), scene.old_der)
-    return Reissue(credential, _retire_there(place, scene), scene.old_der)
+    return Reissue(credential, retire_there(place, scene), scene.old_der)
 
 
-def _retire_there(place: Workplace, scene: Scene) -> Held | None:
-    """The old one taken out of use where it lies. It is revoked already: what cannot be reached may stay."""
-    if scene.there is None or scene.old is None:
-        return None
-    stored = scene.old
-    if stored.live:
-        place.say("retire")
-        try:
-            stored = _retired(place, scene.there, stored)
-        except DojangError as error:
-            place.warn(error)
-    return look_at(place, scene.there.traits, stored)
-
-
-def _retired(place: Workplace, there: Location, old: StoredCredential) -> StoredCredential:
-    if not isinstance(there, Retires):
-        raise UnsupportedOperation(where=there.address, operation="take a credential out of use")
-    stored = there.retire(old.key_id)
-    facts = {"location": there.address, "key_id": old.key_id.hex()}
-    place.ledger.record(Event("retired", old.address, fingerprint_of(old.certificate_der), facts))
-    return stored
-
-
-def _serial(certificate_der: bytes) -> str:
-    return f"{load(certificate_der).serial_number:x}"
+def _with_fallout(order: ReissueOrder, place: Workplace, done: Reissue) -> Reissue:
+    known = done.previous.stored.address if done.previous is not None else None
+    return replace(done, fallout=fallout_of(place, done.previous_der, known, compromised=order.reason == COMPROMISED))

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dojang.errors import NotFound
+from dojang.lifecycle.fallout import compromised_with, serial_in
 from dojang.lifecycle.held import Held, look_at
 from dojang.lifecycle.meant import Meant, issued_with, issuer_known
 from dojang.lifecycle.recover import recover
@@ -24,11 +25,15 @@ class RevokeOrder:
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """What the authority has recorded, and the credential where it was named by its address."""
+    """What the authority has recorded, and the credential where it was named by its address.
+
+    ``standing``: what came before a compromised one and is still valid.
+    """
 
     authority: str
     record: "Record"
     credential: Held | None = None
+    standing: "tuple[Record, ...]" = ()
 
 
 def look_up(order: RevokeOrder, place: Workplace) -> Revocation:
@@ -36,12 +41,14 @@ def look_up(order: RevokeOrder, place: Workplace) -> Revocation:
     certificate_der, held = _named(order.meant, place)
     origin = issuer_known(place, certificate_der)
     with place.open_authority(origin.authority) as authority:
-        record = local_authority(authority).find(_serial(certificate_der))
-    if record.certificate_der != certificate_der:
-        raise NotFound(
-            what="the certificate", where=origin.authority, command=f"dojang ca list --ca {origin.authority}"
-        )
-    return Revocation(origin.authority, record, held)
+        record = local_authority(authority).find(serial_in(certificate_der))
+        if record.certificate_der != certificate_der:
+            raise NotFound(
+                what="the certificate", where=origin.authority, command=f"dojang ca list --ca {origin.authority}"
+            )
+        compromised = record.state == "revoked" and record.reason == "keyCompromise"
+        standing = compromised_with(authority, certificate_der, place.now()) if compromised else ()
+    return Revocation(origin.authority, record, held, standing)
 
 
 def revoke_meant(order: RevokeOrder, place: Workplace) -> Revocation:
@@ -86,9 +93,3 @@ def _named(meant: Meant, place: Workplace) -> tuple[bytes, Held | None]:
             stored = location.find(meant.address)
             return stored.certificate_der, look_at(place, location.traits, stored)
     return meant.certificate_der or issued_with(place, meant), None
-
-
-def _serial(certificate_der: bytes) -> str:
-    from dojang.x509.reading import read_certificate
-
-    return f"{read_certificate(certificate_der).serial_number:x}"

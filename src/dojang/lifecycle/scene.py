@@ -4,12 +4,15 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from dojang.errors import InputRequired, Phrase
+from dojang.errors import DojangError, InputRequired, Phrase, UnsupportedOperation
+from dojang.ledger import Event
+from dojang.lifecycle.held import Held, look_at
 from dojang.lifecycle.journal import identity_of
 from dojang.lifecycle.meant import Meant, issued_with
+from dojang.lifecycle.origin import fingerprint_of
 from dojang.lifecycle.recover import recover
 from dojang.lifecycle.workplace import Recovered, Workplace
-from dojang.locations.base import Location, StoredCredential
+from dojang.locations.base import Location, Retires, StoredCredential
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,29 @@ def open_scene(meant: Meant, to: str | None, place: Workplace, *, recovering: bo
         elif beside is not None:
             there, old = None, beside
         yield Scene(here, there, old_der, old, tuple(recovered))
+
+
+def retire_there(place: Workplace, scene: Scene) -> Held | None:
+    """The old one taken out of use where it lies. It is revoked already: what cannot be reached may stay."""
+    if scene.there is None or scene.old is None:
+        return None
+    stored = scene.old
+    if stored.live:
+        place.say("retire")
+        try:
+            stored = _retired(place, scene.there, stored)
+        except DojangError as error:
+            place.warn(error)
+    return look_at(place, scene.there.traits, stored)
+
+
+def _retired(place: Workplace, there: Location, old: StoredCredential) -> StoredCredential:
+    if not isinstance(there, Retires):
+        raise UnsupportedOperation(where=there.address, operation="take a credential out of use")
+    stored = there.retire(old.key_id)
+    facts = {"location": there.address, "key_id": old.key_id.hex()}
+    place.ledger.record(Event("retired", old.address, fingerprint_of(old.certificate_der), facts))
+    return stored
 
 
 def _live_in(location: Location, certificate_der: bytes) -> StoredCredential | None:

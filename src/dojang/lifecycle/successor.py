@@ -74,8 +74,7 @@ def bring(
     After an error everything is as it was. After this, only the switch is left.
     """
     kind: Kind = "reissue" if operation.record.verb == "reissue" else "renew"
-    # Another token has other wrapping keys, and one that is lost must not keep its successor from being made.
-    under = None if replaced_by(operation) is None else backup_of(place, location, old_der)
+    under = _wrapping_key(place, operation, location, old_der)
     with taken_back_on_failure(place, operation, location):
         key = _key(place, operation, location, old_der, under)
         _certify(place, operation, authority, kind, key, old_der, under)
@@ -83,6 +82,14 @@ def bring(
     with taken_back_on_failure(place, operation, location, AuthorityRefused):  # any other error may yet pass
         confirm(place, operation, authority)
     operation.advance("confirmed")
+
+
+def _wrapping_key(place: Workplace, operation: Operation, location: Location, old_der: bytes) -> str | None:
+    """The one that was asked for; in the old one's place that of the old one."""
+    if (asked := operation.record.facts.get("backup_under")) is not None:
+        return str(asked)
+    # Another token has other wrapping keys, and one that is lost must not keep its successor from being made.
+    return None if replaced_by(operation) is None else backup_of(place, location, old_der)
 
 
 def _is_still(location: Location, old: StoredCredential) -> bool:
