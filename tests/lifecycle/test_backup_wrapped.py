@@ -31,10 +31,10 @@ def order(two: Two, file: Path, **changes: object) -> WrappedBackupOrder:
 
 
 def left_on_second(two: Two) -> list[str]:
-    """Keys, R and credentials; certificates of issuers may stay, they are everybody's."""
+    """Keys, R and certificates, those of issuers too."""
     with two.place.open_location(two.second) as location:
         credentials = [one.label for one in location.credentials()]
-    return [*credentials, *(one for one in two.left() if one != "cert")]
+    return [*credentials, *two.left()]
 
 
 def test_a_second_token_signs_before_it_counts(two: Two, authority: SmallAuthority, file: Path) -> None:

@@ -1,7 +1,6 @@
 """Backup of a key that leaves its HSM only wrapped: one file (see ``wrapped_file``), tried on a second HSM.
 
-Both HSMs have the wrapping key. What the drill puts on the second one goes by a name of its own and is removed again,
-but for certificates of issuers.
+Both HSMs have the wrapping key. What the drill puts on the second one goes by a name of its own and is removed again.
 """
 
 from dataclasses import dataclass
@@ -113,7 +112,7 @@ def _tried(file: Path, second: Second, label: str, place: Workplace) -> Drilled:
     content = look_into(blob, str(file))
     if not content.certificate_der:
         raise NotFound(what="A certificate", where=str(file), next_step="Keep keys without one with 'dojang key wrap'.")
-    order = UnwrapOrder(second.address, second.under, label=label, path=str(file))
+    order = UnwrapOrder(second.address, second.under, label=label, path=str(file), alone=True)
     done = unwrap_credential(place, blob, order)
     if done.already:
         raise NotPermitted(

@@ -48,7 +48,8 @@ KEY_ID_BYTES = 8
 class UnwrapOrder:
     """Where a wrapped key goes, under which wrapping key there, and what it is called: as before, unless said.
 
-    ``path`` is what errors call the file. ``without_r``: leave R behind where the token cannot keep it.
+    ``path`` is what errors call the file. ``without_r``: leave R behind where the token cannot keep it. ``alone``: put
+    no certificates of issuers beside it, which nobody could tell from others afterwards.
     """
 
     to: str
@@ -56,6 +57,7 @@ class UnwrapOrder:
     label: str | None = None
     path: str = "the wrapped key"
     without_r: bool = False
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +138,7 @@ def unwrap_credential(place: Workplace, blob: bytes, order: UnwrapOrder) -> Unwr
             return _key_already(place, location, file, there, label)
         location.check_free(label=label, subject_der=_subject_of(file))
         file, left_out = _without_r(file, order, location)
-        operation = _begin(place, location, file, label)
+        operation = _begin(place, location, replace(file, chain_der=()) if order.alone else file, label)
         with operation, taken_back_on_failure(place, operation, location):
             place.say("unwrap")
             wraps.unwrap(file.wrapped, kek, key_id=key_id_of(operation), label=label)
