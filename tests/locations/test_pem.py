@@ -24,6 +24,7 @@ from tests.locations.life import FIRST, SECOND, issue, renew
 from tests.npki.fuzz.mutation import mutated
 
 from dojang.errors import FileMalformed, FileUnwritable, NotFound, PasswordIncorrect
+from dojang.locations.base import ChangesPassword
 from dojang.locations.pem_blocks import CERTIFICATE, MOST_BLOCKS, Block, read_blocks
 from dojang.locations.pem_layout import laid_out, sorted_out
 from dojang.locations.registry import open_location
@@ -91,6 +92,28 @@ def test_no_file_is_written_that_would_not_be_read(path: Path, authority: SmallA
     assert path.read_bytes() == before
     with opened(path) as location:
         assert location.find(old.address) == old
+
+
+def test_a_key_in_the_clear_gets_its_first_password(tmp_path: Path, authority: SmallAuthority) -> None:
+    """Nobody is asked for the old one, and the plain bytes are gone."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    plain = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    path = tmp_path / "plain.pem"
+    certificate_der = authority.certify(key, "Hong")
+    path.write_bytes(pem_of(certificate_der).encode() + plain)
+    asked = []
+
+    def provide(path: str, new: bool) -> Secret:
+        asked.append(new)
+        return PASSWORD
+
+    with open_location(f"pem:{path}", passwords=provide) as location:
+        assert isinstance(location, ChangesPassword)
+        location.change_password(location.find(location.address).key_id)
+    assert asked == [True]
+    assert b"BEGIN PRIVATE" not in path.read_bytes()
+    with opened(path) as location:
+        assert proves(location.private_key(location.find(location.address).key_id), certificate_der)
 
 
 def test_a_retired_certificate_is_had_back_by_hand(path: Path, authority: SmallAuthority) -> None:

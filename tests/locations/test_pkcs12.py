@@ -14,7 +14,8 @@ from tests.locations.life import FIRST, SECOND, issue, renew
 from dojang.der import BIT_STRING, SEQUENCE, SET, oid, tlv
 from dojang.errors import FileMalformed, FileUnwritable, NotFound, PasswordIncorrect
 from dojang.locations.address import parse_address
-from dojang.locations.base import Companions
+from dojang.locations.base import ChangesPassword, Companions
+from dojang.locations.password_tries import PasswordTries
 from dojang.locations.registry import open_location
 from dojang.npki.pkcs8 import RANDOM_NUMBER, Pkcs8
 from dojang.npki.pkcs12 import MAX_BAGS, read_bags
@@ -315,6 +316,19 @@ def test_no_file_is_written_that_would_not_be_read(path: Path, authority: SmallA
         assert location.find(location.address).label == "Hong"
         location.retire(b"1")
         location.delete(b"1")
+
+
+def test_a_change_of_password_with_two_wrong_ones_counts_as_one_try(path: Path, authority: SmallAuthority) -> None:
+    """Half of the tries that a person has would be gone otherwise."""
+    with opened(path) as location:
+        stored = issue(location, authority)
+    tries, wrong = PasswordTries(path.parent / "tries", 2), Secret("wrong 1!")
+    with open_location(f"pkcs12:{path}", passwords=lambda path, new: wrong, tries=tries) as location:
+        assert isinstance(location, ChangesPassword)
+        with pytest.raises(PasswordIncorrect):
+            location.change_password(stored.key_id)
+    with open_location(f"pkcs12:{path}", passwords=lambda path, new: PASSWORD, tries=tries) as location:
+        assert location.find(stored.address) == stored
 
 
 def test_hostile_names_are_names(path: Path, authority: SmallAuthority) -> None:

@@ -95,16 +95,20 @@ class PemFiles:
                 pkcs8 = self._opened(block, password)
                 self._keep(password)
                 return pkcs8
-        self._tries.check(str(self._key_path), block.body.encode(errors="surrogateescape"))
-        return self._opened_by(block, [self._ask(new=False)])
+        return self._opened_by(block, [self._asked(key)])
 
     def identified(self, contents: Contents) -> Contents:
         keys = tuple(one if one.key_id else replace(one, key_id=self._hash_of(one)) for one in contents.keys)
         return replace(contents, keys=keys)
 
     def change_password(self, key_id: bytes) -> None:
-        """The key's, and that of all keys here that have the same; a key in the clear gets its first."""
-        old, new = self._ask(new=False), self._ask(new=True)
+        """The key's, and that of all keys here that have the same; a key in the clear gets its first.
+
+        Nobody is asked for an old password where there is none, or where none would be tried.
+        """
+        known = self.read().key(key_id)
+        old = self._asked(known) if known is None or _block_of(known).asks else None
+        new = self._ask(new=True)
         with locked(*self.paths):
             contents = self.identified(self.read())
             key = contents.key(key_id)
@@ -115,7 +119,13 @@ class PemFiles:
             self.write(replace(contents, keys=tuple(map(_held_as, contents.keys, keys))))
         self._known = [new]
 
-    def _under_new(self, key: KeptKey, old: "Secret", new: "Secret") -> Block:
+    def _asked(self, key: KeptKey | None) -> "Secret":
+        if key is not None:
+            self._refuse_hostile(_block_of(key))
+            self._tries.check(str(self._key_path), _block_of(key).body.encode(errors="surrogateescape"))
+        return self._ask(new=False)
+
+    def _under_new(self, key: KeptKey, old: "Secret | None", new: "Secret") -> Block:
         block = _block_of(key)
         with suppress(PasswordIncorrect):
             return _sealed(self._opened(block, old), new) if block.asks else block
@@ -127,7 +137,7 @@ class PemFiles:
             with self._damage_is_a_wrong_password():
                 check_key_file(block.der, str(self._key_path))
 
-    def _opened_by(self, block: Block, passwords: "Sequence[Secret]") -> Pkcs8:
+    def _opened_by(self, block: Block, passwords: "Sequence[Secret | None]") -> Pkcs8:
         """By the first that opens it, which is kept. The attempt counts as one, and a key in the clear as none."""
         if not block.asks:
             return self._opened(block, None)
@@ -140,9 +150,10 @@ class PemFiles:
                     return pkcs8
             raise PasswordIncorrect(path=path)
 
-    def _keep(self, password: "Secret") -> None:
+    def _keep(self, password: "Secret | None") -> None:
         """The one that opened a key last is the last."""
-        self._known = [one for one in self._known if one != password] + [password]
+        if password is not None:
+            self._known = [one for one in self._known if one != password] + [password]
 
     def _opened(self, block: Block, password: "Secret | None") -> Pkcs8:
         """``PasswordIncorrect`` for a wrong password and for damage."""

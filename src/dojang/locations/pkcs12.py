@@ -151,6 +151,7 @@ class Pkcs12File:
             try:
                 contents = self._read_with(old)
             except PasswordIncorrect:
+                read_bags(look(self._path, at_most=MAX_FILE_BYTES).data or b"", new, str(self._path))  # counted already
                 self._read_with(new)
                 return
             if contents.key(key_id) is None:
