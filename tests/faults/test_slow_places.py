@@ -20,6 +20,15 @@ def test_a_stopped_daemon_is_named_and_the_rest_is_found(story):
     assert stopped["seconds"] < story["wait"] + ENDING
 
 
+def test_a_stopped_daemon_keeps_no_renewal_waiting(story):
+    """What is due elsewhere is listed and tried; here nobody knows the authority, so that is all that can be done."""
+    assert story["due"][0] == GOOD
+    assert story["run"][0] == ["not-renewable"] * len(GOOD)
+    assert story["listed"][0] == GOOD
+    for verb in ("due", "run"):
+        assert story[verb][1] < story["wait"] + ENDING
+
+
 def test_a_disk_that_hangs_is_named_and_the_rest_is_found(story):
     """Both at once cost no more time than one, and the process ends."""
     hanging, module = story["hanging"], f"pkcs11:?module-path={story['module']}"

@@ -241,14 +241,16 @@ def install(invocation: Invocation, address: str, cert: str, chain: tuple[str, .
 @argument("address", metavar="[ADDRESS]", required=False)
 def list_(invocation: Invocation, address: str | None) -> None:
     """No PIN is asked and no key is touched."""
-    from dojang.cli.where import known_addresses
+    from dojang.cli.where import survey
     from dojang.lifecycle.where import find_everywhere, find_in
 
     with workplace(invocation) as place:
         if address is not None:
             found = find_in(place, invocation.address(address))
         else:
-            found = find_everywhere(place, known_addresses(invocation, place.ledger))
+            looked = survey(invocation, place)
+            found = find_everywhere(looked.place, looked.addresses)
+            found = replace(found, failures=(*looked.failures, *found.failures))
     for where, error in found.failures:
         invocation.out.warning(say("{address}: {problem}", address=where, problem=message_of(error)))
     data = {

@@ -20,11 +20,12 @@ from dojang.cli.renew_orders import (
     warnings_data,
     window_of,
 )
-from dojang.cli.where import known_addresses
+from dojang.cli.where import checked_wait, note_failures, survey, wait_option
 from dojang.cli.workplace import plan_words, workplace
 from dojang.errors import DojangError, NothingDue
 
 if TYPE_CHECKING:
+    from dojang.cli.where import Survey
     from dojang.lifecycle.held import Held
     from dojang.lifecycle.renew import Renewal
     from dojang.lifecycle.renewals import Outcome
@@ -87,10 +88,12 @@ def now(
 )
 @argument("addresses", metavar="[ADDRESS…]", nargs=-1)
 @window_option
-def due(invocation: Invocation, addresses: tuple[str, ...], window: str | None) -> int:
+@wait_option
+def due(invocation: Invocation, addresses: tuple[str, ...], window: str | None, wait: float | None) -> int:
     """No PIN is asked; nothing due is an empty list and the status of ``NothingDue``."""
+    seconds = checked_wait(wait)
     with workplace(invocation) as place:
-        held = _due(invocation, place, addresses, window)
+        held = _due(invocation, survey(invocation, place, addresses, seconds), window, seconds, named=bool(addresses))
     data = {"credentials": [credential_data(one) for one in held]}
     nothing = NothingDue()
     text = credential_table(invocation, held) if held else f"{message_of(nothing)} {advice_of(nothing)}"
@@ -114,6 +117,7 @@ def due(invocation: Invocation, addresses: tuple[str, ...], window: str | None) 
 @window_option
 @option("--in-turn", is_flag=True, help=N_("Renew only what has its turn on this machine, and give the notices."))
 @jobs_option
+@wait_option
 @key_file_options
 @pre_hook_option
 @post_hook_option
@@ -123,20 +127,23 @@ def run(
     window: str | None,
     in_turn: bool,
     jobs: int | None,
+    wait: float | None,
     pre_hook: str | None,
     post_hook: str | None,
 ) -> int:
     """One that cannot be renewed never stops the others."""
+    seconds = checked_wait(wait)
     if in_turn:
         from dojang.cli.renew_round import one_round
 
-        return one_round(invocation, addresses, window, jobs, (pre_hook, post_hook))
+        return one_round(invocation, addresses, window, jobs, seconds, (pre_hook, post_hook))
     from dojang.lifecycle.recover import recover
 
     with workplace(invocation) as opened:
         place, warnings = hooked(invocation, opened, pre_hook, post_hook)
-        recovered = [] if invocation.flags.plan else recover(place)
-        held = _due(invocation, place, addresses, window)
+        looked = survey(invocation, place, addresses, seconds)
+        recovered = [] if invocation.flags.plan else recover(looked.place)
+        held = _due(invocation, looked, window, seconds, named=bool(addresses))
         if invocation.flags.plan:
             steps = [
                 say("Renew {subject} ({address})", subject=one.facts.subject, address=one.stored.address)
@@ -144,7 +151,7 @@ def run(
             ]
             invocation.planned(steps)
             return 0
-        outcomes = _renew_all(invocation, place, held, window, jobs_of(invocation, jobs))
+        outcomes = _renew_all(invocation, looked.place, held, window, jobs_of(invocation, jobs))
     return report(invocation, outcomes, recovered, warnings)
 
 
@@ -202,19 +209,18 @@ def _unsaid(_step: str) -> None:
     """Nobody is told."""
 
 
-def _due(invocation: Invocation, place: "Workplace", addresses: tuple[str, ...], window: str | None) -> "list[Held]":
+def _due(invocation: Invocation, looked: "Survey", window: str | None, wait: float, *, named: bool) -> "list[Held]":
     """What is due; a place that was not named and cannot be looked into is only noted."""
     from dojang.lifecycle.held import due_in
+    from dojang.lifecycle.where import find_everywhere
 
-    if addresses:
-        return list(due_in(place, map(invocation.address, addresses), window_of(window)))
-    found: list[Held] = []
-    for address in known_addresses(invocation, place.ledger):
-        try:
-            found += due_in(place, [address], window_of(window))
-        except DojangError as error:
-            invocation.out.note(f"{address}: {message_of(error)}")
-    return found
+    if named:
+        return list(due_in(looked.place, looked.addresses, window_of(window)))
+    place = looked.place if window is None else replace(looked.place, window=window_of(window))
+    given = bool(invocation.flags.password_source or invocation.settings.password_source)
+    found = find_everywhere(place, looked.addresses, wait=wait / 2, passwords=given)
+    note_failures(invocation, replace(found, failures=(*looked.failures, *found.failures)))
+    return [one for one in found.held if one.state == "due"]
 
 
 def _data(renewal: "Renewal") -> dict[str, object]:

@@ -24,7 +24,7 @@ from dojang.cli.language import N_, message_of, say
 from dojang.cli.renew_orders import failed_data, hooked, jobs_option, orders_of, post_hook_option, pre_hook_option
 from dojang.cli.renew_round import delivery_data
 from dojang.cli.service_manager import reloading, tell_manager, watchdog_seconds
-from dojang.cli.where import known_addresses
+from dojang.cli.where import survey
 from dojang.cli.workplace import recovered_words, workplace
 from dojang.errors import Bug, DojangError, Usage
 
@@ -175,10 +175,10 @@ class _Service:
             with workplace(self._invocation) as opened:
                 place, _warnings = hooked(self._invocation, opened, *self._hooks)
                 place = replace(place, say=_untold, tell_recovered=_untold)
-                where = list(map(self._invocation.address, self._addresses))
-                where = where or known_addresses(self._invocation, place.ledger)
+                looked = survey(self._invocation, place, self._addresses)
                 orders = replace(orders_of(self._invocation, self._jobs), begins=self._goes_on)
-                done = go_round(place, where, orders, changed_at, self._stop)
+                done = go_round(looked.place, looked.addresses, orders, changed_at, self._stop)
+                done.unreachable = [*looked.failures, *done.unreachable]
             self._news.put(_News(ENDED, done))
         except BaseException as error:  # told by the thread that waits, which goes on
             self._news.put(_News(BROKE, error=error))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from dojang.cli.context import Invocation
 from dojang.cli.language import N_, message_of, say
 from dojang.cli.renew_orders import hooked, orders_of, window_of
-from dojang.cli.where import known_addresses
+from dojang.cli.where import survey
 from dojang.cli.workplace import workplace
 from dojang.errors import Usage
 
@@ -19,6 +19,7 @@ def one_round(
     addresses: tuple[str, ...],
     window: str | None,
     jobs: int | None,
+    wait: float,
     hooks: tuple[str | None, str | None],
 ) -> int:
     """A person may have changed something since the last run, so what waits for that is tried again."""
@@ -33,9 +34,9 @@ def one_round(
         place, warnings = hooked(invocation, opened, *hooks)
         if window is not None:
             place = replace(place, window=window_of(window))
-        where = list(map(invocation.address, addresses)) or known_addresses(invocation, place.ledger)
-        done = go_round(place, where, orders_of(invocation, jobs), datetime.now(UTC))
-    for address, error in done.unreachable:
+        looked = survey(invocation, place, addresses, wait)
+        done = go_round(looked.place, looked.addresses, orders_of(invocation, jobs), datetime.now(UTC))
+    for address, error in (*looked.failures, *done.unreachable):
         invocation.out.note(f"{address}: {message_of(error)}")
     for outcome in done.outcomes:
         tell_outcome(invocation, outcome)

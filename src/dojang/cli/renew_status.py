@@ -6,7 +6,7 @@ from dojang.cli.context import Invocation
 from dojang.cli.frame import argument, command, option
 from dojang.cli.language import N_, say
 from dojang.cli.renew_orders import SOME_FAILED, failed_data
-from dojang.cli.where import days_of, known_addresses
+from dojang.cli.where import days_of, survey
 from dojang.cli.workplace import workplace
 from dojang.errors import NothingDue
 
@@ -44,8 +44,9 @@ def status(invocation: Invocation, addresses: tuple[str, ...], warning: str, cri
 
     limits = {"warning_days": days_of(warning).days, "critical_days": days_of(critical).days}
     with workplace(invocation) as place:
-        where = list(map(invocation.address, addresses)) or known_addresses(invocation, place.ledger)
-        health = health_of(place, where, this_machine(), **limits)
+        looked = survey(invocation, place, addresses)
+        health = health_of(looked.place, looked.addresses, this_machine(), **limits)
+    health.unreachable = (*looked.failures, *health.unreachable)
     line = f"{_words(health)} | {_figures(health, **limits)}"
     invocation.result(_data(health), line, quiet=[health.status.upper()])
     return (NAGIOS if nagios else EXITS)[health.status]

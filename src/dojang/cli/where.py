@@ -2,9 +2,10 @@
 
 import gc
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
@@ -13,13 +14,14 @@ from dojang.cli.context import Invocation
 from dojang.cli.credentials import credential_data, mentions, where_table
 from dojang.cli.frame import argument, command, option
 from dojang.cli.language import N_, message_of, say
-from dojang.errors import DojangError, Phrase, TokenNotFound, Usage
+from dojang.errors import DojangError, ModuleUnloadable, Phrase, TokenNotFound, Usage
 
 if TYPE_CHECKING:
     from dojang.ledger import Ledger
     from dojang.lifecycle.where import Found
     from dojang.lifecycle.workplace import Workplace
     from dojang.locations.present import Present
+    from dojang.pkcs11.discovery import ModuleSearch
     from dojang.pkcs11.uri import Pkcs11Uri
 
 KINDS = ("token", "disk", "removable", "pkcs12", "pem")
@@ -32,13 +34,10 @@ wait_option = option(
 
 
 class Known(NamedTuple):
-    """The addresses of every place worth a look, what could not be asked for its own, by which module each token is
-    reached, and what of it all is there now.
-    """
+    """The addresses of every place worth a look, what could not be asked for its own, and what is there now."""
 
     addresses: list[str]
     failures: list[tuple[str, DojangError]]
-    modules: dict[str, str]
     present: "Present"
 
 
@@ -106,15 +105,28 @@ def look_everywhere(
     return replace(found, failures=(*known.failures, *found.failures))
 
 
-def known_addresses(invocation: Invocation, ledger: "Ledger") -> list[str]:
-    """Every place worth a look: tokens, NPKI folders, saved addresses and what the ledger remembers."""
-    return known_places(invocation, ledger).addresses
+class Survey(NamedTuple):
+    """Where a command looks, what could not be asked, and the workplace that opens what is there."""
+
+    place: "Workplace"
+    addresses: list[str]
+    failures: Sequence[tuple[str, DojangError]] = ()
+
+
+def survey(invocation: Invocation, place: "Workplace", addresses: Sequence[str] = (), wait: float = WAIT) -> Survey:
+    """The addresses that were typed, else every place worth a look: tokens, NPKI folders, saved addresses and what the
+    ledger remembers. Of those no module that hangs keeps anybody waiting; half of ``wait`` is for finding them.
+    """
+    if addresses:
+        return Survey(place, list(map(invocation.address, addresses)))
+    known = known_places(invocation, place.ledger, wait / 2)
+    return Survey(by_known_modules(invocation, place, known), known.addresses, known.failures)
 
 
 def known_places(
     invocation: Invocation, ledger: "Ledger", wait: float = WAIT, kinds: frozenset[str] | None = None
 ) -> Known:
-    """The same, with what did not answer within ``wait`` seconds and the tokens that are known and not there."""
+    """Every place worth a look, what did not answer within ``wait`` seconds, and what is known and not there."""
     from dojang.lifecycle.where import holding
     from dojang.locations.present import present_places
 
@@ -134,22 +146,43 @@ def known_places(
     if missed or invocation.flags.module or invocation.settings.module:
         missed += present.silent
     failures = [*present.failures, *missed]
-    modules = {here.address: here.token.module.path for here in tokens if here.token is not None}
-    return Known(list(dict.fromkeys(addresses)), failures, modules, present)
+    return Known(list(dict.fromkeys(addresses)), failures, present)
 
 
 def by_known_modules(invocation: Invocation, place: "Workplace", known: Known) -> "Workplace":
-    """The workplace in which a token is opened by its own module alone: another that hangs is nothing to it."""
-    from dojang.cli.workplace import open_location_at
+    """The workplace in which a token is opened by its own module alone: another that hangs is nothing to it.
 
-    search = invocation.search()
+    While some module has not answered, a token that no other has is ``TokenNotFound``: asking on would not end.
+    """
+    from dojang.cli.workplace import open_authority_named, open_location_at, open_signer_at
+
+    search = partial(_search_for, invocation, known)
 
     def opened(address: str):  # type: ignore[no-untyped-def]
-        module = known.modules.get(address)
-        narrowed = search if module is None else search._replace(module=module, named_by="option")
-        return open_location_at(invocation, address, search=narrowed)
+        return open_location_at(invocation, address, search=search(address))
 
-    return replace(place, open_location=opened)
+    return replace(
+        place,
+        open_location=opened,
+        open_authority=lambda name: open_authority_named(invocation, name, search),
+        open_authoritys_token=lambda address: open_signer_at(invocation, address, search(address)),
+    )
+
+
+def _search_for(invocation: Invocation, known: Known, address: str) -> "ModuleSearch":
+    """Where to look for the token that an address names; everywhere if that may be several, or none."""
+    from dojang.locations.address import parse_address
+    from dojang.pkcs11.uri import Pkcs11Uri
+
+    search, uri = invocation.search(), parse_address(address)
+    if not isinstance(uri, Pkcs11Uri):
+        return search
+    modules = [here.token.module.path for here in known.present.places if here.token is not None and here.is_at(uri)]
+    if len(modules) == 1:
+        return search._replace(module=modules[0], named_by="option")
+    if not modules and any(isinstance(error, ModuleUnloadable) for _address, error in known.present.failures):
+        raise TokenNotFound(wanted=address)
+    return search
 
 
 def days_of(text: str) -> timedelta:

@@ -193,25 +193,38 @@ def r_object(invocation: Invocation) -> "RObject":
     return RObject(label or R_OBJECT.label, application or R_OBJECT.application)
 
 
-def open_signer_at(invocation: Invocation, address: str) -> "AbstractContextManager[Location]":
+def open_signer_at(
+    invocation: Invocation, address: str, search: "ModuleSearch | None" = None
+) -> "AbstractContextManager[Location]":
     """The token with an authority's key; ``--pin-source`` is not for it where the command works on another."""
     from dojang.pkcs11.uri import Pkcs11Uri
 
-    return open_location_at(invocation, address, pins=invocation.ca_pin_provider(Pkcs11Uri.from_text(address)))
+    pins = invocation.ca_pin_provider(Pkcs11Uri.from_text(address))
+    return open_location_at(invocation, address, pins=pins, search=search)
 
 
 @contextlib.contextmanager
-def open_authority_named(invocation: Invocation, name: str) -> "Iterator[LocalAuthority]":
+def open_authority_named(
+    invocation: Invocation, name: str, search: "Callable[[str], ModuleSearch] | None" = None
+) -> "Iterator[LocalAuthority]":
     """The local authority of that name; the token with its key is opened when something must be signed."""
     from dojang.authority.local import open_authority
 
-    with key_opener(invocation) as key, open_authority(invocation.settings.authorities_dir, name, key) as authority:
+    with (
+        key_opener(invocation, search) as key,
+        open_authority(invocation.settings.authorities_dir, name, key) as authority,
+    ):
         yield authority
 
 
 @contextlib.contextmanager
-def key_opener(invocation: Invocation) -> "Iterator[Callable[[str], PrivateKey]]":
-    """Opens keys of authorities by their addresses; their tokens stay open until this is left."""
+def key_opener(
+    invocation: Invocation, search: "Callable[[str], ModuleSearch] | None" = None
+) -> "Iterator[Callable[[str], PrivateKey]]":
+    """Opens keys of authorities by their addresses; their tokens stay open until this is left.
+
+    ``search`` says where to look for the module of each, when that is known.
+    """
     from dojang.agent.opening import open_token
     from dojang.pkcs11.uri import Pkcs11Uri
 
@@ -222,7 +235,7 @@ def key_opener(invocation: Invocation) -> "Iterator[Callable[[str], PrivateKey]]
             token = open_token(
                 uri.token_part(),
                 invocation.ca_pin_provider(uri),
-                search=invocation.search(),
+                search=invocation.search() if search is None else search(address),
                 guard=invocation.pin_guard(),
                 last_try=invocation.last_try,
                 agent=invocation.may_use_agent(uri, invocation.ca_pin_source),
