@@ -1,7 +1,7 @@
 """An NPKI folder on disk: the key encrypted under a password, the certificate beside it."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -10,6 +10,7 @@ from dojang.errors import Ambiguous, FileUnreadable, KeyMismatch, NotFound
 from dojang.locations.address import DiskAddress, RemovableAddress
 from dojang.locations.base import Access, Companions, PasswordProvider, StoredCredential, Traits
 from dojang.locations.claims import ClaimBoard, FolderBoard
+from dojang.locations.disk_names import live_under, named_by
 from dojang.locations.key_files import KeyFiles, OpenedKeyFile
 from dojang.npki import shelves
 from dojang.npki.contents import (
@@ -89,7 +90,7 @@ class DiskLocation:
         if (known := self._known(wanted)) is not None:
             return self._credential(known)
         for pause in (*_LOOK_AGAIN_AFTER, None):
-            found = _best(wanted, settled(list(scan(self.root))))
+            found = named_by(wanted, settled(list(scan(self.root))))
             if found or pause is None or not wanted.names_credential:
                 break
             time.sleep(pause)
@@ -147,7 +148,7 @@ class DiskLocation:
         for folder in folders:
             if (folder.certificate_der, folder.key_id) == (certificate_der, key_id) and folder.place in done:
                 return self._credential(folder)
-        replaced = None if replaces is None else _live(folders, replaces)
+        replaced = None if replaces is None else live_under(folders, replaces)
         files = files_beside_key(key_id, certificate_der, chain_der, replaced.name if replaced else None)
         if replaced is not None:
             along = shelves.files_that_go_along(replaced)
@@ -165,7 +166,7 @@ class DiskLocation:
         staged = next((f for f in folders if f.place is Place.STAGED and f.key_id == new_key_id), None)
         if staged is None:
             return self._at(self._finish_switch(folders, old_key_id, new_key_id))
-        old = _live(folders, old_key_id)
+        old = live_under(folders, old_key_id)
         target = shelves.place_of(self.root, staged.certificate_der)
         if old is not None and old.path == target:
             self._remember(old_key_id, shelves.retire(self.root, old))
@@ -207,7 +208,7 @@ class DiskLocation:
 
     def retire(self, key_id: bytes) -> StoredCredential:
         folders = list(scan(self.root))
-        live = _live(folders, key_id)
+        live = live_under(folders, key_id)
         if live is not None:
             return self._at(shelves.retire(self.root, live))
         done = next((f.path for f in folders if f.key_id == key_id and f.place is Place.RETIRED), None)
@@ -229,7 +230,7 @@ class DiskLocation:
     def _finish_switch(self, folders: list[KeyFolder], old_key_id: bytes, new_key_id: bytes) -> Path:
         """Nothing is staged any more; a switch that was cut short may still have to retire the old folder."""
         new = next((f for f in folders if f.place is Place.LIVE and f.key_id == new_key_id and f.replaces), None)
-        new = new or _live(folders, new_key_id)
+        new = new or live_under(folders, new_key_id)
         if new is None:
             raise NotFound(what="The new credential", where=self.address, command=f"dojang cert list '{self.address}'")
         if new.replaces:
@@ -246,7 +247,7 @@ class DiskLocation:
         if path.exists():
             shelves.add_files(path, files)
             return path
-        kept = _live(folders, key_id)
+        kept = live_under(folders, key_id)
         if kept is None:
             raise NotFound(what="The private key", where=self.address, command=f"dojang cert list '{self.address}'")
         return shelves.stage_copy(self.root, kept, files)
@@ -257,7 +258,7 @@ class DiskLocation:
         The km key of the one that it replaces comes under the same where somebody knows its own, else stays as it is.
         """
         password = self._files.password(self.root, new=True)
-        replaced = None if replaces is None else _live(self._folders(replaces), replaces)
+        replaced = None if replaces is None else live_under(self._folders(replaces), replaces)
         sealed = self._files.seal(pkcs8, password, replaces=replaced.key_path if replaced else None)
         km_key = path_in(replaced.path, KM_KEY) if replaced else None
         along = {KM_KEY: self._files.brought_under(password, km_key)} if km_key else {}
@@ -359,31 +360,6 @@ class DiskLocation:
 
 def _contents(path: Path | None) -> bytes:
     return read_file(path, at_most=MAX_FILE_BYTES) if path else b""
-
-
-def _live(folders: Iterable[KeyFolder], key_id: bytes) -> KeyFolder | None:
-    return next((folder for folder in folders if folder.place is Place.LIVE and folder.key_id == key_id), None)
-
-
-def _best(wanted: DiskAddress | RemovableAddress, folders: list[KeyFolder]) -> list[KeyFolder]:
-    """The folders that an address names: by path any, by id the live one before others, by name live ones only."""
-    live = [folder for folder in folders if folder.place is Place.LIVE]
-    if wanted.folder is not None:
-        exact = [folder for folder in folders if comparable(folder.name) == comparable(wanted.folder)]
-        return exact or [folder for folder in live if comparable(folder.path.name) == comparable(wanted.folder)]
-    if wanted.key_id is not None:
-        same = [folder for folder in folders if folder.key_id == wanted.key_id]
-        by_place = ([folder for folder in same if folder.place is place] for place in Place)
-        return next((found for found in by_place if found), [])
-    if wanted.common_name is not None:
-        return _with_name(live, comparable(wanted.common_name))
-    return live
-
-
-def _with_name(folders: list[KeyFolder], name: str) -> list[KeyFolder]:
-    """By the whole common name, else by what stands before the Latin name and the digits: ``홍길동()0004…``."""
-    whole = [folder for folder in folders if comparable(folder.common_name) == name]
-    return whole or [folder for folder in folders if comparable(folder.common_name).partition("(")[0] == name]
 
 
 @contextmanager
