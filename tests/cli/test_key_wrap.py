@@ -234,7 +234,13 @@ def test_a_wrapping_key_named_by_address_is_found_by_its_label_on_the_other_hsm(
     dojang("ca", "init", "--alias", label, "--key", f"{token.uri};object={label}-root", "--name", f"CN={label} CA")
     order = ("--to", token.uri, "--subject", f"CN={label}", "--label", f"{label} cert", "--ca", label)
     issued = dojang("cert", "issue", *order, "--profile", "tls-client", "--backup-under", under[1])
-    dojang("location", "backup", issued["credential"]["address"], "--to", file, *under, "--drill-to", second)
+    backup = ("location", "backup", issued["credential"]["address"], "--to", file, *under, "--drill-to", spare.uri)
+    asked = run_dojang(*backup, "--no-input", "--json", env={"DOJANG_PIN_SOURCE": token.pin_source})
+    assert json.loads(asked.stdout)["error"]["code"] == "input-required"  # one token's PIN is never tried on another
+    assert "--drill-pin-source" in asked.stdout
+    assert "pin-count-low" not in {one["code"] for one in dojang("doctor", spare.uri)["findings"]}
+    dojang(*backup, "--drill-pin-source", spare.pin_source)
+    dojang("location", "backup", "--drill-only", file, "--under", label, "--drill-to", second)
     dojang("location", "restore", file, "--to", second, "--under", label)
     there = f"{spare.uri};object={label}%20cert?pin-source={spare.pin_source}"
     renewed = dojang("renew", "now", there, "--again", "--ca-pin-source", token.pin_source)["credential"]["address"]

@@ -1,5 +1,8 @@
 """``dojang location``: backup and restore."""
 
+import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +15,14 @@ from dojang.cli.language import N_, _, say
 from dojang.cli.location import checked_lines, checks_data, label_option, target_of, to_option, two_sided
 from dojang.cli.location_files import take_in_from
 from dojang.cli.new_passwords import new_password_option
-from dojang.cli.workplace import plan_words, workplace
+from dojang.cli.workplace import open_location_at, plan_words, workplace
 from dojang.errors import InputRequired, Phrase, Usage
 
 if TYPE_CHECKING:
     from dojang.lifecycle.backup import Backup
-    from dojang.lifecycle.backup_wrapped import Second
+    from dojang.lifecycle.backup_wrapped import Second, WrappedBackupOrder
     from dojang.lifecycle.drill import Drilled
+    from dojang.lifecycle.workplace import Workplace
 
 
 drill_to_option = option(
@@ -27,6 +31,9 @@ drill_to_option = option(
     help=N_(
         "The second HSM or slot that a wrapped backup is tried on; where its PIN is another, 'ADDRESS?pin-source=SRC'."
     ),
+)
+drill_pin_option = option(
+    "--drill-pin-source", metavar="SRC", help=N_("Where the PIN of that second token comes from, if not its address.")
 )
 drill_under_option = option(
     "--drill-under",
@@ -56,6 +63,7 @@ drill_under_option = option(
 @option("--under", metavar="KEK", help=N_("Wrap the key under this wrapping key, by label or address."))
 @drill_to_option
 @drill_under_option
+@drill_pin_option
 @new_password_option
 def backup(
     invocation: Invocation,
@@ -66,6 +74,7 @@ def backup(
     under: str | None,
     drill_to: str | None,
     drill_under: str | None,
+    drill_pin_source: str | None,
     new_password_source: str | None,
 ) -> None:
     """No half of a backup ever stays."""
@@ -73,11 +82,13 @@ def backup(
     if drill_only is not None:
         if addresses or file is not None:
             raise Usage(problem=N_("--drill-only takes no address and no --to"))
-        _drill(invocation, drill_only, second)
+        _drill(invocation, drill_only, second, drill_pin_source)
     elif not addresses or file is None:
         raise Usage(problem=N_("An address and --to FILE are needed"))
     elif under is not None:
-        _back_up_wrapped(invocation, addresses, under, file, second, replace)
+        assert second is not None
+        order = _wrapped_order(invocation, addresses, under, file, second, replace)
+        _back_up_wrapped(invocation, order, drill_pin_source)
     else:
         _back_up(invocation, addresses, file, replace, new_password_source)
 
@@ -115,21 +126,39 @@ def _back_up(
     _tell_made(invocation, made)
 
 
-def _back_up_wrapped(
-    invocation: Invocation, addresses: tuple[str, ...], under: str, file: Path, second: "Second | None", replace: bool
-) -> None:
-    from dojang.lifecycle.backup_wrapped import WrappedBackupOrder, plan_wrapped_backup, wrapped_backup
+def _wrapped_order(
+    invocation: Invocation, addresses: tuple[str, ...], under: str, file: Path, second: "Second", replace: bool
+) -> "WrappedBackupOrder":
+    from dojang.lifecycle.backup_wrapped import WrappedBackupOrder
 
     if len(addresses) != 1:
         raise Usage(problem=N_("A wrapped key has a file of its own: name one address"))
-    assert second is not None
-    order = WrappedBackupOrder(invocation.address(addresses[0]), invocation.address(under), file, second, replace)
-    with workplace(invocation) as place:
+    return WrappedBackupOrder(invocation.address(addresses[0]), under, file, second, replace)
+
+
+def _back_up_wrapped(invocation: Invocation, order: "WrappedBackupOrder", pin_source: str | None) -> None:
+    from dojang.lifecycle.backup_wrapped import plan_wrapped_backup, wrapped_backup
+
+    with _beside_second(invocation, order.second, pin_source) as place:
         if invocation.flags.plan:
-            invocation.planned(plan_words(plan_wrapped_backup(order, place)), addresses=[order.address], file=file)
+            steps = plan_words(plan_wrapped_backup(order, place))
+            invocation.planned(steps, addresses=[order.address], file=order.file)
             return
         made = wrapped_backup(order, place)
     _tell_made(invocation, made)
+
+
+@contextlib.contextmanager
+def _beside_second(invocation: Invocation, second: "Second", pin_source: str | None) -> "Iterator[Workplace]":
+    """A workplace whose second location is the second HSM: the PIN of the first is never tried on it."""
+    from dojang.locations.address import parse_address
+    from dojang.pkcs11.uri import Pkcs11Uri
+
+    uri = parse_address(second.address)
+    of_its_own = invocation.secrets.from_uri(uri) if isinstance(uri, Pkcs11Uri) else None
+    pins = of_its_own or invocation.secrets.provider(pin_source, "--drill-pin-source")
+    with workplace(invocation) as place:
+        yield replace(place, open_other=lambda address: open_location_at(invocation, address, pins=pins))
 
 
 def _tell_made(invocation: Invocation, made: "Backup") -> None:
@@ -138,8 +167,8 @@ def _tell_made(invocation: Invocation, made: "Backup") -> None:
     invocation.result(_backup_data(made), text, quiet=[str(made.file)])
 
 
-def _drill(invocation: Invocation, file: Path, second: "Second | None") -> None:
-    """The password that opens the backup is the only one there is."""
+def _drill(invocation: Invocation, file: Path, second: "Second | None", pin_source: str | None) -> None:
+    """The password that opens the backup is the only one there is, and so is the PIN."""
     from dojang.lifecycle.backup_wrapped import drill_wrapped, is_wrapped, plan_wrapped_drill
     from dojang.lifecycle.drill import drill_file, plan_drill
 
@@ -147,7 +176,9 @@ def _drill(invocation: Invocation, file: Path, second: "Second | None") -> None:
     if wrapped and second is None:
         raise InputRequired(what=Phrase(N_("The second HSM, which a wrapped backup is tried on,")), option="--drill-to")
     source = invocation.flags.password_source or invocation.settings.password_source
-    with two_sided(invocation, source) as place:
+    pin_source = pin_source or invocation.flags.pin_source or invocation.settings.pin_source
+    opened = _beside_second(invocation, second, pin_source) if wrapped and second else two_sided(invocation, source)
+    with opened as place:
         if invocation.flags.plan:
             steps = plan_wrapped_drill(file, second) if wrapped and second else plan_drill(file)
             invocation.planned(plan_words(steps), file=file)
