@@ -60,3 +60,18 @@ def test_another_home_later(desk) -> None:
     again = other.run("renew", "now", address, "--json")
     assert (again.returncode, json.loads(again.stdout)["error"]["code"]) == (14, "nothing-due")
     assert other.run("renew", "now", address, "--again").returncode == 0
+
+
+def test_a_mistyped_password_seals_no_new_key(desk) -> None:
+    """The password has to open the old key first; so nothing is made under one that nobody knows."""
+    address = desk.issue("Hong")
+    mistyped = desk.home / "mistyped"
+    mistyped.write_text("correct horse 2!")
+    mistyped.chmod(0o600)
+    wrong = ("--password-source", f"file:{mistyped}")
+    now = desk.run("renew", "now", address, *wrong, "--no-input", "--json")
+    assert json.loads(now.stdout)["error"]["code"] == "password-incorrect"
+    run = desk.run("renew", "run", "npki:", *wrong, "--no-input", "--json")
+    assert [one["code"] for one in json.loads(run.stdout)["data"]["failed"]] == ["password-incorrect"]
+    assert [one["state"] for one in desk.data("cert", "list", "npki:")["credentials"]] == ["due"]
+    assert desk.data("renew", "now", address)["credential"]["state"] == "valid"

@@ -74,7 +74,7 @@ def renew(order: RenewOrder, place: Workplace) -> Renewal:
         origin = origin_of(place, old)
         with place.open_authority(origin.authority) as authority:
             profile = _profile_for(order, authority, origin, old)
-            location.has_key(old.key_id)  # asks for the PIN, so that a wrong one ends here
+            _check_secret(location, old)
             with _begin(order, place, location, old, origin, profile) as operation:
                 claim(place, operation, location, old)
                 with taken_back_on_failure(place, operation, location):
@@ -82,6 +82,14 @@ def renew(order: RenewOrder, place: Workplace) -> Renewal:
                 bring(place, operation, location, authority, old.certificate_der)
                 stored = switch(place, operation, location)
         return _renewal(place, location, stored, as_it_is_now(location, old))
+
+
+def _check_secret(location: Location, old: StoredCredential) -> None:
+    """A wrong PIN ends it here, and so does a password that does not open the old key: the new one would be sealed
+    under something that was mistyped, and nobody could open it.
+    """
+    if location.has_key(old.key_id) and location.traits.opened_by == "password":
+        location.private_key(old.key_id)
 
 
 def plan_renewal(order: RenewOrder, place: Workplace) -> tuple[Step, ...]:
