@@ -189,6 +189,10 @@ def test_the_km_key_comes_under_the_new_password_of_a_successor(root: Path, auth
         assert opens(staged / "signPri.key", NEW)
         location.discard(SECOND)
     assert next(root.rglob("kmPri.key")).read_bytes() == before
+    location = at(root, PASSWORD, NEW, Secret("not asked for"))
+    location.private_key(FIRST)
+    location.generate("ec-p256", key_id=SECOND, label="Hong", replaces=FIRST)
+    assert opens(root / ".dojang" / SECOND.hex() / "kmPri.key", NEW)
 
 
 def test_a_change_of_password_that_cannot_be_written_changes_nothing(root: Path) -> None:

@@ -261,7 +261,8 @@ class DiskLocation:
         replaced = None if replaces is None else live_under(self._folders(replaces), replaces)
         sealed = self._files.seal(pkcs8, password, replaces=replaced.key_path if replaced else None)
         km_key = path_in(replaced.path, KM_KEY) if replaced else None
-        along = {KM_KEY: self._files.brought_under(password, km_key)} if km_key else {}
+        likely = [self._opened[replaced.key_id][0].password] if replaced and replaced.key_id in self._opened else []
+        along = {KM_KEY: self._files.brought_under(password, km_key, likely)} if km_key else {}
         shelves.clear_staging(self.root, key_id)
         shelves.stage(self.root, key_id, files_of_key(key_id, key, sealed) | along)
         self._opened[key_id] = OpenedKeyFile(pkcs8, password), key

@@ -94,13 +94,16 @@ class KeyFiles:
             )
         return OpenedKeyFile(main.pkcs8, new)
 
-    def brought_under(self, new: "Secret", path: Path) -> bytes:
-        """The key file at ``path`` under the password ``new``; as it is where nobody gives the one that opens it."""
+    def brought_under(self, new: "Secret", path: Path, likely: "Iterable[Secret | None]" = ()) -> bytes:
+        """The key file at ``path`` under the password ``new``; as it is where nobody gives the one that opens it.
+
+        Nobody is asked for it where one of the ``likely`` ones does.
+        """
         der, name = read_file(path, at_most=MAX_FILE_BYTES), self._shown(path)
         opened = None
         with suppress(InputRequired, NotPermitted, PasswordIncorrect, PasswordWithheld, UnsupportedFormat):
             check_key_file(der, name)
-            opened = self._first(der, name, [new])
+            opened = self._first(der, name, [new, *likely])
             if opened is None and (old := self._asked(der, name)) != new:
                 opened = self._by(der, name, [old])
         if opened is None or opened.password in (None, new):
