@@ -143,7 +143,8 @@ def test_an_operation_whose_token_is_gone_for_good_is_given_up(run_dojang, home)
     assert answer(stuck)["recovered"] == [{"verb": "renew", "outcome": "left"}]
     assert run_dojang("doctor", "--give-up", operation.operation_id, "--plan").returncode == 0
     assert operation.operation_id in run_dojang("doctor").stdout
-    assert run_dojang("doctor", "--give-up", operation.operation_id).returncode == 0
+    given_up = run_dojang("doctor", "--give-up", operation.operation_id)
+    assert (given_up.returncode, "dojang cert list pkcs11:token=lost" in given_up.stdout) == (0, True)
     assert run_dojang("doctor", "--give-up", operation.operation_id).returncode == 3
     assert "operation-incomplete" not in {one["code"] for one in answer(run_dojang("doctor", "--json"))["findings"]}
 

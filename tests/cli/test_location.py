@@ -249,3 +249,14 @@ def test_a_person_types_the_new_password_twice(terminal, files: Path) -> None:
     child.expect(pexpect.EOF)
     child.wait()
     assert child.exitstatus == 0
+
+
+def test_a_copy_under_another_password_is_asked_for_by_its_option(dojang: Dojang, files: Path) -> None:
+    """What is there already was opened with the password of the original, and that did not fit."""
+    address = put(f"npki:{files}/NPKI")
+    dojang("copy", address, "--to", f"npki:{files}/usb/NPKI")
+    refused = dojang("copy", address, "--to", f"npki:{files}/usb/NPKI", new=None, ok=False)
+    assert (refused["status"], refused["code"]) == (7, "password-incorrect")
+    assert "--new-password-source" in refused["next"]
+    wrong = dojang("copy", address, "--to", f"npki:{files}/usb/NPKI", old="new", ok=False)
+    assert (wrong["status"], "--new-password-source" in wrong["next"]) == (7, False)

@@ -1,6 +1,7 @@
 """``dojang doctor``: what is wrong, in words, and the command that mends it."""
 
 import contextlib
+import shlex
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -79,6 +80,10 @@ WORDS = {
 }
 
 
+_PLACES = ("location", "origin_location", "target", "second")
+"""Where an operation that was cut short may have left something, by the names of its facts."""
+
+
 @command(
     help=N_(
         "Find out what is wrong: modules, tokens, the state of their PINs, certificates and keys, lists of mechanisms "
@@ -141,7 +146,11 @@ def _give_up(invocation: Invocation, operation_id: str) -> int:
         record = give_up(place, operation_id)
     subject = record.facts.get("address", record.subject_key)
     data = {"given_up": {"operation": operation_id, "verb": record.verb, "subject": subject}}
-    invocation.result(data, say("Given up: '{verb}' of {subject}.", verb=record.verb, subject=subject))
+    lines = [say("Given up: '{verb}' of {subject}.", verb=record.verb, subject=subject)]
+    left = N_("What it had made, or had yet to remove, may still be there: {command}")
+    places = dict.fromkeys(str(record.facts[name]) for name in _PLACES if name in record.facts)
+    lines += [say(left, command=shlex.join(["dojang", "cert", "list", where])) for where in places]
+    invocation.result(data, "\n".join(lines))
     return 0
 
 

@@ -15,6 +15,7 @@ from dojang.cli.key_wrap import without_r_option
 from dojang.cli.language import N_, _, say
 from dojang.cli.new_passwords import NewPasswords, new_password_option
 from dojang.cli.workplace import open_location_at, password_tries, plan_words, workplace
+from dojang.errors import PasswordIncorrect
 
 if TYPE_CHECKING:
     from dojang.lifecycle.copy import Transferred
@@ -133,12 +134,18 @@ def two_sided(invocation: Invocation, new_password_source: str | None) -> "Itera
     """A workplace whose second location takes its passwords from ``--new-password-source``."""
     passwords = NewPasswords(invocation, new_password_source)
     with workplace(invocation) as place:
-        yield replace(
-            place,
-            open_other=lambda address: open_location_at(invocation, address, passwords),
-            passwords=lambda path, new: invocation.password(path, new=new),
-            tries=password_tries(invocation),
-        )
+        try:
+            yield replace(
+                place,
+                open_other=lambda address: open_location_at(invocation, address, passwords),
+                passwords=lambda path, new: invocation.password(path, new=new),
+                tries=password_tries(invocation),
+            )
+        except PasswordIncorrect as error:
+            if error.facts["path"] not in passwords.guessed:
+                raise
+            advice = N_("It was tried with the password of the original; say another with --new-password-source.")
+            raise PasswordIncorrect(path=error.facts["path"], next_step=advice) from error
 
 
 def brought_data(brought: "Brought") -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """``dojang location``: backup and restore."""
 
 import contextlib
+import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -145,7 +146,7 @@ def _back_up_wrapped(invocation: Invocation, order: "WrappedBackupOrder", pin_so
             invocation.planned(steps, addresses=[order.address], file=order.file)
             return
         made = wrapped_backup(order, place)
-    _tell_made(invocation, made)
+    _tell_made(invocation, made, order.under)
 
 
 @contextlib.contextmanager
@@ -161,10 +162,12 @@ def _beside_second(invocation: Invocation, second: "Second", pin_source: str | N
         yield replace(place, open_other=lambda address: open_location_at(invocation, address, pins=pins))
 
 
-def _tell_made(invocation: Invocation, made: "Backup") -> None:
+def _tell_made(invocation: Invocation, made: "Backup", under: str | None = None) -> None:
     head = _("Backed up; the backup was restored on trial and is good.")
+    words = ["dojang", "location", "restore", str(made.file), "--to", "ADDRESS", *(("--under", under) if under else ())]
+    back = say("To bring it back: {command}", command=shlex.join(words))
     text = _drilled_text(head, made.file, made.sha256, made.drilled)
-    invocation.result(_backup_data(made), text, quiet=[str(made.file)])
+    invocation.result(_backup_data(made), f"{text}\n\n{back}", quiet=[str(made.file)])
 
 
 def _drill(invocation: Invocation, file: Path, second: "Second | None", pin_source: str | None) -> None:

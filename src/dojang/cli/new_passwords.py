@@ -27,6 +27,7 @@ class NewPasswords:
         self._invocation = invocation
         self._source = source
         self._known: Secret | None = None
+        self.guessed: set[str] = set()  # files that are there, opened with the password of the original
 
     def __call__(self, path: str, new: bool) -> "Secret":
         if self._known is None:
@@ -42,4 +43,6 @@ class NewPasswords:
             raise InputRequired(what=Phrase(N_("The password for {purpose}"), purpose=path), option=OPTION)
         if new:
             self._invocation.out.note(_("No new password was given; the copy keeps that of the original."))
+        else:
+            self.guessed.add(path)
         return self._invocation.password(path)

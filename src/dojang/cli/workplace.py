@@ -35,7 +35,7 @@ STEPS = {
     "revoke": N_("Revoking the old certificate; it stays revoked whatever follows …"),
     "retire": N_("Retiring the old one …"),
     "change-password": N_("Changing the password …"),
-    "take": N_("Opening the key that is to be copied …"),
+    "take": N_("Opening the key …"),
     "bring": N_("Putting the key into its new place …"),
     "remove": N_("Removing the original …"),
     "write": N_("Writing the backup aside …"),
