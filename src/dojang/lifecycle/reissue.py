@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from secrets import token_bytes
 from typing import TYPE_CHECKING
 
-from dojang.errors import NothingToDo, NotRenewable, Phrase
+from dojang.errors import NothingToDo, Phrase
 from dojang.ledger import Fact, Operation
 from dojang.lifecycle.aftercare import tell_checks
 from dojang.lifecycle.fallout import Fallout, fallout_of, serial_in
@@ -22,7 +22,7 @@ from dojang.lifecycle.origin import Origin, fingerprint_of
 from dojang.lifecycle.recover import recover
 from dojang.lifecycle.scene import Scene, open_scene, retire_there
 from dojang.lifecycle.status import change, subject_of
-from dojang.lifecycle.successor import algorithm_in, as_it_is_now, bring, claim, load, successor_facts
+from dojang.lifecycle.successor import algorithm_in, as_it_is_now, bring, claim, load, refuse_unusable, successor_facts
 from dojang.lifecycle.workplace import Step, Workplace
 from dojang.locations.base import StoredCredential
 
@@ -155,17 +155,8 @@ def _refuse(order: ReissueOrder, place: Workplace, scene: Scene) -> None:
             problem=Phrase("it came from a reissue itself"), next_step="--again reissues it all the same."
         )
     where = scene.old.address if scene.old is not None else load(scene.old_der).subject.rfc4514_string()
-    if scene.old is not None and not scene.old.live:
-        raise NotRenewable(
-            address=where, problem="it is not in use", remedy="Name the one in use; 'dojang cert list' shows it."
-        )
-    not_after = load(scene.old_der).not_valid_after_utc
-    if not_after <= place.now():
-        raise NotRenewable(
-            address=where,
-            problem=Phrase("it expired at {not_after}", not_after=not_after),
-            remedy="Issue a new one with 'dojang cert issue'.",
-        )
+    live = scene.old is None or scene.old.live
+    refuse_unusable(place, where, scene.old_der, live=live)
 
 
 def _replaced(place: Workplace, scene: Scene) -> bool:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from secrets import token_bytes
 from typing import TYPE_CHECKING
 
-from dojang.errors import NothingDue, NotPermitted, NotRenewable, Phrase
+from dojang.errors import NothingDue, NotPermitted, Phrase
 from dojang.ledger import Event, Operation
 from dojang.lifecycle.aftercare import tell_checks
 from dojang.lifecycle.finish import switch
@@ -22,6 +22,7 @@ from dojang.lifecycle.successor import (
     bring,
     claim,
     load,
+    refuse_unusable,
     replaced_already,
     replaced_now,
     successor_facts,
@@ -111,17 +112,7 @@ def _refuse_unrenewable(order: RenewOrder, place: Workplace, location: Location,
     if order.fingerprint not in (None, fingerprint_of(old.certificate_der)):
         raise replaced_already()
     _refuse_not_due(order, place, location, old)
-    if not old.live:
-        raise NotRenewable(
-            address=old.address, problem="it is not in use", remedy="Name the one in use; 'dojang cert list' shows it."
-        )
-    not_after = load(old.certificate_der).not_valid_after_utc
-    if not_after <= place.now():
-        raise NotRenewable(
-            address=old.address,
-            problem=Phrase("it expired at {not_after}", not_after=not_after),
-            remedy="Issue a new one with 'dojang cert issue'.",
-        )
+    refuse_unusable(place, old.address, old.certificate_der, live=old.live)
 
 
 def _refuse_not_due(order: RenewOrder, place: Workplace, location: Location, old: StoredCredential) -> None:

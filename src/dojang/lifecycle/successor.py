@@ -5,7 +5,16 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dojang.errors import Ambiguous, AnswerMismatch, AuthorityRefused, CredentialBusy, NotFound, NothingDue, Phrase
+from dojang.errors import (
+    Ambiguous,
+    AnswerMismatch,
+    AuthorityRefused,
+    CredentialBusy,
+    NotFound,
+    NothingDue,
+    NotRenewable,
+    Phrase,
+)
 from dojang.ledger import Fact, Operation
 from dojang.lifecycle.claims import drop_claim, take_claim
 from dojang.lifecycle.finish import confirm, install_and_prove
@@ -60,6 +69,21 @@ def claim(place: Workplace, operation: Operation, location: Location, old: Store
         operation.undo(error.code)
         raise
     operation.advance("claimed")
+
+
+def refuse_unusable(place: Workplace, where: str, certificate_der: bytes, *, live: bool) -> None:
+    """``NotRenewable`` for a certificate that is not in use any more, or that has expired."""
+    if not live:
+        raise NotRenewable(
+            address=where, problem="it is not in use", remedy="Name the one in use; 'dojang cert list' shows it."
+        )
+    not_after = load(certificate_der).not_valid_after_utc
+    if not_after <= place.now():
+        raise NotRenewable(
+            address=where,
+            problem=Phrase("it expired at {not_after}", not_after=not_after),
+            remedy="Issue a new one with 'dojang cert issue'.",
+        )
 
 
 def replaced_already() -> NothingDue:
