@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from dojang.cli.renew_orders import notice_words
 from dojang.errors import NoticeUndelivered
 from dojang.lifecycle.channels import SIGNATURE_HEADER, Desktop, Mail, Webhook, channels_of, desktop_program
 from dojang.lifecycle.notices import OUT_OF_REACH, Notice
@@ -124,6 +125,19 @@ def test_a_mail_that_is_refused(post_office) -> None:
             channel.deliver(NOTICE, "subject", "text")
         assert raised.value.retryable
     assert post_office.mails == []
+
+
+def test_what_a_certificate_calls_itself_makes_no_line(post_office) -> None:
+    """A subject with line breaks adds no header and no paragraph; a mail that cannot be written is undelivered."""
+    hostile = replace(NOTICE, subject="CN=Hong\r\nBcc: eve@example.com\n\nPay here", address="npki:\nhere")
+    subject, text = notice_words(hostile)
+    assert text.count("\n") == notice_words(NOTICE)[1].count("\n")
+    _mail(post_office).deliver(hostile, subject, text)
+    mail = message_from_bytes(post_office.mails[0], policy=policy.default)
+    assert "Bcc" not in mail
+    assert "eve@example.com" in mail["Subject"]
+    with pytest.raises(NoticeUndelivered):
+        _mail(post_office).deliver(hostile, hostile.subject, text)
 
 
 def test_no_password_over_an_open_network(post_office) -> None:

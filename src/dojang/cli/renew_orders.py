@@ -113,8 +113,10 @@ def orders_of(invocation: Invocation, jobs: int | None) -> "Orders":
 
 
 def notice_words(notice: "Notice") -> tuple[str, str]:
-    """Subject and text, in the language of this run."""
-    facts = {"subject": notice.subject, "days": notice.days_left, "address": notice.address}
+    """Subject and text, in the language of this run; what a certificate calls itself never makes a line of its own."""
+    from dojang.cli.table import printable
+
+    facts = {"subject": printable(notice.subject), "days": notice.days_left, "address": printable(notice.address)}
     subject = say(SUBJECTS[notice.reason], **facts)
     return subject, say(TEXTS[notice.reason], **facts, not_after=notice.not_after_at)
 

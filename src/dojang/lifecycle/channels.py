@@ -97,7 +97,7 @@ class Mail:
                 if settings.user is not None and settings.password_source is not None:
                     server.login(settings.user, self._password(settings.password_source))
                 server.send_message(self._message(notice, subject, text))
-        except (OSError, smtplib.SMTPException) as error:
+        except (OSError, ValueError, smtplib.SMTPException) as error:
             raise NoticeUndelivered(channel=self.name, problem=_short(error)) from error
 
     def _connect(self) -> smtplib.SMTP:
@@ -164,7 +164,7 @@ class Webhook:
                 return None, False
         except urllib.error.HTTPError as error:
             return f"HTTP {error.code}", error.code < 500 and error.code not in (408, 425, 429)
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             return _short(error), False
 
 
@@ -176,5 +176,8 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 
 def _short(error: Exception) -> str:
+    """Nothing of what could not be encoded, which may be a password."""
+    if isinstance(error, UnicodeError):
+        return type(error).__name__
     reason = getattr(error, "reason", None) or getattr(error, "strerror", None)
     return str(reason or error or type(error).__name__).splitlines()[0][:200]
