@@ -1,5 +1,6 @@
 """Backup, drill and restore; export and import: what a file holds comes back whole, or is no backup."""
 
+import os
 import subprocess
 import zipfile
 from dataclasses import replace
@@ -406,6 +407,31 @@ def test_a_kill_in_the_last_moments_harms_no_good_backup(
     assert [one.outcome for one in recover(desk.place)] == ["finished"]
     assert len(drill_file(box, desk.place).credentials) == 1
     assert [path.name for path in box.parent.iterdir()] == ["all.p12"]
+
+
+def test_of_several_with_one_name_each_can_be_chosen(desk: Desk) -> None:
+    """A file of another program may call two alike; the first goes by the name, the second by name and number."""
+    roots = [desk.folder / "zipped" / name for name in ("first", "second")]
+    ders = []
+    for root in roots:
+        ders.append(one := self_signed())
+        desk.put(one, f"npki:{root}")
+    with zipfile.ZipFile(desk.folder / "two.zip", "w") as archive:
+        for path in sorted((desk.folder / "zipped").rglob("sign*")):
+            archive.write(path, path.relative_to(desk.folder))
+    place = replace(desk.place, passwords=desk.password)
+    with pytest.raises(Ambiguous) as caught:
+        take_in(TakeInOrder(desk.folder / "two.zip", desk.there), place)
+    assert caught.value.facts["matches"] == "Hong, Hong 2"
+    (done,) = take_in(TakeInOrder(desk.folder / "two.zip", desk.there, name="Hong 2"), place)
+    assert done.credential.stored.certificate_der == ders[1].certificate_der
+
+
+def test_a_pipe_is_no_file_to_import(desk: Desk) -> None:
+    """Nobody waits for what may never be written into it."""
+    os.mkfifo(desk.folder / "pipe")
+    with pytest.raises(FileUnreadable):
+        take_in(TakeInOrder(desk.folder / "pipe", desk.there), desk.place)
 
 
 @pytest.mark.parametrize("replaced", [False, True])

@@ -56,10 +56,12 @@ def _head_of(path: Path) -> bytes:
     from dojang.npki.files import read_file
 
     try:
-        with path.open("rb") as file:
-            return file.read(_HEAD)
+        if path.is_file():  # a pipe would have us wait for ever
+            with path.open("rb") as file:
+                return file.read(_HEAD)
     except OSError:
-        return read_file(path, at_most=_HEAD)  # which says what is wrong with it
+        pass
+    return read_file(path, at_most=_HEAD)  # which says what is wrong with it
 
 
 def _scheme_of(head: bytes, path: Path) -> str:

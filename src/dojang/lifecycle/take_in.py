@@ -1,14 +1,18 @@
 """Import and restore: credentials from a file brought into a location."""
 
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from dojang.errors import Ambiguous, FileMalformed, NotFound, Phrase
 from dojang.lifecycle.copy import deliver
 from dojang.lifecycle.offers import Offer, offered
 from dojang.lifecycle.transfer import Brought, Errand, plan_bringing
 from dojang.lifecycle.workplace import Step, Workplace
+
+_MOST_NAMED: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,8 @@ def plan_take_in(order: TakeInOrder, place: Workplace) -> tuple[Step, ...]:
 
 def chosen(order: TakeInOrder, offers: list[Offer]) -> list[Offer]:
     """The offers that the order names. ``NotFound``, ``Ambiguous``, ``FileMalformed`` where there is none at all."""
-    names = ", ".join(offer.name for offer in offers)
+    offers = _told_apart(offers)
+    names = ", ".join([*(offer.name for offer in offers[:_MOST_NAMED]), *(["…"] if offers[_MOST_NAMED:] else [])])
     if not offers:
         raise FileMalformed(
             path=str(order.file), expected=Phrase("a credential"), problem=Phrase("no certificate with a key is in it")
@@ -68,4 +73,15 @@ def chosen(order: TakeInOrder, offers: list[Offer]) -> list[Offer]:
         raise Ambiguous(
             what=str(order.file), matches=names, next_step="Choose one with --name NAME, or all with --all."
         )
+    return found
+
+
+def _told_apart(offers: list[Offer]) -> list[Offer]:
+    """Names that several have get a number, so that each can be chosen; what it is called afterwards stays."""
+    seen: Counter[str] = Counter()
+    found = []
+    for offer in offers:
+        seen[offer.name] += 1
+        number = seen[offer.name]
+        found.append(offer if number == 1 else replace(offer, name=f"{offer.name} {number}"))
     return found
