@@ -17,6 +17,7 @@ from dojang.errors import (
     NotPermitted,
     OperationUnfinished,
 )
+from dojang.lifecycle import transfer
 from dojang.lifecycle.copy import CopyOrder, copy
 from dojang.lifecycle.give_up import give_up
 from dojang.lifecycle.move import move
@@ -244,3 +245,20 @@ def test_a_move_to_a_second_place_waits_for_the_first(desk: Desk, monkeypatch: p
     assert (live(desk, desk.here), live(desk, desk.there)) == (["Hong"], ["Hong"])
     recover(desk.place)
     assert (live(desk, desk.here), live(desk, desk.there)) == ([], ["Hong"])
+
+
+def test_of_two_moves_at_once_the_slower_makes_no_second_one(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It looks again once nobody else can be at it: the other was faster while a password was typed."""
+    address, honest = desk.put(self_signed()), transfer._begin
+
+    def slow(*arguments: object) -> object:
+        monkeypatch.setattr(transfer, "_begin", honest)
+        move(CopyOrder(address, desk.there), desk.place)
+        return honest(*arguments)
+
+    monkeypatch.setattr(transfer, "_begin", slow)
+    elsewhere = f"npki:{desk.folder}/elsewhere/NPKI"
+    with pytest.raises(NotFound):
+        move(CopyOrder(address, elsewhere), desk.place)
+    assert (live(desk, desk.here), live(desk, desk.there), live(desk, elsewhere)) == ([], ["Hong"], [])
+    assert desk.place.ledger.incomplete() == []

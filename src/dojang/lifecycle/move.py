@@ -1,5 +1,6 @@
 """Move: the credential is in the other location afterwards, and no longer where it was."""
 
+from functools import partial
 from pathlib import Path
 from secrets import token_bytes
 
@@ -43,7 +44,8 @@ def move(order: CopyOrder, place: Workplace) -> Transferred:
         previous = look_at(place, source.traits, stored)
         facts = _facts(source, stored)
         subject = key_in(source, stored.key_id)
-        errand = Errand("move", order.to, order.label, whole=True, subject=subject, facts=facts)
+        check = partial(_refuse_gone, source, stored)
+        errand = Errand("move", order.to, order.label, whole=True, subject=subject, facts=facts, check=check)
         with brought(parcel, errand, place) as done:
             operation = done.operation or _begin_removal(place, source, stored, done)
             with operation:
@@ -82,6 +84,12 @@ def same_place(source: Location, order: CopyOrder, place: Workplace) -> bool:
         return here is not None and there is not None and here.samefile(there)
     except OSError:
         return False
+
+
+def _refuse_gone(source: Location, stored: StoredCredential) -> None:
+    """``NotFound`` for what was moved elsewhere, renewed or deleted while its password was typed."""
+    if not any(one.live and one.certificate_der == stored.certificate_der for one in source.credentials()):
+        raise NotFound(what=f"'{stored.address}'", where=source.address, command=f"dojang cert list '{source.address}'")
 
 
 def _path_of(location: Location) -> Path | None:

@@ -3,7 +3,7 @@ and restore share.
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from secrets import token_bytes
 from typing import TYPE_CHECKING
@@ -31,7 +31,8 @@ class Errand:
 
     ``whole``: refuse to leave anything out, because the original goes afterwards; R is left out only ``without_r``,
     because then nobody can be identified by the copy. ``subject`` is what nobody else may be at meanwhile, the name in
-    the target unless said; ``facts`` go into the journal.
+    the target unless said; ``facts`` go into the journal. ``check`` is asked when nobody else can
+    be at it any more.
     """
 
     verb: str
@@ -41,6 +42,7 @@ class Errand:
     subject: str | None = None
     facts: Mapping[str, Fact] = field(default_factory=dict)
     without_r: bool = False
+    check: Callable[[], object] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,7 @@ def brought(parcel: Parcel, errand: Errand, place: Workplace) -> Iterator[Brough
             target.has_key(token_bytes(KEY_ID_BYTES))  # asks for the PIN, so that a wrong one ends here
             operation = held.enter_context(_begin(parcel, errand, place, target))
             with taken_back_on_failure(place, operation, target):
+                errand.check()
                 _put_in(parcel, operation, target, place)
                 operation.advance("brought")
         with place.open_target(errand.to) as target:
