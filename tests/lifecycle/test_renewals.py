@@ -23,7 +23,6 @@ from dojang.lifecycle.held import due_in, held_in
 from dojang.lifecycle.issue import issue
 from dojang.lifecycle.notices import FAILING, OUT_OF_REACH, UNKNOWN_ORIGIN, Notice
 from dojang.lifecycle.origin import fingerprint_of
-from dojang.lifecycle.recover import recover
 from dojang.lifecycle.renew import RenewOrder, renew
 from dojang.lifecycle.renewals import renew_all
 from dojang.lifecycle.rounds import LONGEST_SLEEP, Orders, go_round
@@ -181,7 +180,7 @@ def test_without_claims_the_authority_replaces_once(office, tmp_path, monkeypatc
         order = RenewOrder(held.stored.address)
         with pytest.raises(AuthorityRefused, match="replaced already"):
             renew(order, slow)
-    assert [one.outcome for one in recover(office.place)] == ["undone"]
+    assert office.place.ledger.incomplete() == []
     assert sorted(one.state for one in held_in(office.place, office.address)) == ["retired", "valid"]
     assert sorted(record.state for record in office.issued()) == ["confirmed", "confirmed", "revoked"]
 

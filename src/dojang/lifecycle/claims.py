@@ -13,22 +13,36 @@ from dojang.locations.claims import Claim, HoldsClaims
 _CANNOT = (DeviceRefused, DeviceFailure, TokenFull, UnsupportedError)
 
 
-def take_claim(operation: Operation, location: Location) -> None:
+def take_claim(operation: Operation, location: Location) -> bool:
     """Keep others with a ledger of their own away from the credential; ``CredentialBusy`` while one is at it.
 
     The operation's facts name the certificate (``old_fingerprint``) and the claim; nothing may have been made yet. A
-    location that can hold no claim is gone without: the authority replaces a certificate once only.
+    location that can hold no claim is gone without: the authority replaces a certificate once only. Returns whether
+    there is one now.
     """
-    facts = operation.record.facts
+    facts, left = operation.record.facts, False
     if isinstance(location, HoldsClaims):
         claim = Claim(str(facts["old_fingerprint"]), operation.operation_id, platform.node(), datetime.now(UTC))
         try:
             other = location.claim_board().take(claim)
+            left = other is None
         except _CANNOT:
             other = None
         if other is not None:
             verb = Phrase("{verb}, on {holder}", verb=operation.record.verb, holder=other.holder)
             raise CredentialBusy(verb=verb, subject=facts["address"])
+    return left
+
+
+def check_claim(operation: Operation, location: Location) -> None:
+    """``CredentialBusy`` where the claim that ``take_claim`` left is gone: after an hour, which a machine may sleep
+    through, somebody else may have broken it and be at work. Nothing is put beside what is theirs.
+    """
+    facts = operation.record.facts
+    if not (facts.get("claimed") and isinstance(location, HoldsClaims)):
+        return
+    if not location.claim_board().stands(str(facts["old_fingerprint"]), operation.operation_id):
+        raise CredentialBusy(verb=operation.record.verb, subject=facts["address"])
 
 
 def drop_claim(operation: Operation, location: Location) -> None:

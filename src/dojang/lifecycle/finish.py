@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from dojang.errors import NotFound, NotPermitted, Phrase
 from dojang.ledger import Event, Operation
-from dojang.lifecycle.claims import drop_claim
+from dojang.lifecycle.claims import check_claim, drop_claim
 from dojang.lifecycle.hooks import run_post_hook
 from dojang.lifecycle.journal import certified_event, key_id_of, noted_answer, predecessor_revoked, replaced_by
 from dojang.lifecycle.workplace import Workplace
@@ -114,6 +114,7 @@ def finish_issue(place: Workplace, operation: Operation, location: Location) -> 
 def finish_renewal(place: Workplace, operation: Operation, location: Location) -> StoredCredential:
     """From ``answered``, ``confirmed`` or ``switched`` to the end."""
     if operation.record.step == "answered":
+        check_claim(operation, location)
         install_and_prove(place, operation, location)
         with place.open_authority(str(operation.record.facts["authority"])) as authority:
             confirm(place, operation, authority)

@@ -99,11 +99,21 @@ def take_back(place: Workplace, operation: Operation, location: Location, reason
         withdraw(place, operation)
     if _made_in_place_of_nothing(operation) or operation.record.verb in BRINGING:
         location.delete(key_id_of(operation))
-    elif operation.record.verb != "install":  # whose key was there before it, and goes on waiting
+    elif operation.record.verb != "install" and not _staged_by_others(operation, location):
+        # the key of an install was there before it, and goes on waiting
         location.discard(key_id_of(operation))
     drop_claim(operation, location)
     run_post_hook(place, operation, "failed")
     operation.undo(reason)
+
+
+def _staged_by_others(operation: Operation, location: Location) -> bool:
+    """Whether another machine, that broke a stale claim, has staged a successor for the key that is kept."""
+    key_id = key_id_of(operation)
+    if key_id != replaced_by(operation):
+        return False
+    own = noted_answer(operation)[0] if "certificate" in operation.record.facts else b""
+    return any(one.staged and one.key_id == key_id and one.certificate_der != own for one in location.credentials())
 
 
 def _made_in_place_of_nothing(operation: Operation) -> bool:

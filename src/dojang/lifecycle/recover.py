@@ -9,7 +9,8 @@ The rule, by the last transition that the journal holds:
     issue, renew             begun,       undone: the authority cancels the transaction, the new key goes
                              claimed
     issue, renew             answered     finished: install, prove, confirm (and switch, for renew);
-                                          undone where the key is gone or the authority refuses by now
+                                          undone where the key is gone, the authority refuses by now, or
+                                          somebody else has broken the claim, which was an hour old
     renew                    confirmed    finished: switch
     renew                    switched     finished: the post hook, once more
     reissue                  each         as for renew; nothing to switch where the successor lies elsewhere
@@ -42,7 +43,7 @@ nothing but the confirmation. Whatever a row does may have been done before and 
 import contextlib
 from collections.abc import Callable
 
-from dojang.errors import AlreadyExists, AuthorityRefused, DojangError, NotFound
+from dojang.errors import AlreadyExists, AuthorityRefused, CredentialBusy, DojangError, NotFound
 from dojang.ledger import Operation, OperationRecord
 from dojang.lifecycle import founding
 from dojang.lifecycle.finish import (
@@ -169,7 +170,7 @@ def _finish_or_undo(place: Workplace, operation: Operation, location: Location) 
     if finish is not None:
         try:
             return Recovered(operation.record, "finished", finish(place, operation, location))
-        except (AlreadyExists, AuthorityRefused, NotFound):
+        except (AlreadyExists, AuthorityRefused, CredentialBusy, NotFound):
             if operation.record.step in ("confirmed", "switched", "copied", "removing"):
                 raise
     take_back(place, operation, location, "cut short")

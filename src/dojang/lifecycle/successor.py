@@ -16,7 +16,7 @@ from dojang.errors import (
     Phrase,
 )
 from dojang.ledger import Fact, Operation
-from dojang.lifecycle.claims import drop_claim, take_claim
+from dojang.lifecycle.claims import check_claim, drop_claim, take_claim
 from dojang.lifecycle.finish import confirm, install_and_prove
 from dojang.lifecycle.journal import answer_facts, key_id_of, moment, replaced_by, taken_back_on_failure
 from dojang.lifecycle.new_key import backup_of, make_key
@@ -61,14 +61,14 @@ def claim(place: Workplace, operation: Operation, location: Location, old: Store
     ``CredentialBusy``, ``NothingDue``; then the operation is closed and nothing was made.
     """
     try:
-        take_claim(operation, location)
+        claimed = take_claim(operation, location)
         if any(event.event == "retired" for event in history_of(place, old)) or not _is_still(location, old):
             raise replaced_already()
     except (CredentialBusy, NothingDue) as error:
         drop_claim(operation, location)
         operation.undo(error.code)
         raise
-    operation.advance("claimed")
+    operation.advance("claimed", claimed=claimed)
 
 
 def refuse_unusable(place: Workplace, where: str, certificate_der: bytes, *, live: bool) -> None:
@@ -102,6 +102,7 @@ def bring(
     with taken_back_on_failure(place, operation, location):
         key = _key(place, operation, location, old_der, under)
         _certify(place, operation, authority, kind, key, old_der, under)
+        check_claim(operation, location)
         install_and_prove(place, operation, location, key)
     with taken_back_on_failure(place, operation, location, AuthorityRefused):  # any other error may yet pass
         confirm(place, operation, authority)

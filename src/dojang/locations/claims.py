@@ -69,6 +69,10 @@ class ClaimBoard(Protocol):
         """Leave ``claim`` unless somebody else's stands, which is returned then, and nothing is left."""
         ...
 
+    def stands(self, name: str, claim_id: str) -> bool:
+        """Whether the claim of that number is still there: one that went stale may have been broken."""
+        ...
+
     def drop(self, name: str, claim_id: str) -> None:
         """Take the claim of that number back, with what a killed ``take`` left of it; none there is not an error."""
         ...
@@ -105,6 +109,9 @@ class FolderBoard:
         if other is not None:
             remove_folder(made)
         return other
+
+    def stands(self, name: str, claim_id: str) -> bool:
+        return (self._place(name) / f"{claim_id}.json").exists()
 
     def drop(self, name: str, claim_id: str) -> None:
         self._remove(self._place(name), claim_id)
@@ -175,6 +182,10 @@ class TokenBoard:
             if pause is None or (first is not None and first.claim_id < claim.claim_id):
                 return first
             time.sleep(pause)
+
+    def stands(self, name: str, claim_id: str) -> bool:
+        found = map(Claim.from_json, self._token.read_data(label=_label(name)))
+        return any(one is not None and one.claim_id == claim_id for one in found)
 
     def drop(self, name: str, claim_id: str) -> None:
         del name

@@ -281,6 +281,11 @@ class TokenLocation:
         """The key is kept: one certificate takes the other's name under the same CKA_ID."""
         here = self._certificates(key_id=key_id)
         staged = [one for one in here if Label.from_text(one.label).staged]
+        if mine := [one for one in staged if one.value == certificate_der]:
+            for other in staged:  # of somebody whose claim was broken and who never came back
+                if other not in mine:
+                    self._token.destroy_certificate(key_id, other.value)
+            staged = mine
         live = [one for one in here if Label.from_text(one.label).live]
         # Both live: a switch was cut short after its first step; where nobody says which is new, the younger is.
         new = staged or [one for one in live if one.value == certificate_der] or _youngest(live)
