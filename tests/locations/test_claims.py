@@ -70,8 +70,11 @@ def test_one_holder_until_it_is_dropped(board: ClaimBoard) -> None:
         assert other.holder == first.holder
     board.drop(NAME, "11" * 8)
     assert board.take(claim("33" * 8)) is not None
+    assert board.stands(NAME, first.claim_id)
+    assert not board.stands(NAME, "33" * 8)
     for _ in range(2):
         board.drop(NAME, first.claim_id)
+        assert not board.stands(NAME, first.claim_id)
     assert board.take(claim("11" * 8)) is None
     board.drop(NAME, "11" * 8)
 

@@ -124,6 +124,10 @@ class _HeldBoard:
         with self._held.in_use():
             return self._board.take(claim)
 
+    def stands(self, name: str, claim_id: str) -> bool:
+        with self._held.in_use():
+            return self._board.stands(name, claim_id)
+
     def drop(self, name: str, claim_id: str) -> None:
         with self._held.in_use():
             self._board.drop(name, claim_id)
