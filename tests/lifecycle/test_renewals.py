@@ -17,6 +17,7 @@ from dojang.errors import (
     PinKnownWrong,
 )
 from dojang.ledger import Event, Ledger
+from dojang.lifecycle import notices
 from dojang.lifecycle import renew as renewing
 from dojang.lifecycle.delete import delete
 from dojang.lifecycle.held import due_in, held_in
@@ -308,3 +309,16 @@ def test_what_renews_itself_is_not_told_of(office, posted) -> None:
     assert posted(336) == ([], [])
     assert posted(350) == ([], [])
     assert [one.state for one in held_in(office.place, office.address) if one.stored.live] == ["valid"]
+
+
+def test_a_channel_that_does_not_answer_holds_up_no_round(office, monkeypatch) -> None:
+    """Once it has cost its share of a round it is left for the next; the others get everything at once."""
+    monkeypatch.setattr(notices, "PATIENCE", 0.0)
+    dead, alive = Postbox("dead", closed=True), Postbox("alive")
+    said = [Notice(f"{number:064x}", "npki:", f"CN={number}", office.now(), 5, 7, FAILING) for number in range(5)]
+    words = lambda notice: (notice.subject, notice.address)  # noqa: E731
+    given = list(notices.give(office.place, said, [dead, alive], words))
+    assert [one.channel for one in given if one.error is not None] == ["dead"]
+    assert len(alive.got) == 5
+    dead.closed = False
+    assert len(list(notices.give(office.place, said, [dead, alive], words))) == len(dead.got) == 5

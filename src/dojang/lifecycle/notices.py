@@ -9,6 +9,7 @@ drawer is thought of in time.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from time import monotonic
 from typing import Final, Protocol
 
 from dojang.errors import DojangError, NotRenewable
@@ -20,6 +21,8 @@ from dojang.lifecycle.workplace import Workplace
 
 NOTIFIED: Final = "notified"
 SEEN: Final = "seen"
+PATIENCE: Final = 30.0
+"""Seconds of failures after which a channel is left alone for the rest of a round."""
 _OVER: Final = frozenset(("retired", "deleted", "revoked"))
 _MOVED: Final = frozenset(("copied", "moved", "imported", "restored"))
 
@@ -125,15 +128,22 @@ def give(
     channels: Sequence[Channel],
     words: Callable[[Notice], tuple[str, str]],
 ) -> Iterator[Delivery]:
-    """Say each notice by each channel that has not said it, and note it; ``words`` gives subject and text."""
+    """Say each notice by each channel that has not said it, and note it; ``words`` gives subject and text.
+
+    A channel that has failed for longer than ``PATIENCE`` is left for the next round: a server that does not answer
+    is not to hold up the renewals for as many timeouts as there are notices.
+    """
+    lost = dict.fromkeys((channel.name for channel in channels), 0.0)
     for notice in notices:
         told = _told(place.ledger, notice.fingerprint)
         for channel in channels:
-            if told.get(channel.name, notice.threshold + 1) <= notice.threshold:
+            if told.get(channel.name, notice.threshold + 1) <= notice.threshold or lost[channel.name] > PATIENCE:
                 continue
+            begun = monotonic()
             try:
                 channel.deliver(notice, *words(notice))
             except DojangError as error:
+                lost[channel.name] += monotonic() - begun
                 yield Delivery(notice, channel.name, error)
                 continue
             facts: dict[str, Fact] = {"channel": channel.name, "threshold": notice.threshold}
