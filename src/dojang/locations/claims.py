@@ -150,6 +150,9 @@ class TokenBoard:
 
     A token makes no object only where there is none, so everybody writes first and looks then: whoever is alone has
     it. Of several, the lowest number waits until the others have withdrawn; one that stays was there before.
+
+    That is likely and not certain: a token that shows what another machine wrote later than ``_ALONE_AFTER`` lets two
+    through. Then both ask, and the authority confirms one.
     """
 
     def __init__(self, token: "OpenToken") -> None:
