@@ -15,8 +15,11 @@ from tests.locations.test_disk import FIRST, PASSWORD, SECOND, copy, killed_at_e
 from dojang.errors import FileUnwritable, KeyMismatch, NotFound, PasswordIncorrect
 from dojang.locations.base import ChangesPassword, Companions, GivesKeys, HoldsCompanions, TakesKeys
 from dojang.locations.disk import DiskLocation
+from dojang.npki import derivation, keyfile
+from dojang.npki.folder import scan
 from dojang.npki.keyfile import SCHEMES, KeyFileForm, generate_key, open_pkcs8, scheme_of, seal_pkcs8
 from dojang.npki.pkcs8 import Pkcs8, new_random_number
+from dojang.npki.schemes import Pbes2
 from dojang.secret import Secret
 
 NEW = Secret("새로운 비밀 2@")
@@ -325,3 +328,65 @@ def test_a_plain_key_file_is_given_as_it_is(root: Path, brought: tuple[Path, Pkc
     key = DiskLocation(root).private_key(FIRST)
     form = Encoding.DER, PrivateFormat.PKCS8, NoEncryption()
     assert key.private_bytes(*form) == brought[1].key().private_bytes(*form)
+
+
+def sealed_at(root: Path, key_id: bytes) -> tuple[Pbes2, bytes]:
+    """How a key file is encrypted, and what is hidden in it."""
+    (path,) = [folder.key_path for folder in scan(root) if folder.key_id == key_id and folder.key_path]
+    scheme, hidden = keyfile._framed(path.read_bytes())
+    assert isinstance(scheme, Pbes2)
+    return scheme, hidden
+
+
+def renew_after_opening(root: Path, authority: SmallAuthority, *passwords: Secret) -> DiskLocation:
+    """A renewal as it goes: the old key is opened, then its successor is made and installed."""
+    answers = list(passwords)
+    location = DiskLocation(root, lambda path, new: answers[new] if len(answers) > 1 else answers[0])
+    (old,) = location.credentials()
+    location.private_key(old.key_id)
+    key = location.generate("ec-p256", key_id=SECOND, label="Hong", replaces=old.key_id)
+    certificate_der = authority.certify(key, "Hong")
+    location.install(key_id=SECOND, label="Hong", certificate_der=certificate_der, replaces=old.key_id)
+    location.switch(old_key_id=old.key_id, new_key_id=SECOND)
+    return location
+
+
+def made_here(root: Path, authority: SmallAuthority) -> None:
+    location = DiskLocation(root, lambda path, new: PASSWORD)
+    key = location.generate("ec-p256", key_id=FIRST, label="Hong")
+    location.install(key_id=FIRST, label="Hong", certificate_der=authority.certify(key, "Hong"))
+
+
+def test_a_successor_under_the_same_password_costs_one_derivation(
+    tmp_path: Path, authority: SmallAuthority, monkeypatch: pytest.MonkeyPatch, quick_passwords: None
+) -> None:
+    """What opened the old key seals the new one, with an IV of its own; openssl opens both."""
+    root = tmp_path / "NPKI"
+    made_here(root, authority)
+    derived, derive = [], derivation.pbkdf2
+    monkeypatch.setattr(derivation, "pbkdf2", lambda *words: derived.append(words) or derive(*words))
+    renew_after_opening(root, authority, PASSWORD)
+    assert len(derived) == 1
+    (old, _), (new, _) = sealed_at(root, FIRST), sealed_at(root, SECOND)
+    assert old.derivation == new.derivation
+    assert old.iv != new.iv
+    for path in key_files(root):
+        command = ["openssl", "pkey", "-inform", "DER", "-in", path, "-passin", f"pass:{PASSWORD.reveal().decode()}"]
+        assert subprocess.run([*command, "-noout"], capture_output=True).returncode == 0
+    assert at(root).private_key(SECOND)
+
+
+def test_what_is_weaker_or_under_another_password_is_derived_anew(
+    tmp_path: Path, authority: SmallAuthority, monkeypatch: pytest.MonkeyPatch, quick_passwords: None
+) -> None:
+    """A new password has a salt of its own, and fewer iterations than a new file has are not handed on."""
+    made_here(tmp_path / "one", authority)
+    renew_after_opening(tmp_path / "one", authority, PASSWORD, NEW)
+    old, new = sealed_at(tmp_path / "one", FIRST)[0], sealed_at(tmp_path / "one", SECOND)[0]
+    assert old.derivation.salt != new.derivation.salt
+    made_here(tmp_path / "two", authority)
+    monkeypatch.setattr(keyfile, "SEAL_ITERATIONS", 2000)
+    renew_after_opening(tmp_path / "two", authority, PASSWORD)
+    weak, strong = sealed_at(tmp_path / "two", FIRST)[0], sealed_at(tmp_path / "two", SECOND)[0]
+    assert (weak.derivation.iterations, strong.derivation.iterations) == (1000, 2000)
+    assert weak.derivation.salt != strong.derivation.salt

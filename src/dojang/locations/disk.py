@@ -259,9 +259,10 @@ class DiskLocation:
         """
         password = self._files.password(self.root, new=True)
         replaced = None if replaces is None else live_under(self._folders(replaces), replaces)
-        sealed = self._files.seal(pkcs8, password, replaces=replaced.key_path if replaced else None)
+        old = self._opened[replaced.key_id][0] if replaced and replaced.key_id in self._opened else None
+        sealed = self._files.seal(pkcs8, password, replaces=replaced.key_path if replaced else None, predecessor=old)
         km_key = path_in(replaced.path, KM_KEY) if replaced else None
-        likely = [self._opened[replaced.key_id][0].password] if replaced and replaced.key_id in self._opened else []
+        likely = [old.password] if old else []
         along = {KM_KEY: self._files.brought_under(password, km_key, likely)} if km_key else {}
         shelves.clear_staging(self.root, key_id)
         shelves.stage(self.root, key_id, files_of_key(key_id, key, sealed) | along)
@@ -272,13 +273,20 @@ class DiskLocation:
     def _open(self, key_id: bytes) -> "tuple[OpenedKeyFile, PrivateKey]":
         """The key under ``key_id``, opened once; ``KeyMismatch`` where the certificate beside it is another key's."""
         if key_id not in self._opened:
-            path, certificate_der = self._keys(key_id)[0]
+            path, certificate_der = self._key_in_use(key_id)
             opened = self._files.open(path)
             key = load_key(opened.pkcs8, str(path))
             if certificate_der and not belongs(key, certificate_der):
                 raise KeyMismatch(path=path)
             self._opened[key_id] = opened, key
         return self._opened[key_id]
+
+    def _key_in_use(self, key_id: bytes) -> tuple[Path, bytes]:
+        """The first of ``_keys``, without a look at all folders where it is known."""
+        for folder in self._near(key_id) or ():
+            if folder.place is Place.LIVE and folder.key_path is not None:
+                return folder.key_path, folder.certificate_der
+        return self._keys(key_id)[0]
 
     def _keys(self, key_id: bytes) -> list[tuple[Path, bytes]]:
         """The key files under ``key_id``, the live one first and retired copies last, and their certificates.

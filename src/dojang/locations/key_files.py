@@ -22,6 +22,7 @@ from dojang.npki.files import read_file, write_files
 from dojang.npki.keyfile import MAX_FILE_BYTES, KeyFileForm, check_key_file, is_unencrypted
 
 if TYPE_CHECKING:
+    from dojang.npki.keyfile import Sealing
     from dojang.npki.pkcs8 import Pkcs8
     from dojang.secret import Secret
 
@@ -32,6 +33,7 @@ class OpenedKeyFile:
 
     pkcs8: "Pkcs8"
     password: "Secret | None" = None
+    sealing: "Sealing | None" = None  # what a successor under the same password can be sealed with
 
 
 class KeyFiles:
@@ -52,10 +54,20 @@ class KeyFiles:
         self._tries = tries or UNCOUNTED
         self._shown = shown
 
-    def seal(self, pkcs8: "Pkcs8", password: "Secret", replaces: Path | None = None) -> bytes:
-        """A key file, its attributes (R) in it; the one that it ``replaces`` may have a say in its form."""
+    def seal(
+        self,
+        pkcs8: "Pkcs8",
+        password: "Secret",
+        replaces: Path | None = None,
+        predecessor: "OpenedKeyFile | None" = None,
+    ) -> bytes:
+        """A key file, its attributes (R) in it; the one that it ``replaces`` may have a say in its form.
+
+        ``predecessor`` is that one opened: under the same password the work of deriving a key is not done twice.
+        """
         replaced_der = b"" if replaces is None else read_file(replaces, at_most=MAX_FILE_BYTES)
-        return self._form.seal(pkcs8, password, replaced_der)
+        same = predecessor is not None and predecessor.password == password
+        return self._form.seal(pkcs8, password, replaced_der, predecessor.sealing if predecessor and same else None)
 
     def open(self, path: Path, likely: "Iterable[Secret | None]" = ()) -> OpenedKeyFile:
         """The key file at ``path``; see ``open_data``."""
@@ -147,7 +159,8 @@ class KeyFiles:
         """By the first that opens it; what is not encrypted needs none of them."""
         for password in [None] if is_unencrypted(der) else passwords:
             try:
-                return OpenedKeyFile(self._form.open(der, password, name), password)
+                pkcs8, sealing = self._form.open(der, password, name)
             except PasswordIncorrect:
                 continue
+            return OpenedKeyFile(pkcs8, password, sealing)
         return None

@@ -4,7 +4,7 @@ What is inside stays as it is, byte for byte: a PKCS#8 with its attributes, so t
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from dojang.der import OCTET_STRING, SEQUENCE, MalformedDer, expect, parse_shallowly, parts, tlv, to_der
@@ -29,6 +29,30 @@ SCHEMES: Final = ("pbes2-aes256", "pbes2-seed", "seed-cbc-sha1")
 
 
 @dataclass(frozen=True, slots=True)
+class Sealing:
+    """The key that a password gave for one file, to seal that file's successor with under the same password.
+
+    The derivation is most of the work of a key file. Who guesses the password of the one has that of the other in any
+    case, so that they share its salt tells nothing; the IV is new each time.
+    """
+
+    scheme: Pbes2
+    key: bytes = field(repr=False)
+
+    @property
+    def strong(self) -> bool:
+        """Whether it is what a new file would get."""
+        made, asked = self.scheme.derivation, SEAL_ITERATIONS
+        strong = isinstance(made, Pbkdf2) and made.prf == "sha256" and made.iterations >= asked and len(made.salt) >= 16
+        return strong and self.scheme.cipher == ciphers.AES_256
+
+    def seal(self, pkcs8_der: bytes) -> bytes:
+        """The key file of a successor."""
+        scheme = replace(self.scheme, iv=os.urandom(16))
+        return _framed_as(scheme, ciphers.encrypt(scheme.cipher, self.key, scheme.iv, pkcs8_der))
+
+
+@dataclass(frozen=True, slots=True)
 class KeyFileForm:
     """How key files are written: by which of ``SCHEMES``, and in which encoding a password beyond ASCII goes in.
 
@@ -44,14 +68,21 @@ class KeyFileForm:
     def encodings(self) -> tuple[str, ...]:
         return (self.encoding, *(one for one in ENCODINGS if one != self.encoding))
 
-    def seal(self, pkcs8: Pkcs8, password: "Secret", replaced_der: bytes = b"") -> bytes:
-        """The key file, which takes the place of ``replaced_der`` if there is one; see ``seal_pkcs8``."""
+    def seal(
+        self, pkcs8: Pkcs8, password: "Secret", replaced_der: bytes = b"", sealing: Sealing | None = None
+    ) -> bytes:
+        """The key file, which takes the place of ``replaced_der`` if there is one; see ``seal_pkcs8``.
+
+        ``sealing`` is what opened that one with the same password, and is used where it is as strong as a new one.
+        """
         scheme = self.scheme or scheme_of(replaced_der) or SCHEMES[0]
+        if scheme == SCHEMES[0] and sealing is not None and sealing.strong:
+            return sealing.seal(pkcs8.der)
         return seal_pkcs8(pkcs8.der, password, scheme=scheme, encoding=self.encoding)
 
-    def open(self, der: bytes, password: "Secret | None", path: str) -> Pkcs8:
-        """What a key file holds; see ``open_pkcs8``."""
-        return open_pkcs8(der, password, path, self.encodings)
+    def open(self, der: bytes, password: "Secret | None", path: str) -> tuple[Pkcs8, Sealing | None]:
+        """What a key file holds, see ``open_pkcs8``, and what its successor can be sealed with."""
+        return open_sealed(der, password, path, self.encodings)
 
 
 def check_key_file(der: bytes, path: str) -> None:
@@ -88,10 +119,17 @@ def open_pkcs8(der: bytes, password: "Secret | None", path: str, encodings: tupl
 
     The password is tried as the bytes of each encoding in turn; a file that is not encrypted needs none.
     """
+    return open_sealed(der, password, path, encodings)[0]
+
+
+def open_sealed(
+    der: bytes, password: "Secret | None", path: str, encodings: tuple[str, ...] = ENCODINGS
+) -> tuple[Pkcs8, Sealing | None]:
+    """The same, and what a successor can be sealed with: where the first encoding opened a file by PBES2."""
     from cryptography.exceptions import UnsupportedAlgorithm
 
     if is_unencrypted(der):
-        return _plain(der, path)
+        return _plain(der, path), None
     scheme, hidden = _read(der, path)
     if password is None:
         raise PasswordIncorrect(path=path)
@@ -99,13 +137,21 @@ def open_pkcs8(der: bytes, password: "Secret | None", path: str, encodings: tupl
     failure: Exception | None = None
     for form in forms:
         try:
-            return Pkcs8.from_der(scheme.decrypt(form, hidden))
+            return _opened(scheme, form, hidden, first=form == forms[0])
         except UnsupportedAlgorithm as error:
             raise UnsupportedFormat(what=path, problem="its encryption or its kind of key is unknown") from error
         except ValueError as error:
             # Bad padding and bad ASN.1 are not told apart: that would help whoever guesses passwords, and nobody else.
             failure = error
     raise PasswordIncorrect(path=path) from failure
+
+
+def _opened(scheme: Scheme, form: bytes, hidden: bytes, *, first: bool) -> tuple[Pkcs8, Sealing | None]:
+    if not isinstance(scheme, Pbes2):
+        return Pkcs8.from_der(scheme.decrypt(form, hidden)), None
+    sealing = Sealing(scheme, scheme.key(form))
+    pkcs8 = Pkcs8.from_der(ciphers.decrypt(scheme.cipher, sealing.key, scheme.iv, hidden))
+    return pkcs8, sealing if first else None
 
 
 def _plain(der: bytes, path: str) -> Pkcs8:
@@ -169,8 +215,12 @@ def seal_pkcs8(
     if not len(password):
         raise NotPermitted(problem="the password is empty", remedy="Choose a password of ten characters or more.")
     chosen = _new_scheme(scheme, iterations)
-    hidden = chosen.encrypt(_bytes_in(password, encoding), pkcs8_der)
-    return tlv(SEQUENCE, chosen.algorithm(), tlv(OCTET_STRING, hidden))
+    return _framed_as(chosen, chosen.encrypt(_bytes_in(password, encoding), pkcs8_der))
+
+
+def _framed_as(scheme: Scheme, hidden: bytes) -> bytes:
+    """EncryptedPrivateKeyInfo."""
+    return tlv(SEQUENCE, scheme.algorithm(), tlv(OCTET_STRING, hidden))
 
 
 def _new_scheme(name: str, iterations: int | None) -> Scheme:

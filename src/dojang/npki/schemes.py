@@ -188,11 +188,14 @@ class Pbes2:
     def work(self) -> int:
         return self.derivation.work
 
+    def key(self, password: bytes) -> bytes:
+        return self.derivation.derive(password, self.cipher.key_bytes)
+
     def decrypt(self, password: bytes, hidden: bytes) -> bytes:
-        return decrypt(self.cipher, self.derivation.derive(password, self.cipher.key_bytes), self.iv, hidden)
+        return decrypt(self.cipher, self.key(password), self.iv, hidden)
 
     def encrypt(self, password: bytes, plain: bytes) -> bytes:
-        return encrypt(self.cipher, self.derivation.derive(password, self.cipher.key_bytes), self.iv, plain)
+        return encrypt(self.cipher, self.key(password), self.iv, plain)
 
     def algorithm(self) -> bytes:
         cipher = tlv(SEQUENCE, oid(_CIPHER_OIDS[self.cipher]), tlv(OCTET_STRING, self.iv))
