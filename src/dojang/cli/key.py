@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 ALGORITHMS = ("rsa-2048", "rsa-3072", "rsa-4096", "ec-p256", "ec-p384", "ec-p521", "ed25519")
 WRAPPING = "aes-256"
 TYPES = ("private", "secret-key")
-KEY_ID_BYTES = 20
 BACKUP_COST = N_(
     "This key can be backed up, and that has a price: whoever knows the token's PIN can take it out under a wrapping "
     "key of his own, unless the security officer has marked those that may."
@@ -129,10 +128,12 @@ def _make(
     invocation: Invocation, token: "OpenToken", algorithm: str, label: str, key_id: bytes | None, under: str | None
 ) -> dict[str, Any]:
     """Make it, and say what more than usual holds of it."""
+    from dojang.pkcs11.opened import NEW_KEY_ID_BYTES
+
     if algorithm == WRAPPING:
         from dojang.pkcs11.wrapping import generate_wrapping_key
 
-        kek = generate_wrapping_key(token, label=label, key_id=key_id or token_bytes(KEY_ID_BYTES))
+        kek = generate_wrapping_key(token, label=label, key_id=key_id or token_bytes(NEW_KEY_ID_BYTES))
         return {"check": kek.check}
     if under is None:
         token.generate_key_pair(algorithm, label=label, key_id=key_id)
@@ -140,7 +141,7 @@ def _make(
     from dojang.locations import token_wrap
 
     kek = token_wrap.find(token, under)
-    token_wrap.generate(token, algorithm, key_id=key_id or token_bytes(KEY_ID_BYTES), label=label, under=kek)
+    token_wrap.generate(token, algorithm, key_id=key_id or token_bytes(NEW_KEY_ID_BYTES), label=label, under=kek)
     warn_of_backup(invocation, kek)
     return {"backup": {"under": kek.label, "check": kek.check, "only_trusted": kek.trusted}}
 

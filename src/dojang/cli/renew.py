@@ -198,7 +198,10 @@ def _renew_all(
     if jobs > 1 and len(held) > 1:
         place = replace(place, say=_unsaid)  # whose step it is could not be told
     outcomes = []
-    begins = lambda one: invocation.out.note(say("Renewing {address} …", address=one.stored.address))  # noqa: E731
+
+    def begins(one: "Held") -> None:
+        invocation.out.note(say("Renewing {address} …", address=one.stored.address))
+
     for outcome in renew_all(place, held, window=window_of(window), jobs=jobs, begins=begins):
         tell_outcome(invocation, outcome)
         outcomes.append(outcome)

@@ -17,9 +17,12 @@ from dojang.cli.language import N_, message_of, say
 from dojang.errors import DojangError, ModuleUnloadable, Phrase, TokenNotFound, Usage
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from dojang.ledger import Ledger
     from dojang.lifecycle.where import Found
     from dojang.lifecycle.workplace import Workplace
+    from dojang.locations.base import Location
     from dojang.locations.present import Present
     from dojang.pkcs11.discovery import ModuleSearch
     from dojang.pkcs11.uri import Pkcs11Uri
@@ -158,7 +161,7 @@ def by_known_modules(invocation: Invocation, place: "Workplace", known: Known) -
 
     search = partial(_search_for, invocation, known)
 
-    def opened(address: str):  # type: ignore[no-untyped-def]
+    def opened(address: str) -> "AbstractContextManager[Location]":
         return open_location_at(invocation, address, search=search(address))
 
     return replace(

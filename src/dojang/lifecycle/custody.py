@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from dojang.errors import DojangError, NotFound, Phrase, SharesUnusable, UnsupportedOperation
 from dojang.ledger import Event, Fact
-from dojang.lifecycle.journal import key_id_of, name_in, take_back, taken_back_on_failure
+from dojang.lifecycle.journal import KEY_ID_BYTES, key_id_of, name_in, take_back, taken_back_on_failure
 from dojang.lifecycle.recover import recover
 from dojang.lifecycle.shares import Share, check_numbers, join_value, split_value
 from dojang.lifecycle.workplace import Step, Workplace
@@ -24,7 +24,6 @@ from dojang.secret import Secret
 if TYPE_CHECKING:
     from dojang.pkcs11.wrapping import WrappingKey
 
-KEY_ID_BYTES = 20
 KEK_BYTES = 32
 
 

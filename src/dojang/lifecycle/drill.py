@@ -8,11 +8,11 @@ from secrets import token_bytes, token_hex
 from dojang.errors import FileMalformed, Phrase
 from dojang.ledger import Event
 from dojang.lifecycle.finish import twin_in
+from dojang.lifecycle.journal import KEY_ID_BYTES
 from dojang.lifecycle.offers import offered
 from dojang.lifecycle.origin import fingerprint_of
 from dojang.lifecycle.parcel import Parcel, compare
 from dojang.lifecycle.scratch import digest_of, folder_for, scratch, wipe
-from dojang.lifecycle.transfer import KEY_ID_BYTES
 from dojang.lifecycle.workplace import Check, Step, Workplace
 from dojang.locations.base import HoldsCompanions, Location, TakesKeys
 from dojang.secret import Secret

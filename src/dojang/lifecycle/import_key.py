@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from dojang.errors import Ambiguous, NotFound, Phrase, UnsupportedOperation, VerificationFailed
 from dojang.ledger import Event, Fact
-from dojang.lifecycle.journal import key_id_of, name_in, taken_back_on_failure
+from dojang.lifecycle.journal import KEY_ID_BYTES, key_id_of, name_in, taken_back_on_failure
 from dojang.lifecycle.recover import recover
 from dojang.lifecycle.request import fingerprint_of_key
 from dojang.lifecycle.workplace import Check, Step, Workplace
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
     from dojang.npki.pkcs8 import Pkcs8
-
-KEY_ID_BYTES = 20
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,14 @@ from dojang.ledger import Fact, Operation, OperationRecord
 from dojang.lifecycle.aftercare import tell_checks
 from dojang.lifecycle.finish import confirm, install_and_prove
 from dojang.lifecycle.held import Held, look_at
-from dojang.lifecycle.journal import answer_facts, certified_event, key_id_of, name_in, taken_back_on_failure
+from dojang.lifecycle.journal import (
+    KEY_ID_BYTES,
+    answer_facts,
+    certified_event,
+    key_id_of,
+    name_in,
+    taken_back_on_failure,
+)
 from dojang.lifecycle.new_key import make_key, wrapping
 from dojang.lifecycle.recover import finished_now, recover
 from dojang.lifecycle.workplace import Step, Workplace
@@ -20,8 +27,6 @@ if TYPE_CHECKING:
 
     from dojang.authority.base import CertificateAuthority
     from dojang.x509.profiles import Profile
-
-KEY_ID_BYTES = 8
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,8 @@ from dojang.lifecycle.workplace import Workplace
 from dojang.locations.address import parse_address
 from dojang.locations.base import Location, StoredCredential
 
+# How long the random key_id is that a verb makes its key under.
+KEY_ID_BYTES = 8
 # Verbs that make a credential under a key_id of its own, which nobody else has used before.
 BRINGING = frozenset(("copy", "move", "import", "restore", "unwrap"))
 KEPT_FACTS = (

@@ -9,11 +9,11 @@ from dojang.ledger import Fact, Operation
 from dojang.lifecycle.copy import CopyOrder, Transferred, refuse_staying
 from dojang.lifecycle.finish import finish_move, leave_source, refuse_others_lost
 from dojang.lifecycle.held import look_at
-from dojang.lifecycle.journal import answer_facts, identity_of, key_in
+from dojang.lifecycle.journal import KEY_ID_BYTES, answer_facts, identity_of, key_in
 from dojang.lifecycle.origin import fingerprint_of
 from dojang.lifecycle.parcel import name_of, take_out
 from dojang.lifecycle.recover import recover
-from dojang.lifecycle.transfer import KEY_ID_BYTES, Brought, Errand, brought, plan_bringing, proven_twin, refuse_early
+from dojang.lifecycle.transfer import Brought, Errand, brought, plan_bringing, proven_twin, refuse_early
 from dojang.lifecycle.workplace import Step, Workplace
 from dojang.locations.address import parse_address
 from dojang.locations.base import Location, StoredCredential

@@ -14,8 +14,8 @@ from dojang.lifecycle.aftercare import tell_checks
 from dojang.lifecycle.fallout import Fallout, fallout_of, serial_in
 from dojang.lifecycle.finish import settle_elsewhere, switch
 from dojang.lifecycle.held import Held, look_at
-from dojang.lifecycle.issue import KEY_ID_BYTES, profile_of
-from dojang.lifecycle.journal import key_in, name_in
+from dojang.lifecycle.issue import profile_of
+from dojang.lifecycle.journal import KEY_ID_BYTES, key_in, name_in
 from dojang.lifecycle.meant import Meant, issuer_known
 from dojang.lifecycle.new_key import wrapping
 from dojang.lifecycle.origin import Origin, fingerprint_of

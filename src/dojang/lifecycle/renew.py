@@ -12,8 +12,8 @@ from dojang.lifecycle.aftercare import tell_checks
 from dojang.lifecycle.finish import switch
 from dojang.lifecycle.held import Held, look_at
 from dojang.lifecycle.hooks import run_pre_hook
-from dojang.lifecycle.issue import KEY_ID_BYTES, profile_of
-from dojang.lifecycle.journal import key_in, taken_back_on_failure
+from dojang.lifecycle.issue import profile_of
+from dojang.lifecycle.journal import KEY_ID_BYTES, key_in, taken_back_on_failure
 from dojang.lifecycle.origin import Origin, due_from, fingerprint_of, history_of, origin_of, window_of
 from dojang.lifecycle.recover import recover
 from dojang.lifecycle.successor import (

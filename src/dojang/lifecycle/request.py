@@ -6,8 +6,8 @@ from secrets import token_bytes
 from typing import TYPE_CHECKING
 
 from dojang.ledger import Event, Fact
-from dojang.lifecycle.issue import KEY_ID_BYTES, refuse_early
-from dojang.lifecycle.journal import key_id_of, name_in, taken_back_on_failure
+from dojang.lifecycle.issue import refuse_early
+from dojang.lifecycle.journal import KEY_ID_BYTES, key_id_of, name_in, taken_back_on_failure
 from dojang.lifecycle.recover import recover
 from dojang.lifecycle.workplace import Step, Workplace
 

@@ -12,7 +12,7 @@ from dojang.errors import NotPermitted, Phrase, UnsupportedOperation
 from dojang.ledger import Fact, Operation
 from dojang.lifecycle.finish import install_and_prove, twin_in
 from dojang.lifecycle.held import Held, look_at
-from dojang.lifecycle.journal import answer_facts, key_id_of, name_in, taken_back_on_failure
+from dojang.lifecycle.journal import KEY_ID_BYTES, answer_facts, key_id_of, name_in, taken_back_on_failure
 from dojang.lifecycle.origin import fingerprint_of
 from dojang.lifecycle.parcel import RANDOM_NUMBER, Parcel, compare, compared
 from dojang.lifecycle.recover import recover
@@ -21,8 +21,6 @@ from dojang.locations.base import HoldsCompanions, Location, StoredCredential, T
 
 if TYPE_CHECKING:
     from cryptography.x509 import Name
-
-KEY_ID_BYTES = 8
 
 
 @dataclass(frozen=True, slots=True)

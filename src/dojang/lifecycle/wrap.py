@@ -25,7 +25,7 @@ from dojang.ledger import Event, Fact, Operation
 from dojang.lifecycle.finish import brought_event, install_and_prove, twin_in
 from dojang.lifecycle.held import Held, look_at
 from dojang.lifecycle.import_key import key_there
-from dojang.lifecycle.journal import answer_facts, key_id_of, name_in, taken_back_on_failure
+from dojang.lifecycle.journal import KEY_ID_BYTES, answer_facts, key_id_of, name_in, taken_back_on_failure
 from dojang.lifecycle.new_key import wrapping
 from dojang.lifecycle.origin import fingerprint_of
 from dojang.lifecycle.recover import recover
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
     from dojang.pkcs11.wrapping import WrappingKey
-
-KEY_ID_BYTES = 8
 
 
 @dataclass(frozen=True, slots=True)
