@@ -18,9 +18,18 @@ from dojang.places import pin_guard_path
 from dojang.secret import Secret
 from dojang.testing.card_token import card_token
 from dojang.testing.piv import Card, Ins, PluggedIn, Pulled, Slot, plugged_in
+from dojang.testing.scratch import scratch
 
 WRONG = "000000"
 LOCALE = {"LC_ALL": "C.UTF-8"}
+
+
+@pytest.fixture(autouse=True)
+def short_socket(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The agent's socket in a folder of a short name: the path of a socket has 107 bytes, and ``tmp_path`` grows."""
+    with scratch("dj-agent-") as folder:
+        monkeypatch.setenv("DOJANG_AGENT_SOCK", str(folder / "sock"))
+        yield
 
 
 @pytest.fixture
