@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from dojang import errors
-from dojang.errors import DojangError, Phrase, _placeholders
+from dojang.errors import DojangError, Phrase
+from dojang.errors.base import _placeholders
 
-SOURCE = Path(errors.__file__).parent
+SOURCE = Path(errors.__file__).parent.parent
 # The table of exit codes that scripts rely on.
 EXIT_CODES = {*range(1, 16), 130}
 
@@ -64,7 +65,7 @@ def test_families_are_not_raised() -> None:
 
 
 def test_the_drawing_names_every_class() -> None:
-    """The tree at the top of errors.py is the tree."""
+    """The tree at the top of the errors is the tree."""
     drawn = set(re.findall(r"\b[A-Z][A-Za-z]+\b", errors.__doc__ or ""))
     named = {name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, DojangError)}
     assert named - drawn == set()
