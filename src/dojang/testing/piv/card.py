@@ -88,7 +88,7 @@ class Card(Application):
     @property
     def inserted(self) -> bool:
         """Whether a reader holds it; not so after a fault pulled it or the daemon of its reader ended."""
-        return self._plug is not None and self._plug.is_alive()
+        return self._plug is not None and self._plug.holds
 
     # What others count
 

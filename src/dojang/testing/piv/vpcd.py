@@ -40,6 +40,12 @@ class Plug(threading.Thread):
         self._line = self._connect()
         self._powered = threading.Event()
         self._pulled = False
+        self._gone = False
+
+    @property
+    def holds(self) -> bool:
+        """Whether the card is in the reader; not so any more before the reader hears that it is pulled."""
+        return self.is_alive() and not self._gone
 
     def push(self) -> None:
         """Begin, and wait until the reader has powered the card and knows what it is."""
@@ -68,6 +74,7 @@ class Plug(threading.Thread):
             except (Pulled, OSError):
                 pass
             break
+        self._gone = True
         self._hang_up()
 
     def _serve(self) -> None:
