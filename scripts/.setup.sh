@@ -43,6 +43,8 @@ missing_test_packages() {
 /usr/bin/ssh openssh-client
 /usr/sbin/sshd openssh-server
 /usr/bin/git git
+/usr/lib/postgresql/*/bin/postgres postgresql
+/usr/lib/*/engines-3/pkcs11.so libengine-pkcs11-openssl
 END
 }
 
