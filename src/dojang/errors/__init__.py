@@ -16,7 +16,7 @@
     │   ├── ModuleUnloadable · DeviceBusy · DeviceFailure · DeviceDisobeyed · DeviceRefused · ObjectVanished
     │   └── DaemonSilent · KeyReplaced · TokenClosed · SignatureUncertain · TimedOut · LocationSilent · AgentUnavailable
     ├── AuthorityError       the certificate authority or the peer
-    │   └── AuthorityRefused · AuthorityUnreachable · AuthorityExpired · AnswerMismatch
+    │   └── AuthorityRefused · AuthorityUnreachable · AuthorityExpired · AnswerMismatch · CentreBusy
     ├── ConfigurationError   a setting or the state folder
     │   └── InvalidSetting · StateUnreadable · NoModule · HookFailed · NoticeUndelivered
     ├── PolicyError          refused by rule, whoever asks
@@ -73,6 +73,14 @@ class AnswerMismatch(AuthorityError):
     exit_status = 12
     sentence = "The certificate that came back does not match what was asked for: {problems}."
     next_step = "Nothing was installed; report this to the authority."
+
+
+class CentreBusy(AuthorityError):
+    code = "centre-busy"
+    exit_status = 11
+    retryable = True
+    sentence = "The centre has more to do than it can at once."
+    next_step = "Try again in {seconds} seconds; nothing was begun."
 
 
 class ConfigurationError(DojangError):

@@ -1,0 +1,65 @@
+"""What a door of the centre is given: the authorities, threads to work in, counters and the clock.
+
+    def routes(state: Centre) -> list[Route]:
+        async def answer(request: Request) -> Response:
+            authority = state.authority(request.path_params["name"])
+            note(request, transaction=…)
+            return Response(await state.run(work, authority, await request.body()))
+
+The body has been held to its limits when it arrives. A ``DojangError`` that is raised becomes the answer with the
+right status (``problems``); a door that answers in a form of its own catches it.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from dojang.centre.desk import Desk
+from dojang.errors import NotFound, Phrase
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from dojang.authority.local import LocalAuthority
+    from dojang.centre.metrics import Metrics
+
+T = TypeVar("T")
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Centre:
+    """One process of a centre. ``authorities`` are open, by name, and shared by all threads."""
+
+    authorities: "Mapping[str, LocalAuthority]"
+    metrics: "Metrics"
+    desk: Desk = field(default_factory=Desk)
+    clock: Callable[[], datetime] = utc_now
+
+    def authority(self, name: str | None = None) -> "LocalAuthority":
+        """The authority of that name; the only one where no name is given. Raises ``NotFound``."""
+        if name is None and len(self.authorities) == 1:
+            return next(iter(self.authorities.values()))
+        found = self.authorities.get(name or "")
+        if found is None:
+            what = Phrase("authority {name}", name=(name or "")[:64])
+            raise NotFound(what=what, where=Phrase("this centre"), command="dojang ca show")
+        return found
+
+    async def run(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Do it in a thread. Raises what it raises, and ``CentreBusy`` when too much is under way."""
+        return await self.desk.run(work, *arguments)
+
+
+def source_of(request: "Request") -> str:
+    """Where a request comes from: the peer's address, or what a trusted proxy says of its own."""
+    return str(request.scope.get("dojang.source") or (request.client.host if request.client else "-"))
+
+
+def note(request: "Request", **facts: str) -> None:
+    """Say more of this request in its line of the log: ``transaction``, ``authority``, ``outcome``. Never a secret."""
+    request.scope.setdefault("dojang.facts", {}).update(facts)
