@@ -167,6 +167,30 @@ def test_hmac_on_the_token_is_hmac(token):
         assert hmac_keys.hmac_digest(token, b"m", key_id=key_id, hash_name=name) == host.digest(secret, b"m", name)
 
 
+def test_a_secret_for_hmac_that_the_token_makes(token):
+    """It is there under its id, gives different digests from another, and does not leave."""
+    ids = [os.urandom(20), os.urandom(20)]
+    assert not hmac_keys.has_hmac_key(token, ids[0])
+    for key_id in ids:
+        hmac_keys.generate_hmac_key(token, label="codes", key_id=key_id)
+    first, second = (hmac_keys.hmac_digest(token, b"m", key_id=key_id) for key_id in ids)
+    assert (len(first), len(second)) == (32, 32)
+    assert first != second
+    assert hmac_keys.has_hmac_key(token, ids[0])
+    (found,) = token.private_objects(key_id=ids[0])
+    assert found.attributes["sensitive"]
+    assert not found.attributes["extractable"]
+
+
+def test_a_secret_that_could_leave_is_not_kept(token, monkeypatch):
+    """A token that does not do as it was told gets what it made removed."""
+    monkeypatch.setitem(hmac_keys._MUST_BE, ck.CKA_EXTRACTABLE, b"\x01")
+    key_id = os.urandom(20)
+    with pytest.raises(errors.DeviceDisobeyed):
+        hmac_keys.generate_hmac_key(token, label="codes", key_id=key_id)
+    assert not hmac_keys.has_hmac_key(token, key_id)
+
+
 def test_a_wrapped_key_opens_elsewhere_as_rfc_5649(token):
     """What the token wraps is AES-KWP over PKCS#8; wrapped again by software it comes back as a working key."""
     from cryptography.hazmat.primitives.keywrap import aes_key_wrap_with_padding

@@ -4,14 +4,51 @@ from dojang import errors
 from dojang.pkcs11 import constants as ck
 from dojang.pkcs11.generation import Attributes
 from dojang.pkcs11.mechanisms import HMAC
-from dojang.pkcs11.objects import search_for
+from dojang.pkcs11.objects import refuse_vanished, search_for
 from dojang.pkcs11.opened import OpenToken
 from dojang.pkcs11.structures import Mechanism, utf8
 
 
+_BYTES = 32
+_MUST_BE = {ck.CKA_SENSITIVE: b"\x01", ck.CKA_EXTRACTABLE: b"\0"}
+
+
 def import_hmac_key(token: OpenToken, value: bytes, *, label: str, key_id: bytes) -> None:
     """Store a generic secret for HMAC: private, sensitive, not extractable, sign only."""
-    attributes: Attributes = [
+    attributes = [*_template(label, key_id), (ck.CKA_VALUE, value)]
+    token.logged_in(lambda session: session.cryptoki.create_object(session.handle, attributes))
+
+
+def generate_hmac_key(token: OpenToken, *, label: str, key_id: bytes) -> None:
+    """A new secret of 256 bits for HMAC that the token makes and never shows.
+
+    A token that would show it (``DeviceDisobeyed``), or cannot use it, keeps none.
+    """
+    attributes = [*_template(label, key_id), (ck.CKA_VALUE_LEN, _BYTES)]
+    mechanism = Mechanism(ck.CKM_GENERIC_SECRET_KEY_GEN)
+    token.logged_in(lambda session: session.cryptoki.generate_key(session.handle, mechanism, attributes))
+    search = search_for(ck.CKO_SECRET_KEY, key_id=key_id)
+    refuse_vanished(token, search)
+    try:
+        told = token.logged_in(lambda session: session.read(session.resolve(search), tuple(_MUST_BE)))
+        if told != _MUST_BE:
+            raise errors.DeviceDisobeyed(
+                token=token.token.info.label, problem=errors.Phrase("it can be taken out of the token")
+            )
+        hmac_digest(token, b"proof", key_id=key_id)
+    except errors.DojangError:
+        token.destroy(key_id, "secret-key")
+        raise
+
+
+def has_hmac_key(token: OpenToken, key_id: bytes) -> bool:
+    """Whether there is a secret key with this CKA_ID."""
+    search = search_for(ck.CKO_SECRET_KEY, key_id=key_id)
+    return bool(token.surely(lambda session: session.cryptoki.find_objects(session.handle, search, limit=1)))
+
+
+def _template(label: str, key_id: bytes) -> Attributes:
+    return [
         (ck.CKA_CLASS, ck.CKO_SECRET_KEY),
         (ck.CKA_KEY_TYPE, ck.CKK_GENERIC_SECRET),
         (ck.CKA_TOKEN, True),
@@ -22,9 +59,7 @@ def import_hmac_key(token: OpenToken, value: bytes, *, label: str, key_id: bytes
         (ck.CKA_VERIFY, False),
         (ck.CKA_LABEL, utf8(label)),
         (ck.CKA_ID, key_id),
-        (ck.CKA_VALUE, value),
     ]
-    token.logged_in(lambda session: session.cryptoki.create_object(session.handle, attributes))
 
 
 def hmac_digest(token: OpenToken, message: bytes, *, key_id: bytes, hash_name: str = "sha256") -> bytes:
