@@ -8,7 +8,6 @@ from dojang.pkcs11.objects import refuse_vanished, search_for
 from dojang.pkcs11.opened import OpenToken
 from dojang.pkcs11.structures import Mechanism, utf8
 
-
 _BYTES = 32
 _MUST_BE = {ck.CKA_SENSITIVE: b"\x01", ck.CKA_EXTRACTABLE: b"\0"}
 
