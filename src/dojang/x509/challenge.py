@@ -11,7 +11,7 @@ from dojang.errors import CertificateUnusable, Phrase, VerificationFailed
 from dojang.x509.keys import same_key
 from dojang.x509.name import format_name
 from dojang.x509.reading import read_certificate
-from dojang.x509.request import hash_for_curve
+from dojang.x509.request import hash_for_curve, signature_of
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes as PrivateKey
@@ -32,7 +32,7 @@ def prove_possession(private_key: "PrivateKey", certificate_der: bytes) -> None:
         public_key = certificate.public_key()
         if not same_key(public_key, private_key.public_key()):
             raise InvalidSignature
-        signature = _sign(private_key, challenge)
+        signature = signature_of(private_key, challenge)
         _verify(public_key, signature, challenge)
     except (InvalidSignature, ValueError) as error:
         problem = Phrase("the private key does not belong to it")
@@ -46,20 +46,10 @@ def prove_key(private_key: "PrivateKey") -> None:
     """
     challenge = _PREFIX + token_bytes(32)
     try:
-        _verify(private_key.public_key(), _sign(private_key, challenge), challenge)
+        _verify(private_key.public_key(), signature_of(private_key, challenge), challenge)
     except (InvalidSignature, ValueError) as error:
         problem = Phrase("a signature by the key does not verify with its own public key")
         raise VerificationFailed(problems=(problem,)) from error
-
-
-def _sign(key: "PrivateKey", challenge: bytes) -> bytes:
-    if isinstance(key, rsa.RSAPrivateKey):
-        return key.sign(challenge, padding.PKCS1v15(), hashes.SHA256())
-    if isinstance(key, ec.EllipticCurvePrivateKey):
-        return key.sign(challenge, _ecdsa(key.curve))
-    if isinstance(key, ed25519.Ed25519PrivateKey):
-        return key.sign(challenge)
-    raise ValueError("no challenge is defined for this kind of key")
 
 
 def _verify(public_key: "PublicKeyTypes", signature: bytes, challenge: bytes) -> None:

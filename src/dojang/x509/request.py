@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from dojang.x509.alternative_names import parse_alternative_names
@@ -32,6 +32,17 @@ def signature_hash_for(public_key: "PublicKeyTypes") -> hashes.SHA256 | hashes.S
     if isinstance(public_key, (ed25519.Ed25519PublicKey, ed448.Ed448PublicKey)):
         return None
     return hash_for_curve(public_key.curve) if isinstance(public_key, ec.EllipticCurvePublicKey) else hashes.SHA256()
+
+
+def signature_of(key: "PrivateKey", data: bytes) -> bytes:
+    """A signature over ``data`` with that hash; PKCS#1 v1.5 for RSA. ``ValueError`` for another kind of key."""
+    if isinstance(key, rsa.RSAPrivateKey):
+        return key.sign(data, padding.PKCS1v15(), hashes.SHA256())
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        return key.sign(data, ec.ECDSA(hash_for_curve(key.curve)))
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        return key.sign(data)
+    raise ValueError("no signature is defined for this kind of key")
 
 
 def hash_for_curve(curve: ec.EllipticCurve) -> hashes.SHA256 | hashes.SHA384 | hashes.SHA512:
