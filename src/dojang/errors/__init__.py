@@ -16,9 +16,10 @@
     │   ├── ModuleUnloadable · DeviceBusy · DeviceFailure · DeviceDisobeyed · DeviceRefused · ObjectVanished
     │   └── DaemonSilent · KeyReplaced · TokenClosed · SignatureUncertain · TimedOut · LocationSilent · AgentUnavailable
     ├── AuthorityError       the certificate authority or the peer
-    │   └── AuthorityRefused · AuthorityUnreachable · AuthorityExpired · AnswerMismatch · CentreBusy
+    │   ├── AuthorityRefused · AuthorityUnreachable · AuthorityUntrusted · AuthorityExpired · AnswerMismatch
+    │   └── AnswerPending · CentreBusy
     ├── ConfigurationError   a setting or the state folder
-    │   └── InvalidSetting · StateUnreadable · NoModule · HookFailed · NoticeUndelivered
+    │   └── InvalidSetting · StateUnreadable · DatabaseUnavailable · NoModule · HookFailed · NoticeUndelivered
     ├── PolicyError          refused by rule, whoever asks
     │   ├── NotPermitted · PasswordUnfit · KeyDoesNotLeave · NotRenewable · CertificateUnusable · AgentRefused
     │   └── RegistrationRefused · CertificateRevoked · CertificateSuspended · StatusUnknown · PurposeRefused
@@ -68,6 +69,21 @@ class AuthorityExpired(AuthorityError):
     next_step = "Correct the clock, or set up a successor: dojang ca init --alias NAME --key ADDRESS --name DN."
 
 
+class AuthorityUntrusted(AuthorityError):
+    code = "authority-untrusted"
+    exit_status = 13
+    sentence = "What answers for the authority {authority} did not prove that it is the authority: {problem}."
+    next_step = "Make sure of its address, of the code, and of its certificate (--ca-certificate); then try again."
+
+
+class AnswerPending(AuthorityError):
+    code = "answer-pending"
+    exit_status = 11
+    retryable = True
+    sentence = "The authority {authority} has not given its answer yet: {problem}."
+    next_step = "Run the same command again, or 'dojang renew run'; the request is kept, and its key waits."
+
+
 class AnswerMismatch(AuthorityError):
     code = "answer-mismatch"
     exit_status = 12
@@ -99,6 +115,14 @@ class StateUnreadable(ConfigurationError):
     exit_status = 9
     sentence = "dojang's own records in {path} cannot be used: {problem}."
     next_step = "Check permissions and free space; the tokens themselves are untouched."
+
+
+class DatabaseUnavailable(ConfigurationError):
+    code = "database-unavailable"
+    exit_status = 11
+    retryable = True
+    sentence = "The database {where} cannot be used at the moment: {problem}."
+    next_step = "Check that it runs, can be reached and has room; then try again, nothing recorded was lost."
 
 
 class NoModule(ConfigurationError):
