@@ -15,10 +15,6 @@ _RSA_SIZES = {
     (bytes.fromhex("3082020a0282020100"), 526): "rsa-4096",
 }
 _F4 = bytes.fromhex("0203010001")
-# NIST SP 800-131A revision 2: 112 bits of strength, which is RSA-2048 and any curve of 224 bits; we ask 256 of a curve.
-SMALLEST_RSA = 2048
-SMALLEST_CURVE = 256
-SMALLEST_EXPONENT = 65537
 
 
 def algorithm_of(public_key: "PublicKeyTypes") -> str:
@@ -40,12 +36,10 @@ def usual_rsa(rsa_key: bytes) -> str | None:
 
 
 def is_strong(public_key: "PublicKeyTypes") -> bool:
-    """Whether the key is large enough to be relied on today."""
-    if isinstance(public_key, rsa.RSAPublicKey):
-        return public_key.key_size >= SMALLEST_RSA and public_key.public_numbers().e >= SMALLEST_EXPONENT
-    if isinstance(public_key, ec.EllipticCurvePublicKey):
-        return public_key.curve.key_size >= SMALLEST_CURVE
-    return not hasattr(public_key, "parameters")  # DSA and DH keys have parameters
+    """Whether the key is large enough to be relied on today, and nothing bad is known of how it was made."""
+    from dojang.x509.weak_keys import is_weak
+
+    return not is_weak(public_key)
 
 
 def same_key(one: "PublicKeyTypes", other: "PublicKeyTypes") -> bool:
