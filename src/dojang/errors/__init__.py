@@ -17,9 +17,10 @@
     │   └── DaemonSilent · KeyReplaced · TokenClosed · SignatureUncertain · TimedOut · LocationSilent · AgentUnavailable
     ├── AuthorityError       the certificate authority or the peer
     │   ├── AuthorityRefused · AuthorityUnreachable · AuthorityUntrusted · AuthorityExpired · AnswerMismatch
-    │   └── AnswerPending · CentreBusy
+    │   └── AnswerPending · CentreBusy · CodeRefused · TooManyTries
     ├── ConfigurationError   a setting or the state folder
     │   └── InvalidSetting · StateUnreadable · DatabaseUnavailable · NoModule · HookFailed · NoticeUndelivered
+    │       CannotListen
     ├── PolicyError          refused by rule, whoever asks
     │   ├── NotPermitted · PasswordUnfit · KeyDoesNotLeave · NotRenewable · CertificateUnusable · AgentRefused
     │   └── RegistrationRefused · CertificateRevoked · CertificateSuspended · StatusUnknown · PurposeRefused
@@ -99,6 +100,23 @@ class CentreBusy(AuthorityError):
     next_step = "Try again in {seconds} seconds; nothing was begun."
 
 
+class CodeRefused(AuthorityError):
+    """An authorization code that is not to be used; ``state`` tells what became of it."""
+
+    code = "code-refused"
+    exit_status = 12
+    sentence = "The authority {authority} does not take the code of reference number {reference}: {problem}."
+    next_step = "Ask the office that gave it out; it can make a new one."
+
+
+class TooManyTries(AuthorityError):
+    code = "too-many-tries"
+    exit_status = 11
+    retryable = True
+    sentence = "The authority {authority} has had too many wrong codes from {source}."
+    next_step = "Wait {minutes} minutes, make sure of reference number and code, then try again."
+
+
 class ConfigurationError(DojangError):
     """Family: a setting or the state folder."""
 
@@ -145,6 +163,13 @@ class NoticeUndelivered(ConfigurationError):
     retryable = True
     sentence = "The notice could not be delivered by {channel}: {problem}."
     next_step = "It is tried again; check [notices] in the configuration if it goes on."
+
+
+class CannotListen(ConfigurationError):
+    code = "cannot-listen"
+    exit_status = 9
+    sentence = "Nobody can be served at {address}: {problem}."
+    next_step = "End what holds that address, or choose another with --listen or --admin-listen."
 
 
 class PolicyError(DojangError):
