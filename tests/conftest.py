@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -29,6 +29,26 @@ MakeToken = Callable[..., TokenSetup]
 collect_ignore = ["sample_project"]  # somebody else's project; tests/testing/test_plugin.py runs it as he would
 
 
+class PassingTokens:
+    """The tokens that the current file of tests has made and no later one will use: none is a session's."""
+
+    def __init__(self) -> None:
+        self.made: list[TokenSetup] = []
+        self._setting_up: list[str] = []
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef):
+        self._setting_up.append(fixturedef.scope)
+        try:
+            return (yield)
+        finally:
+            self._setting_up.pop()
+
+    def note(self, made: TokenSetup) -> None:
+        if "session" not in self._setting_up:
+            self.made.append(made)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     if (
         signal.getsignal(signal.SIGINT) == signal.SIG_IGN
@@ -45,6 +65,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.dojang_softhsm_stack.enter_context(hsm.in_this_process())
     os.environ["DOJANG_HOME"] = str(hsm.folder / "home")
     config.dojang_softhsm = hsm
+    config.dojang_passing_tokens = PassingTokens()
+    config.pluginmanager.register(config.dojang_passing_tokens)  # hooks of this file miss what the session sets up
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -68,9 +90,20 @@ def make_token(pytestconfig: pytest.Config) -> MakeToken:
     """Initialises one more token, seen by this process and by every process it starts."""
 
     def make(label: str | None = None, pin: str = "1234", so_pin: str = "12345678") -> TokenSetup:
-        return pytestconfig.dojang_softhsm.token(label, pin=pin, so_pin=so_pin)
+        made = pytestconfig.dojang_softhsm.token(label, pin=pin, so_pin=so_pin)
+        pytestconfig.dojang_passing_tokens.note(made)
+        return made
 
     return make
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _remove_tokens(pytestconfig: pytest.Config) -> Iterator[None]:
+    """The tokens of one file of tests are gone before the next: each costs every process that loads SoftHSM2."""
+    yield
+    passing = pytestconfig.dojang_passing_tokens.made
+    pytestconfig.dojang_softhsm.remove(passing)
+    passing.clear()
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -117,6 +117,18 @@ class SoftHsm:
             so_pin_source=f"file:{keep / 'so-pin'}",
             environment=self.environment,
         )
+
+    def remove(self, tokens: Iterable[TokenSetup]) -> None:
+        """Tokens of this SoftHSM2 that nobody uses any more, with everything on them; for later processes and this one.
+
+        Where this process has a token open it is left alone, and goes on seeing what it saw.
+        """
+        for token in tokens:
+            for folder in self._tokens.glob(f"*-{token.serial[:4]}-{token.serial[4:]}"):
+                shutil.rmtree(folder)
+            shutil.rmtree(self.folder / token.serial, ignore_errors=True)
+        for one in _loaded_by_dojang(self.module) if self._here else ():
+            one.rescan()
 
     def _made_here(self, label: str, pin: str, so_pin: str) -> str | None:
         """The serial of a token made in this process, for all of it to see; ``None`` where SoftHSM2 is not in use."""
