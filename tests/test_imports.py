@@ -41,6 +41,7 @@ FLOORS = {
 SIDEWAYS = {
     ("locations", "agent"),  # locations sign through the resident agent when it runs
     ("authority", "otp"),
+    ("cmp", "x509"),  # a request that came by CMP becomes the value that a PKCS#10 request becomes
     ("__main__", "cli"),
     ("der", "errors"),  # its complaints can be translated
     ("tbs", "der"),

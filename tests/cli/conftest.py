@@ -21,7 +21,7 @@ SOURCE = ROOT / "src" / "dojang"
 # Where the first argument is a text for people, the second of ``refusal``, the third of ``not_known``. Check names what
 # verifying looks at.
 FIRST = ("_", "N_", "say", "Phrase", "Check", "Fault", "NotFetched", "_refuse")
-KEYWORDS = {**dict.fromkeys(FIRST), "refusal": (2,), "not_known": (3,)}
+KEYWORDS = {**dict.fromkeys(FIRST), "refusal": (2,), "CmpFault": (2,), "not_known": (3,)}
 # Facts of an error that are words rather than names of things.
 WORDS_IN_FACTS = {"problem", "what", "expected", "operation", "purpose", "remedy", "next_step", "wanted", "where"}
 

@@ -1,18 +1,59 @@
-"""Certificate requests (PKCS#10, RFC 2986), signed by a key wherever it lives."""
+"""Certificate requests: PKCS#10 (RFC 2986), signed by a key wherever it lives, and what any request asks for."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from dojang.x509.alternative_names import parse_alternative_names
+from dojang.errors import FileMalformed, Phrase
+from dojang.x509.alternative_names import alternative_names_of, parse_alternative_names
+from dojang.x509.reading import UNREADABLE, read_request
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes as PrivateKey
-    from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+    from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes, PublicKeyTypes
+
+_WEAK_HASHES = ("md5", "sha1")
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateRequest:
+    """What is asked for, whatever form it came in, once the asker has proved that he holds the key.
+
+    The ``subject`` is empty where the asker leaves it to the authority.
+    """
+
+    subject: x509.Name
+    public_key: "CertificatePublicKeyTypes"
+    alternative_names: tuple[x509.GeneralName, ...] = ()
+
+    @classmethod
+    def from_pkcs10(cls, request_der: bytes) -> Self:
+        """The request, its signature checked. Raises ``FileMalformed``."""
+        request = read_request(request_der)
+        try:
+            used, proven = request.signature_hash_algorithm, request.is_signature_valid
+        except UNREADABLE as error:
+            raise _unacceptable(Phrase("its key or signature is of an unknown kind")) from error
+        if not proven or (used is not None and used.name in _WEAK_HASHES):
+            raise _unacceptable(Phrase("its signature does not prove possession of the key"))
+        return cls.unproven(request)
+
+    @classmethod
+    def unproven(cls, request: x509.CertificateSigningRequest) -> Self:
+        """The same of a request whose key was proved in another way. Raises ``FileMalformed``."""
+        try:
+            return cls(request.subject, request.public_key(), alternative_names_of(request))
+        except UNREADABLE as error:
+            raise _unacceptable(Phrase("its key or signature is of an unknown kind")) from error
+
+
+def _unacceptable(problem: Phrase) -> FileMalformed:
+    return FileMalformed(path="request", expected=Phrase("a certificate request"), problem=problem)
 
 
 def build_request(key: "PrivateKey", subject: x509.Name, alternative_names: Iterable[str] = ()) -> bytes:
