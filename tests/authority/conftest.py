@@ -11,6 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from dojang.authority import Founder, Issued, LocalAuthority, Submission, create_authority
+from dojang.testing.postgres import PrivatePostgres, private_postgres
 from dojang.x509.name import parse_name
 from dojang.x509.request import build_request
 
@@ -119,3 +120,18 @@ def tiered(tmp_path: Path, clock: Clock) -> Iterator[LocalAuthority]:
 @pytest.fixture
 def desk(authority: LocalAuthority) -> Desk:
     return Desk(authority)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PrivatePostgres]:
+    """One server for all tests of this process."""
+    with private_postgres() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where a new database may be made: a file that is not there yet, or an empty database on a server."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'some.sqlite'}"
+    return request.getfixturevalue("postgres").new_database()

@@ -1,0 +1,350 @@
+"""The database of an authority: an embedded SQLite file or a PostgreSQL server, used in the same way.
+
+    with database.writing() as connection:      # all or nothing, one writer at a time, durable when the block has ended
+        connection.execute(…)
+
+Reading inside ``writing()`` on the same thread sees what was written in it. What the driver complains of becomes
+``DatabaseUnavailable`` (gone, restarting, full, busy: the same may succeed later) or ``StateUnreadable``. A constraint
+that a statement breaks is ``sqlalchemy.exc.IntegrityError`` at the statement, for the caller to answer.
+"""
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import QueuePool
+
+from dojang.authority import tables
+from dojang.errors import AlreadyExists, DatabaseUnavailable, InvalidSetting, Phrase, StateUnreadable
+
+T = TypeVar("T")
+
+SCHEMA: Final = "0002"
+_WAIT_SECONDS: Final = 60
+_CONNECT_SECONDS: Final = 10
+_KEPT: Final = 8  # connections kept open; SQLite opens more when more threads read at once, PostgreSQL as many again
+_WRITERS: Final = 0x646F6A616E67  # the advisory lock that one writer holds
+_FOUNDERS: Final = _WRITERS + 1
+# What SQLite says when waiting or making room may help: busy, locked, input/output, full.
+_PASSING_SQLITE: Final = {5, 6, 10, 13}
+# Classes of SQLSTATE: connection, rollback (deadlock), resources, operator (shutdown, cancelled), system.
+_PASSING_STATES: Final = ("08", "40", "53", "55", "57", "58")
+WRITING: Final = "dojang_writing"
+
+
+class Database:
+    """One open database, for many threads. Whoever opens it closes it."""
+
+    def __init__(self, url: URL) -> None:
+        self.url = url
+        self.is_embedded = url.get_backend_name() == "sqlite"
+        self._engine = _sqlite(url) if self.is_embedded else _postgres(url)
+        self._turn = threading.Lock()  # the threads of a process queue here, processes in the database
+        self._mine = threading.local()
+        self._batch = _Batch()
+
+    @classmethod
+    def create(cls, url: str | URL) -> "Database":
+        """A new, empty database with every table; a file is readable by its owner only.
+
+        ``AlreadyExists`` when an authority has its records there. What founding one left when it was killed is removed.
+        """
+        database = cls(_checked_url(url))
+        try:
+            if database.is_embedded:
+                _make_file(database.place)
+            with database._translated(), database._engine.connect() as connection:
+                _make_tables(connection, database)
+        except BaseException:
+            database.close()
+            raise
+        return database
+
+    @classmethod
+    def open(cls, url: str | URL) -> "Database":
+        """The database that is there, brought up to date. Raises ``StateUnreadable`` and ``DatabaseUnavailable``."""
+        database = cls(_checked_url(url))
+        try:
+            database._bring_up_to_date()
+        except BaseException:
+            database.close()
+            raise
+        return database
+
+    @property
+    def place(self) -> Path | str:
+        """Where it is, for people: the file, or the address without a password."""
+        return Path(self.url.database or "") if self.is_embedded else self.url.render_as_string(hide_password=True)
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """One moment's view of the records on SQLite; what is committed at each statement on PostgreSQL."""
+        mine: Connection | None = getattr(self._mine, "connection", None)
+        if mine is not None:
+            yield mine
+            return
+        with self._translated(), self._engine.connect() as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """All or nothing, and nobody else writes meanwhile; durable when the block has ended."""
+        if getattr(self._mine, "connection", None) is not None:
+            raise RuntimeError("a transaction is open on this thread already")
+        with self._turn, self._translated(), self._engine.connect() as plain:
+            connection = plain.execution_options(**{WRITING: True})
+            with connection.begin():
+                if not self.is_embedded:
+                    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITERS})
+                self._mine.connection = connection
+                try:
+                    yield connection
+                finally:
+                    self._mine.connection = None
+
+    def together(self, work: Callable[[Connection], T]) -> T:
+        """Do ``work`` in one transaction with what other threads want done at the same time.
+
+        Each has a savepoint of its own, so what fails leaves the others alone; nobody has an answer before all of it is
+        durable. ``work`` may run on another thread.
+        """
+        return self._batch.join(self, work)
+
+    def together_all(self, works: list[Callable[[Connection], T]]) -> list[T | Exception]:
+        """Several at once; the answer or the error of each."""
+        return self._batch.join_all(self, works)
+
+    def _bring_up_to_date(self) -> None:
+        with self.reading() as connection:
+            found = schema_of(connection, embedded=self.is_embedded)
+        if found == SCHEMA:
+            return
+        if found is None or found > SCHEMA:
+            problem = Phrase("it has the form {found}, this dojang knows {known}", found=found or "?", known=SCHEMA)
+            raise StateUnreadable(path=self.place, problem=problem)
+        from dojang.authority.upgrading import upgrade  # loads alembic, a quarter of a second
+
+        with self._translated():
+            upgrade(self._engine, embedded=self.is_embedded)
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except SQLAlchemyError as error:
+            raise self._ours(error) from error
+
+    def _ours(self, error: SQLAlchemyError) -> DatabaseUnavailable | StateUnreadable:
+        problem = str(getattr(error, "orig", None) or error).strip().split("\n")[0]
+        if _may_pass(error):
+            return DatabaseUnavailable(where=self.place, problem=problem)
+        return StateUnreadable(path=self.place, problem=problem)
+
+
+class _Wish:
+    """What one thread wants done, and what came of it."""
+
+    def __init__(self, work: Callable[[Connection], Any]) -> None:
+        self.work = work
+        self.answer: Any = None
+        self.error: BaseException | None = None
+        self.is_done = False
+
+    def attempt(self, connection: Connection) -> None:
+        """In a savepoint: an error is this wish's own, unless the connection itself is lost."""
+        try:
+            with connection.begin_nested():
+                self.answer = self.work(connection)
+        except DBAPIError as error:
+            if _may_pass(error):
+                raise
+            self.error = error
+        except Exception as error:
+            self.error = error
+
+
+class _Batch:
+    """Whoever comes first does what all who wait want done; those who come meanwhile are the next batch."""
+
+    LARGEST: Final = 256
+
+    def __init__(self) -> None:
+        self._waiting: list[_Wish] = []
+        self._list_lock, self._turn = threading.Lock(), threading.Lock()
+
+    def join(self, database: Database, work: Callable[[Connection], T]) -> T:
+        (answer,) = self.join_all(database, [work])
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def join_all(self, database: Database, works: list[Callable[[Connection], T]]) -> list[T | Exception]:
+        wishes = [_Wish(work) for work in works]
+        with self._list_lock:
+            self._waiting += wishes
+        for wish in wishes:
+            while not wish.is_done:
+                with self._turn:
+                    if not wish.is_done:
+                        self._do_all(database)
+        return [_result(wish, database) for wish in wishes]
+
+    def _do_all(self, database: Database) -> None:
+        with self._list_lock:
+            batch, self._waiting = self._waiting[: self.LARGEST], self._waiting[self.LARGEST :]
+        try:
+            with database.writing() as connection:
+                for wish in batch:
+                    wish.attempt(connection)
+        except BaseException as error:
+            for wish in batch:
+                wish.error = wish.error or error
+            if not isinstance(error, Exception):
+                raise
+        finally:
+            for wish in batch:
+                wish.is_done = True
+
+
+def _result(wish: _Wish, database: Database) -> Any:
+    error = wish.error
+    if isinstance(error, SQLAlchemyError):
+        return database._ours(error)
+    if error is not None and not isinstance(error, Exception):
+        return DatabaseUnavailable(where=database.place, problem=Phrase("the run was interrupted"))
+    return wish.answer if error is None else error
+
+
+def schema_of(connection: Connection, *, embedded: bool) -> str | None:
+    """The schema's version; ``None`` where there is none of ours."""
+    if embedded:
+        names = {row[0] for row in connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'table'"))}
+        if "alembic_version" not in names:
+            (version,) = connection.execute(text("PRAGMA user_version")).one()
+            return "0001" if version == 1 and "certificate" in names else None
+    elif connection.execute(text("SELECT to_regclass('alembic_version')")).scalar() is None:
+        return None
+    found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return None if found is None else str(found)
+
+
+def stamp(connection: Connection, *, embedded: bool) -> None:
+    """Note the schema's version where alembic looks for it, and where an old dojang does."""
+    connection.execute(
+        text("CREATE TABLE IF NOT EXISTS alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
+    )
+    connection.execute(text("INSERT INTO alembic_version (version_num) VALUES (:version)"), {"version": SCHEMA})
+    if embedded:
+        connection.execute(text(f"PRAGMA user_version = {int(SCHEMA)}"))
+
+
+def _make_tables(connection: Connection, database: Database) -> None:
+    """All of them in one transaction, in the place of what a killed founding left."""
+    if database.is_embedded:
+        set_pragma(connection, "journal_mode = WAL")  # kept in the file
+    with connection.execution_options(**{WRITING: True}).begin():
+        if not database.is_embedded:
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _FOUNDERS})
+            _check_vacant(connection, database)
+        tables.metadata.create_all(connection, checkfirst=False)
+        stamp(connection, embedded=database.is_embedded)
+
+
+def set_pragma(connection: Connection, setting: str) -> None:
+    """One that SQLite takes outside a transaction only."""
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    driver.execute(f"PRAGMA {setting}")
+
+
+def _check_vacant(connection: Connection, database: Database) -> None:
+    if schema_of(connection, embedded=False) is None:
+        return
+    states = connection.execute(tables.authority.select()).all()
+    if any(row.state == "founded" for row in states):
+        raise AlreadyExists(what=Phrase("authority {name}", name=states[0].name), where=database.place)
+    tables.metadata.drop_all(connection, checkfirst=True)
+    connection.execute(text("DROP TABLE alembic_version"))
+
+
+def _checked_url(url: str | URL) -> URL:
+    """``sqlite:////path`` or ``postgresql://[user@][host]/database``. Raises ``InvalidSetting``."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise _bad_url(Phrase("it is no database address")) from error
+    if parsed.get_backend_name() not in ("sqlite", "postgresql"):
+        raise _bad_url(Phrase("only sqlite and postgresql databases are supported"))
+    if parsed.password is not None or "password" in parsed.query:
+        raise _bad_url(Phrase("it contains a password; keep that in ~/.pgpass, a service file or PGPASSWORD"))
+    return parsed.set(drivername="sqlite" if parsed.get_backend_name() == "sqlite" else "postgresql+psycopg")
+
+
+def _bad_url(problem: Phrase) -> InvalidSetting:
+    next_step = "Name it as sqlite:////folder/file or postgresql://user@host/database."
+    return InvalidSetting(path=Phrase("The address of the database"), problem=problem, next_step=next_step)
+
+
+def _make_file(path: Path | str) -> None:
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except OSError as error:
+        raise StateUnreadable(path=path, problem=error.strerror or Phrase("it cannot be written")) from error
+
+
+def _sqlite(url: URL) -> Engine:
+    import sqlite3
+
+    address = f"{Path(url.database or '').absolute().as_uri()}?mode=rw"
+
+    def connect() -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            address, uri=True, timeout=_WAIT_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        connection.executescript("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")
+        return connection
+
+    engine = create_engine("sqlite://", creator=connect, poolclass=QueuePool, pool_size=_KEPT, max_overflow=-1)
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        is_writing = connection.get_execution_options().get(WRITING)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if is_writing else "BEGIN")
+
+    return engine
+
+
+def _postgres(url: URL) -> Engine:
+    options = {
+        "connect_timeout": _CONNECT_SECONDS,
+        "application_name": "dojang",
+        "options": f"-c lock_timeout={_WAIT_SECONDS}s -c idle_in_transaction_session_timeout={_WAIT_SECONDS}s"
+        " -c synchronous_commit=on -c timezone=UTC",
+    }
+    return create_engine(
+        url, connect_args=options, pool_pre_ping=True, pool_size=_KEPT, max_overflow=_KEPT, pool_timeout=_WAIT_SECONDS
+    )
+
+
+def _may_pass(error: SQLAlchemyError) -> bool:
+    """Whether the same may succeed later without anybody changing what was asked."""
+    if isinstance(error, PoolTimeout):
+        return True
+    if not isinstance(error, DBAPIError):
+        return False
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    if code is not None:
+        return int(code) & 0xFF in _PASSING_SQLITE
+    state = getattr(error.orig, "sqlstate", None)
+    if state is not None:
+        return str(state).startswith(_PASSING_STATES)
+    return error.connection_invalidated or type(error.orig).__name__ == "OperationalError"
