@@ -56,6 +56,8 @@ ONLY_IN = {
     "pkcs11": set(),  # the independent bindings read our work in tests, in processes of their own
     "PyKCS11": set(),
     "starlette": {"centre"},
+    "uvicorn": {"centre"},
+    "prometheus_client": {"centre"},
 }
 
 
