@@ -46,6 +46,14 @@ class Term:
     this_update_at: datetime
     next_update_at: datetime
 
+    def is_fresh(self, at: datetime) -> bool:
+        """Whether it need not be made anew: the first half of its time."""
+        half = (self.next_update_at - self.this_update_at) / 2
+        return self.this_update_at <= at < self.this_update_at + half
+
+    def holds(self, at: datetime) -> bool:
+        return self.this_update_at <= at < self.next_update_at
+
 
 @dataclass(frozen=True, slots=True)
 class Pen:

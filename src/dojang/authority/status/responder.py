@@ -1,0 +1,143 @@
+"""The OCSP responder of an authority (RFC 6960; RFC 5019, 9919; nonces RFC 9654): a request in, an answer out.
+
+A request with a nonce is answered live. One about a single certificate without a nonce gets an answer from stock, made
+when it is first asked for or by ``prepare``, and used until half its term is over or until the certificate's state is
+another one. The state is read from the database every time: what one process records, all tell at once.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from cryptography.x509.ocsp import OCSPResponseStatus
+
+from dojang.authority.status import prepared
+from dojang.authority.status.answer import UNKNOWN, Term, Verdict, refusal
+from dojang.authority.status.clerk import Clerk
+from dojang.authority.status.issuers import Issuer, Issuers, KeyHolder
+from dojang.authority.status.preparing import Preparation
+from dojang.authority.status.request import HASHES, Asked, CertId, RequestMalformed, read_request
+from dojang.authority.status.settings import StatusSettings
+from dojang.authority.status.stock import Stock, Stocked
+from dojang.errors import DojangError, PolicyError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes as PrivateKey
+
+    from dojang.authority.database import Database
+
+ANSWER_TYPE: Final = "application/ocsp-response"
+_MOST_STRANGERS: Final = 1024
+_log = logging.getLogger("dojang.status")
+
+
+@dataclass(frozen=True, slots=True)
+class OcspAnswer:
+    """``outcome`` is what was said, for counting. ``is_cacheable``: others may keep it for its term."""
+
+    der: bytes
+    outcome: str
+    term: Term | None = None
+    is_cacheable: bool = False
+    media_type: str = ANSWER_TYPE
+
+
+class Responder:
+    """One for an authority and all threads. ``key`` gives the private key of a signer on record."""
+
+    def __init__(
+        self,
+        database: "Database",
+        key: "Callable[[str], PrivateKey]",
+        clock: Callable[[], datetime],
+        settings: StatusSettings | None = None,
+    ) -> None:
+        self._database, self._clock = database, clock
+        self._clerk = Clerk(key, settings or StatusSettings())
+        self._issuers = Issuers(database)
+        # Serials that were never issued are without number; they never push out an answer about a certificate.
+        self._stock, self._strangers = Stock(), Stock(_MOST_STRANGERS)
+
+    def answer(self, request_der: bytes) -> OcspAnswer:
+        """The answer to whatever was sent."""
+        try:
+            return self._answer(read_request(request_der))
+        except RequestMalformed:
+            return _refused(OCSPResponseStatus.MALFORMED_REQUEST)
+        except DojangError as error:
+            _log.warning("no answer: %s", error.code)
+            return _refused(_status_of(error))
+
+    def prepare(self, at: datetime, most: int | None = None) -> int:
+        """Sign what will be asked for and put it in the database. The number that was signed, ``most`` at once."""
+        signed, round_ = 0, Preparation(self._database, self._clerk, at)
+        for issuer in self._issuers.all():
+            signed += round_.run(issuer, None if most is None else most - signed)
+        with self._database.writing() as connection:
+            prepared.remove_old(connection, at)
+        return signed
+
+    def _answer(self, asked: Asked) -> OcspAnswer:
+        at = self._clock().astimezone(UTC).replace(microsecond=0)
+        issuers = [self._issuers.find(named) for named in asked.certificates]
+        issuer = next((one for one in issuers if one is not None), None)
+        if issuer is None or any(named.algorithm not in HASHES for named in asked.certificates):
+            return _refused(OCSPResponseStatus.UNAUTHORIZED)
+        holder = issuer.answers(at)
+        verdicts = self._verdicts(asked.certificates, [one == issuer for one in issuers], issuer)
+        if asked.nonce is None and len(verdicts) == 1:
+            return self._from_stock(verdicts[0], holder, at)
+        made = self._clerk.write(verdicts, holder, at, asked.nonce)
+        return OcspAnswer(made.der, _outcome(verdicts), made.term)
+
+    def _verdicts(self, named: Sequence[CertId], own: Sequence[bool], issuer: Issuer) -> list[Verdict]:
+        """What is on record of each; one of somebody else's is as unknown as one that was never issued."""
+        serials = [f"{one.serial:x}" if is_own else "" for one, is_own in zip(named, own, strict=True)]
+        with self._database.reading() as connection:
+            states = prepared.states_of(connection, issuer.signer, serials)
+        return [
+            self._clerk.verdict(one, states.get(serial), is_own=bool(serial))
+            for one, serial in zip(named, serials, strict=True)
+        ]
+
+    def _from_stock(self, verdict: Verdict, holder: KeyHolder, at: datetime) -> OcspAnswer:
+        is_known = verdict.status is not UNKNOWN and not verdict.never_issued
+        stock, says = self._stock if is_known else self._strangers, self._clerk.says(verdict, holder)
+        found = stock.find(verdict.certificate, says)
+        if found is None or not found.term.is_fresh(at):
+            found = self._renewed(verdict, holder, at, found, says if is_known else None)
+            stock.keep(verdict.certificate, found)
+        return OcspAnswer(found.der, _outcome([verdict]), found.term, is_cacheable=is_known)
+
+    def _renewed(
+        self, verdict: Verdict, holder: KeyHolder, at: datetime, old: Stocked | None, says: str | None
+    ) -> Stocked:
+        """Another process's, or one made now; where nothing can be signed, the old one while it holds."""
+        if says is not None:
+            with self._database.reading() as connection:
+                old = prepared.find_answer(connection, verdict.certificate, says) or old
+        if old is not None and old.term.is_fresh(at):
+            return old
+        try:
+            return self._clerk.write([verdict], holder, at)
+        except DojangError:
+            if old is None or not old.term.holds(at):
+                raise
+            return old
+
+
+def _refused(status: OCSPResponseStatus) -> OcspAnswer:
+    return OcspAnswer(refusal(status), status.name.lower())
+
+
+def _status_of(error: DojangError) -> OCSPResponseStatus:
+    """RFC 6960 section 2.3; without a key that may be used here nothing can be said of what it issued."""
+    if isinstance(error, PolicyError):
+        return OCSPResponseStatus.UNAUTHORIZED
+    return OCSPResponseStatus.TRY_LATER if error.retryable else OCSPResponseStatus.INTERNAL_ERROR
+
+
+def _outcome(verdicts: Sequence[Verdict]) -> str:
+    return verdicts[0].status.name.lower() if len(verdicts) == 1 else "several"
