@@ -26,6 +26,8 @@ from sqlalchemy import (
     text,
 )
 
+from dojang.authority.audit.guards import only_grows
+
 ROLES: Final = ("root", "issuing", "ocsp", "tsa", "codes", "audit")
 CERTIFICATE_STATES: Final = ("issued", "confirmed", "suspended", "revoked")
 
@@ -326,22 +328,34 @@ audit_head = _table(
     Column("signature", LargeBinary, nullable=False),
 )
 
+for _table_of_record in (audit, audit_head):
+    only_grows(_table_of_record)
+
 # Work to be done once, by the runner in this process; on PostgreSQL procrastinate keeps its own tables.
 job = _table(
     "job",
     Column("id", BIG, Identity(), primary_key=True),
-    Column("task", Text, nullable=False),
-    Column("key", Text, nullable=False),  # the same task and key waits once only
-    Column("arguments", Text, nullable=False, server_default="{}"),  # JSON; ids, never keys or PINs
+    Column("kind", Text, nullable=False),
+    Column("key", Text, nullable=False),  # the same kind and key waits once only
+    Column("payload", Text, nullable=False, server_default="{}"),  # JSON; ids, never keys or PINs
     Column("state", Text, nullable=False),
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("run_at", Moment, nullable=False),
     Column("claimed_by", Text),
     Column("claimed_until", Moment),
-    Column("finished_at", Moment),
-    Column("problem", Text),
-    _one_of("state", ("waiting", "running", "done", "failed")),
+    _one_of("state", ("waiting", "running")),
 )
-_WAITS, _OPEN = text("state = 'waiting'"), text("state IN ('waiting', 'running')")
-Index("ux_job_waiting", job.c.task, job.c.key, unique=True, sqlite_where=_WAITS, postgresql_where=_WAITS)
-Index("ix_job_open", job.c.run_at, sqlite_where=_OPEN, postgresql_where=_OPEN)
+_WAITS = text("state = 'waiting'")
+Index("ux_job_waiting", job.c.kind, job.c.key, unique=True, sqlite_where=_WAITS, postgresql_where=_WAITS)
+Index("ix_job_due", job.c.state, job.c.run_at)
+
+# How each kind of work went the last time, whichever engine keeps the jobs.
+job_outcome = _table(
+    "job_outcome",
+    Column("kind", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("ended_at", Moment, nullable=False),
+    Column("done_at", Moment),  # the last time it went well
+    Column("failures", Integer, nullable=False),  # since then
+    Column("problem", Text),
+)

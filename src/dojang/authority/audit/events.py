@@ -1,0 +1,58 @@
+"""Everything that is put on record, and what may be told of each: a list, so that no secret ever slips in.
+
+A detail is a text, a number or a list of texts. Numbers of references, of transactions and of certificates are told;
+codes, PINs, R and resident numbers are not, nor anything they could be found from. A source is an IP address.
+"""
+
+from types import MappingProxyType
+from typing import Final
+
+EVENTS: Final = MappingProxyType(
+    {
+        # the authority itself
+        "authority-founded": frozenset({"certificate", "tiers"}),
+        "store-upgraded": frozenset({"before", "after"}),
+        "settings-changed": frozenset({"names"}),
+        # its keys
+        "signer-added": frozenset({"role", "generation", "certificate", "state"}),
+        "signer-switched": frozenset({"role", "generation", "before"}),
+        "signer-retired": frozenset({"role", "generation", "reason"}),
+        "signer-cross-signed": frozenset({"role", "generation", "certificate", "serial"}),
+        # certificates
+        "certificate-issued": frozenset(
+            {"kind", "profile", "transaction", "fingerprint", "replaces", "enrolment", "signer"}
+        ),
+        "certificate-confirmed": frozenset({"transaction", "kind", "replaces"}),
+        "certificate-cancelled": frozenset({"transaction"}),
+        "certificate-revoked": frozenset({"reason", "revoked_at"}),
+        "certificate-suspended": frozenset({"reason"}),
+        "certificate-restored": frozenset(),
+        # lists and answers about them
+        "crl-published": frozenset({"signer", "number", "base", "entries", "next_update"}),
+        "ocsp-produced": frozenset({"signer", "answers"}),
+        # who may have a certificate
+        "applicant-added": frozenset({"kind"}),
+        "applicant-changed": frozenset({"state", "fields"}),
+        "check-recorded": frozenset({"kind", "evidence", "checked_at"}),
+        "enrolment-created": frozenset({"profile", "applicant", "expires_at", "uses", "kind"}),
+        "enrolment-approved": frozenset({"approval", "first"}),
+        "enrolment-refused": frozenset({"reason"}),
+        "enrolment-used": frozenset({"serial", "uses_left"}),
+        "enrolment-expired": frozenset({"expires_at"}),
+        "enrolment-cancelled": frozenset({"reason"}),
+        "enrolment-locked": frozenset({"tries"}),
+        "enrolment-unlocked": frozenset({"tries"}),
+        "code-wrong": frozenset({"source", "tries"}),
+        "source-locked": frozenset({"tries"}),
+        "source-unlocked": frozenset({"tries"}),
+        # who may administer
+        "officer-added": frozenset({"roles", "certificate", "name"}),
+        "officer-changed": frozenset({"roles", "state"}),
+        "officer-removed": frozenset({"roles", "reason"}),
+        "order-refused": frozenset({"method", "reason", "source"}),
+        # this record
+        "audit-exported": frozenset({"entries", "hash"}),
+    }
+)
+FORBIDDEN: Final = frozenset({"code", "pin", "password", "secret", "key", "r", "resident_number", "mac"})
+"""No detail is ever called so."""

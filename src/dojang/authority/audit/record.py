@@ -1,0 +1,69 @@
+"""Writing rows: in the transaction of the change that they tell of."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from dojang.authority.audit.actor import current_actor
+from dojang.authority.audit.chain import Detail, beginning_of, clean, details_text, hash_of
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+
+def record(
+    connection: "Connection",
+    *,
+    event: str,
+    subject: str,
+    actor: str | None = None,
+    at: datetime | None = None,
+    **details: Detail | None,
+) -> None:
+    """Add a row, inside ``writing()``; it is there with the rest of the transaction or not at all.
+
+    ``actor`` is who is at work unless said otherwise. ``ValueError`` for an event or a detail that ``EVENTS`` does not
+    have. There must be a root certificate: the first row is bound to it.
+    """
+    told = details_text(event, details)
+    last, previous = _last(connection)
+    who, about = clean(actor or current_actor()), clean(subject)
+    fields = (last + 1, moment_text(at or datetime.now(UTC)), who, event, about, told)
+    _insert(connection, previous, bytes.fromhex(hash_of(previous.hex(), *fields)), fields)
+
+
+def moment_text(at: datetime) -> str:
+    """A moment as rows have it: UTC, to the millisecond, always as wide."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _last(connection: "Connection") -> tuple[int, bytes]:
+    """Number and hash of the last row. One writes at a time, so nobody comes in between."""
+    from sqlalchemy import select
+
+    from dojang.authority.tables import audit
+
+    row = connection.execute(select(audit.c.seq, audit.c.hash).order_by(audit.c.seq.desc()).limit(1)).first()
+    if row is not None:
+        return row[0], row[1]
+    return 0, bytes.fromhex(beginning_of(root_certificate(connection)))
+
+
+def root_certificate(connection: "Connection") -> bytes:
+    """The authority's first root certificate, in DER: what its record begins with."""
+    from sqlalchemy import select
+
+    from dojang.authority.tables import signer
+
+    query = select(signer.c.certificate_der).where(signer.c.role == "root").order_by(signer.c.generation).limit(1)
+    found = connection.execute(query).scalar()
+    assert found is not None, "an authority has a root before anything happens to it"
+    return bytes(found)
+
+
+def _insert(
+    connection: "Connection", previous: bytes, hashed: bytes, fields: tuple[int, str, str, str, str, str]
+) -> None:
+    from dojang.authority.tables import audit
+
+    names = ("seq", "at", "actor", "event", "subject", "details")
+    connection.execute(audit.insert(), {**dict(zip(names, fields, strict=True)), "previous": previous, "hash": hashed})
