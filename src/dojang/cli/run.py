@@ -15,9 +15,28 @@ from dojang.cli.commands import root
 from dojang.cli.context import Invocation
 from dojang.cli.flags import peek
 from dojang.cli.language import N_
-from dojang.errors import Bug, DojangError, FileUnwritable, Interrupted, InvalidSetting, Phrase, Usage
+from dojang.errors import (
+    Bug,
+    DojangError,
+    ExtraMissing,
+    FileUnwritable,
+    Interrupted,
+    InvalidSetting,
+    Phrase,
+    Usage,
+)
 
 COMPLETE_VARIABLE = "_DOJANG_COMPLETE"
+EXTRAS = {
+    "sqlalchemy": "authority",
+    "alembic": "authority",
+    "psycopg": "postgres",
+    "psycopg_pool": "postgres",
+    "procrastinate": "postgres",
+    "starlette": "centre",
+    "uvicorn": "centre",
+    "prometheus_client": "centre",
+}
 
 
 def run(arguments: list[str]) -> int:
@@ -83,6 +102,8 @@ def _answer(invocation: Invocation, work: Callable[[Invocation], int]) -> int:
         error = known
     except OSError as problem:
         error = _nowhere_to_write(problem) or _bug(invocation, problem)
+    except ModuleNotFoundError as problem:
+        error = _not_installed(problem) or _bug(invocation, problem)
     except Exception as problem:  # no traceback reaches a person: it goes to the log
         error = _bug(invocation, problem)
     return _failed(invocation, error)
@@ -134,6 +155,12 @@ def _nowhere_to_write(problem: OSError) -> DojangError | None:
         return None
     _forget_the_reader()
     return FileUnwritable(path=Phrase(N_("standard output")), problem=problem.strerror)
+
+
+def _not_installed(problem: ModuleNotFoundError) -> DojangError | None:
+    """A library that only some commands need, which comes with an extra of the package."""
+    module = (problem.name or "").partition(".")[0]
+    return ExtraMissing(module=module, extra=EXTRAS[module]) if module in EXTRAS else None
 
 
 def _bug(invocation: Invocation, problem: Exception) -> DojangError:

@@ -20,7 +20,7 @@
     │   └── AnswerPending · CentreBusy · CodeRefused · TooManyTries
     ├── ConfigurationError   a setting or the state folder
     │   └── InvalidSetting · StateUnreadable · DatabaseUnavailable · NoModule · HookFailed · NoticeUndelivered
-    │       CannotListen
+    │       CannotListen · ExtraMissing
     ├── PolicyError          refused by rule, whoever asks
     │   ├── NotPermitted · PasswordUnfit · KeyDoesNotLeave · NotRenewable · CertificateUnusable · AgentRefused
     │   └── RegistrationRefused · CertificateRevoked · CertificateSuspended · StatusUnknown · PurposeRefused
@@ -170,6 +170,13 @@ class CannotListen(ConfigurationError):
     exit_status = 9
     sentence = "Nobody can be served at {address}: {problem}."
     next_step = "End what holds that address, or choose another with --listen or --admin-listen."
+
+
+class ExtraMissing(ConfigurationError):
+    code = "extra-missing"
+    exit_status = 10
+    sentence = "This needs a part of dojang that is not installed ({module})."
+    next_step = "Install it: pip install 'dojang[{extra}]'"
 
 
 class PolicyError(DojangError):

@@ -73,6 +73,8 @@ class Module:
         self.generation = 0
         self.draining = 0
         """How many keep others out: who begins the module anew, and who forks meanwhile."""
+        self.losses = 0
+        """How often a call found its session or the token gone."""
         file = path.rpartition("/")[2]
         self._locking = not file.startswith(TAKE_NO_LOCKS)
         self.parallel = self._locking and not file.startswith(ONE_CALL_AT_A_TIME)

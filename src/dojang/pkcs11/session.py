@@ -494,6 +494,7 @@ class SessionPool:
             self.logged_in = self.logged_in and not self.login_lost(session)
             self.give(session)
             return False
+        self.module.losses += wanted_rung(error.rv) in (SESSION, REINITIALISE)
         if session is not None:
             self.discard(session)
         if error.rv == ck.CKR_USER_NOT_LOGGED_IN:
