@@ -140,12 +140,14 @@ class Answers:
 def fingerprint_of(submission: Submission) -> bytes:
     """Two submissions are the same question when this is the same."""
     digest = hashlib.sha256()
-    parts = (
+    parts: tuple[bytes, ...] = (
         submission.kind.encode(),
         submission.profile.encode(),
         submission.request_der,
         submission.replaces_der or b"",
     )
+    if submission.years is not None or submission.vid_der is not None:  # what was asked before there was a choice stays
+        parts += (str(submission.years).encode(), submission.vid_der or b"")
     for part in parts:
         digest.update(len(part).to_bytes(8, "big") + part)
     return digest.digest()

@@ -16,7 +16,9 @@ class Submission:
 
     ``request_der`` is a PKCS#10 request whose signature proves possession of the key; names besides the subject ride in
     it as the subjectAltName extension (RFC 2985 section 5.4.2). ``transaction_id`` is chosen by whoever asks and never
-    used for another question. ``replaces_der`` is the old certificate of a renewal or reissue.
+    used for another question. ``replaces_der`` is the old certificate of a renewal or reissue. ``years`` is the term
+    that was chosen, where the profile has a choice; ``vid_der`` the identity (``npki.vid``) that whoever knows the
+    number has computed, never what the subscriber says of himself.
     """
 
     kind: Kind
@@ -24,6 +26,8 @@ class Submission:
     profile: str
     transaction_id: str
     replaces_der: bytes | None = None
+    years: int | None = None
+    vid_der: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

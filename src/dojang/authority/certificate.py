@@ -1,13 +1,13 @@
 """Certificates and revocation lists as an authority signs them: what the profile says and nothing else (RFC 5280)."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 
 from dojang.x509.profiles import KEY_USAGES, Profile
 from dojang.x509.request import signature_hash_for
@@ -36,7 +36,7 @@ _NOT_SETTABLE = {"encipher_only": False, "decipher_only": False}
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A certificate that is decided on and not signed yet."""
+    """A certificate that is decided on and not signed yet. ``addresses`` are those of ``addresses_for``."""
 
     profile: Profile
     subject: x509.Name
@@ -44,6 +44,7 @@ class Draft:
     alternative_names: tuple[x509.GeneralName, ...]
     not_before_at: datetime
     not_after_at: datetime
+    addresses: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +103,41 @@ def _extensions(draft: Draft, issuer: x509.Certificate | None) -> Sequence[tuple
     if draft.alternative_names:
         found.append((x509.SubjectAlternativeName(draft.alternative_names), False))
     if profile.policies:
-        policies = [x509.PolicyInformation(x509.ObjectIdentifier(oid), None) for oid in profile.policies]
-        found.append((x509.CertificatePolicies(policies), False))
+        found.append((_policies(draft), profile.policies_critical))
     found.append((x509.SubjectKeyIdentifier.from_public_key(draft.public_key), False))
     if issuer is not None:
         found.append((_authority_key_identifier(issuer), False))
+        found += [(extension, False) for extension in _where_to_ask(draft.addresses)]
+    if profile.ocsp_no_check:
+        found.append((x509.OCSPNoCheck(), False))
+    return found
+
+
+def _policies(draft: Draft) -> x509.CertificatePolicies:
+    """The first with its notice and the address of the practice statement, the others bare."""
+    notice, cps = draft.profile.notice, draft.addresses.get("cps")
+    qualifiers: list[str | x509.UserNotice] = [cps] if cps else []
+    if notice:
+        qualifiers.append(x509.UserNotice(None, notice))
+    first, *others = map(x509.ObjectIdentifier, draft.profile.policies)
+    rest = [x509.PolicyInformation(oid, None) for oid in others]
+    return x509.CertificatePolicies([x509.PolicyInformation(first, qualifiers or None), *rest])
+
+
+def _where_to_ask(addresses: Mapping[str, str]) -> Sequence[x509.ExtensionType]:
+    """Access to the issuer and to its answers (RFC 5280, 4.2.2.1), and where its list lies (4.2.1.13)."""
+    found: list[x509.ExtensionType] = []
+    methods = (("ocsp", AuthorityInformationAccessOID.OCSP), ("issuer", AuthorityInformationAccessOID.CA_ISSUERS))
+    access = [
+        x509.AccessDescription(method, x509.UniformResourceIdentifier(addresses[kind]))
+        for kind, method in methods
+        if kind in addresses
+    ]
+    if access:
+        found.append(x509.AuthorityInformationAccess(access))
+    if "crl" in addresses:
+        place = x509.UniformResourceIdentifier(addresses["crl"])
+        found.append(x509.CRLDistributionPoints([x509.DistributionPoint([place], None, None, None)]))
     return found
 
 

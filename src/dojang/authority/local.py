@@ -109,7 +109,7 @@ class LocalAuthority:
 
     def profiles(self) -> list[Profile]:
         """What it issues to subscribers. Raises ``InvalidSetting`` for a bad file among its own."""
-        return [known for known in profiles(self._folder / "profiles") if not known.is_ca]
+        return [known for known in profiles(self._folder / "profiles") if known.is_for_subscribers]
 
     def profile_of(self, certificate_der: bytes) -> str | None:
         """The profile by which this certificate was issued; ``None`` when it was not issued here."""
@@ -201,7 +201,7 @@ class LocalAuthority:
     def _wanted(self, name: str) -> Profile:
         with contextlib.suppress(NotFound):
             wanted = profile(name, self._folder / "profiles")
-            if not wanted.is_ca:
+            if wanted.is_for_subscribers:
                 return wanted
         raise refusal(self.name, "it does not issue by the profile '{profile}'", profile=name[:64])
 

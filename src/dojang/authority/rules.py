@@ -1,11 +1,10 @@
 """What an authority requires of a submission before it signs; every refusal says which rule.
 
-The term of a certificate:
+The term of a certificate (``terms`` counts it):
 
-    issue      from now, for the profile's days
-    renew      from now; inside the window until the profile's days after the old expiry, so that renewing in time
-               costs nothing; before it (where the profile allows that) for the profile's days, so that terms do not
-               pile up
+    issue      from now, for the profile's term
+    renew      from now; inside the window until one term after the old expiry, so that renewing in time costs nothing;
+               before it (where the profile allows that) for one term, so that terms do not pile up
     reissue    from now until the old expiry
 
 None outlives the authority: the term is cut at the authority's own expiry, and a renewal that would gain nothing by
@@ -13,29 +12,33 @@ that is refused. A certificate begins five minutes in the past, for the clocks o
 authority's own.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, NoReturn
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509.oid import NameOID
 
+from dojang.authority.addresses import addresses_for
 from dojang.authority.base import Submission
 from dojang.authority.certificate import Draft
+from dojang.authority.terms import beginning_of, chosen_years, end_of, later, window_opens_at
+from dojang.der import MalformedDer
 from dojang.errors import AuthorityRefused, DojangError, Phrase
-from dojang.npki.validity import renewal_opens_at
+from dojang.npki.vid import IDENTIFY_DATA, IdentifyData
 from dojang.x509.alternative_names import alternative_names_of, is_well_formed, kind_of
 from dojang.x509.keys import algorithm_of, is_strong, same_key
-from dojang.x509.name import attribute_names, settled_name
-from dojang.x509.profiles import Profile
+from dojang.x509.name import attribute_names, attribute_values, settled_name
+from dojang.x509.profiles import Profile, ValueRule
 from dojang.x509.reading import UNREADABLE, read_request
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes as PublicKey
 
-BACKDATED = timedelta(minutes=5)
 _WEAK_HASHES = {"md5", "sha1"}
+_VID = x509.ObjectIdentifier(IDENTIFY_DATA)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +53,13 @@ class Predecessor:
 
 @dataclass(frozen=True, slots=True)
 class Rulebook:
-    """The rules of one authority at one moment."""
+    """The rules of one authority at one moment. ``signer`` is the key that signs, ``base`` the authority's address."""
 
     authority: str
     issuer: x509.Certificate
     at: datetime
+    signer: str = "issuing"
+    base: str | None = None
 
     def draft(self, submission: Submission, profile: Profile, old: Predecessor | None) -> Draft:
         """The certificate to sign. Raises ``AuthorityRefused``."""
@@ -63,11 +68,12 @@ class Rulebook:
         if old is not None:
             self.check_predecessor(submission, profile, old, public_key)
         subject = self._subject(request, profile)
-        names = self._alternative_names(request, subject, profile, old)
-        if old is not None and subject != old.certificate.subject:
+        names = self._alternative_names(request, subject, submission, profile, old)
+        if old is not None and subject != old.certificate.subject and not _may_change(submission, profile, "subject"):
             self._refuse("a renewal keeps the subject of the old certificate")
         not_before_at, not_after_at = self._term(submission, profile, old)
-        return Draft(profile, subject, public_key, names, not_before_at, not_after_at)
+        addresses = addresses_for(profile, self.base, self.signer)
+        return Draft(profile, subject, public_key, names, not_before_at, not_after_at, addresses)
 
     def _read(self, request_der: bytes) -> x509.CertificateSigningRequest:
         try:
@@ -107,24 +113,27 @@ class Rulebook:
             self._refuse(
                 "the profile '{profile}' does not allow {type} in the subject", profile=profile.name, type=kind
             )
+        self._check_values(profile, profile.subject_rules, attribute_values(subject))
         return subject
 
     def _alternative_names(
         self,
         request: x509.CertificateSigningRequest,
         subject: x509.Name,
+        submission: Submission,
         profile: Profile,
         old: Predecessor | None,
     ) -> tuple[x509.GeneralName, ...]:
         """The names asked for, and the addresses in the subject, which must stand here too (RFC 5280, 4.1.2.6)."""
-        asked = alternative_names_of(request)
+        had = alternative_names_of(old.certificate) if old else ()
+        kept, held = tuple(name for name in had if not _is_vid(name)), tuple(filter(_is_vid, had))
+        asked = tuple(name for name in alternative_names_of(request) if name not in held)
         addresses = [x509.RFC822Name(str(part.value)) for part in subject.get_attributes_for_oid(NameOID.EMAIL_ADDRESS)]
         names = tuple(dict.fromkeys([*asked, *addresses]))
         if old is not None:
-            kept = alternative_names_of(old.certificate)
-            if asked and set(names) != set(kept):
+            if asked and set(names) != set(kept) and not _may_change(submission, profile, "alternative-names"):
                 self._refuse("a renewal keeps the alternative names of the old certificate")
-            names = kept
+            names = names if asked else kept
         for name in names:
             if kind_of(name) not in profile.alternative_names_allowed or not is_well_formed(name):
                 self._refuse("the profile '{profile}' does not allow the alternative name", profile=profile.name)
@@ -133,7 +142,35 @@ class Rulebook:
             self._refuse(
                 "the profile '{profile}' wants an alternative name ({kinds})", profile=profile.name, kinds=kinds
             )
-        return names
+        values = [(kind_of(name), str(name.value)) for name in names]
+        self._check_values(profile, profile.alternative_name_rules, values)
+        return names + self._vid(submission, profile, held)
+
+    def _vid(
+        self, submission: Submission, profile: Profile, held: tuple[x509.GeneralName, ...]
+    ) -> tuple[x509.GeneralName, ...]:
+        """The VID that was computed for this certificate; a renewal that brings none keeps the old one with its R."""
+        if submission.vid_der is None:
+            held = held if submission.kind == "renew" else ()
+            if profile.vid == "required" and not held:
+                self._refuse("the profile '{profile}' wants a VID, and none was computed", profile=profile.name)
+            return held
+        if profile.vid == "none":
+            self._refuse("the profile '{profile}' has no VID in its certificates", profile=profile.name)
+        if not _is_readable(submission.vid_der):
+            self._refuse("the VID cannot be decoded")
+        return (x509.OtherName(_VID, submission.vid_der),)
+
+    def _check_values(self, profile: Profile, rules: Iterable[ValueRule], values: list[tuple[str, str]]) -> None:
+        for rule in rules:
+            for kind, value in values:
+                if kind == rule.kind and not rule.allows(value):
+                    self._refuse(
+                        "the profile '{profile}' does not allow {type} to be '{value}'",
+                        profile=profile.name,
+                        type=kind,
+                        value=value[:64],
+                    )
 
     def check_predecessor(self, submission: Submission, profile: Profile, old: Predecessor, key: "PublicKey") -> None:
         """What may be replaced by what, now. Raises ``AuthorityRefused``."""
@@ -152,28 +189,60 @@ class Rulebook:
             self._refuse("the old certificate is {state}", state=old.state)
         if kept and not profile.keep_key_allowed:
             self._refuse("the profile '{profile}' wants a new key for a renewal", profile=profile.name)
+        if not kept and "key" not in profile.renewal_changes:
+            self._refuse("the profile '{profile}' keeps the key on renewal", profile=profile.name)
+        if algorithm_of(key) != algorithm_of(old.certificate.public_key()) and (
+            "algorithm" not in profile.renewal_changes
+        ):
+            self._refuse("the profile '{profile}' keeps the kind of key on renewal", profile=profile.name)
         if not self._in_window(profile, old) and not profile.early_renewal_allowed:
             self._refuse("renewal is possible from {days} days before expiry", days=profile.renewal_window_days)
 
     def _term(self, submission: Submission, profile: Profile, old: Predecessor | None) -> tuple[datetime, datetime]:
-        not_before_at = max(self.at - BACKDATED, self.issuer.not_valid_before_utc)
-        last_at, length = self.issuer.not_valid_after_utc, timedelta(days=profile.validity_days)
+        not_before_at = max(beginning_of(profile, self.at), self.issuer.not_valid_before_utc)
+        last_at, years = self.issuer.not_valid_after_utc, self._years(submission, profile, old)
         if old is None:
-            return not_before_at, min(self.at + length, last_at)
+            return not_before_at, min(end_of(profile, self.at, years), last_at)
         old_end = old.certificate.not_valid_after_utc
         if submission.kind == "reissue":
             return not_before_at, old_end
         if last_at <= old_end:
             self._refuse("the authority itself expires at {moment}, so renewing gains nothing", moment=last_at)
         start = old_end if self._in_window(profile, old) else self.at
-        return not_before_at, min(start + length, last_at)
+        return not_before_at, min(later(profile, start, years), last_at)
+
+    def _years(self, submission: Submission, profile: Profile, old: Predecessor | None) -> int | None:
+        try:
+            return chosen_years(profile, submission.years, old.certificate if old else None)
+        except ValueError as error:
+            self._refuse(
+                "the profile '{profile}' has no term of {years} years ({choices})",
+                profile=profile.name,
+                years=submission.years,
+                choices=str(error) or f"{profile.validity_days} d",
+            )
 
     def _in_window(self, profile: Profile, old: Predecessor) -> bool:
-        opening = renewal_opens_at(old.certificate, timedelta(days=profile.renewal_window_days))
-        return opening <= self.at <= old.certificate.not_valid_after_utc
+        return window_opens_at(profile, old.certificate) <= self.at <= old.certificate.not_valid_after_utc
 
     def _refuse(self, template: str, **facts: object) -> NoReturn:
         raise refusal(self.authority, template, **facts)
+
+
+def _may_change(submission: Submission, profile: Profile, what: str) -> bool:
+    """Whether a renewal may bring it; a reissue is the same certificate with another key."""
+    return submission.kind == "renew" and what in profile.renewal_changes
+
+
+def _is_vid(name: x509.GeneralName) -> bool:
+    return isinstance(name, x509.OtherName) and name.type_id == _VID
+
+
+def _is_readable(vid_der: bytes) -> bool:
+    try:
+        return IdentifyData.from_der(vid_der) is not None
+    except MalformedDer:
+        return False
 
 
 def refusal(authority: str, template: str, **facts: object) -> AuthorityRefused:

@@ -52,6 +52,7 @@ _BY_SPELLING = {name.lower(): oid for name, oid in _TYPES.items()} | {
 # Country, organisation and unit stand in many names; what is one person's need not be remembered.
 _OF_MANY = frozenset(bytes((0x55, 4, number)) for number in (6, 10, 11))
 _SHORT = {oid: name for name, oid in _TYPES.items()}
+ATTRIBUTE_TYPES = frozenset(_TYPES)
 _LIMITS = {
     NameOID.COMMON_NAME: 64,
     NameOID.LOCALITY_NAME: 128,
@@ -120,6 +121,11 @@ def settled_name(name: x509.Name) -> x509.Name:
 def attribute_names(name: x509.Name) -> set[str]:
     """The short names (or dotted OIDs) of the attribute types that occur."""
     return {_SHORT.get(part.oid, part.oid.dotted_string) for part in name}
+
+
+def attribute_values(name: x509.Name) -> list[tuple[str, str]]:
+    """Every attribute: its type by short name (or dotted OID), and its value."""
+    return [(_SHORT.get(part.oid, part.oid.dotted_string), str(part.value)) for part in name]
 
 
 def _parse(text: str) -> x509.Name:

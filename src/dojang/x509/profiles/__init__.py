@@ -1,81 +1,71 @@
 """Certificate profiles: what an authority puts into which certificate, as data; one TOML file beside this one each.
 
+    like = "personal"                      # everything as in that profile, but for what is said here
     title = { en = "TLS server", ko = "TLS 서버" }
-    validity-days = 90                     # counted from issue
+    validity-days = 90                     # counted from issue; or else
+    validity-years = [1, 2, 3]             # one is chosen at enrolment, the first unless said
+    korean-days = true                     # from 00:00:00 to 23:59:59 in Korea; false unless said
     renewal-window-days = 30               # renewal may begin this long before expiry; 30 unless said
     early-renewal = false                  # renewal before that window is refused; it is possible unless said
+    may-change = ["key", "algorithm"]      # on renewal, also "subject" and "alternative-names"; these unless said
     keep-key = true                        # renewal may keep the key; false unless said
+    key-reuse = false                      # a key that was certified here before is refused; it is allowed unless said
     algorithms = ["rsa-2048", "ec-p256"]
     key-usage = ["digital-signature"]      # RFC 5280 section 4.2.1.3, in kebab-case
     extended-key-usage = ["server-auth"]   # a name or a dotted OID
-    policies = ["1.2.410.200004.2.1"]      # dotted OIDs
+    policies = ["1.2.410.200004.2.1"]      # dotted OIDs; the notice and the address are those of the first
+    policies-critical = true               # false unless said
+    notice = "…"                           # up to 200 characters for whoever relies on the certificate
+    cps = "https://www.example.kr/cps"     # the certification practice statement
+    vid = "optional"                       # the Korean VID: "none" (unless said), "optional" or "required"
+    identity-checks = ["in-person"]        # what must have been checked before a code is given out
+    fee = { currency = "KRW", amount = 4400 }   # for a year, or for the term where it is counted in days
+    signer = "ocsp"                        # for a key of the authority itself, "ocsp", "tsa" or "cmp"; nobody else's
+    ocsp-no-check = true                   # RFC 6960 section 4.2.2.2.1
     authority = false                      # true for the certificate of an authority, then also:
     path-length = 0
     crl-days = 30                          # how long a revocation list of this authority holds
 
+    [addresses]                            # whole, or below the authority's own; false leaves one out
+    crl = "crl/{signer}.crl"               # {signer} is the key that signs, as in issuing-2
+    ocsp = "ocsp"
+    issuer = "ca/{signer}.cer"
+
     [subject]
     required = ["CN"]                      # attribute types that must occur
     allowed = ["CN", "O", "C"]             # nothing else may occur; everything may unless said
+    C = { values = ["KR"] }                # which values one may have
+    CN = { pattern = "[가-힣]+", shortest = 2, longest = 40 }
 
     [alternative-names]
     allowed = ["dns", "ip"]                # kinds; none unless said
     required = true                        # at least one
+    dns = { pattern = ".*\\\\.example\\\\.kr" }
 
-A folder of one's own may add profiles or replace these.
+A folder of one's own may add profiles or replace these; a profile there that is ``like`` its own name is like ours.
+
+The policies of ours stand below 1.3.6.1.4.1.32473.410.1: 32473 is the enterprise number that RFC 5612 keeps for
+examples, so nobody needs to register it and nobody takes it for a real authority's. (Arcs made of a UUID, below 2.25,
+and the example arc 2.999 are refused by decoders that stop at 32 bits or at 2.39.) Who issues to the public has a
+number of his own and says it in a file. Numbers below the arcs of Korean authorities are recognised
+(``npki/policies.toml``), and never issued unless such a file says so.
 """
 
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Mapping
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
 from dojang.errors import InvalidSetting, NotFound, Phrase
-from dojang.x509.profiles.reading import Table
+from dojang.x509.profiles.building import from_table, merged
+from dojang.x509.profiles.model import IDENTITY_CHECKS as IDENTITY_CHECKS
+from dojang.x509.profiles.model import KEY_ALGORITHMS as KEY_ALGORITHMS
+from dojang.x509.profiles.model import KEY_USAGES as KEY_USAGES
+from dojang.x509.profiles.model import Fee as Fee
+from dojang.x509.profiles.model import Profile as Profile
+from dojang.x509.profiles.model import ValueRule as ValueRule
 
-KEY_USAGES = (
-    "digital-signature",
-    "non-repudiation",
-    "key-encipherment",
-    "data-encipherment",
-    "key-agreement",
-    "key-cert-sign",
-    "crl-sign",
-)
-EXTENDED_KEY_USAGES = {
-    "server-auth": "1.3.6.1.5.5.7.3.1",
-    "client-auth": "1.3.6.1.5.5.7.3.2",
-    "code-signing": "1.3.6.1.5.5.7.3.3",
-    "email-protection": "1.3.6.1.5.5.7.3.4",
-    "time-stamping": "1.3.6.1.5.5.7.3.8",
-    "ocsp-signing": "1.3.6.1.5.5.7.3.9",
-    "document-signing": "1.3.6.1.5.5.7.3.36",
-}
-KEY_ALGORITHMS = ("rsa-2048", "rsa-3072", "rsa-4096", "ec-p256", "ec-p384", "ec-p521", "ed25519")
-ALTERNATIVE_NAME_KINDS = ("dns", "ip", "email", "uri")
-_LONGEST_DAYS = 36500
-
-
-@dataclass(frozen=True, slots=True)
-class Profile:
-    """One kind of certificate. Extended key usages and policies are dotted OIDs; ``titles`` has ``en`` and ``ko``."""
-
-    name: str
-    titles: dict[str, str]
-    validity_days: int
-    renewal_window_days: int
-    early_renewal_allowed: bool
-    keep_key_allowed: bool
-    algorithms: tuple[str, ...]
-    key_usage: tuple[str, ...]
-    extended_key_usage: tuple[str, ...]
-    policies: tuple[str, ...]
-    is_ca: bool
-    path_length: int | None
-    crl_days: int
-    subject_required: tuple[str, ...]
-    subject_allowed: tuple[str, ...]
-    alternative_names_allowed: tuple[str, ...]
-    alternative_names_required: bool
+_Stamp = tuple[tuple[str, int, int], ...]
 
 
 def profiles(folder: Path | None = None) -> list[Profile]:
@@ -94,23 +84,11 @@ def profile(name: str, folder: Path | None = None) -> Profile:
 
 def read_profile(path: Path) -> Profile:
     """One profile from its file, named after it. Raises ``InvalidSetting``."""
-    import tomllib
-
-    try:
-        table = tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise InvalidSetting(path=path, problem=error.strerror or Phrase("it cannot be read")) from error
-    except (ValueError, RecursionError) as error:
-        raise InvalidSetting(path=path, problem=Phrase("it is not valid TOML ({detail})", detail=error)) from error
-    try:
-        return _from_table(path.stem, table)
-    except ValueError as error:
-        raise InvalidSetting(path=path, problem=error.args[0]) from error
+    return _built(path, _tables(path.parent))
 
 
-def _all(folder: Path | None) -> dict[str, Profile]:
-    own = _in_folder(folder) if folder is not None and folder.is_dir() else {}
-    return {**_shipped(), **own}
+def _all(folder: Path | None) -> Mapping[str, Profile]:
+    return {**_shipped(), **(_own(folder, _stamp(folder)) if folder is not None and folder.is_dir() else {})}
 
 
 @cache
@@ -118,44 +96,70 @@ def _shipped() -> dict[str, Profile]:
     return _in_folder(Path(__file__).parent)
 
 
+def _stamp(folder: Path) -> _Stamp:
+    """Changes whenever a file does, so that nothing is read twice: an authority asks at every certificate."""
+    found = []
+    for path in sorted(folder.glob("*.toml")):
+        try:
+            status = path.stat()
+        except OSError as error:
+            raise InvalidSetting(path=path, problem=error.strerror or Phrase("it cannot be read")) from error
+        found.append((path.name, status.st_mtime_ns, status.st_size))
+    return tuple(found)
+
+
+@lru_cache(maxsize=16)
+def _own(folder: Path, _as_it_is_now: _Stamp) -> dict[str, Profile]:
+    return _in_folder(folder)
+
+
 def _in_folder(folder: Path) -> dict[str, Profile]:
-    return {path.stem: read_profile(path) for path in sorted(folder.glob("*.toml"))}
+    tables = _tables(folder)
+    return {path.stem: _built(path, tables) for path in tables}
 
 
-def _from_table(name: str, data: dict[str, Any]) -> Profile:
-    table = Table(data)
-    title, subject, alternative = table.table("title"), table.table("subject"), table.table("alternative-names")
-    found = Profile(
-        name=name,
-        titles={language: title.text(language) for language in ("en", "ko")},
-        validity_days=table.number("validity-days", 1, _LONGEST_DAYS),
-        renewal_window_days=table.number("renewal-window-days", 0, _LONGEST_DAYS, 30),
-        early_renewal_allowed=table.switch("early-renewal", usual=True),
-        keep_key_allowed=table.switch("keep-key"),
-        algorithms=table.words("algorithms", KEY_ALGORITHMS, some=True),
-        key_usage=table.words("key-usage", KEY_USAGES, some=True),
-        extended_key_usage=tuple(table.oid(word, EXTENDED_KEY_USAGES) for word in table.words("extended-key-usage")),
-        policies=tuple(table.oid(word, {}) for word in table.words("policies")),
-        is_ca=table.switch("authority"),
-        path_length=table.number("path-length", 0, 10) if "path-length" in data else None,
-        crl_days=table.number("crl-days", 1, _LONGEST_DAYS, 30),
-        subject_required=subject.words("required"),
-        subject_allowed=subject.words("allowed"),
-        alternative_names_allowed=alternative.words("allowed", ALTERNATIVE_NAME_KINDS),
-        alternative_names_required=alternative.switch("required"),
-    )
-    for part in (table, title, subject, alternative):
-        part.refuse_unread()
-    _check_sense(found)
-    return found
+def _tables(folder: Path) -> dict[Path, Mapping[str, Any]]:
+    return {path: _read(path) for path in sorted(folder.glob("*.toml"))}
 
 
-def _check_sense(found: Profile) -> None:
-    if found.is_ca != ("key-cert-sign" in found.key_usage):
-        raise ValueError(Phrase("'authority = true' and the key usage 'key-cert-sign' go together"))
-    if found.path_length is not None and not found.is_ca:
-        raise ValueError(Phrase("'path-length' is for authorities only"))
-    if found.renewal_window_days >= found.validity_days:
-        raise ValueError(Phrase("'renewal-window-days' must be shorter than 'validity-days'"))
-    if found.alternative_names_required and not found.alternative_names_allowed:
-        raise ValueError(Phrase("alternative names are required but none is allowed"))
+def _read(path: Path) -> Mapping[str, Any]:
+    import tomllib
+
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise InvalidSetting(path=path, problem=error.strerror or Phrase("it cannot be read")) from error
+    except (ValueError, RecursionError) as error:
+        raise InvalidSetting(path=path, problem=Phrase("it is not valid TOML ({detail})", detail=error)) from error
+
+
+def _built(path: Path, tables: Mapping[Path, Mapping[str, Any]]) -> Profile:
+    try:
+        return from_table(path.stem, _whole(path, tables, ()))
+    except ValueError as error:
+        raise InvalidSetting(path=path, problem=error.args[0]) from error
+
+
+def _whole(path: Path, tables: Mapping[Path, Mapping[str, Any]], below: tuple[Path, ...]) -> Mapping[str, Any]:
+    """The settings of a file over those of the profile it is like, which is looked for beside it and then here."""
+    own = {key: value for key, value in tables[path].items() if key != "like"}
+    like = tables[path].get("like")
+    if like is None:
+        return own
+    if not isinstance(like, str) or Path(like).name != like:
+        raise ValueError(Phrase("'{key}' is missing or has an unusable value", key="like"))
+    ours = Path(__file__).parent
+    beside = path.with_name(f"{like}.toml")
+    if path in below:
+        raise ValueError(Phrase("it is like itself in the end ('{name}')", name=like))
+    if beside in tables and beside != path:
+        return merged(_whole(beside, tables, (*below, path)), own)
+    shipped = _tables_of_ours()
+    if (ours / f"{like}.toml") not in shipped or path.parent == ours:
+        raise ValueError(Phrase("it is like '{name}', which is no profile", name=like))
+    return merged(_whole(ours / f"{like}.toml", shipped, ()), own)
+
+
+@cache
+def _tables_of_ours() -> Mapping[Path, Mapping[str, Any]]:
+    return _tables(Path(__file__).parent)
