@@ -176,7 +176,7 @@ class ExtraMissing(ConfigurationError):
     code = "extra-missing"
     exit_status = 10
     sentence = "This needs a part of dojang that is not installed ({module})."
-    next_step = "Install it: pip install 'dojang[{extra}]'"
+    next_step = "Install it: pip install 'dojang[{extra}]'."
 
 
 class PolicyError(DojangError):
