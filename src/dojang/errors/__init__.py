@@ -23,7 +23,7 @@
     │       CannotListen · ExtraMissing
     ├── PolicyError          refused by rule, whoever asks
     │   ├── NotPermitted · PasswordUnfit · KeyDoesNotLeave · NotRenewable · CertificateUnusable · AgentRefused
-    │   └── RegistrationRefused · CertificateRevoked · CertificateSuspended · StatusUnknown · PurposeRefused
+    │   └── RegistrationRefused · CertificateRevoked · CertificateSuspended · StatusUnknown · PurposeRefused · RootOffline
     ├── UnsupportedError     nobody can, here
     │   └── UnsupportedMechanism · UnsupportedFormat · UnsupportedOperation
     ├── VerificationFailed   the signature or the path is not good
@@ -254,6 +254,13 @@ class PurposeRefused(PolicyError):
     exit_status = 9
     sentence = "The certificate {subject} is not accepted: {problems}."
     next_step = "Choose a certificate for an allowed purpose, or allow this one's with --allow-policy."
+
+
+class RootOffline(PolicyError):
+    code = "root-offline"
+    exit_status = 9
+    sentence = "The root key of the authority {authority} stays offline, so a server does not use it."
+    next_step = "Set up an issuing authority below the root: dojang ca init --issuing-key ADDRESS --issuing-name DN."
 
 
 class AgentRefused(PolicyError):
