@@ -12,9 +12,9 @@ from dojang.cmp.crmf import (
     CertificateTemplate,
     RequestMessage,
     certificate_id_of,
-    named_certificate,
     read_certificate_id,
     read_requests,
+    template_as_written,
     template_of,
     write_requests,
 )
@@ -354,7 +354,7 @@ def _read_revocations(content: bytes) -> Body:
 
 def _details_of(one: Revocation) -> RevocationDetails:
     extensions = [tlv_of(extension) for extension in one.extensions_der]
-    return RevocationDetails(template=named_certificate(one.template), extensions=extensions or None)
+    return RevocationDetails(template=template_as_written(one.template), extensions=extensions or None)
 
 
 def _read_revoked(content: bytes) -> Body:

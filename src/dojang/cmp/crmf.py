@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from cryptography import x509
-from cryptography.hazmat.asn1 import BitString
+from cryptography.hazmat.asn1 import BitString, GeneralizedTime, UTCTime
 
 from dojang.cmp.faults import CmpFault, FailInfo
 from dojang.cmp.names import directory_name, directory_name_der
@@ -19,6 +19,7 @@ from dojang.cmp.schema import (
     Template,
     TypedValue,
     TypedValues,
+    Validity,
     decode,
     decode_list,
     der_of,
@@ -30,7 +31,7 @@ from dojang.cmp.schema import (
     value_of,
 )
 from dojang.cmp.signatures import sign
-from dojang.der import SEQUENCE, oid, tlv
+from dojang.der import OCTET_STRING, SEQUENCE, oid, tlv
 from dojang.x509.keys import spki_of
 
 if TYPE_CHECKING:
@@ -135,10 +136,17 @@ def build_request(
     full = replace(template, public_key_der=spki_of(key.public_key()))
     controls = () if replaces is None else ((OLD_CERTIFICATE_ID, certificate_id_der(replaces)),)
     written = [typed(oid(kind), value) for kind, value in controls]
-    request_der = encode(CertRequest(request_id=request_id, template=_template(full), controls=written or None))
+    request_der = encode(
+        CertRequest(request_id=request_id, template=template_as_written(full), controls=written or None)
+    )
     algorithm, signature = sign(key, request_der)
     proof_der = encode(SigningKeyProof(signed=None, algorithm=algorithm, signature=BitString(signature, 0)))
     return RequestMessage(request_id, full, request_der, bytes((SIGNATURE,)) + proof_der[1:], controls)
+
+
+def extension_der(extension: x509.ExtensionType) -> bytes:
+    """An extension as templates have it; it is asked for, so it is not critical."""
+    return tlv(SEQUENCE, oid(extension.oid.dotted_string), tlv(OCTET_STRING, extension.public_bytes()))
 
 
 def template_of(template: Template) -> CertificateTemplate:
@@ -155,9 +163,21 @@ def template_of(template: Template) -> CertificateTemplate:
     )
 
 
-def named_certificate(template: CertificateTemplate) -> Template:
-    """The template of a request to revoke: issuer and serial."""
-    return _template(CertificateTemplate(issuer=template.issuer, serial=template.serial))
+def template_as_written(value: CertificateTemplate) -> Template:
+    """The other way round."""
+    key = value.public_key_der
+    return Template(
+        version=None,
+        serial=value.serial,
+        signing_algorithm=None,
+        issuer=value.issuer,
+        validity=_validity(value.not_before_at, value.not_after_at),
+        subject=value.subject,
+        public_key=None if key is None else decode_list(Many, key).items,
+        issuer_uid=None,
+        subject_uid=None,
+        extensions=[tlv_of(one) for one in value.extensions_der] or None,
+    )
 
 
 def read_certificate_id(value: IssuerAndSerial) -> CertificateId:
@@ -205,18 +225,14 @@ def _pair_der(pair: tuple[str, bytes]) -> bytes:
     return tlv(SEQUENCE, oid(kind), value)
 
 
-def _template(value: CertificateTemplate) -> Template:
-    """What we ask for ourselves: the term is the authority's to choose, so it is never written."""
-    key = value.public_key_der
-    return Template(
-        version=None,
-        serial=value.serial,
-        signing_algorithm=None,
-        issuer=value.issuer,
-        validity=None,
-        subject=value.subject,
-        public_key=None if key is None else decode_list(Many, key).items,
-        issuer_uid=None,
-        subject_uid=None,
-        extensions=[tlv_of(one) for one in value.extensions_der] or None,
-    )
+def _validity(not_before_at: datetime | None, not_after_at: datetime | None) -> Validity | None:
+    if not_before_at is None and not_after_at is None:
+        return None
+    return Validity(not_before=_time(not_before_at), not_after=_time(not_after_at))
+
+
+def _time(at: datetime | None) -> UTCTime | GeneralizedTime | None:
+    """As in certificates: UTCTime until 2049 (RFC 5280 section 4.1.2.5)."""
+    if at is None:
+        return None
+    return UTCTime(at) if 1950 <= at.year < 2050 else GeneralizedTime(at)

@@ -5,6 +5,11 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from dojang.cmp.bodies import Certification
+from dojang.cmp.faults import CmpFault
+from dojang.cmp.macs import Mac
+from dojang.cmp.messages import read_message, write_message
+from dojang.cmp.proof import certificate_request, verify_proof
 from dojang.errors import DojangError
 from dojang.locations import pem_layout
 from dojang.locations.file_contents import Contents
@@ -114,19 +119,38 @@ def _insides(blocks: list[Block]) -> list[bytes]:
     return sorted(map(inside, blocks))
 
 
+def cmp(data: bytes) -> None:
+    """A message: read, and what was read is written and read again, and is the same. Its MAC, its requests' proofs."""
+    message = read_message(data)
+    again = read_message(write_message(message.header, message.body, None, message.certificates))
+    assert again.body == message.body
+    assert (again.header.sender_der, again.header.information) == (
+        message.header.sender_der,
+        message.header.information,
+    )
+    _ = message.header.profiles, message.header.confirm_wait_at
+    for request in message.body.requests if isinstance(message.body, Certification) else ():
+        certificate_request(request)
+        _ = request.old_certificate, request.registration_token, request.authenticator
+        verify_proof(request, secret=PASSWORD)
+    if message.header.protection is not None:
+        Mac(PASSWORD, message.header.protection, most_iterations=1000).verify(b"", message.protected_der)
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "keyfile": key_file,
     "pkcs12": pkcs12,
     "pem": pem,
     "name": name,
     "folder": folder,
+    "cmp": cmp,
 }
 
 
-def survives(target: str, data: bytes) -> DojangError | None:
+def survives(target: str, data: bytes) -> DojangError | CmpFault | None:
     """The error of ours that a target answered with, if any; whatever else it raises goes on."""
     try:
         TARGETS[target](data)
-    except DojangError as error:
+    except (DojangError, CmpFault) as error:
         return error
     return None
