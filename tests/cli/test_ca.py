@@ -112,3 +112,15 @@ def test_advice_names_the_authority(run) -> None:
     for words in (["ca", "revoke", "1a", "--ca", "second"], ["ca", "list", "--ca", "third"]):
         advice = run(*words, ok=False)["error"]["next"]
         assert run(*advice.partition(": dojang ")[2].split())["ok"], advice
+
+
+def test_one_profile_is_shown_whole(run) -> None:
+    """Everything it says, the authority's own among them; a folder of one's own adds to them; 3 for none."""
+    one = run("ca", "profiles", "business-general")["data"]["profile"]
+    assert one["fee"] == {"currency": "KRW", "amount": 110000}
+    assert (one["for"], one["validity_years"], one["korean_days"]) == ("subscriber", [1, 2, 3], True)
+    assert one["subject_rules"]["C"]["values"] == ["KR", "kr"]
+    assert run("ca", "profiles", "ocsp")["data"]["profile"]["for"] == "ocsp"
+    assert "ocsp" not in {each["name"] for each in run("ca", "profiles")["data"]["profiles"]}
+    done = run("ca", "profiles", "nobody", ok=False)
+    assert (done["status"], done["error"]["code"]) == (3, "not-found")

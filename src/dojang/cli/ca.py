@@ -1,4 +1,4 @@
-"""``dojang ca``: show, profiles, list, crl, revoke, suspend, restore. (Founding one is in ``ca_init``.)"""
+"""``dojang ca``: show, list, crl, revoke, suspend, restore. (Founding one is in ``ca_init``.)"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,14 +10,13 @@ from dojang.cli.context import Invocation
 from dojang.cli.credentials import certificate_data
 from dojang.cli.files import pem_of, write_file
 from dojang.cli.frame import argument, command, option
-from dojang.cli.language import N_, _, say, spoken
+from dojang.cli.language import N_, _, say
 from dojang.cli.workplace import authority_names, chosen_authority, open_authority_named, workplace
 
 if TYPE_CHECKING:
     from dojang.authority.local import AuthorityInfo
     from dojang.authority.store import Record
     from dojang.lifecycle.workplace import Workplace
-    from dojang.x509.profiles import Profile
 
 RECORD_STATES = {
     "issued": N_("issued, not confirmed"),
@@ -84,50 +83,6 @@ def info_lines(info: dict[str, Any]) -> list[str]:
     if root["serial"] != own["serial"]:
         lines.append(say("Root: {subject}, {address}", subject=root["subject"], address=info["root_address"]))
     return lines
-
-
-@command(
-    help=N_("List the certificate profiles: those of an authority, or those shipped with dojang."),
-    examples=["dojang ca profiles", "dojang ca profiles --ca office --json"],
-)
-@ca_option
-def profiles(invocation: Invocation, ca: str | None) -> None:
-    """What can be issued, for whom and for how long."""
-    from dojang.x509 import profiles as shipped
-
-    if ca is not None or len(authority_names(invocation)) == 1:
-        with open_authority_named(invocation, chosen_authority(invocation, ca)) as authority:
-            known = authority.profiles()
-    else:
-        known = [one for one in shipped.profiles() if not one.is_ca]
-    columns = [N_("Profile"), N_("For"), N_("Days"), N_("Due before"), N_("May keep key"), N_("Algorithms")]
-    rows = [
-        [
-            one.name,
-            one.titles[spoken()],
-            one.validity_days,
-            one.renewal_window_days,
-            _("yes") if one.keep_key_allowed else _("no"),
-            ", ".join(one.algorithms),
-        ]
-        for one in known
-    ]
-    data = {"profiles": [_profile_data(one) for one in known]}
-    invocation.result(data, lambda: invocation.out.table(columns, rows), quiet=[one.name for one in known])
-
-
-def _profile_data(profile: "Profile") -> dict[str, Any]:
-    return {
-        "name": profile.name,
-        "titles": dict(profile.titles),
-        "validity_days": profile.validity_days,
-        "renewal_window_days": profile.renewal_window_days,
-        "keep_key": profile.keep_key_allowed,
-        "algorithms": list(profile.algorithms),
-        "key_usage": list(profile.key_usage),
-        "extended_key_usage": list(profile.extended_key_usage),
-        "subject_required": list(profile.subject_required),
-    }
 
 
 @command(
