@@ -23,7 +23,8 @@
     │       CannotListen · ExtraMissing
     ├── PolicyError          refused by rule, whoever asks
     │   ├── NotPermitted · PasswordUnfit · KeyDoesNotLeave · NotRenewable · CertificateUnusable · AgentRefused
-    │   └── RegistrationRefused · CertificateRevoked · CertificateSuspended · StatusUnknown · PurposeRefused · RootOffline
+    │   ├── RootOffline
+    │   └── RegistrationRefused · CertificateRevoked · CertificateSuspended · StatusUnknown · PurposeRefused
     ├── UnsupportedError     nobody can, here
     │   └── UnsupportedMechanism · UnsupportedFormat · UnsupportedOperation
     ├── VerificationFailed   the signature or the path is not good
