@@ -67,33 +67,35 @@ class Pen:
         """The signed answer. What the key's location raises passes through."""
         # Said of the whole answer, so of each part that is joined to it.
         extended = any(one.never_issued for one in verdicts)
-        builders = [self._builder(one, term, nonce, extended) for one in verdicts]
+        builders = [_builder(one, term, nonce, extended=extended) for one in verdicts]
+        own = [self.certificate] if self.delegated else []
         if len(builders) > 1:
-            return join_answers(builders, self.key)
-        signed = builders[0].sign(self.key, signature_hash_for(self.key.public_key()))
-        return signed.public_bytes(Encoding.DER)
+            return join_answers(builders, self.key, own)
+        builder = builders[0].responder_id(ocsp.OCSPResponderEncoding.HASH, self.certificate)
+        if own:
+            builder = builder.certificates(own)
+        return builder.sign(self.key, signature_hash_for(self.key.public_key())).public_bytes(Encoding.DER)
 
-    def _builder(self, verdict: Verdict, term: Term, nonce: bytes | None, extended: bool) -> ocsp.OCSPResponseBuilder:
-        named = verdict.certificate
-        builder = ocsp.OCSPResponseBuilder().add_response_by_hash(
-            named.name_hash,
-            named.key_hash,
-            named.serial,
-            HASHES[named.algorithm],
-            verdict.status,
-            term.this_update_at,
-            term.next_update_at,
-            verdict.revoked_at,
-            x509.ReasonFlags(verdict.reason) if verdict.reason else None,
-        )
-        builder = builder.responder_id(ocsp.OCSPResponderEncoding.HASH, self.certificate)
-        if self.delegated:
-            builder = builder.certificates([self.certificate])
-        if nonce is not None:
-            builder = builder.add_extension(x509.OCSPNonce(nonce), critical=False)
-        if extended:
-            builder = builder.add_extension(_EXTENDED_REVOKE, critical=False)
-        return builder
+
+def _builder(verdict: Verdict, term: Term, nonce: bytes | None, *, extended: bool) -> ocsp.OCSPResponseBuilder:
+    """The answer but for who gives it."""
+    named = verdict.certificate
+    builder = ocsp.OCSPResponseBuilder().add_response_by_hash(
+        named.name_hash,
+        named.key_hash,
+        named.serial,
+        HASHES[named.algorithm],
+        verdict.status,
+        term.this_update_at,
+        term.next_update_at,
+        verdict.revoked_at,
+        x509.ReasonFlags(verdict.reason) if verdict.reason else None,
+    )
+    if nonce is not None:
+        builder = builder.add_extension(x509.OCSPNonce(nonce), critical=False)
+    if extended:
+        builder = builder.add_extension(_EXTENDED_REVOKE, critical=False)
+    return builder
 
 
 def refusal(status: ocsp.OCSPResponseStatus) -> bytes:

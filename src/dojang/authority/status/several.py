@@ -4,58 +4,67 @@ Each part is made by its builder; here they are put under one signature.
 """
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from functools import cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.ocsp import OCSPResponseBuilder
+from cryptography.x509.ocsp import OCSPResponderEncoding, OCSPResponseBuilder
 
 from dojang.der import BIT_STRING, NULL, OCTET_STRING, SEQUENCE, Element, children, oid, parse_shallowly, tlv
 from dojang.x509.request import signature_hash_for, signature_of
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes as PrivateKey
-    from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+    from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes as PublicKey
 
 _BASIC: Final = "1.3.6.1.5.5.7.48.1.1"
 _SUCCESSFUL: Final = bytes((0x0A, 1, 0))
-_EXPLICIT: Final = 0xA0
+_EXPLICIT, _BY_KEY = 0xA0, 0xA2
 _ECDSA: Final = {"sha256": "1.2.840.10045.4.3.2", "sha384": "1.2.840.10045.4.3.3", "sha512": "1.2.840.10045.4.3.4"}
 _RSA_SHA256, _ED25519 = "1.2.840.113549.1.1.11", "1.3.101.112"
 
 
-def join_answers(builders: Sequence[OCSPResponseBuilder], key: "PrivateKey") -> bytes:
+def join_answers(
+    builders: Sequence[OCSPResponseBuilder], key: "PrivateKey", certificates: Sequence[x509.Certificate]
+) -> bytes:
     """The answer that says what all the builders say, which differ in nothing but their certificate."""
-    drafts = [builder.sign(_scratch_key(), None) for builder in builders]
-    bodies = [_fields(draft.tbs_response_bytes) for draft in drafts]
-    at = _singles_at(bodies[0])
+    bodies = [_fields(builder) for builder in builders]
+    at = next(at for at, part in enumerate(bodies[0]) if part.tag == SEQUENCE)  # the single answers
     singles = tlv(SEQUENCE, *(body[at].content for body in bodies))
-    tbs = tlv(SEQUENCE, *(part.der for part in bodies[0][:at]), singles, *(part.der for part in bodies[0][at + 1 :]))
-    basic = [tbs, _algorithm_of(key.public_key()), tlv(BIT_STRING, b"\0", signature_of(key, tbs))]
-    certificates = [one.public_bytes(Encoding.DER) for one in drafts[0].certificates]
+    others = [part.der for part in bodies[0]]
+    public_key = cast("PublicKey", key.public_key())
+    tbs = tlv(SEQUENCE, _name_of(public_key), *others[1:at], singles, *others[at + 1 :])
+    basic = [tbs, _algorithm_of(public_key), tlv(BIT_STRING, b"\0", signature_of(key, tbs))]
     if certificates:
-        basic.append(tlv(_EXPLICIT, tlv(SEQUENCE, *certificates)))
+        basic.append(tlv(_EXPLICIT, tlv(SEQUENCE, *(one.public_bytes(Encoding.DER) for one in certificates))))
     answer = tlv(SEQUENCE, oid(_BASIC), tlv(OCTET_STRING, tlv(SEQUENCE, *basic)))
     return tlv(SEQUENCE, _SUCCESSFUL, tlv(_EXPLICIT, answer))
 
 
-def _fields(tbs_der: bytes) -> list[Element]:
-    return children(parse_shallowly(tbs_der, SEQUENCE))
-
-
-def _singles_at(fields: list[Element]) -> int:
-    """Where the single answers stand: the only plain SEQUENCE."""
-    return next(at for at, part in enumerate(fields) if part.tag == SEQUENCE)
+def _fields(builder: OCSPResponseBuilder) -> list[Element]:
+    """ResponderID, moment, single answers, extensions; as nobody says them yet."""
+    certificate, key = _nobody()
+    draft = builder.responder_id(OCSPResponderEncoding.HASH, certificate).sign(key, None)
+    return children(parse_shallowly(draft.tbs_response_bytes, SEQUENCE))
 
 
 @cache
-def _scratch_key() -> ed25519.Ed25519PrivateKey:
-    """Signs what nobody sees: the parts before they are joined."""
-    return ed25519.Ed25519PrivateKey.generate()
+def _nobody() -> tuple[x509.Certificate, ed25519.Ed25519PrivateKey]:
+    """Who signs the parts before they are joined."""
+    key, name, at = ed25519.Ed25519PrivateKey.generate(), x509.Name([]), datetime.now(UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, at, at)
+    return builder.sign(key, None), key
 
 
-def _algorithm_of(public_key: "PublicKeyTypes") -> bytes:
+def _name_of(public_key: "PublicKey") -> bytes:
+    """ResponderID by key: the SHA-1 of its bits."""
+    return tlv(_BY_KEY, tlv(OCTET_STRING, x509.SubjectKeyIdentifier.from_public_key(public_key).digest))
+
+
+def _algorithm_of(public_key: "PublicKey") -> bytes:
     """The AlgorithmIdentifier of signatures as ``signature_of`` makes them."""
     used = signature_hash_for(public_key)
     if used is None:
