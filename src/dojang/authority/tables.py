@@ -28,7 +28,9 @@ from sqlalchemy import (
 
 from dojang.authority.audit.guards import only_grows
 
-ROLES: Final = ("root", "issuing", "ocsp", "tsa", "codes", "audit")
+ROLES: Final = ("root", "issuing", "ocsp", "tsa", "cmp", "codes", "audit")
+# ``next`` is published and signs nothing yet; ``retiring`` signs no certificates, only what is said of those it signed.
+SIGNER_STATES: Final = ("next", "current", "retiring", "retired")
 CERTIFICATE_STATES: Final = ("issued", "confirmed", "suspended", "revoked")
 
 # Conditions of partial indexes, for the indexes and for the queries that are to use them.
@@ -109,7 +111,7 @@ signer = _table(
     Column("crl_number", Integer, nullable=False, server_default="0"),
     Column("crl_published", Integer, nullable=False, server_default="0"),
     _one_of("role", ROLES),
-    _one_of("state", ("next", "current", "retired")),
+    _one_of("state", SIGNER_STATES),
 )
 Index("ux_signer_generation", signer.c.role, signer.c.generation, unique=True)
 Index("ux_signer_current", signer.c.role, unique=True, sqlite_where=IS_CURRENT, postgresql_where=IS_CURRENT)
