@@ -47,7 +47,7 @@ EVENTS: Final = MappingProxyType(
         "source-unlocked": frozenset({"tries"}),
         # who may administer
         "officer-added": frozenset({"roles", "certificate", "name"}),
-        "officer-changed": frozenset({"roles", "state"}),
+        "officer-changed": frozenset({"roles", "state", "certificate", "name"}),
         "officer-removed": frozenset({"roles", "reason"}),
         "order-refused": frozenset({"method", "reason", "source"}),
         # this record
