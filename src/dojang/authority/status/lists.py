@@ -76,8 +76,8 @@ class Lists:
 
     def publish(self, name: str, at: datetime) -> bytes:
         """The complete list of a signer; where there are deltas, also one to it from the list before."""
-        number, before = self._take_number(name), self._newest(name, delta=False)
-        own = self._signer(name)
+        own, before = self._signer(name), self._newest(name, delta=False)
+        number = self._take_number(name)
         with self._database.reading() as connection:
             entries = _entries(connection, name)
         scope = Scope(number, at, at + timedelta(days=own.crl_days), delta_addresses=self._delta_addresses(name))
@@ -92,7 +92,8 @@ class Lists:
         base = self._newest(name, delta=False)
         if base is None or at >= base.next_update_at:
             return self.publish(name, at)
-        return self._publish_delta(self._signer(name), self._take_number(name), base.number, at)
+        own = self._signer(name)
+        return self._publish_delta(own, self._take_number(name), base.number, at)
 
     def tell(self, name: str, at: datetime) -> bytes:
         """The state of a certificate has changed: publish at once what the settings say."""
@@ -177,6 +178,8 @@ class Lists:
             return _newest(connection, name, delta=delta)
 
     def _signer(self, name: str) -> _Signer:
+        """With its key in reach: no number is spent where nothing can be signed."""
+        self._key(name)
         with self._database.reading() as connection:
             return _Signer(*connection.execute(_SIGNER.where(signer.c.id == name)).one())
 
