@@ -30,7 +30,7 @@ from dojang.errors import (
 )
 from dojang.x509.check import check_issued
 from dojang.x509.name import parse_name
-from dojang.x509.request import build_request
+from dojang.x509.request import CertificateRequest, build_request
 
 SUBJECT = parse_name("CN=홍길동,C=KR")
 PEM = {"encoding": Encoding.PEM, "format": PrivateFormat.PKCS8, "encryption_algorithm": NoEncryption()}
@@ -51,7 +51,9 @@ def test_an_answer_matches_its_request(tiered: Any, new_key: Any, clock: Any) ->
     """Key, subject, alternative names and chain are what was asked for; the term is the profile's."""
     request = build_request(new_key(), SUBJECT, ["dns:a.kr"])
     issued = tiered.submit(Submission("issue", request, "tls-server", "t"))
-    check_issued(issued.certificate_der, request_der=request, chain_der=issued.chain_der, at=clock())
+    check_issued(
+        issued.certificate_der, request=CertificateRequest.from_pkcs10(request), chain_der=issued.chain_der, at=clock()
+    )
     assert issued.chain_der == tiered.chain_der()
     assert load(issued.certificate_der).not_valid_after_utc == clock() + timedelta(days=90)
     assert tiered.profile_of(issued.certificate_der) == "tls-server"

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from tests.x509.web import Web, answering, send, web_server
 
-from dojang.cmp.transport import MEDIA_TYPE, HttpTransport, Target, is_url
+from dojang.cmp.transport import MEDIA_TYPE, HttpTransport
+from dojang.cmp.urls import Target, is_url
 from dojang.errors import AuthorityRefused, AuthorityUnreachable, AuthorityUntrusted, DojangError, InvalidSetting, Usage
 
 

@@ -18,7 +18,7 @@ from dojang.x509.check import check_issued
 from dojang.x509.keys import algorithm_of, is_strong
 from dojang.x509.name import parse_name
 from dojang.x509.reading import certificates_in, read_certificate, read_crl, read_request
-from dojang.x509.request import build_request
+from dojang.x509.request import CertificateRequest, build_request
 from dojang.x509.status import credential_facts, is_due
 
 AT = dt.datetime(2026, 6, 1, tzinfo=dt.UTC)
@@ -116,11 +116,11 @@ def test_the_right_answer_is_accepted() -> None:
     """With the chain, and with anchors of one's own."""
     request = build_request(KEYS["ec-p256"], parse_name("CN=leaf"), ["dns:a.kr"])
     answer = certify(KEYS["ec-p256"], names=("a.kr", "b.kr"))
-    check_issued(answer, request_der=request, chain_der=[CA_DER], at=AT)
-    check_issued(answer, request_der=request, chain_der=[], anchors_der=[CA_DER], at=AT)
+    check_issued(answer, request=CertificateRequest.from_pkcs10(request), chain_der=[CA_DER], at=AT)
+    check_issued(answer, request=CertificateRequest.from_pkcs10(request), chain_der=[], anchors_der=[CA_DER], at=AT)
     check_issued(
         certify(KEYS["ec-p256"], "CN=x", names=("a.kr",)),
-        request_der=request,
+        request=CertificateRequest.from_pkcs10(request),
         chain_der=[CA_DER],
         at=AT,
         subject=parse_name("CN=x"),
@@ -146,7 +146,7 @@ def test_each_mismatch_is_named(answer: bytes, said: str) -> None:
     """The one thing that is wrong is the one problem reported."""
     request = build_request(KEYS["ec-p256"], parse_name("CN=leaf"), ["dns:a.kr"])
     with pytest.raises(AnswerMismatch) as caught:
-        check_issued(answer, request_der=request, chain_der=[CA_DER], at=AT)
+        check_issued(answer, request=CertificateRequest.from_pkcs10(request), chain_der=[CA_DER], at=AT)
     problems = caught.value.facts["problems"]
     assert len(problems) == 1
     assert said in problems[0]
@@ -157,7 +157,7 @@ def test_all_mismatches_are_reported_at_once() -> None:
     request = build_request(KEYS["ec-p256"], parse_name("CN=leaf"), ["dns:a.kr"])
     wrong = certify(KEYS["ec-p384"], "CN=other", issuer="CN=stranger", end=AT - DAY / 2)
     with pytest.raises(AnswerMismatch) as caught:
-        check_issued(wrong, request_der=request, chain_der=[CA_DER], at=AT)
+        check_issued(wrong, request=CertificateRequest.from_pkcs10(request), chain_der=[CA_DER], at=AT)
     assert len(caught.value.facts["problems"]) == 5
 
 

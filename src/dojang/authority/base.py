@@ -32,10 +32,14 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """The answer: the certificate, and its issuers from the nearest up to the root."""
+    """The answer: the certificate, and its issuers from the nearest up to the root.
+
+    ``changed`` when the authority said that it is not quite as it was asked for.
+    """
 
     certificate_der: bytes
     chain_der: tuple[bytes, ...]
+    changed: bool = False
 
 
 class CertificateAuthority(Protocol):

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 
 from dojang.cmp.bodies import Revocation
-from dojang.cmp.crmf import CertificateId, CertificateTemplate, build_request, read_request
-from dojang.cmp.proof import as_pkcs10
+from dojang.cmp.crmf import CertificateId, CertificateTemplate, build_request
 from dojang.der import OCTET_STRING, SEQUENCE, oid, tlv
 from dojang.x509.alternative_names import parse_alternative_names
 from dojang.x509.reading import read_certificate
@@ -30,11 +29,6 @@ def request_for(
     return build_request(key, template, replaces=replaces).to_der()
 
 
-def readable_request(request_der: bytes) -> bytes:
-    """What a CertReqMsg asks for in the dress of PKCS#10, for reading only."""
-    return as_pkcs10(read_request(request_der))
-
-
 def revocation_of(certificate_der: bytes, reason: x509.ReasonFlags) -> Revocation:
     """Which certificate, and why (RFC 5280 section 5.3.1)."""
     named = certificate_id(certificate_der)
@@ -50,4 +44,4 @@ def certificate_id(certificate_der: bytes) -> CertificateId:
 
 def _extension_der(value: x509.ExtensionType) -> bytes:
     """Not critical; these are only asked for."""
-    return tlv(SEQUENCE, oid(value.oid.dotted_string), tlv(OCTET_STRING, value.public_bytes()))
+    return bytes(tlv(SEQUENCE, oid(value.oid.dotted_string), tlv(OCTET_STRING, value.public_bytes())))

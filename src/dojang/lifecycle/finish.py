@@ -7,9 +7,17 @@ from typing import TYPE_CHECKING
 
 from dojang.errors import NotFound, NotPermitted, Phrase
 from dojang.ledger import Event, Operation
+from dojang.lifecycle.asking import authority_of, certify_again
 from dojang.lifecycle.claims import check_claim, drop_claim
 from dojang.lifecycle.hooks import run_post_hook
-from dojang.lifecycle.journal import certified_event, key_id_of, noted_answer, predecessor_revoked, replaced_by
+from dojang.lifecycle.journal import (
+    answer_facts,
+    certified_event,
+    key_id_of,
+    noted_answer,
+    predecessor_revoked,
+    replaced_by,
+)
 from dojang.lifecycle.workplace import Workplace
 from dojang.locations.base import Location, MayBeAbsent, StoredCredential
 
@@ -102,10 +110,18 @@ def successor_events(operation: Operation, stored: StoredCredential) -> list[Eve
     return [new, predecessor_revoked(operation, successor=new.fingerprint)]
 
 
+def finish_asking(place: Workplace, operation: Operation, location: Location) -> StoredCredential:
+    """From ``asked`` to the end: the answer is asked for again, and it is not asked for twice."""
+    with authority_of(place, operation, location) as authority:
+        answer = certify_again(place, operation, authority)
+    operation.advance("answered", **answer_facts(answer.certificate_der, answer.chain_der))
+    return (finish_issue if operation.record.verb == "issue" else finish_renewal)(place, operation, location)
+
+
 def finish_issue(place: Workplace, operation: Operation, location: Location) -> StoredCredential:
     """From ``answered`` to the end."""
     stored = install_and_prove(place, operation, location)
-    with place.open_authority(str(operation.record.facts["authority"])) as authority:
+    with authority_of(place, operation, location) as authority:
         confirm(place, operation, authority)
     operation.finish("issued", certified_event("issued", operation, stored))
     return stored
@@ -116,7 +132,7 @@ def finish_renewal(place: Workplace, operation: Operation, location: Location) -
     if operation.record.step == "answered":
         check_claim(operation, location)
         install_and_prove(place, operation, location)
-        with place.open_authority(str(operation.record.facts["authority"])) as authority:
+        with authority_of(place, operation, location) as authority:
             confirm(place, operation, authority)
         operation.advance("confirmed")
     if replaced_by(operation) is None:

@@ -3,7 +3,7 @@
 import contextlib
 from pathlib import Path
 
-from dojang.errors import AuthorityRefused, NotFound, Phrase
+from dojang.errors import AuthorityError, DeviceError, NotFound, Phrase
 from dojang.ledger import OperationRecord
 from dojang.lifecycle.journal import withdraw
 from dojang.lifecycle.scratch import wipe
@@ -22,7 +22,7 @@ def give_up(place: Workplace, operation_id: str) -> OperationRecord:
             continue
         with operation:
             if "authority" in record.facts:
-                with contextlib.suppress(AuthorityRefused, NotFound):
+                with contextlib.suppress(AuthorityError, DeviceError, NotFound):
                     withdraw(place, operation)
             if "folder" in record.facts:
                 wipe(Path(str(record.facts["folder"])))

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from secrets import token_bytes
 from typing import TYPE_CHECKING
 
-from dojang.errors import NotPermitted, Phrase
 from dojang.ledger import Fact, Operation, OperationRecord
 from dojang.lifecycle.aftercare import tell_checks
+from dojang.lifecycle.asking import Terms, asked_by, certify, terms_of, write_request
 from dojang.lifecycle.finish import confirm, install_and_prove
 from dojang.lifecycle.held import Held, look_at
 from dojang.lifecycle.journal import (
@@ -18,15 +18,12 @@ from dojang.lifecycle.journal import (
     taken_back_on_failure,
 )
 from dojang.lifecycle.new_key import make_key, wrapping
-from dojang.lifecycle.recover import finished_now, recover
+from dojang.lifecycle.recover import finished_now, recover, refuse_pending
 from dojang.lifecycle.workplace import Step, Workplace
 from dojang.locations.base import Location
 
 if TYPE_CHECKING:
     from cryptography.x509 import Name
-
-    from dojang.authority.base import CertificateAuthority
-    from dojang.x509.profiles import Profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,22 +47,23 @@ def issue(order: IssueOrder, place: Workplace) -> Held:
     """Make a key in its location and bring the certificate for it there; complete and proven when this returns.
 
     ``AlreadyExists`` for a label in use, ``NotPermitted`` for what the profile rules out, ``AnswerMismatch`` when the
-    authority sent something else. After any error the location is as it was; after a kill, the next run sees to it.
+    authority sent something else. After any error the location is as it was; after a kill, the next run sees to it, and
+    so it does after ``AnswerPending``, when the authority has the request and its answer is not there yet.
     """
-    from dojang.authority.base import Submission
-    from dojang.x509.check import check_issued
-    from dojang.x509.request import build_request
-
     with place.open_location(order.to) as location, place.open_authority(order.authority) as authority:
         recovered = [one for one in recover(place, location) if _is_asked_again(one.record, order)]
         if (done := finished_now(recovered, "issue", name_in(location, order.label))) is not None:
             tell_checks(place, location, done)
             return look_at(place, location.traits, done)
-        profile = profile_of(authority, order.profile, order.algorithm)
+        refuse_pending(recovered, "issue", name_in(location, order.label))
+        terms = terms_of(authority, order.profile, order.algorithm)
         refuse_early(location, order.label, order.subject, order.alternative_names)
         _refuse_no_backup(order, location)
         location.has_key(token_bytes(KEY_ID_BYTES))  # asks for the PIN, so that a wrong one ends here
-        with _begin(order, place, location, profile) as operation:
+        with (
+            _begin(order, place, location, terms) as operation,
+            asked_by(authority, place, operation, location) as asked,
+        ):
             with taken_back_on_failure(place, operation, location):
                 location.check_free(label=order.label, subject_der=order.subject.public_bytes())
                 place.say("generate")
@@ -76,15 +74,11 @@ def issue(order: IssueOrder, place: Workplace) -> Held:
                     label=order.label,
                     backup_under=order.backup_under,
                 )
-                request_der = build_request(key, order.subject, order.alternative_names)
-                place.say("ask")
-                answer = authority.submit(Submission("issue", request_der, order.profile, operation.operation_id))
-                check_issued(
-                    answer.certificate_der, request_der=request_der, chain_der=answer.chain_der, at=place.now()
-                )
+                request_der = write_request(asked, key, order.subject, order.alternative_names)
+                answer = certify(place, operation, asked, request_der)
                 operation.advance("answered", **answer_facts(answer.certificate_der, answer.chain_der))
                 stored = install_and_prove(place, operation, location, key)
-            confirm(place, operation, authority)
+            confirm(place, operation, asked)
             operation.finish("issued", certified_event("issued", operation, stored))
         tell_checks(place, location, stored)
         return look_at(place, location.traits, stored)
@@ -93,7 +87,7 @@ def issue(order: IssueOrder, place: Workplace) -> Held:
 def plan_issue(order: IssueOrder, place: Workplace) -> tuple[Step, ...]:
     """The steps that ``issue`` would take, after the same refusals; nothing is made and no PIN is asked."""
     with place.open_location(order.to) as location, place.open_authority(order.authority) as authority:
-        profile_of(authority, order.profile, order.algorithm)
+        terms_of(authority, order.profile, order.algorithm)
         refuse_early(location, order.label, order.subject, order.alternative_names)
         _refuse_no_backup(order, location)
         where = {"location": location.address, "label": order.label}
@@ -119,23 +113,6 @@ def _refuse_no_backup(order: IssueOrder, location: Location) -> None:
         wrapping(location)
 
 
-def profile_of(authority: "CertificateAuthority", name: str, algorithm: str) -> "Profile":
-    """The authority's profile of that name; ``NotPermitted`` when it has none or this one rules the algorithm out."""
-    offered = {profile.name: profile for profile in authority.profiles()}
-    if name not in offered:
-        raise NotPermitted(
-            problem=Phrase("{authority} does not issue by the profile '{name}'", authority=authority.name, name=name),
-            remedy=Phrase("Choose one of: {choices}.", choices=", ".join(sorted(offered))),
-        )
-    allowed = offered[name].algorithms
-    if algorithm not in allowed:
-        raise NotPermitted(
-            problem=Phrase("the profile '{name}' does not allow {algorithm}", name=name, algorithm=algorithm),
-            remedy=Phrase("Choose one of: {choices}.", choices=", ".join(allowed)),
-        )
-    return offered[name]
-
-
 def _is_asked_again(record: OperationRecord, order: IssueOrder) -> bool:
     from dojang.x509.name import format_name
 
@@ -148,7 +125,7 @@ def _is_asked_again(record: OperationRecord, order: IssueOrder) -> bool:
     return all(record.facts.get(name) == value for name, value in wanted.items())
 
 
-def _begin(order: IssueOrder, place: Workplace, location: Location, profile: "Profile") -> Operation:
+def _begin(order: IssueOrder, place: Workplace, location: Location, terms: Terms) -> Operation:
     from dojang.x509.name import format_name
 
     facts: dict[str, Fact] = {
@@ -158,8 +135,8 @@ def _begin(order: IssueOrder, place: Workplace, location: Location, profile: "Pr
         "label": order.label,
         "subject": format_name(order.subject),
         "authority": order.authority,
-        "profile": profile.name,
-        "window_days": profile.renewal_window_days,
+        "profile": terms.name,
+        "window_days": terms.renewal_window_days,
         "algorithm": order.algorithm,
     }
     if order.backup_under is not None:

@@ -5,8 +5,9 @@ from base64 import b64decode, b64encode
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from dojang.errors import AuthorityRefused, DojangError
+from dojang.errors import AnswerPending, AuthorityRefused, DojangError
 from dojang.ledger import Event, Fact, Operation
+from dojang.lifecycle.asking import authority_of
 from dojang.lifecycle.claims import drop_claim
 from dojang.lifecycle.hooks import run_post_hook
 from dojang.lifecycle.origin import fingerprint_of
@@ -98,7 +99,7 @@ def take_back(place: Workplace, operation: Operation, location: Location, reason
         operation.undo(reason)
         return
     if "authority" in operation.record.facts:
-        withdraw(place, operation)
+        withdraw(place, operation, location)
     if _made_in_place_of_nothing(operation) or operation.record.verb in BRINGING:
         location.delete(key_id_of(operation))
     elif operation.record.verb != "install" and not _staged_by_others(operation, location):
@@ -124,14 +125,14 @@ def _made_in_place_of_nothing(operation: Operation) -> bool:
     return verb == "issue" or (verb == "reissue" and replaced_by(operation) is None)
 
 
-def withdraw(place: Workplace, operation: Operation) -> None:
+def withdraw(place: Workplace, operation: Operation, location: Location | None = None) -> None:
     """Nothing that was issued for this operation stays valid.
 
     What it replaced may then be replaced by another; after a reissue it is revoked all the same, and that is noted.
     """
     from cryptography.x509 import load_der_x509_certificate
 
-    with place.open_authority(str(operation.record.facts["authority"])) as authority:
+    with authority_of(place, operation, location) as authority:
         try:
             authority.cancel(operation.operation_id)
         except AuthorityRefused:
@@ -151,6 +152,8 @@ def taken_back_on_failure(
     """Take the operation back when the block fails; what cannot be taken back now waits in the journal."""
     try:
         yield
+    except AnswerPending:  # what an authority may have granted by now is asked for again, not thrown away
+        raise
     except failure as error:
         with contextlib.suppress(DojangError):
             take_back(place, operation, location, error.code)

@@ -8,6 +8,8 @@ The rule, by the last transition that the journal holds:
     renew                    begun        undone: the claim on the credential goes, nothing else was made
     issue, renew             begun,       undone: the authority cancels the transaction, the new key goes
                              claimed
+    issue, renew             asked        an authority elsewhere is asked again for its answer, then as ``answered``;
+                                          waits while that is not there; undone where it refuses, or sent something else
     issue, renew             answered     finished: install, prove, confirm (and switch, for renew);
                                           undone where the key is gone, the authority refuses by now, or
                                           somebody else has broken the claim, which was an hour old
@@ -43,10 +45,19 @@ nothing but the confirmation. Whatever a row does may have been done before and 
 import contextlib
 from collections.abc import Callable
 
-from dojang.errors import AlreadyExists, AuthorityRefused, CredentialBusy, DojangError, NotFound
+from dojang.errors import (
+    AlreadyExists,
+    AnswerMismatch,
+    AnswerPending,
+    AuthorityRefused,
+    CredentialBusy,
+    DojangError,
+    NotFound,
+)
 from dojang.ledger import Operation, OperationRecord
 from dojang.lifecycle import founding
 from dojang.lifecycle.finish import (
+    finish_asking,
     finish_bringing,
     finish_delete,
     finish_install,
@@ -61,6 +72,7 @@ from dojang.lifecycle.workplace import Recovered, Workplace
 from dojang.locations.base import Location, MayBeAbsent, StoredCredential
 
 FINISH: dict[tuple[str, str], Callable[[Workplace, Operation, Location], StoredCredential | None]] = {
+    **{(verb, "asked"): finish_asking for verb in ("issue", "renew", "reissue")},
     ("issue", "answered"): finish_issue,
     ("renew", "answered"): finish_renewal,
     ("renew", "confirmed"): finish_renewal,
@@ -129,6 +141,14 @@ def finished_now(recovered: list[Recovered], verb: str, subject_key: str) -> Sto
     return None
 
 
+def refuse_pending(recovered: list[Recovered], verb: str, subject_key: str) -> None:
+    """``AnswerPending`` where the very thing that is asked for now waits for its authority already."""
+    for outcome in recovered:
+        asked = (outcome.record.verb, outcome.record.subject_key) == (verb, subject_key)
+        if asked and isinstance(outcome.error, AnswerPending):
+            raise outcome.error
+
+
 def _recover_one(place: Workplace, record: OperationRecord, location: Location | None) -> Recovered | None:
     operation = place.ledger.resume(record)
     if operation is None:
@@ -170,7 +190,7 @@ def _finish_or_undo(place: Workplace, operation: Operation, location: Location) 
     if finish is not None:
         try:
             return Recovered(operation.record, "finished", finish(place, operation, location))
-        except (AlreadyExists, AuthorityRefused, CredentialBusy, NotFound):
+        except (AlreadyExists, AnswerMismatch, AuthorityRefused, CredentialBusy, NotFound):
             if operation.record.step in ("confirmed", "switched", "copied", "removing"):
                 raise
     take_back(place, operation, location, "cut short")

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from dojang.errors import NothingToDo, Phrase
 from dojang.ledger import Fact, Operation
 from dojang.lifecycle.aftercare import tell_checks
+from dojang.lifecycle.asking import Terms, terms_of
 from dojang.lifecycle.fallout import Fallout, fallout_of, serial_in
 from dojang.lifecycle.finish import settle_elsewhere, switch
 from dojang.lifecycle.held import Held, look_at
-from dojang.lifecycle.issue import profile_of
 from dojang.lifecycle.journal import KEY_ID_BYTES, key_in, name_in
 from dojang.lifecycle.meant import Meant, issuer_known
 from dojang.lifecycle.new_key import wrapping
@@ -28,7 +28,6 @@ from dojang.locations.base import StoredCredential
 
 if TYPE_CHECKING:
     from dojang.authority.base import CertificateAuthority
-    from dojang.x509.profiles import Profile
 
 SUPERSEDED, COMPROMISED = REASONS = ("superseded", "keyCompromise")
 
@@ -76,14 +75,14 @@ def reissue(order: ReissueOrder, place: Workplace) -> Reissue:
         _refuse(order, place, scene)
         origin = issuer_known(place, scene.old_der)
         with place.open_authority(origin.authority) as authority:
-            profile = _profile(authority, origin, scene)
+            terms = _terms(authority, origin, scene)
             _check_free(order, scene)
             scene.here.has_key(token_bytes(KEY_ID_BYTES))  # asks for the PIN, so that a wrong one ends here
             if order.backup_under is not None:
                 wrapping(scene.here).wrapping_key(order.backup_under)
             if order.reason == COMPROMISED:
                 _revoke_at_once(place, authority, scene)
-            with _begin(order, place, scene, origin, profile) as operation:
+            with _begin(order, place, scene, origin, terms) as operation:
                 if scene.in_place and scene.old is not None:
                     claim(place, operation, scene.here, scene.old)
                 bring(place, operation, scene.here, authority, scene.old_der)
@@ -99,7 +98,7 @@ def plan_reissue(order: ReissueOrder, place: Workplace) -> tuple[Step, ...]:
         _refuse(order, place, scene)
         origin = issuer_known(place, scene.old_der)
         with place.open_authority(origin.authority) as authority:
-            _profile(authority, origin, scene)
+            _terms(authority, origin, scene)
             _check_free(order, scene)
         if order.backup_under is not None:
             wrapping(scene.here)
@@ -164,8 +163,8 @@ def _replaced(place: Workplace, scene: Scene) -> bool:
     return any("successor" in event.facts for event in history)
 
 
-def _profile(authority: "CertificateAuthority", origin: Origin, scene: Scene) -> "Profile":
-    return profile_of(authority, origin.profile, algorithm_in(scene.old_der))
+def _terms(authority: "CertificateAuthority", origin: Origin, scene: Scene) -> Terms:
+    return terms_of(authority, origin.profile, algorithm_in(scene.old_der))
 
 
 def _check_free(order: ReissueOrder, scene: Scene) -> None:
@@ -193,9 +192,9 @@ def _revoke_at_once(place: Workplace, authority: "CertificateAuthority", scene: 
     change(place, authority, "revoke", serial, COMPROMISED)
 
 
-def _begin(order: ReissueOrder, place: Workplace, scene: Scene, origin: Origin, profile: "Profile") -> Operation:
+def _begin(order: ReissueOrder, place: Workplace, scene: Scene, origin: Origin, terms: Terms) -> Operation:
     key_id, label = token_bytes(KEY_ID_BYTES), _label(order, scene)
-    facts: dict[str, Fact] = successor_facts(scene.here, scene.old_der, origin, profile, key_id=key_id, label=label) | {
+    facts: dict[str, Fact] = successor_facts(scene.here, scene.old_der, origin, terms, key_id=key_id, label=label) | {
         "serial": serial_in(scene.old_der),
         "reason": order.reason,
     }

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from dojang.errors import NothingDue, NotPermitted, Phrase
 from dojang.ledger import Event, Operation
 from dojang.lifecycle.aftercare import tell_checks
+from dojang.lifecycle.asking import Terms, terms_of
 from dojang.lifecycle.finish import switch
 from dojang.lifecycle.held import Held, look_at
 from dojang.lifecycle.hooks import run_pre_hook
-from dojang.lifecycle.issue import profile_of
 from dojang.lifecycle.journal import KEY_ID_BYTES, key_in, taken_back_on_failure
 from dojang.lifecycle.origin import Origin, due_from, fingerprint_of, history_of, origin_of, window_of
-from dojang.lifecycle.recover import recover
+from dojang.lifecycle.recover import recover, refuse_pending
 from dojang.lifecycle.successor import (
     algorithm_in,
     as_it_is_now,
@@ -32,7 +32,6 @@ from dojang.locations.base import Location, StoredCredential
 
 if TYPE_CHECKING:
     from dojang.authority.base import CertificateAuthority
-    from dojang.x509.profiles import Profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +70,13 @@ def renew(order: RenewOrder, place: Workplace) -> Renewal:
         old = location.find(order.address)
         if (replaced := replaced_now(recovered, "renew", location, old)) is not None:
             return _renewal(place, location, old, replaced)
+        refuse_pending(recovered, "renew", key_in(location, old.key_id))
         _refuse_unrenewable(order, place, location, old)
         origin = origin_of(place, old)
         with place.open_authority(origin.authority) as authority:
-            profile = _profile_for(order, authority, origin, old)
+            terms = _terms_for(order, authority, origin, old)
             _check_secret(location, old)
-            with _begin(order, place, location, old, origin, profile) as operation:
+            with _begin(order, place, location, old, origin, terms) as operation:
                 claim(place, operation, location, old)
                 with taken_back_on_failure(place, operation, location):
                     run_pre_hook(place, operation)
@@ -100,7 +100,7 @@ def plan_renewal(order: RenewOrder, place: Workplace) -> tuple[Step, ...]:
         _refuse_unrenewable(order, place, location, old)
     origin = origin_of(place, old)
     with place.open_authority(origin.authority) as authority:
-        _profile_for(order, authority, origin, old)
+        _terms_for(order, authority, origin, old)
     where = {"location": location.address, "label": old.label}
     ask = Step("ask", {"authority": origin.authority, "profile": origin.profile})
     rest = [Step("install", where), Step("prove", where), Step("confirm", {"authority": origin.authority})]
@@ -125,16 +125,14 @@ def _refuse_not_due(order: RenewOrder, place: Workplace, location: Location, old
         raise NothingDue(next_step="It was renewed before and has time left; --again renews it all the same.")
 
 
-def _profile_for(
-    order: RenewOrder, authority: "CertificateAuthority", origin: Origin, old: StoredCredential
-) -> "Profile":
-    profile = profile_of(authority, origin.profile, algorithm_in(old.certificate_der))
-    if order.keep_key and not profile.keep_key_allowed:
+def _terms_for(order: RenewOrder, authority: "CertificateAuthority", origin: Origin, old: StoredCredential) -> Terms:
+    terms = terms_of(authority, origin.profile, algorithm_in(old.certificate_der))
+    if order.keep_key and not terms.keep_key_allowed:
         raise NotPermitted(
-            problem=Phrase("the profile '{name}' wants a new key at each renewal", name=profile.name),
+            problem=Phrase("the profile '{name}' wants a new key at each renewal", name=terms.name),
             remedy="Leave --keep-key out.",
         )
-    return profile
+    return terms
 
 
 def _has(history: Iterable[Event], name: str) -> bool:
@@ -152,10 +150,10 @@ def _has_predecessor(location: Location, credential: StoredCredential) -> bool:
 
 
 def _begin(
-    order: RenewOrder, place: Workplace, location: Location, old: StoredCredential, origin: Origin, profile: "Profile"
+    order: RenewOrder, place: Workplace, location: Location, old: StoredCredential, origin: Origin, terms: Terms
 ) -> Operation:
     key_id = old.key_id if order.keep_key else token_bytes(KEY_ID_BYTES)
-    facts = successor_facts(location, old.certificate_der, origin, profile, key_id=key_id, label=old.label)
+    facts = successor_facts(location, old.certificate_der, origin, terms, key_id=key_id, label=old.label)
     facts |= {"address": old.address, "old_key_id": old.key_id.hex()}
     return place.ledger.begin("renew", key_in(location, old.key_id), facts)
 

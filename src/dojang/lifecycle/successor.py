@@ -16,6 +16,7 @@ from dojang.errors import (
     Phrase,
 )
 from dojang.ledger import Fact, Operation
+from dojang.lifecycle.asking import Terms, asked_by, certify, is_elsewhere, write_request
 from dojang.lifecycle.claims import check_claim, drop_claim, take_claim
 from dojang.lifecycle.finish import confirm, install_and_prove
 from dojang.lifecycle.journal import answer_facts, key_id_of, moment, replaced_by, taken_back_on_failure
@@ -29,12 +30,11 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes as PrivateKey
     from cryptography.x509 import Certificate
 
-    from dojang.authority.base import CertificateAuthority, Kind
-    from dojang.x509.profiles import Profile
+    from dojang.authority.base import CertificateAuthority
 
 
 def successor_facts(
-    location: Location, old_der: bytes, origin: Origin, profile: "Profile", *, key_id: bytes, label: str
+    location: Location, old_der: bytes, origin: Origin, terms: Terms, *, key_id: bytes, label: str
 ) -> dict[str, Fact]:
     """What the journal keeps of any successor; where it takes the old one's place, ``old_key_id`` comes to it."""
     from dojang.x509.name import format_name
@@ -49,8 +49,8 @@ def successor_facts(
         "label": label,
         "subject": format_name(old.subject),
         "authority": origin.authority,
-        "profile": profile.name,
-        "window_days": profile.renewal_window_days,
+        "profile": terms.name,
+        "window_days": terms.renewal_window_days,
         "algorithm": algorithm_in(old_der),
     }
 
@@ -95,18 +95,25 @@ def bring(
 ) -> None:
     """From the intent in the journal to a successor that is certified, installed, proven and confirmed.
 
-    After an error everything is as it was. After this, only the switch is left.
+    After an error everything is as it was, save after ``AnswerPending``: then the next run goes on. After this, only
+    the switch is left.
     """
-    kind: Kind = "reissue" if operation.record.verb == "reissue" else "renew"
+    with asked_by(authority, place, operation, location) as asked:
+        _bring(place, operation, location, asked, old_der)
+    operation.advance("confirmed")
+
+
+def _bring(
+    place: Workplace, operation: Operation, location: Location, authority: "CertificateAuthority", old_der: bytes
+) -> None:
     under = _wrapping_key(place, operation, location, old_der)
     with taken_back_on_failure(place, operation, location):
         key = _key(place, operation, location, old_der, under)
-        _certify(place, operation, authority, kind, key, old_der, under)
+        _certify(place, operation, authority, key, old_der, under)
         check_claim(operation, location)
         install_and_prove(place, operation, location, key)
     with taken_back_on_failure(place, operation, location, AuthorityRefused):  # any other error may yet pass
         confirm(place, operation, authority)
-    operation.advance("confirmed")
 
 
 def _wrapping_key(place: Workplace, operation: Operation, location: Location, old_der: bytes) -> str | None:
@@ -142,20 +149,13 @@ def _certify(
     place: Workplace,
     operation: Operation,
     authority: "CertificateAuthority",
-    kind: "Kind",
     key: "PrivateKey",
     old_der: bytes,
     backup_under: str | None,
 ) -> None:
     """Ask, check that the answer is what was asked for, and write it into the journal."""
-    from dojang.authority.base import Submission
-    from dojang.x509.check import check_issued
-
-    request_der, profile = request_like(old_der, key), str(operation.record.facts["profile"])
-    place.say("ask")
-    answer = authority.submit(Submission(kind, request_der, profile, operation.operation_id, old_der))
-    check_issued(answer.certificate_der, request_der=request_der, chain_der=answer.chain_der, at=place.now())
-    if kind == "reissue":
+    answer = certify(place, operation, authority, request_like(authority, old_der, key), old_der)
+    if operation.record.verb == "reissue" and not is_elsewhere(authority):
         _check_same_end(answer.certificate_der, old_der)
     facts = answer_facts(answer.certificate_der, answer.chain_der)
     operation.advance("answered", **facts, **({} if backup_under is None else {"backup_under": backup_under}))
@@ -168,13 +168,13 @@ def _check_same_end(new_der: bytes, old_der: bytes) -> None:
         raise AnswerMismatch(problems=(problem,))
 
 
-def request_like(old_der: bytes, key: "PrivateKey") -> bytes:
+def request_like(authority: "CertificateAuthority", old_der: bytes, key: "PrivateKey") -> bytes:
     """A request for the same names as the old certificate bears."""
     from dojang.x509.alternative_names import alternative_names_of, format_alternative_names
-    from dojang.x509.request import build_request
 
     certificate = load(old_der)
-    return build_request(key, certificate.subject, format_alternative_names(alternative_names_of(certificate)))
+    names = format_alternative_names(alternative_names_of(certificate))
+    return write_request(authority, key, certificate.subject, names, old_der)
 
 
 def load(certificate_der: bytes) -> "Certificate":

@@ -10,13 +10,14 @@ from dojang.x509.alternative_names import alternative_names_of, format_alternati
 from dojang.x509.keys import same_key
 from dojang.x509.name import format_name
 from dojang.x509.path import check_path
-from dojang.x509.reading import UNREADABLE, read_certificate, read_request
+from dojang.x509.reading import UNREADABLE, read_certificate
+from dojang.x509.request import CertificateRequest
 
 
 def check_issued(
     certificate_der: bytes,
     *,
-    request_der: bytes,
+    request: CertificateRequest,
     chain_der: Iterable[bytes],
     anchors_der: Iterable[bytes] = (),
     at: datetime,
@@ -31,7 +32,7 @@ def check_issued(
         certificate, chain = read_certificate(certificate_der), list(chain_der)
         anchors = list(anchors_der) or [der for der in chain if _is_top(read_certificate(der))] or chain[-1:]
         problems = [
-            *_unlike_request(certificate, read_request(request_der), subject),
+            *_unlike_request(certificate, request, subject),
             *check_path(certificate_der, intermediates_der=chain, anchors_der=anchors, at=at).problems,
         ]
     except FileMalformed as error:
@@ -45,7 +46,7 @@ def _is_top(certificate: x509.Certificate) -> bool:
 
 
 def _unlike_request(
-    certificate: x509.Certificate, request: x509.CertificateSigningRequest, subject: x509.Name | None
+    certificate: x509.Certificate, request: CertificateRequest, subject: x509.Name | None
 ) -> Iterator[Phrase]:
     if not _same_key(certificate, request):
         yield Phrase("it is for another key")
@@ -55,7 +56,7 @@ def _unlike_request(
             "it names {found} instead of {wanted}", found=format_name(certificate.subject), wanted=format_name(wanted)
         )
     try:
-        missing = set(alternative_names_of(request)) - set(alternative_names_of(certificate))
+        missing = set(request.alternative_names) - set(alternative_names_of(certificate))
         constraints = [one.value for one in certificate.extensions if isinstance(one.value, x509.BasicConstraints)]
     except UNREADABLE:
         yield Phrase("its extensions cannot be decoded")
@@ -66,8 +67,8 @@ def _unlike_request(
         yield Phrase("it is an authority's certificate")
 
 
-def _same_key(certificate: x509.Certificate, request: x509.CertificateSigningRequest) -> bool:
+def _same_key(certificate: x509.Certificate, request: CertificateRequest) -> bool:
     try:
-        return same_key(certificate.public_key(), request.public_key())
+        return same_key(certificate.public_key(), request.public_key)
     except UNREADABLE:
         return False

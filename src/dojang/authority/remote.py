@@ -1,0 +1,289 @@
+"""An authority elsewhere, spoken to in CMP (RFC 9810, as RFC 9483 has it): under a code with its reference number, or
+signed with the key of the certificate that it is about.
+
+What it may be believed by is a certificate that was given or that came with the first answer a code protected.
+"""
+
+import contextlib
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, Self
+
+from cryptography import x509
+
+from dojang.authority.base import Issued, Submission
+from dojang.authority.elsewhere import Asker, Signer
+from dojang.authority.parties import ByCode, BySignature
+from dojang.cmp.bodies import Certification, Kind, RevocationRequest
+from dojang.cmp.client import Conversation, Granted, Patience
+from dojang.cmp.crmf import read_request
+from dojang.cmp.messages import certificate_profile
+from dojang.cmp.transport import USUAL_SECONDS, HttpTransport
+from dojang.cmp.trust import Judge
+from dojang.cmp.urls import Target
+from dojang.cmp.wanted import revocation_of
+from dojang.errors import (
+    AnswerMismatch,
+    AuthorityRefused,
+    AuthorityUntrusted,
+    FileMalformed,
+    InputRequired,
+    NotPermitted,
+    Phrase,
+    UnsupportedOperation,
+)
+from dojang.ledger import Fact
+from dojang.x509.path import check_path
+from dojang.x509.reading import read_certificate
+
+if TYPE_CHECKING:
+    from dojang.secret import Secret
+    from dojang.x509.profiles import Profile
+
+
+class Introductions(Protocol):
+    """Where a reference number and its code come from. The code is asked for only when something must be protected."""
+
+    def reference(self, *, needed: bool) -> str | None:
+        """The number that was given; where it is ``needed``, it may be asked for. Raises ``InputRequired``."""
+        ...
+
+    def code(self, reference: str, source: str | None) -> "Secret":
+        """The code that belongs to it; ``source`` is where an earlier run had it from. Raises ``InputRequired``."""
+        ...
+
+    @property
+    def source(self) -> str | None:
+        """What another run may read the code from; never the code."""
+        ...
+
+
+class NobodyIntroduced:
+    """No reference number and no code: everything is signed."""
+
+    source = None
+
+    def reference(self, *, needed: bool) -> str | None:
+        if needed:
+            raise InputRequired(what=Phrase("The reference number"), option="--reference R")
+        return None
+
+    def code(self, reference: str, source: str | None) -> "Secret":
+        raise InputRequired(what=Phrase("The code for {reference}", reference=reference), option="--code-source SRC")
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How an authority elsewhere is reached and believed.
+
+    ``trust`` is told of the certificates that a first answer under a code brought, to be kept for the next time;
+    ``changed`` of a certificate that was granted otherwise than it was asked for.
+    """
+
+    anchors_der: tuple[bytes, ...] = ()
+    introductions: Introductions = field(default_factory=NobodyIntroduced)
+    patience: Callable[[], Patience] = Patience
+    trust: Callable[[tuple[bytes, ...]], None] = field(default=lambda anchors_der: None)
+    changed: Callable[[bytes], None] = field(default=lambda certificate_der: None)
+    now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
+    tls_certificates: Path | None = None
+    seconds: float = USUAL_SECONDS
+
+
+class Forgetful:
+    """Asks without a journal: what was said is known to this process alone."""
+
+    def __init__(self) -> None:
+        self.notes: dict[str, Fact] = {}
+
+    def note(self, **facts: Fact) -> None:
+        self.notes |= facts
+
+    def signer(self) -> Signer | None:
+        return None
+
+
+class RemoteAuthority:
+    """Implements ``CertificateAuthority`` and ``Elsewhere``. A context manager; threads may share one."""
+
+    def __init__(self, url: str, terms: Terms | None = None) -> None:
+        """Nothing is connected yet. Raises ``Usage`` for what is no URL."""
+        Target.from_url(url)
+        self.name = url
+        self._terms = terms or Terms()
+        self._asker: Asker = Forgetful()
+        self._lines = _Lines(url, self._terms)
+        self._anchors = list(self._terms.anchors_der)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lines.close()
+
+    def asked_by(self, asker: Asker) -> "RemoteAuthority":
+        """The same, over the same connections; closed with this one."""
+        asked = object.__new__(type(self))
+        asked.__dict__.update(self.__dict__, _asker=asker)
+        return asked
+
+    def chain_der(self) -> tuple[bytes, ...]:
+        """What it is believed by; nothing before the first answer, unless it was given."""
+        return tuple(self._anchors)
+
+    def profiles(self) -> "Sequence[Profile]":
+        """It says itself what it issues; nothing of that is known here."""
+        return ()
+
+    def profile_of(self, certificate_der: bytes) -> str | None:
+        return None
+
+    def submit(self, submission: Submission) -> Issued:
+        """``request_der`` is a CertReqMsg. Raises also ``AuthorityUntrusted``, ``AnswerPending``, ``InputRequired``."""
+        asked = {"issue": Kind.IR, "renew": Kind.KUR, "reissue": Kind.CR}[submission.kind]
+        conversation = self._conversation(submission.transaction_id, submission.kind)
+        if self._reference is not None and asked == Kind.CR:
+            asked = Kind.IR
+        profile = (certificate_profile(submission.profile),) if submission.profile else ()
+        if not conversation.is_begun:
+            self._asker.note(request=submission.request_der.hex(), **self._introduction())
+        granted = conversation.certify(_asking_for(asked, submission.request_der), profile)
+        return self._issued(granted)
+
+    def confirm(self, transaction_id: str) -> None:
+        """Confirmed before, nothing is sent."""
+        conversation = self._conversation(transaction_id)
+        if (granted := conversation.granted) is not None:
+            conversation.confirm(granted)
+
+    def cancel(self, transaction_id: str) -> None:
+        """Reject what was granted. What never came is confirmed by nobody, and the authority revokes it in its time."""
+        conversation = self._conversation(transaction_id)
+        granted = conversation.granted
+        if granted is not None and self._asker.notes.get("confirmed") != "accepted":
+            with contextlib.suppress(AuthorityRefused, InputRequired, NotPermitted):
+                conversation.confirm(granted, accepted=False)
+
+    def revoke(self, serial: str, reason: str) -> None:
+        """By its serial alone no certificate can be named to it; see ``revoke_for``."""
+        raise UnsupportedOperation(where=self.name, operation=Phrase("revoke a certificate by its serial alone"))
+
+    def revoke_for(self, transaction_id: str, certificate_der: bytes, reason: x509.ReasonFlags) -> None:
+        """Have it revoked, by the word of its own key or of a code; revoked already is as good."""
+        conversation = self._conversation(transaction_id, "revoke")
+        if not conversation.is_begun and (facts := self._introduction()):
+            self._asker.note(**facts)
+        conversation.revoke(RevocationRequest((revocation_of(certificate_der, reason),)))
+
+    @property
+    def _reference(self) -> str | None:
+        noted = self._asker.notes.get("reference")
+        return None if noted is None else str(noted)
+
+    def _introduction(self) -> dict[str, Fact]:
+        return {} if self._reference is None else {"code_source": self._terms.introductions.source}
+
+    def _conversation(self, transaction_id: str, kind: str | None = None) -> Conversation:
+        """``kind`` is what is begun; who speaks was settled then."""
+        begun = any(self._asker.notes.get(name) for name in ("sent", "wait_until", "granted"))
+        if kind not in (None, "renew") and not begun and self._reference is None:
+            reference = self._terms.introductions.reference(needed=kind == "issue")
+            if reference is not None:
+                self._asker.note(reference=reference)
+        judge = Judge(self.name, tuple(self._anchors), self._terms.now, self._secret if self._reference else None)
+        party = ByCode(self._reference, self._secret, self._recipient()) if self._reference else self._signing()
+        return Conversation(
+            self._lines.post, party, judge, _transaction(transaction_id), self._asker, self._terms.patience()
+        )
+
+    def _signing(self) -> BySignature:
+        return BySignature(self._signer, self._recipient())
+
+    def _signer(self) -> Signer:
+        signer = self._asker.signer()
+        if signer is None:
+            raise NotPermitted(
+                problem=Phrase("the key of the certificate is not here, and with nothing else can it be asked for"),
+                remedy="Ask the authority for a reference number and a code: --reference R --code-source SRC.",
+            )
+        return signer
+
+    def _secret(self) -> "Secret":
+        noted = self._asker.notes.get("code_source")
+        assert self._reference is not None
+        return self._terms.introductions.code(self._reference, None if noted is None else str(noted))
+
+    def _recipient(self) -> x509.Name | None:
+        return read_certificate(self._anchors[0]).subject if self._anchors else None
+
+    def _issued(self, granted: Granted) -> Issued:
+        """The certificate with its chain, up to what is trusted."""
+        anchors = tuple(self._anchors) or self._first_anchors(granted)
+        others = (*granted.ca_certificates, *granted.others)
+        try:
+            report = check_path(
+                granted.certificate_der, intermediates_der=others, anchors_der=anchors, at=self._terms.now()
+            )
+        except FileMalformed as error:
+            problem = Phrase("a certificate in the answer cannot be decoded")
+            raise AnswerMismatch(problems=(problem,)) from error
+        if not report.ok:
+            raise AnswerMismatch(problems=report.problems)
+        if not self._anchors:
+            self._anchors += anchors
+            self._terms.trust(anchors)
+        if granted.changed:
+            self._terms.changed(granted.certificate_der)
+        return Issued(granted.certificate_der, report.path_der[1:], granted.changed)
+
+    def _first_anchors(self, granted: Granted) -> tuple[bytes, ...]:
+        """What the answer brought, whose code protects it: the roots, or else all of its certificates."""
+        brought = granted.ca_certificates or granted.others
+        found = tuple(filter(_is_root, brought)) or granted.ca_certificates
+        if not found:
+            raise AuthorityUntrusted(authority=self.name, problem=Phrase("it did not send its own certificate"))
+        return found
+
+
+class _Lines:
+    """A connection for each thread."""
+
+    def __init__(self, url: str, terms: Terms) -> None:
+        self._url, self._terms = url, terms
+        self._own, self._all = threading.local(), list[HttpTransport]()
+
+    def post(self, message: bytes) -> bytes:
+        if not hasattr(self._own, "line"):
+            self._own.line = HttpTransport(
+                self._url, seconds=self._terms.seconds, tls_certificates=self._terms.tls_certificates
+            )
+            self._all.append(self._own.line)
+        line: HttpTransport = self._own.line
+        return line.post(message)
+
+    def close(self) -> None:
+        for line in self._all:
+            line.close()
+
+
+def _asking_for(kind: Kind, request_der: bytes) -> Certification:
+    return Certification(kind, (read_request(request_der),))
+
+
+def _transaction(transaction_id: str) -> bytes:
+    """An operation's identifier is sixteen random bytes in hex."""
+    return bytes.fromhex(transaction_id)
+
+
+def _is_root(certificate_der: bytes) -> bool:
+    try:
+        certificate = read_certificate(certificate_der)
+    except FileMalformed:
+        return False
+    return certificate.subject == certificate.issuer
