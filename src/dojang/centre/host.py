@@ -19,7 +19,7 @@ from dojang.centre.tls import TLS_SECONDS, TlsFiles
 
 if TYPE_CHECKING:
     from dojang.centre.gate import App
-    from dojang.centre.health import Pulse
+    from dojang.centre.health import Pulse, Readiness
     from dojang.centre.limits import Limits
     from dojang.centre.state import Centre
 
@@ -47,6 +47,9 @@ class Host:
         self.on_reload: Callable[[], None] = lambda: None
         """Called in the loop's thread when the settings are to be read again."""
         self.on_stopping: Callable[[], None] = lambda: None
+        self.on_started: Callable[[], None] = lambda: None
+        self.on_finding: Callable[[Readiness], None] = lambda _found: None
+        """For who wants to hear of every look at database and HSM."""
         self.started = threading.Event()
 
     def run(self, *, signals: bool = True) -> None:
@@ -57,6 +60,10 @@ class Host:
     def alive(self) -> bool:
         """Whether the event loop turns."""
         return time.monotonic() - self._server.beat_at < STUCK
+
+    def readiness(self) -> "Readiness":
+        """What the last look at database and HSM found."""
+        return self._pulse.readiness()
 
     def stop(self) -> None:
         """Say no to whoever asks for readiness, answer what is under way, end."""
@@ -75,8 +82,12 @@ class Host:
             for number, action in ((signal.SIGTERM, self._begin_to_stop), (signal.SIGINT, self._begin_to_stop)):
                 self._loop.add_signal_handler(number, action)
             self._loop.add_signal_handler(signal.SIGHUP, self._reload)
-        self._server.on_started = self.started.set
+        self._server.on_started = self._has_started
         await self._server.serve()
+
+    def _has_started(self) -> None:
+        self.started.set()
+        self.on_started()
 
     def _begin_to_stop(self) -> None:
         if self._stopping is None:

@@ -29,7 +29,7 @@ class Metrics:
         )
         self._certificates = Counter("certificates", "Certificates issued.", ["authority", "profile"], **own)
         self._failures = Counter("cmp_failures", "CMP requests refused, by failInfo.", ["fail_info"], **own)
-        self._losses = Counter("hsm_session_losses", "Times that the sessions with an HSM were lost.", **own)
+        self._losses = Counter("hsm_session_losses", "Calls that found their HSM session gone.", **own)
         self._refusals = Counter("refused_connections", "Connections and requests turned away.", ["why"], **own)
         self._jobs = Counter("jobs", "Jobs that ended.", ["job", "outcome"], **own)
         self._under_way = Gauge(
@@ -49,9 +49,9 @@ class Metrics:
         """A CMP request was refused with this bit of PKIFailureInfo."""
         self._failures.labels(fail_info).inc()
 
-    def session_lost(self) -> None:
-        """The HSM forgot its sessions or was away."""
-        self._losses.inc()
+    def sessions_lost(self, times: int) -> None:
+        """So many calls found the HSM away, or their sessions forgotten by it."""
+        self._losses.inc(times)
 
     def turned_away(self, why: str) -> None:
         """``rate``, ``busy``, ``body``, ``slow`` or ``connections``."""

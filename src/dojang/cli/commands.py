@@ -133,6 +133,7 @@ ROOT = Section(
         "location": LOCATION,
         "sign": SIGN,
         "agent": AGENT,
+        "serve": Entry("dojang.cli.serve:serve", N_("Serve the certificate centre: CMP, OCSP, lists, officers.")),
         "verify": Entry("dojang.cli.verify:verify", N_("Check a signature.")),
         "completion": Entry("dojang.cli.completion:completion", N_("Print the completion script for a shell.")),
     },

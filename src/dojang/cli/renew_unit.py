@@ -42,7 +42,12 @@ def unit(invocation: Invocation, which: str, user: bool, output: Path | None) ->
 
 
 def unit_text(which: str, *, user: bool) -> str:
-    """The unit with this program's own path in it."""
+    """The unit for this part of renewing."""
+    return unit_from(FILES[which], user=user)
+
+
+def unit_from(file: str, *, user: bool) -> str:
+    """The unit in that file, with this program's own path in it."""
     kind = "user" if user else "system"
     parts = {
         "dojang": _program(),
@@ -50,7 +55,7 @@ def unit_text(which: str, *, user: bool) -> str:
         "hardening": _read(f"hardening.{kind}"),
         "target": "default.target" if user else "multi-user.target",
     }
-    text = re.sub(r"@(\w+)@", lambda found: parts[found[1]], _read(FILES[which]))
+    text = re.sub(r"@(\w+)@", lambda found: parts[found[1]], _read(file))
     if user:  # the manager of a session knows nothing of the network
         text = re.sub(r"(?m)^(After|Wants)=network-online\.target\n", "", text)
     return re.sub(r"\n{3,}", "\n\n", text).replace("\n\n\n", "\n\n") + "\n"

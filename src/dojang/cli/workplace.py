@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dojang.npki.keyfile import KeyFileForm
     from dojang.pkcs11.discovery import ModuleSearch
     from dojang.pkcs11.pin import PinProvider
+    from dojang.pkcs11.uri import Pkcs11Uri
 
 STEPS = {
     "generate": N_("Making the key …"),
@@ -219,22 +220,26 @@ def open_authority_named(
 
 @contextlib.contextmanager
 def key_opener(
-    invocation: Invocation, search: "Callable[[str], ModuleSearch] | None" = None
+    invocation: Invocation,
+    search: "Callable[[str], ModuleSearch] | None" = None,
+    pins: "Callable[[Pkcs11Uri], PinProvider] | None" = None,
 ) -> "Iterator[Callable[[str], PrivateKey]]":
     """Opens keys of authorities by their addresses; their tokens stay open until this is left.
 
-    ``search`` says where to look for the module of each, when that is known.
+    ``search`` says where to look for the module of each, when that is known; ``pins`` where their PINs come from, if
+    not from where ``--ca-pin-source`` says.
     """
     from dojang.agent.opening import open_token
     from dojang.pkcs11.uri import Pkcs11Uri
 
+    pins = pins or invocation.ca_pin_provider
     with contextlib.ExitStack() as tokens:
 
         def open_key(address: str) -> "PrivateKey":
             uri = Pkcs11Uri.from_text(address)
             token = open_token(
                 uri.token_part(),
-                invocation.ca_pin_provider(uri),
+                pins(uri),
                 search=invocation.search() if search is None else search(address),
                 guard=invocation.pin_guard(),
                 last_try=invocation.last_try,
