@@ -2,7 +2,7 @@
 
 import hmac
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,7 +12,7 @@ from sqlalchemy import insert
 from dojang.authority import tables
 from dojang.authority.audit import acting
 from dojang.authority.database import Database
-from dojang.authority.enrolment import EnrolmentPolicy, Enrolments, Handed, Office, Terms
+from dojang.authority.enrolment import Counter, EnrolmentPolicy, Enrolments, Handed, Office, Officers, Terms
 from dojang.x509.profiles import Profile, profile
 
 TERMS = Terms("personal", "CN=홍길동,O=Example,C=KR")
@@ -54,6 +54,18 @@ class Bureau:
     @property
     def enrolments(self) -> Enrolments:
         return Enrolments(self.database, "test", self.policy, lambda: self.key, lambda: self.at)
+
+    @property
+    def officers(self) -> Officers:
+        return Officers(self.database, "test", self.policy, lambda: self.at)
+
+    @property
+    def counter(self) -> Counter:
+        return Counter(self.office, self.officers)
+
+    def wants(self, name: str, *checks: str) -> None:
+        """From now on the profile requires these identity checks."""
+        self.profiles[name] = replace(profile(name), identity_checks=checks)
 
     def hand_out(self, terms: Terms = TERMS, *, actor: str = "local:clerk", **more: Any) -> Handed:
         with acting(actor):

@@ -243,13 +243,13 @@ class Office:
         return timedelta(days=days)
 
     def _uses(self, uses: int | None) -> int:
+        if uses is not None and uses < 1:
+            raise Usage(problem=Phrase("a code works once at least"))
         if uses not in (None, 1) and not self._policy.is_test:
             raise NotPermitted(
                 problem=Phrase("a code works once; only an authority for tests gives out others"),
                 remedy=Phrase("Leave out --uses. An authority for tests has 'test = true' in its authority.toml."),
             )
-        if uses is not None and uses < 1:
-            raise Usage(problem=Phrase("a code works once at least"))
         return self._policy.uses if uses is None else uses
 
     def _tell(self, connection: Connection, event: str, reference: str, **details: Any) -> None:

@@ -65,26 +65,28 @@ def policy_from(data: Mapping[str, Any], folder: Path, *, is_test: bool) -> Enro
     usual = _rule(table, ProfileRule("none", True))
     profiles = table.table("profiles")
     names = data["profiles"] if "profiles" in table else ()
+    of_profiles = profiles.tables(names)
     found = EnrolmentPolicy(
         tries=table.number("tries", 1, 20, 5),
         source_tries=table.number("source-tries", 1, 100_000, 50),
         source_window=timedelta(minutes=table.number("source-window-minutes", 1, _MOST_MINUTES, 60)),
         valid_days=table.number("valid-days", 1, MOST_DAYS, 14),
         usual=usual,
-        by_profile=MappingProxyType({name: _rule(one, usual) for name, one in profiles.tables(names).items()}),
+        by_profile=MappingProxyType({name: _rule(one, usual) for name, one in of_profiles.items()}),
         officer_anchors=tuple(folder / name for name in table.words("officer-anchors")),
         officer_crls=tuple(folder / name for name in table.words("officer-crls")),
         uses=table.number("uses", 1, MOST_USES, 1),
         is_test=is_test,
     )
-    table.refuse_unread()
-    profiles.refuse_unread()
+    for part in (table, profiles, *of_profiles.values()):
+        part.refuse_unread()
     if found.uses > 1 and not is_test:
         raise ValueError(Phrase("a code works once; 'uses' is for an authority with 'test = true'"))
     return found
 
 
 def _rule(table: Table, usual: ProfileRule) -> ProfileRule:
+    """Of the table itself, or of the one of a profile, which has nothing else."""
     four_eyes = table.one_of("four-eyes", FOUR_EYES, usual.four_eyes)
     pre_authorised = table.switch("pre-authorised", usual=usual.pre_authorised)
     return ProfileRule(cast("FourEyes", four_eyes), pre_authorised)
