@@ -7,13 +7,13 @@ imported, because a loaded SoftHSM reads that variable once. A missing SoftHSM2 
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import hypothesis
 import pytest
+from tests.warm import Warm
 
 from dojang.testing import pcsc
 from dojang.testing.setup import BringUpFailed, TokenSetup
@@ -127,7 +127,15 @@ def quick_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def dojang_at(softhsm_module: str) -> Callable[[Path], RunDojang]:
+def warm() -> Iterator[Warm]:
+    """What starts dojang's processes for ``dojang_at``."""
+    runner = Warm()
+    yield runner
+    runner.close()
+
+
+@pytest.fixture(scope="session")
+def dojang_at(softhsm_module: str, warm: Warm) -> Callable[[Path], RunDojang]:
     """``dojang_at(home)`` runs ``dojang ARGS`` as a user's process with that home, on this worker's SoftHSM2."""
 
     def at(home: Path) -> RunDojang:
@@ -135,15 +143,8 @@ def dojang_at(softhsm_module: str) -> Callable[[Path], RunDojang]:
         locale = {"LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
 
         def run(*args: object, input: str | None = None, env: dict[str, str] | None = None, timeout: float = 60):
-            return subprocess.run(
-                [sys.executable, "-m", "dojang", *map(str, args)],
-                input=input,
-                stdin=subprocess.DEVNULL if input is None else None,
-                env={**os.environ, **own, **locale, **(env or {})},
-                capture_output=True,
-                text=True,
-                timeout=timeout,
-            )
+            environment = {**os.environ, **own, **locale, **(env or {})}
+            return warm.run([*map(str, args)], input=input, env=environment, timeout=timeout)
 
         return run
 
