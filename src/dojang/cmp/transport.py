@@ -43,10 +43,12 @@ class HttpTransport:
         seconds: float = USUAL_SECONDS,
         most_bytes: int = MOST_BYTES,
         tls_certificates: Path | None = None,
+        media_type: str = MEDIA_TYPE,
     ) -> None:
-        """Nothing is connected yet. Raises ``Usage`` for what is no URL."""
+        """Nothing is connected yet. Raises ``Usage`` for what is no URL. ``media_type`` is that of both sides."""
         self.target = Target.from_url(url)
         self._seconds, self._most_bytes, self._tls_certificates = seconds, most_bytes, tls_certificates
+        self._media_type = media_type
         self._connection: HTTPConnection | None = None
         self._proxy = _proxy_for(self.target)
 
@@ -85,7 +87,8 @@ class HttpTransport:
 
     def _exchange(self, connection: HTTPConnection, message: bytes) -> bytes:
         """``ConnectionError`` where it was closed; then the answer may be asked for anew."""
-        headers = {"Content-Type": MEDIA_TYPE, "Accept": MEDIA_TYPE, "User-Agent": "dojang"} | self._proxy_headers()
+        kind = self._media_type
+        headers = {"Content-Type": kind, "Accept": kind, "User-Agent": "dojang"} | self._proxy_headers()
         try:
             with _ended_after(self._seconds, connection):
                 connection.request("POST", self._request_target(), message, headers)
@@ -152,9 +155,9 @@ class HttpTransport:
 
     def _read(self, response: HTTPResponse) -> bytes:
         kind = (response.getheader("Content-Type") or "").partition(";")[0].strip().lower()
-        if response.status == 200 or kind == MEDIA_TYPE:
+        if response.status == 200 or kind == self._media_type:
             body = self._bounded(response)
-            if kind == MEDIA_TYPE:
+            if kind == self._media_type:
                 return body
             raise self._refused(Phrase("it answers with '{kind}', which is not CMP", kind=_shown(kind)))
         if 300 <= response.status < 400:
