@@ -179,14 +179,14 @@ class ProcrastinateEngine:
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
-        from procrastinate.exceptions import ConnectorException, UniqueViolation
+        from procrastinate.exceptions import AppNotOpen, ConnectorException, UniqueViolation
         from psycopg import Error
 
         try:
             yield
         except UniqueViolation:
             raise
-        except (ConnectorException, Error) as error:
+        except (AppNotOpen, ConnectorException, Error) as error:
             raise self._unavailable(error) from error
 
     def _unavailable(self, error: Exception) -> DatabaseUnavailable:
