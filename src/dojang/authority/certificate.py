@@ -36,7 +36,10 @@ _NOT_SETTABLE = {"encipher_only": False, "decipher_only": False}
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A certificate that is decided on and not signed yet. ``addresses`` are those of ``addresses_for``."""
+    """A certificate that is decided on and not signed yet. ``addresses`` are those of ``addresses_for``.
+
+    ``key_identifier`` is what others call the key already, where it is not the hash that we would make.
+    """
 
     profile: Profile
     subject: x509.Name
@@ -45,6 +48,7 @@ class Draft:
     not_before_at: datetime
     not_after_at: datetime
     addresses: Mapping[str, str] = field(default_factory=dict)
+    key_identifier: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +108,19 @@ def _extensions(draft: Draft, issuer: x509.Certificate | None) -> Sequence[tuple
         found.append((x509.SubjectAlternativeName(draft.alternative_names), False))
     if profile.policies:
         found.append((_policies(draft), profile.policies_critical))
-    found.append((x509.SubjectKeyIdentifier.from_public_key(draft.public_key), False))
+    found.append((_own_key_identifier(draft), False))
     if issuer is not None:
         found.append((_authority_key_identifier(issuer), False))
         found += [(extension, False) for extension in _where_to_ask(draft.addresses)]
     if profile.ocsp_no_check:
         found.append((x509.OCSPNoCheck(), False))
     return found
+
+
+def _own_key_identifier(draft: Draft) -> x509.SubjectKeyIdentifier:
+    if draft.key_identifier is not None:
+        return x509.SubjectKeyIdentifier(draft.key_identifier)
+    return x509.SubjectKeyIdentifier.from_public_key(draft.public_key)
 
 
 def _policies(draft: Draft) -> x509.CertificatePolicies:

@@ -1,0 +1,100 @@
+"""Which certificates lead from what an authority issues to a root that the subscriber knows, old or new."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+from sqlalchemy import select
+
+from dojang.authority.hierarchy.certifying import fingerprint_of
+from dojang.authority.hierarchy.crossing import PROFILE
+from dojang.authority.hierarchy.signers import CURRENT, NEXT, Key, current, in_state, keys
+from dojang.authority.tables import certificate
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class RootUpdate:
+    """What someone who knows the old root needs to know the new one (RFC 9810 section 5.3.19.15), and the other way."""
+
+    new_with_new_der: bytes
+    new_with_old_der: bytes | None
+    old_with_new_der: bytes | None
+
+
+def chain_of(connection: "Connection", issuer: Key, at: datetime) -> tuple[bytes, ...]:
+    """The issuer's certificate, its root's last, and between them those that lead to that root from other roots.
+
+    Those come before the root's own, so that a program that takes the first that fits goes on to where they lead.
+    """
+    root = root_of(connection, issuer)
+    below = () if issuer.id == root.id else (issuer.certificate_der,)
+    return (*below, *_crossings(connection, root, at), root.certificate_der)
+
+
+def root_of(connection: "Connection", issuer: Key) -> Key:
+    """The root whose key certified it; a root is its own."""
+    if issuer.role == "root":
+        return issuer
+    serial = f"{issuer.certificate.serial_number:x}"
+    name = connection.execute(select(certificate.c.signer).where(certificate.c.serial == serial)).scalar_one_or_none()
+    roots = {one.id: one for one in keys(connection, "root")}
+    return roots[name] if name in roots else current(connection, "root")
+
+
+def root_update(connection: "Connection", at: datetime, old_der: bytes | None = None) -> RootUpdate | None:
+    """The root after ``old_der`` (after the oldest unless said), from the moment it is published; else ``None``."""
+    roots = keys(connection, "root")
+    old = next((one for one in roots if old_der in (None, one.certificate_der)), None)
+    new = in_state(connection, "root", NEXT) or in_state(connection, "root", CURRENT)
+    if old is None or new is None or new.generation <= old.generation:
+        return None
+    return RootUpdate(
+        new.certificate_der,
+        _crossing(connection, new.certificate, old.certificate, at),
+        _crossing(connection, old.certificate, new.certificate, at),
+    )
+
+
+def _crossings(connection: "Connection", root: Key, at: datetime) -> list[bytes]:
+    """Certificates of this root's key by other keys, and of theirs: nearest first."""
+    found: list[bytes] = []
+    waiting, seen = [root.certificate], {fingerprint_of(root.certificate)}
+    others = {one.certificate: fingerprint_of(one.certificate) for one in keys(connection, "root")}
+    while waiting:
+        for one in _certificates_of(connection, waiting.pop(0), at):
+            found.append(one)
+            for other, name in others.items():
+                if name not in seen and _is_signed_by(one, other):
+                    seen.add(name)
+                    waiting.append(other)
+    return found
+
+
+def _crossing(
+    connection: "Connection", subject: x509.Certificate, issuer: x509.Certificate, at: datetime
+) -> bytes | None:
+    return next((one for one in _certificates_of(connection, subject, at) if _is_signed_by(one, issuer)), None)
+
+
+def _certificates_of(connection: "Connection", subject: x509.Certificate, at: datetime) -> list[bytes]:
+    query = select(certificate.c.certificate_der).where(
+        certificate.c.key_fingerprint == fingerprint_of(subject),
+        certificate.c.profile == PROFILE,
+        certificate.c.state == "confirmed",
+        certificate.c.not_after_at > at,
+    )
+    return list(connection.execute(query.order_by(certificate.c.number.desc())).scalars())
+
+
+def _is_signed_by(certificate_der: bytes, issuer: x509.Certificate) -> bool:
+    from cryptography.exceptions import InvalidSignature
+
+    try:
+        x509.load_der_x509_certificate(certificate_der).verify_directly_issued_by(issuer)
+    except (InvalidSignature, TypeError, ValueError):
+        return False
+    return True
