@@ -85,6 +85,11 @@ class Database:
     def close(self) -> None:
         self._engine.dispose()
 
+    @property
+    def engine(self) -> Engine:
+        """For ``Glance``; everybody else reads and writes."""
+        return self._engine
+
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
         """One moment's view of the records on SQLite; what is committed at each statement on PostgreSQL."""

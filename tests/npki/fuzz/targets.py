@@ -3,8 +3,15 @@
 import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
+from cryptography.x509.ocsp import load_der_ocsp_request, load_der_ocsp_response
+
+from dojang.authority.status.answer import UNKNOWN, Pen, Term, Verdict
+from dojang.authority.status.request import HASHES, RequestMalformed, read_request
+from dojang.authority.status.several import _nobody
 from dojang.cmp.bodies import Certification
 from dojang.cmp.faults import CmpFault
 from dojang.cmp.macs import Mac
@@ -26,6 +33,8 @@ from dojang.npki.shelves import place, stage
 from dojang.secret import Secret
 
 PASSWORD = Secret("correct horse 1!")
+_PEN = Pen(*_nobody(), delegated=True)
+_TERM = Term(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC))
 _SCRATCH = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
 
 
@@ -137,6 +146,17 @@ def cmp(data: bytes) -> None:
         Mac(PASSWORD, message.header.protection, most_iterations=1000).verify(b"", message.protected_der)
 
 
+def ocsp(data: bytes) -> None:
+    """A request: what was read can be answered, and another reader finds the same in it."""
+    asked = read_request(data)
+    with suppress(ValueError, NotImplementedError):  # the name of who asks is read there, too
+        assert load_der_ocsp_request(data).serial_number == asked.certificates[0].serial
+    known = [Verdict(one, UNKNOWN) for one in asked.certificates if one.algorithm in HASHES]
+    if known:
+        answer = load_der_ocsp_response(_PEN.write(known, _TERM, asked.nonce))
+        assert [one.serial_number for one in answer.responses] == [one.certificate.serial for one in known]
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "keyfile": key_file,
     "pkcs12": pkcs12,
@@ -144,13 +164,14 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "name": name,
     "folder": folder,
     "cmp": cmp,
+    "ocsp": ocsp,
 }
 
 
-def survives(target: str, data: bytes) -> DojangError | CmpFault | None:
+def survives(target: str, data: bytes) -> DojangError | CmpFault | RequestMalformed | None:
     """The error of ours that a target answered with, if any; whatever else it raises goes on."""
     try:
         TARGETS[target](data)
-    except (DojangError, CmpFault) as error:
+    except (DojangError, CmpFault, RequestMalformed) as error:
         return error
     return None

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sqlalchemy import Connection, and_, bindparam, delete, insert, select
 
+from dojang.authority.glance import Glance
 from dojang.authority.status.answer import Term
 from dojang.authority.status.stock import Stocked
 from dojang.authority.tables import certificate, ocsp_answer
 
 if TYPE_CHECKING:
+    from dojang.authority.database import Database
     from dojang.authority.status.request import CertId
 
 USUAL_HASH: Final = "1.3.14.3.2.26"
@@ -36,7 +38,9 @@ class Due(NamedTuple):
 
 
 _STATE: Final = select(certificate.c.serial, certificate.c.revoked_at, certificate.c.reason)
-_ONE: Final = _STATE.where(certificate.c.serial == bindparam("serial"), certificate.c.signer == bindparam("signer"))
+_ONE: Final = Glance(
+    _STATE.where(certificate.c.serial == bindparam("serial"), certificate.c.signer == bindparam("signer"))
+)
 _SEVERAL: Final = _STATE.where(
     certificate.c.serial.in_(bindparam("serials", expanding=True)), certificate.c.signer == bindparam("signer")
 )
@@ -65,12 +69,14 @@ _PAGE: Final = (
 )
 
 
-def states_of(connection: Connection, signer: str, serials: Sequence[str]) -> dict[str, State]:
+def states_of(database: "Database", signer: str, serials: Sequence[str]) -> dict[str, State]:
     """By serial; what this signer never issued is not there."""
-    one = len(serials) == 1
-    facts = {"serial": serials[0]} if one else {"serials": list(serials)}
-    rows = connection.execute(_ONE if one else _SEVERAL, {**facts, "signer": signer})
-    return {row[0]: State(row[1], row[2]) for row in rows}
+    if len(serials) == 1:
+        row = _ONE.one(database, {"serial": serials[0], "signer": signer})
+        return {} if row is None else {row[0]: State(row[1] and datetime.fromisoformat(row[1]), row[2])}
+    with database.reading() as connection:
+        rows = connection.execute(_SEVERAL, {"serials": list(serials), "signer": signer})
+        return {row[0]: State(row[1], row[2]) for row in rows}
 
 
 def find_answer(connection: Connection, named: "CertId", says: str) -> Stocked | None:

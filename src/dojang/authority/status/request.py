@@ -136,8 +136,8 @@ def _cert_id(named: _CertId) -> CertId:
     known = HASHES.get(algorithm)
     if known is not None and {len(named.issuer_name_hash), len(named.issuer_key_hash)} != {known.digest_size}:
         raise RequestMalformed("a hash is not as long as its algorithm makes it")
-    if named.serial_number.bit_length() > _LONGEST_SERIAL_BITS:
-        raise RequestMalformed("a serial number is longer than 20 octets")
+    if named.serial_number < 0 or named.serial_number.bit_length() > _LONGEST_SERIAL_BITS:
+        raise RequestMalformed("a serial number is negative, or longer than 20 octets")
     return CertId(algorithm, named.issuer_name_hash, named.issuer_key_hash, named.serial_number)
 
 

@@ -95,8 +95,7 @@ class Responder:
     def _verdicts(self, named: Sequence[CertId], own: Sequence[bool], issuer: Issuer) -> list[Verdict]:
         """What is on record of each; one of somebody else's is as unknown as one that was never issued."""
         serials = [f"{one.serial:x}" if is_own else "" for one, is_own in zip(named, own, strict=True)]
-        with self._database.reading() as connection:
-            states = prepared.states_of(connection, issuer.signer, serials)
+        states = prepared.states_of(self._database, issuer.signer, serials)
         return [
             self._clerk.verdict(one, states.get(serial), is_own=bool(serial))
             for one, serial in zip(named, serials, strict=True)
