@@ -1,0 +1,263 @@
+"""``dojang serve`` as a service manager sees it: processes, signals, PINs, what is told and what is not."""
+
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+class Served:
+    """A centre that runs: what it prints, where it answers."""
+
+    def __init__(self, process: subprocess.Popen, manager: socket.socket, log: Path) -> None:
+        self.process, self._manager, self._log = process, manager, log
+        self.port = self.admin = 0
+
+    def event(self, kind: str) -> dict[str, Any]:
+        for line in self.process.stdout:
+            said = json.loads(line)
+            assert (said["command"], said["ok"]) == ("serve", True), line
+            if said["data"]["event"] == kind:
+                return said["data"]
+        raise AssertionError(f"it ended without {kind}: {self.log()}")
+
+    def began(self) -> "Served":
+        data = self.event("serving")
+        self.port, self.admin = (int(one.rpartition(":")[2]) for one in (data["addresses"][0], data["admin"]))
+        return self
+
+    def told(self, word: str) -> None:
+        """Wait until the service manager has heard it."""
+        while word not in self._manager.recv(4096).decode():
+            continue
+
+    def ask(self, path: str, port: int | None = None) -> tuple[int, bytes]:
+        connection = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=20)
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
+
+    def workers(self) -> list[int]:
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return [int(pid) for pid in children if b"--worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        self.process.stdout.read()
+        return self.process.wait(30)
+
+    def log(self) -> str:
+        return self._log.read_text()
+
+
+@pytest.fixture(scope="module")
+def office(make_token, dojang_at, tmp_path_factory, softhsm_module):
+    """A root and an issuing authority below it, on two tokens with PINs of their own; and how to serve it."""
+    home = tmp_path_factory.mktemp("served") / "home" / "dojang"
+    home.mkdir(parents=True)
+    run, root, issuing = dojang_at(home), make_token(pin="5678"), make_token(pin="1357")
+    words = ["ca", "init", "--alias", "office", "--key", f"{root.uri}?pin-value=5678", "--name", "CN=Root,C=KR"]
+    words += ["--issuing-key", f"{issuing.uri}?pin-value=1357", "--issuing-name", "CN=Office,C=KR", "--json"]
+    founded = run(*words)
+    assert founded.returncode == 0, founded.stderr
+    own = {"HOME": str(home.parent), "DOJANG_HOME": str(home), "DOJANG_MODULE": softhsm_module}
+    environment = {**os.environ, **own, "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
+
+    @contextmanager
+    def serve(*words: object, pin: str = "1357", **more: str) -> Iterator[Served]:
+        folder = tmp_path_factory.mktemp("manager")
+        manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        manager.bind(str(folder / "notify"))
+        manager.settimeout(30)
+        command = [sys.executable, "-m", "dojang", "serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]
+        command += ["--ca-pin-source", "env:SECRET_OF_THE_TOKEN", "--json", *map(str, words)]
+        env = {**environment, "NOTIFY_SOCKET": str(folder / "notify"), "SECRET_OF_THE_TOKEN": pin, **more}
+        with (folder / "log").open("w") as log:
+            process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=log, text=True)
+        served = Served(process, manager, folder / "log")
+        try:
+            yield served
+        finally:
+            process.kill()
+            process.communicate()
+            manager.close()
+
+    serve.run, serve.root, serve.issuing = run, root, issuing  # type: ignore[attr-defined]
+    return serve
+
+
+def _until(holds, seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def _is_alive(pid: int) -> bool:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+def test_one_process_serves_and_ends_in_good_order(office) -> None:
+    """READY when it answers, RELOADING at SIGHUP, WATCHDOG on the way, STOPPING at SIGTERM, exit status 0."""
+    with office(WATCHDOG_USEC="2000000") as served:
+        served.began()
+        served.told("READY=1")
+        assert served.ask("/ready") == (200, b"ok\n")
+        assert json.loads(served.ask("/ready", served.admin)[1]) == {"ok": True, "problems": {}}
+        assert b"dojang_requests_total" in served.ask("/metrics", served.admin)[1]
+        assert served.ask("/metrics")[0] == 404
+        served.told("WATCHDOG=1")
+        served.process.send_signal(signal.SIGHUP)
+        served.told("RELOADING=1")
+        assert served.ask("/health")[0] == 200
+        assert served.stop() == 0
+        served.told("STOPPING=1")
+        requests = [json.loads(line) for line in served.log().splitlines()]
+        assert {"/ready", "/health"} <= {one.get("path") for one in requests}
+
+
+def test_workers_share_the_work_and_one_that_dies_is_replaced(office) -> None:
+    """Killed -9 in the middle of requests: others go on answering, a new one comes, what both counted is added up."""
+    with office("--workers", 2, "--rate", 0) as served:
+        served.began()
+        served.told("READY=1")
+        _until(lambda: json.loads(served.ask("/ready", served.admin)[1]) == {"ok": True, "problems": {}})
+        before = served.workers()
+        assert len(before) == 2
+        answered, failed, over = [], [], threading.Event()
+
+        def keep_asking() -> None:
+            while not over.is_set():
+                try:
+                    answered.append(served.ask("/health")[0])
+                except OSError:
+                    failed.append(1)  # its connection was the dead one's; the next request finds another
+
+        threads = [threading.Thread(target=keep_asking) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        _until(lambda: len(answered) > 20)
+        os.kill(before[0], signal.SIGKILL)
+        _until(lambda: len(served.workers()) == 2 and set(served.workers()) != set(before))
+        _until(lambda: json.loads(served.ask("/ready", served.admin)[1])["problems"] == {})
+        over.set()
+        for thread in threads:
+            thread.join()
+        assert set(answered) == {200}
+        assert len(failed) < 10
+        page = served.ask("/metrics", served.admin)[1].decode()
+        counted = next(line for line in page.splitlines() if 'requests_total{door="health",status="200"}' in line)
+        assert len(answered) <= float(counted.split()[-1]) <= len(answered) + len(failed)
+        now = served.workers()
+        assert served.stop() == 0
+        assert not any(map(_is_alive, now))
+
+
+def test_workers_know_no_secret_from_outside_and_end_with_whoever_started_them(office) -> None:
+    """Neither in environment nor arguments nor in the log; and without a supervisor they end by themselves."""
+    with office("--workers", 2) as served:
+        served.began()
+        _until(lambda: len(served.workers()) == 2)
+        workers = served.workers()
+        for pid in workers:
+            assert b"1357" not in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            environment = Path(f"/proc/{pid}/environ").read_bytes()
+            assert b"SECRET_OF_THE_TOKEN" not in environment
+            assert b"NOTIFY_SOCKET" not in environment
+        served.process.kill()
+        _until(lambda: not any(map(_is_alive, workers)))
+        assert "1357" not in served.log()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_wrong_pin_is_tried_once_and_ends_it(office, workers) -> None:
+    """7 and a clear error, before anybody is served; no worker tries it after that."""
+    with office("--workers", workers, pin="9999") as served:
+        said = json.loads(served.process.stdout.read())
+        assert (served.process.wait(30), said["error"]["code"]) == (
+            7,
+            "pin-incorrect" if workers == 1 else "pin-known-wrong",
+        )
+        assert "worker" not in served.log()
+
+
+def test_a_root_issues_only_where_that_was_said(make_token, run_dojang, tmp_path) -> None:
+    """A root without an issuing authority below it stays offline: 9, and what to do about it."""
+    token = make_token()
+    words = ["ca", "init", "--alias", "alone", "--key", token.uri, "--name", "CN=Root,C=KR"]
+    assert run_dojang(*words, "--pin-source", token.pin_source).returncode == 0
+    words = [
+        "serve",
+        "--ca-pin-source",
+        token.pin_source,
+        "--listen",
+        "127.0.0.1:0",
+        "--admin-listen",
+        "none",
+        "--json",
+    ]
+    refused = run_dojang(*words)
+    assert (refused.returncode, json.loads(refused.stdout)["error"]["code"]) == (9, "root-offline")
+    served = run_dojang(*words, "--root-online", "--timeout", "1")
+    assert [json.loads(line)["data"]["event"] for line in served.stdout.splitlines()] == ["serving", "stopped"]
+    assert served.returncode == 0
+
+
+def test_what_cannot_be_served_is_refused_before_anybody_listens(office, tmp_path) -> None:
+    """Usage for options that do not fit, files that are not there by name, an address in use; a plan does nothing."""
+    run, missing = office.run, tmp_path / "missing.pem"
+    for words, code in (
+        (["--tls-certificate", missing], "usage"),
+        (["--client-ca", missing], "usage"),
+        (["--tls-certificate", missing, "--tls-key", missing], "file-unreadable"),
+        (["--trusted-proxy", "nobody"], "usage"),
+        (["--listen", "nowhere"], "usage"),
+        (["--ca", "nobody", "--listen", "127.0.0.1:0"], "not-found"),
+    ):
+        refused = run("serve", "--admin-listen", "none", *words, "--json")
+        assert json.loads(refused.stdout)["error"]["code"] == code, words
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        refused = run("serve", "--listen", f"127.0.0.1:{held.getsockname()[1]}", "--json")
+        assert (refused.returncode, json.loads(refused.stdout)["error"]["code"]) == (9, "cannot-listen")
+    planned = json.loads(run("serve", "--plan", "--json").stdout)["data"]
+    assert (planned["changed"], planned["authorities"]) == (False, ["office"])
+
+
+def test_the_pin_is_found_where_the_service_manager_puts_it(office, tmp_path) -> None:
+    """LoadCredential=ca-pin: nothing else need be said."""
+    pin = tmp_path / "ca-pin"
+    pin.write_text("1357\n")
+    pin.chmod(0o400)
+    words = ["serve", "--listen", "127.0.0.1:0", "--admin-listen", "none", "--timeout", "0.1", "--no-input", "--json"]
+    served = office.run(*words, env={"CREDENTIALS_DIRECTORY": str(tmp_path)})
+    assert served.returncode == 0, served.stdout + served.stderr
+
+
+def test_the_unit_is_what_systemd_takes(run_dojang, tmp_path) -> None:
+    """systemd's own checker finds nothing to complain about, and nothing is left to be filled in."""
+    text = run_dojang("serve", "--print-unit").stdout
+    assert "@" not in text.replace("@system-service", "")
+    assert {"Type=notify", "NoNewPrivileges=yes", "ProtectSystem=strict"} <= set(text.splitlines())
+    unit = tmp_path / "dojang-serve.service"
+    unit.write_text(text)
+    assert shutil.which("systemd-analyze"), "systemd-analyze is needed to check the unit"
+    env = {**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)}
+    checked = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, env=env)
+    assert (checked.returncode, checked.stderr) == (0, "")
