@@ -3,12 +3,13 @@
 import contextlib
 import re
 from collections.abc import Iterator
-from dataclasses import replace
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 import click
 
 from dojang.cli.ca import info_data, info_lines
+from dojang.cli.ca_keys import KeyPlace, key_at
 from dojang.cli.context import Invocation
 from dojang.cli.files import pem_of
 from dojang.cli.frame import command, option
@@ -16,15 +17,13 @@ from dojang.cli.issue_form import common_name, subject_name
 from dojang.cli.key import ALGORITHMS
 from dojang.cli.language import N_, _, say
 from dojang.cli.workplace import authority_names, workplace
-from dojang.errors import AlreadyExists, Ambiguous, Phrase, Usage
+from dojang.errors import AlreadyExists, Phrase, Usage
 
 if TYPE_CHECKING:
     from cryptography.x509 import Name
 
     from dojang.authority.founding import Founder
     from dojang.lifecycle.workplace import Workplace
-    from dojang.pkcs11.opened import OpenToken
-    from dojang.pkcs11.uri import Pkcs11Uri
 
 ROLES = ("root", "issuing")
 
@@ -128,52 +127,15 @@ def _founder(
 
     ``half`` is the authority's name and which of its keys this is: ``root`` or ``issuing``.
     """
-    from secrets import token_bytes
-
     from dojang.authority.founding import Founder
     from dojang.lifecycle.founding import founding
-    from dojang.pkcs11 import open_token
-    from dojang.pkcs11.uri import Pkcs11Uri
 
-    uri = Pkcs11Uri.from_text(invocation.address(address))
-    opened = open_token(
-        replace(uri.token_part(), pin_source=None, pin_value=None),
-        invocation.ca_pin_provider(uri),
-        search=invocation.search(),
-        guard=invocation.pin_guard(),
-        last_try=invocation.last_try,
-    )
     alias, role = half
-    with opened as token:
-        label = uri.object or (alias if role == ROLES[0] else f"{alias}-{role}")
-        there = _key_there(token, uri, label)
-        key_id = there or uri.id or token_bytes(8)
-        found_at, store = _lasting_address(token, uri, key_id), invocation.settings.authorities_dir / alias
-        with founding(place, token, store, role, location=_token_of(found_at), key_id=key_id, made=there is None):
-            if there is None:
-                invocation.out.note(_("Making the key …"))
-                token.generate_key_pair(algorithm, label=label, key_id=key_id)
-            yield Founder(subject, token.private_key(key_id=key_id), found_at)
+    store = invocation.settings.authorities_dir / alias
 
+    def journal(at: KeyPlace) -> "AbstractContextManager[None]":
+        return founding(place, at.token, store, role, location=at.location, key_id=at.key_id, made=at.made)
 
-def _key_there(token: "OpenToken", uri: "Pkcs11Uri", label: str) -> bytes | None:
-    """The id of the key that the address names, if it is there; ``Ambiguous`` where several are."""
-    found = list(token.keys(label=None if uri.id else label, key_id=uri.id))
-    if len(found) > 1:
-        raise Ambiguous(what=Phrase("key {label}", label=label), matches=[token.object_address(one) for one in found])
-    return found[0].key_id if found else None
-
-
-def _token_of(address: str) -> str:
-    from dojang.pkcs11.uri import Pkcs11Uri
-
-    return Pkcs11Uri.from_text(address).token_part().to_text()
-
-
-def _lasting_address(token: "OpenToken", uri: "Pkcs11Uri", key_id: bytes) -> str:
-    """Where the key is found again: by its token and its id, through the same module and PIN source; never a PIN."""
-    from dojang.pkcs11.uri import Pkcs11Uri
-
-    found = Pkcs11Uri.from_text(token.address)
-    same = replace(found, module_name=uri.module_name, module_path=uri.module_path, pin_source=uri.pin_source)
-    return same.for_object(id=key_id, type="private").to_text()
+    label = alias if role == ROLES[0] else f"{alias}-{role}"
+    with key_at(invocation, address, label, algorithm, journal) as (key, found_at):
+        yield Founder(subject, key, found_at)
