@@ -63,10 +63,16 @@ class Bureau:
             self._record(made, above, role)
 
     def rotate(self, old: str, new: str) -> None:
-        """The new generation signs from now on."""
+        """The new generation signs from now on; the old one goes on telling of what it signed."""
+        self._set(old, "retiring")
+        self._set(new, "current")
+
+    def retire(self, name: str) -> None:
+        self._set(name, "retired")
+
+    def _set(self, name: str, state: str) -> None:
         with self.database.writing() as connection:
-            for name, state in ((old, "retired"), (new, "current")):
-                connection.execute(update(signers).where(signers.c.id == name).values(state=state))
+            connection.execute(update(signers).where(signers.c.id == name).values(state=state))
 
     def issue(self, signer: str = "issuing") -> x509.Certificate:
         """A certificate of a subscriber."""

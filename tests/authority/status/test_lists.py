@@ -36,6 +36,36 @@ def reasons_in(found: x509.CertificateRevocationList) -> dict[int, str]:
     }
 
 
+def verified(
+    bureau: Any, subscriber: x509.Certificate, folder: Path, *options: str, issuer: str = "issuing", lists: Any = None
+) -> str:
+    """What ``openssl verify`` says of a subscriber with the lists on disk, or with these and the root's."""
+
+    def pem(name: str, *found: Any) -> Path:
+        path = folder / name
+        path.write_bytes(b"".join(one.public_bytes(Encoding.PEM) for one in found))
+        return path
+
+    deltas = [bureau.listed(delta=True)] if (bureau.folder / "delta-issuing.crl").exists() else []
+    every = pem("lists.pem", bureau.listed("root"), *(lists or [bureau.listed(), *deltas]))
+    chain = ("-CAfile", pem("root.pem", bureau.own["root"]), "-untrusted", pem("ca.pem", bureau.own[issuer]))
+    at = str(int(bureau.clock().timestamp()))
+    command = (
+        "openssl",
+        "verify",
+        "-x509_strict",
+        "-crl_check_all",
+        "-attime",
+        at,
+        *options,
+        *chain,
+        "-CRLfile",
+        every,
+    )
+    done = subprocess.run([*map(str, command), pem("one.pem", subscriber)], capture_output=True, text=True)
+    return "good" if done.returncode == 0 else done.stderr
+
+
 def test_a_complete_list_holds_everything(any_bureau: Any, clock: Any) -> None:
     """What is revoked and what is on hold, of this signer; numbered, for as long as the signer's lists hold."""
     bureau, lists = any_bureau, any_bureau.lists()
@@ -176,10 +206,10 @@ def test_a_root_whose_key_is_away_holds_nobody_up(bureau: Any, clock: Any) -> No
 
 
 def test_every_generation_has_lists_of_its_own(bureau: Any, clock: Any) -> None:
-    """With numbers of their own; a retired one as long as its certificate holds, the next not yet."""
+    """With numbers of their own: the next already, a retiring one still, a retired one not any more."""
     old, lists = bureau.issue(), bureau.lists()
     bureau.found("issuing-2", "issuing", "root", subject="CN=issuing,O=Example,C=KR")
-    assert lists.publish_due(clock()) == ["issuing", "root"]
+    assert lists.publish_due(clock()) == ["issuing", "issuing-2", "root"]
     bureau.rotate("issuing", "issuing-2")
     new = bureau.issue("issuing-2")
     bureau.change(old, "revoked", "superseded")
@@ -189,9 +219,30 @@ def test_every_generation_has_lists_of_its_own(bureau: Any, clock: Any) -> None:
         found = bureau.listed(name)
         assert found.is_signature_valid(bureau.own[name].public_key())
         assert set(reasons_in(found)) == {subscriber.serial_number}
-    assert (number_of(bureau.listed()), number_of(bureau.listed("issuing-2"))) == (2, 1)
-    clock.turn(3651)
+    assert (number_of(bureau.listed()), number_of(bureau.listed("issuing-2"))) == (2, 2)
+    clock.turn(29)
+    bureau.retire("issuing")
+    assert lists.publish_due(clock()) == ["issuing-2", "root"]
+    clock.turn(3630)
     assert lists.publish_due(clock()) == ["root"]
+
+
+def test_openssl_tells_the_lists_of_two_generations_apart(bureau: Any, clock: Any, tmp_path: Path) -> None:
+    """Of one name: each certificate is looked for in the list of the key that signed it, whatever else there is."""
+    bureau.found("issuing-2", "issuing", "root", subject="CN=issuing,O=Example,C=KR")
+    good, bad = ({name: bureau.issue(name) for name in ("issuing", "issuing-2")} for _ in range(2))
+    for name, subscriber in bad.items():
+        bureau.change(subscriber, "revoked", "superseded")
+        bureau.lists().publish(name, clock())
+    bureau.lists().publish("root", clock())
+    for name in ("issuing", "issuing-2"):
+        lists = [bureau.listed("issuing"), bureau.listed("issuing-2")]
+        assert verified(bureau, good[name], tmp_path, issuer=name, lists=lists) == "good"
+        assert "certificate revoked" in verified(bureau, bad[name], tmp_path, issuer=name, lists=lists)
+        (other,) = {"issuing", "issuing-2"} - {name}
+        assert "unable to get certificate CRL" in verified(
+            bureau, good[name], tmp_path, issuer=name, lists=[bureau.listed(other)]
+        )
 
 
 def test_numbers_only_grow_and_the_latest_stays(any_bureau: Any, clock: Any) -> None:
@@ -237,34 +288,6 @@ def test_a_run_killed_before_its_list_is_written_skips_a_number(bureau: Any, clo
     assert number_of(bureau.listed()) == 1
     lists.publish("issuing", clock())
     assert number_of(bureau.listed()) == 3
-
-
-def verified(bureau: Any, subscriber: x509.Certificate, folder: Path, *options: str) -> str:
-    """What ``openssl verify`` says of a subscriber with the lists on disk."""
-
-    def pem(name: str, *found: Any) -> Path:
-        path = folder / name
-        path.write_bytes(b"".join(one.public_bytes(Encoding.PEM) for one in found))
-        return path
-
-    deltas = [bureau.listed(delta=True)] if (bureau.folder / "delta-issuing.crl").exists() else []
-    lists = pem("lists.pem", bureau.listed(), bureau.listed("root"), *deltas)
-    chain = ("-CAfile", pem("root.pem", bureau.own["root"]), "-untrusted", pem("ca.pem", bureau.own["issuing"]))
-    at = str(int(bureau.clock().timestamp()))
-    command = (
-        "openssl",
-        "verify",
-        "-x509_strict",
-        "-crl_check_all",
-        "-attime",
-        at,
-        *options,
-        *chain,
-        "-CRLfile",
-        lists,
-    )
-    done = subprocess.run([*map(str, command), pem("one.pem", subscriber)], capture_output=True, text=True)
-    return "good" if done.returncode == 0 else done.stderr
 
 
 def test_openssl_follows_complete_lists_and_deltas(bureau: Any, clock: Any, tmp_path: Path) -> None:

@@ -104,6 +104,17 @@ def test_each_generation_answers_for_its_own(bureau: Any, request_about: Any, cl
         assert load(responder.answer(request_about(subscriber, bureau.own[other]))).certificate_status is UNKNOWN
 
 
+def test_nobody_answers_for_a_retired_key(bureau: Any, request_about: Any) -> None:
+    """All that it signed has expired; a responder that is retired signs no answer any more."""
+    bureau.found("issuing-2", "issuing", "root")
+    bureau.rotate("issuing", "issuing-2")
+    request = request_about(bureau.issue(), bureau.own["issuing"])
+    bureau.retire("ocsp")
+    assert load(bureau.responder().answer(request)).certificates == []
+    bureau.retire("issuing")
+    assert bureau.responder().answer(request).outcome == "unauthorized"
+
+
 @pytest.mark.parametrize("algorithm", [hashes.SHA1(), hashes.SHA256(), hashes.SHA384(), hashes.SHA512()])
 def test_the_issuer_is_known_by_any_hash(bureau: Any, request_about: Any, algorithm: Any) -> None:
     """The answer names it by the same one."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _AGAIN: Final = 5.0
 """Seconds after which another process's new keys are looked for."""
 _SIGNERS: Final = select(signer.c.id, signer.c.role, signer.c.certificate_der).where(
-    signer.c.role.in_(("root", "issuing", "ocsp")), signer.c.certificate_der.is_not(None)
+    signer.c.role.in_(("root", "issuing", "ocsp")), signer.c.state != "retired", signer.c.certificate_der.is_not(None)
 )
 
 

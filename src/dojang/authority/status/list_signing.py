@@ -1,4 +1,8 @@
-"""Revocation lists as an authority signs them (RFC 5280 section 5): complete, or what changed since a complete one."""
+"""Revocation lists as an authority signs them (RFC 5280 section 5): complete, or what changed since a complete one.
+
+A list tells of everything that one key signed, and names that key. It is not for a part of that, so it has no issuing
+distribution point: a certificate without an address of its list is covered by it as well.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -30,8 +34,7 @@ class Entry:
 class Scope:
     """What a list says of itself. A ``base_number`` makes it a delta over the complete list of that number.
 
-    ``delta_addresses`` is where the deltas over it are; ``own_addresses`` is given where a name has lists of several
-    keys, so that none of them is taken for the only one.
+    ``delta_addresses`` is where the deltas over it are.
     """
 
     number: int
@@ -39,7 +42,6 @@ class Scope:
     next_update_at: datetime
     base_number: int | None = None
     delta_addresses: tuple[str, ...] = ()
-    own_addresses: tuple[str, ...] = ()
 
 
 def sign_list(issuer: x509.Certificate, key: "PrivateKey", entries: Iterable[Entry], scope: Scope) -> bytes:
@@ -64,21 +66,7 @@ def _extensions(issuer: x509.Certificate, scope: Scope) -> Sequence[tuple[x509.E
     elif scope.delta_addresses:  # RFC 5280 section 5.2.6: never in a delta
         point = x509.DistributionPoint(_uris(scope.delta_addresses), None, None, None)
         found.append((x509.FreshestCRL([point]), False))
-    if scope.own_addresses:
-        found.append((_part_of(scope.own_addresses), True))
     return found
-
-
-def _part_of(addresses: tuple[str, ...]) -> x509.IssuingDistributionPoint:
-    return x509.IssuingDistributionPoint(
-        full_name=_uris(addresses),
-        relative_name=None,
-        only_contains_user_certs=False,
-        only_contains_ca_certs=False,
-        only_some_reasons=None,
-        indirect_crl=False,
-        only_contains_attribute_certs=False,
-    )
 
 
 def _uris(addresses: tuple[str, ...]) -> list[x509.GeneralName]:

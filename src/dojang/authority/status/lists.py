@@ -134,8 +134,8 @@ class Lists:
         return True
 
     def _in_service(self, at: datetime) -> list[str]:
-        """The signers that have lists: all whose certificates have not expired."""
-        query = _SIGNER.where(signer.c.role.in_(("root", "issuing")), signer.c.state != "next").order_by(signer.c.id)
+        """The signers that have lists: all that are not retired and have not expired."""
+        query = _SIGNER.where(signer.c.role.in_(("root", "issuing")), signer.c.state != "retired").order_by(signer.c.id)
         with self._database.reading() as connection:
             rows = [_Signer(*row) for row in connection.execute(query)]
         return [one.id for one in rows if at < _certificate(one).not_valid_after_utc]

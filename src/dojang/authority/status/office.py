@@ -37,10 +37,3 @@ class StatusOffice:
         """``key`` gives the private key of a signer, ``file_of`` the file that its complete list has."""
         responder = Responder(database, key, clock, settings)
         return cls(responder, Lists(database, key, file_of, settings), Published(database))
-
-    def produce(self, at: datetime) -> tuple[int, list[str]]:
-        """What a job does every few minutes: sign answers beforehand, publish lists that are due.
-
-        Returns the number of answers and the signers that have a new list.
-        """
-        return self.responder.prepare(at), self.lists.publish_due(at)
