@@ -85,8 +85,14 @@ def new_key() -> Callable[[str], Any]:
     return make
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def records_at(request: pytest.FixtureRequest) -> str | None:
+    """Where the authorities of a test have their records: in their folder, or in a database on a server."""
+    return None if request.param == "sqlite" else request.getfixturevalue("postgres").new_database()
+
+
 @pytest.fixture
-def authority(tmp_path: Path, clock: Clock) -> Iterator[LocalAuthority]:
+def authority(tmp_path: Path, clock: Clock, records_at: str | None) -> Iterator[LocalAuthority]:
     """A root alone, on P-256."""
     subject = parse_name("CN=Test Root,O=Example,C=KR")
     made = create_authority(
@@ -95,6 +101,7 @@ def authority(tmp_path: Path, clock: Clock) -> Iterator[LocalAuthority]:
         subject=subject,
         key=SOFTWARE["ec-p256"](),
         key_address="pkcs11:object=root",
+        database=records_at,
         clock=clock,
     )
     with made:
@@ -102,7 +109,13 @@ def authority(tmp_path: Path, clock: Clock) -> Iterator[LocalAuthority]:
 
 
 @pytest.fixture
-def tiered(tmp_path: Path, clock: Clock) -> Iterator[LocalAuthority]:
+def other_records_at(request: pytest.FixtureRequest, records_at: str | None) -> str | None:
+    """The same for a second authority."""
+    return records_at and request.getfixturevalue("postgres").new_database()
+
+
+@pytest.fixture
+def tiered(tmp_path: Path, clock: Clock, other_records_at: str | None) -> Iterator[LocalAuthority]:
     """A root and an issuing authority below it."""
     made = create_authority(
         tmp_path / "authorities",
@@ -111,6 +124,7 @@ def tiered(tmp_path: Path, clock: Clock) -> Iterator[LocalAuthority]:
         key=SOFTWARE["ec-p384"](),
         key_address="pkcs11:object=root",
         issuing=Founder(parse_name("CN=시험 발급,O=Example,C=KR"), SOFTWARE["rsa-2048"](), "pkcs11:object=issuing"),
+        database=other_records_at,
         clock=clock,
     )
     with made:

@@ -2,11 +2,11 @@
 
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,15 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
 
 from dojang.authority import Submission, open_authority
+from dojang.authority.store import insert_record
 from dojang.errors import (
     AuthorityExpired,
     AuthorityRefused,
+    DatabaseUnavailable,
     DeviceFailure,
     FileUnwritable,
     InvalidSetting,
@@ -231,24 +235,27 @@ def test_serials_are_random_and_positive(desk: Any) -> None:
     assert sorted(serials) != serials
 
 
-def test_a_serial_is_never_stored_twice(desk: Any, tmp_path: Path) -> None:
+def test_a_serial_is_never_stored_twice(desk: Any) -> None:
     """The database itself refuses."""
     desk.have()
-    database = sqlite3.connect(tmp_path / "authorities" / "test" / "store.sqlite")
-    with pytest.raises(sqlite3.IntegrityError):
-        database.execute("INSERT INTO certificate SELECT * FROM certificate")
-    database.close()
+    record = next(desk.authority.issued())
+    with desk.authority.database.writing() as connection:
+        savepoint = connection.begin_nested()
+        with pytest.raises(IntegrityError, match="serial"):
+            insert_record(connection, replace(record, certificate_der=b"another", subject="another"))
+        savepoint.rollback()
 
 
+@pytest.mark.parametrize("records_at", ["sqlite"], indirect=True)
 def test_records_are_private_and_durable(desk: Any, tmp_path: Path) -> None:
     """0600 files in a 0700 folder; WAL with full synchronisation; nothing of a PIN."""
     desk.have()
     folder = tmp_path / "authorities" / "test"
     assert folder.stat().st_mode & 0o777 == 0o700
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
-    with desk.authority._store.reading() as database:
-        assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-        assert database.execute("PRAGMA synchronous").fetchone() == (2,)
+    with desk.authority.database.reading() as connection:
+        assert connection.execute(text("PRAGMA journal_mode")).scalar() == "wal"
+        assert connection.execute(text("PRAGMA synchronous")).scalar() == 2
 
 
 def test_a_key_that_fails_leaves_no_record(desk: Any, tmp_path: Path, new_key: Any) -> None:
@@ -282,16 +289,23 @@ ISSUE = """
 import os, signal, sys
 from pathlib import Path
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from dojang.authority import Submission, answers, open_authority
+from dojang.authority import Submission, answers, database, open_authority
 folder, request, transactions, die = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3].split(","), sys.argv[4]
 key = load_pem_private_key((folder / "ca.pem").read_bytes(), None)
 if die:
     record = answers.Answers.record
     def record_and_die(*arguments):
-        if die == "after":
+        if die == "inside":
             record(*arguments)
         os.kill(os.getpid(), signal.SIGKILL)
-    answers.Answers.record = record_and_die
+    def answer_and_die(*arguments):
+        together(*arguments)
+        os.kill(os.getpid(), signal.SIGKILL)
+    if die == "after":
+        together = database.Database.together
+        database.Database.together = answer_and_die
+    else:
+        answers.Answers.record = record_and_die
 with open_authority(folder / "authorities", "test", lambda address: key) as authority:
     for transaction in transactions:
         submission = Submission("issue", request.read_bytes(), "personal", transaction)
@@ -324,11 +338,11 @@ def test_processes_issuing_at_once_agree(desk: Any, issue_elsewhere: Any) -> Non
     assert len(set(answers[0])) == 40
 
 
-@pytest.mark.parametrize(("die", "recorded"), [("before", 0), ("after", 1)])
+@pytest.mark.parametrize(("die", "recorded"), [("before", 0), ("inside", 0), ("after", 1)])
 def test_killed_around_recording_the_answer_is_kept(
     desk: Any, issue_elsewhere: Any, tmp_path: Path, die: str, recorded: int
 ) -> None:
-    """Killed between signing, recording and answering: asked again, the recorded certificate is the answer."""
+    """Killed between signing, recording, making it durable and answering: what was recorded is the answer."""
     killed = issue_elsewhere("t", die=die)
     assert killed.communicate(timeout=60)[0] == ""
     assert killed.returncode == -signal.SIGKILL
@@ -360,17 +374,18 @@ def test_a_damaged_store_says_so(tmp_path: Path, content: bytes) -> None:
     assert (folder / "store.sqlite").read_bytes() == content
 
 
+@pytest.mark.parametrize("records_at", ["sqlite"], indirect=True)
 def test_a_full_disk_leaves_the_records_whole(desk: Any) -> None:
     """The error says which file; what was there before is still there, and issuing goes on when there is room."""
     before = desk.have()
-    with desk.authority._store.reading() as database:
-        pages = database.execute("PRAGMA page_count").fetchone()[0]
-        database.execute(f"PRAGMA max_page_count = {pages}")
-    with pytest.raises(StateUnreadable):
+    with desk.authority.database.reading() as connection:
+        pages = connection.execute(text("PRAGMA page_count")).scalar()
+        connection.execute(text(f"PRAGMA max_page_count = {pages}"))
+    with pytest.raises(DatabaseUnavailable, match="full"):
         [desk.have() for _ in range(50)]
-    with desk.authority._store.reading() as database:
-        database.execute("PRAGMA max_page_count = 1000000")
-        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    with desk.authority.database.reading() as connection:
+        connection.execute(text("PRAGMA max_page_count = 1000000"))
+        assert connection.execute(text("PRAGMA integrity_check")).scalar() == "ok"
     assert next(desk.authority.issued()).certificate_der == before
     desk.have()
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dojang.authority.base import CertificateAuthority, Issued, Submission
+    from dojang.authority.folder import authority_names
     from dojang.authority.founding import Founder, create_authority
-    from dojang.authority.local import AuthorityInfo, LocalAuthority, authority_names, list_authorities, open_authority
+    from dojang.authority.local import AuthorityInfo, LocalAuthority, list_authorities, open_authority
     from dojang.authority.store import Record
 
 _HOME = {
@@ -23,7 +24,7 @@ _HOME = {
     "create_authority": "founding",
     "AuthorityInfo": "local",
     "LocalAuthority": "local",
-    "authority_names": "local",
+    "authority_names": "folder",
     "list_authorities": "local",
     "open_authority": "local",
     "Record": "store",

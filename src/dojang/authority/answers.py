@@ -3,25 +3,45 @@
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from cryptography import x509
+from sqlalchemy import Connection
 
-from dojang.authority import revocation
-from dojang.authority.base import Submission
+from dojang.authority import audit
+from dojang.authority.base import Along, Submission
 from dojang.authority.certificate import Draft
+from dojang.authority.life import OVER
+from dojang.authority.revocation import make_move
 from dojang.authority.rules import Predecessor, Rulebook, refusal
-from dojang.authority.store import Answered, Record, Store, insert_record
+from dojang.authority.store import (
+    Answered,
+    Record,
+    Store,
+    find_answer,
+    insert_answer,
+    insert_record,
+    set_cancelled,
+)
 from dojang.errors import DojangError
+from dojang.x509.keys import same_key, spki_of
 from dojang.x509.name import format_name
 from dojang.x509.reading import read_certificate
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """Reads and writes the store for the authority of this name, which issues with the key ``signer``."""
+    """Reads and writes the store for the authority of this name, which issues with the key ``signer``.
+
+    ``role`` is what that key is; a former one of the same role issued for the authority, too.
+    """
 
     authority: str
     store: Store
+    role: str
     signer: str
 
     def given(self, submission: Submission) -> bytes | None:
@@ -33,33 +53,57 @@ class Answers:
         return None if before is None else self._again(before, submission)
 
     def record(
-        self, submission: Submission, rules: Rulebook, draft: Draft, serial: int, certificate_der: bytes
+        self,
+        connection: Connection,
+        submission: Submission,
+        rules: Rulebook,
+        draft: Draft,
+        serial: int,
+        certificate_der: bytes,
+        along: Along | None = None,
     ) -> bytes:
-        """Make the answer durable and return it; or return what another process answered to the same meanwhile."""
-        with self.store.writing() as database:
-            before = self.store.answered(submission.transaction_id)
-            if before is not None:
-                return self._again(before, submission)
-            old = self.predecessor(submission)
-            if old is not None:
-                rules.check_predecessor(submission, draft.profile, old, draft.public_key)
-            replaces = f"{old.certificate.serial_number:x}" if old else None
-            insert_record(database, self._record(draft, f"{serial:x}", certificate_der, rules.at, replaces))
-            database.execute(
-                "INSERT INTO submission (transaction_id, kind, fingerprint, serial) VALUES (?, ?, ?, ?)",
-                (submission.transaction_id, submission.kind, fingerprint_of(submission), f"{serial:x}"),
-            )
+        """Inside a transaction: put the answer on record and return it, or what another process answered meanwhile."""
+        before = find_answer(connection, submission.transaction_id)
+        if before is not None:
+            return self._again(before, submission)
+        old = self.predecessor(submission)
+        if old is not None:
+            rules.check_predecessor(submission, draft.profile, old, draft.public_key)
+        self._check_new(submission, draft, old)
+        replaces = f"{old.certificate.serial_number:x}" if old else None
+        record = self._record(draft, f"{serial:x}", certificate_der, rules.at, replaces, submission.enrolment)
+        insert_record(connection, record)
+        reason = submission.reason if submission.kind == "reissue" else None
+        answered = Answered(submission.kind, fingerprint_of(submission), record.serial, False, reason)
+        insert_answer(connection, submission.transaction_id, answered)
+        told = _told(record, submission)
+        audit.record(connection, event="certificate-issued", subject=record.serial, at=rules.at, **told)
+        if along is not None:
+            along(connection, record.serial)
         return certificate_der
+
+    def _check_new(self, submission: Submission, draft: Draft, old: Predecessor | None) -> None:
+        """A key that was certified here before, where the profile wants another; a renewal may keep its own."""
+        if draft.profile.key_reuse_allowed:
+            return
+        if submission.kind == "renew" and old is not None and same_key(draft.public_key, old.certificate.public_key()):
+            return
+        if self.store.with_key(key_fingerprint_of(draft.public_key)):
+            raise refusal(
+                self.authority,
+                "the profile '{profile}' does not allow a key that was certified before",
+                profile=draft.profile.name,
+            )
 
     def predecessor(self, submission: Submission) -> Predecessor | None:
         """The certificate to be replaced. ``AuthorityRefused`` when this authority did not issue it."""
         if submission.replaces_der is None:
             return None
         found = self.recorded(submission.replaces_der)
-        if found is None or found.signer != self.signer:
+        if found is None or self.store.role_of(found.signer) != self.role:
             raise refusal(self.authority, "the old certificate was not issued here")
         certificate = x509.load_der_x509_certificate(found.certificate_der)
-        return Predecessor(certificate, found.profile, found.state, self._is_replaced(found.serial))
+        return Predecessor(certificate, found.profile, found.state, found.replaced_at is not None)
 
     def recorded(self, certificate_der: bytes) -> Record | None:
         """The record of exactly this certificate."""
@@ -69,51 +113,52 @@ class Answers:
             return None
         return found if found.certificate_der == certificate_der else None
 
-    def confirm(self, transaction_id: str, at: datetime) -> bool:
+    def confirm(self, connection: Connection, transaction_id: str, at: datetime) -> bool:
         """Note that the certificate works; true when the list has to tell of what it replaces, as after a reissue.
 
         Of several successors that were asked for, the first to be confirmed is the one. Confirmed again, a reissue is
         told again: a run that was killed may not have published it.
         """
-        with self.store.writing() as database:
-            answered = self.store.answered(transaction_id)
-            if answered is None:
-                raise refusal(self.authority, "it knows no such transaction")
-            record = self.store.find(answered.serial)
-            if record.state not in ("issued", "confirmed"):
-                raise refusal(self.authority, "the certificate is {state}", state=record.state)
-            if record.state == "issued":
-                self._check_still(answered.kind, record.replaces)
-            database.execute("UPDATE certificate SET state = 'confirmed' WHERE serial = ?", (record.serial,))
-            if answered.kind != "reissue" or record.replaces is None:
-                return False
-            if record.state == "issued":
-                revocation.set_revoked(database, record.replaces, "superseded", at)
-            return True
+        answered = find_answer(connection, transaction_id)
+        if answered is None:
+            raise refusal(self.authority, "it knows no such transaction")
+        record = self.store.find(answered.serial)
+        if record.state == "issued":
+            self._check_still(answered.kind, record.replaces)
+        confirmed = make_move(connection, record, "confirm", at, authority=self.authority)
+        is_new = confirmed is not record
+        if is_new:
+            told = {"transaction": transaction_id, "kind": answered.kind, "replaces": record.replaces}
+            audit.record(connection, event="certificate-confirmed", subject=record.serial, at=at, **told)
+        if answered.kind != "reissue" or record.replaces is None:
+            return False
+        if is_new:
+            old, reason = self.store.find(record.replaces), answered.reason or "superseded"
+            make_move(connection, old, "revoke", at, authority=self.authority, reason=reason)
+        return True
+
+    def cancel(self, connection: Connection, transaction_id: str, at: datetime) -> None:
+        """Revoke what was never confirmed; nothing answered or cancelled already is nothing to do."""
+        answered = find_answer(connection, transaction_id)
+        if answered is None or answered.cancelled:
+            return
+        record = self.store.find(answered.serial)
+        if record.state == "confirmed":
+            raise refusal(self.authority, "the certificate was confirmed; revoke it instead")
+        make_move(connection, record, "revoke", at, authority=self.authority, reason=OVER)
+        set_cancelled(connection, transaction_id)
+        told = {"transaction": transaction_id}
+        audit.record(connection, event="certificate-cancelled", subject=answered.serial, at=at, **told)
 
     def _check_still(self, kind: str, replaces: str | None) -> None:
         """What happened to the old certificate since the new one was asked for, which may be long ago."""
         if replaces is None:
             return
-        if self._is_replaced(replaces):
+        old = self.store.find(replaces)
+        if old.replaced_at is not None:
             raise refusal(self.authority, "the old certificate was replaced already")
-        if kind == "renew" and (state := self.store.find(replaces).state) == "revoked":
-            raise refusal(self.authority, "the old certificate is {state}", state=state)
-
-    def cancel(self, transaction_id: str, at: datetime) -> None:
-        """Revoke what was never confirmed; nothing answered or cancelled already is nothing to do."""
-        with self.store.writing() as database:
-            answered = self.store.answered(transaction_id)
-            if answered is None or answered.cancelled:
-                return
-            if self.store.find(answered.serial).state == "confirmed":
-                raise refusal(self.authority, "the certificate was confirmed; revoke it instead")
-            revocation.set_revoked(database, answered.serial, "cessationOfOperation", at)
-            database.execute("UPDATE submission SET cancelled = 1 WHERE transaction_id = ?", (transaction_id,))
-
-    def _is_replaced(self, serial: str) -> bool:
-        # A successor that nobody confirmed does not count: it may have been lost on the way.
-        return any(True for _ in self.store.records("replaces = ? AND state IN ('confirmed', 'suspended')", serial))
+        if kind == "renew" and old.state == "revoked":
+            raise refusal(self.authority, "the old certificate is {state}", state=old.state)
 
     def _again(self, before: Answered, submission: Submission) -> bytes:
         if before.fingerprint != fingerprint_of(submission):
@@ -122,7 +167,15 @@ class Answers:
             raise refusal(self.authority, "the transaction was cancelled")
         return self.store.find(before.serial).certificate_der
 
-    def _record(self, draft: Draft, serial: str, certificate_der: bytes, at: datetime, replaces: str | None) -> Record:
+    def _record(
+        self,
+        draft: Draft,
+        serial: str,
+        certificate_der: bytes,
+        at: datetime,
+        replaces: str | None,
+        enrolment: str | None,
+    ) -> Record:
         return Record(
             serial=serial,
             signer=self.signer,
@@ -134,6 +187,8 @@ class Answers:
             recorded_at=at,
             state="issued",
             replaces=replaces,
+            key_fingerprint=key_fingerprint_of(draft.public_key),
+            enrolment=enrolment,
         )
 
 
@@ -146,8 +201,28 @@ def fingerprint_of(submission: Submission) -> bytes:
         submission.request_der,
         submission.replaces_der or b"",
     )
+    if submission.reason != "superseded":
+        parts += (submission.reason.encode(),)
     if submission.years is not None or submission.vid_der is not None:  # what was asked before there was a choice stays
         parts += (str(submission.years).encode(), submission.vid_der or b"")
     for part in parts:
         digest.update(len(part).to_bytes(8, "big") + part)
     return digest.digest()
+
+
+def key_fingerprint_of(public_key: "PublicKeyTypes") -> bytes:
+    """By what a key is found again: the SHA-256 of its SubjectPublicKeyInfo."""
+    return hashlib.sha256(spki_of(public_key)).digest()
+
+
+def _told(record: Record, submission: Submission) -> dict[str, str | None]:
+    """What the audit tells of a new certificate."""
+    return {
+        "kind": submission.kind,
+        "profile": record.profile,
+        "transaction": submission.transaction_id,
+        "fingerprint": hashlib.sha256(record.certificate_der).hexdigest(),
+        "replaces": record.replaces,
+        "enrolment": record.enrolment,
+        "signer": record.signer,
+    }

@@ -1,13 +1,21 @@
 """What every certificate authority can be asked, whether its key is on a token here or behind a network."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from dojang.x509.profiles import Profile
 
 Kind = Literal["issue", "renew", "reissue"]
+RequestForm = Literal["pkcs10", "crmf"]
+ReissueReason = Literal["superseded", "keyCompromise"]
+
+Along = Callable[["Connection", str], None]
+"""What else belongs into the transaction that records a certificate, named by its serial in hex. When it raises,
+nothing is recorded. It is not called for an answer that was given before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +26,9 @@ class Submission:
     it as the subjectAltName extension (RFC 2985 section 5.4.2). ``transaction_id`` is chosen by whoever asks and never
     used for another question. ``replaces_der`` is the old certificate of a renewal or reissue. ``years`` is the term
     that was chosen, where the profile has a choice; ``vid_der`` the identity (``npki.vid``) that whoever knows the
-    number has computed, never what the subscriber says of himself.
+    number has computed, never what the subscriber says of himself. ``reason`` is why a reissue revokes the old one,
+    ``enrolment`` the reference number by which it was asked for. With the ``request_form`` crmf, ``request_der`` is a
+    CertReqMsg (RFC 4211).
     """
 
     kind: Kind
@@ -28,6 +38,9 @@ class Submission:
     replaces_der: bytes | None = None
     years: int | None = None
     vid_der: bytes | None = None
+    reason: ReissueReason = "superseded"
+    enrolment: str | None = None
+    request_form: RequestForm = "pkcs10"
 
 
 @dataclass(frozen=True, slots=True)

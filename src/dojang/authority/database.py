@@ -12,6 +12,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterator
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -55,7 +56,7 @@ class Database:
 
         ``AlreadyExists`` when an authority has its records there. What founding one left when it was killed is removed.
         """
-        database = cls(_checked_url(url))
+        database = cls(checked_url(url))
         try:
             if database.is_embedded:
                 _make_file(database.place)
@@ -69,7 +70,7 @@ class Database:
     @classmethod
     def open(cls, url: str | URL) -> "Database":
         """The database that is there, brought up to date. Raises ``StateUnreadable`` and ``DatabaseUnavailable``."""
-        database = cls(_checked_url(url))
+        database = cls(checked_url(url))
         try:
             database._bring_up_to_date()
         except BaseException:
@@ -160,20 +161,21 @@ class _Wish:
 
     def __init__(self, work: Callable[[Connection], Any]) -> None:
         self.work = work
+        self.context = copy_context()  # who is at work, for one
         self.answer: Any = None
         self.error: BaseException | None = None
         self.is_done = False
 
     def attempt(self, connection: Connection) -> None:
-        """In a savepoint: an error is this wish's own, unless the connection itself is lost."""
+        """In a savepoint: an error is this wish's own, unless the transaction itself is lost with it."""
+        savepoint = connection.begin_nested()
         try:
-            with connection.begin_nested():
-                self.answer = self.work(connection)
-        except DBAPIError as error:
-            if _may_pass(error):
-                raise
-            self.error = error
+            self.answer = self.context.run(self.work, connection)
+            savepoint.commit()
         except Exception as error:
+            if isinstance(error, SQLAlchemyError) and _may_pass(error):
+                raise
+            savepoint.rollback()
             self.error = error
 
 
@@ -281,7 +283,7 @@ def _check_vacant(connection: Connection, database: Database) -> None:
     connection.execute(text("DROP TABLE alembic_version"))
 
 
-def _checked_url(url: str | URL) -> URL:
+def checked_url(url: str | URL) -> URL:
     """``sqlite:////path`` or ``postgresql://[user@][host]/database``. Raises ``InvalidSetting``."""
     try:
         parsed = make_url(url)

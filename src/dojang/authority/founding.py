@@ -1,4 +1,8 @@
-"""Founding a local authority: its root, perhaps an issuing authority below it, and the first revocation lists."""
+"""Founding a local authority: its root, perhaps an issuing authority below it, and the first revocation lists.
+
+It is founded when its folder takes its name. Records in a database elsewhere say until then that it is being founded,
+so that what a killed run left there is seen and made anew.
+"""
 
 import contextlib
 import os
@@ -8,14 +12,19 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from cryptography import x509
+from sqlalchemy import Connection, insert, update
 
-from dojang.authority import revocation
+from dojang.authority import audit, revocation, settings, tables
+from dojang.authority.answers import key_fingerprint_of
 from dojang.authority.certificate import Draft, sign_certificate
-from dojang.authority.local import CRL_NAME, ROOT_CRL_NAME, STORE_NAME, Clock, LocalAuthority, open_authority, utc_now
+from dojang.authority.database import Database, checked_url
+from dojang.authority.folder import CRL_NAME, ROOT_CRL_NAME, STORE_NAME
+from dojang.authority.local import Clock, LocalAuthority, open_authority, utc_now
 from dojang.authority.store import Record, Store, insert_record
 from dojang.errors import AlreadyExists, FileUnwritable, InvalidName, NotPermitted, Phrase, Usage
 from dojang.x509.keys import algorithm_of, is_strong, same_key
@@ -46,12 +55,14 @@ def create_authority(
     key: "PrivateKey",
     key_address: str,
     issuing: Founder | None = None,
+    database: str | None = None,
     clock: Clock = utc_now,
 ) -> LocalAuthority:
     """Found the authority ``name`` in ``directory`` and open it: a root, and below it ``issuing`` if given.
 
-    It is there complete or not at all. Raises ``AlreadyExists``, ``Usage`` for the name, ``InvalidName`` for a subject,
-    ``NotPermitted`` for a key that the profile rules out, ``FileUnwritable``.
+    Its records are in its folder, or in the empty ``database`` of that address. It is there complete or not at all.
+    Raises ``AlreadyExists``, ``Usage`` for the name, ``InvalidName`` for a subject, ``NotPermitted`` for a key that the
+    profile rules out, ``FileUnwritable``, ``InvalidSetting`` for the address, ``DatabaseUnavailable``.
     """
     if not _NAME.fullmatch(name):
         raise Usage(
@@ -61,8 +72,16 @@ def create_authority(
     below = _checked(issuing, profile("issuing")) if issuing else None
     _check_apart(root, below)
     at = clock().astimezone(UTC).replace(microsecond=0)
-    with _built(directory, name) as folder:
-        _found(folder, root, below, at)
+    if database is not None:
+        checked_url(database)
+    with contextlib.ExitStack() as opened:
+        with _built(directory, name) as folder:
+            settings.write(folder, database)
+            records = Database.create(database or f"sqlite:///{(folder / STORE_NAME).absolute()}")
+            opened.callback(records.close)
+            _found(folder, Store(records, name), root, below, at)
+        with records.writing() as connection:
+            connection.execute(update(tables.authority).values(state="founded"))
     keys = {founder.key_address: founder.key for founder in (root, below) if founder}
     return open_authority(directory, name, keys.__getitem__, clock=clock)
 
@@ -131,35 +150,38 @@ def _take_name(folder: Path, final: Path) -> None:
             os.close(descriptor)
 
 
-def _found(folder: Path, root: Founder, below: Founder | None, at: datetime) -> None:
+def _found(folder: Path, store: Store, root: Founder, below: Founder | None, at: datetime) -> None:
     root_der = sign_certificate(_draft(root, "root", at, None), None, root.key, x509.random_serial_number())
-    with contextlib.closing(Store.create(folder / STORE_NAME)) as store:
-        _add_signer(store, "root", root, root_der, profile("root" if below else "issuing").crl_days)
-        if below is not None:
-            _found_issuing(store, root, x509.load_der_x509_certificate(root_der), below, at)
-        for role, founder, file in (("root", root, ROOT_CRL_NAME if below else CRL_NAME), ("issuing", below, CRL_NAME)):
-            if founder is not None:
-                revocation.publish(store, store.signers()[role], founder.key, folder / file, at)
+    below_record = None if below is None else _issuing_record(root, root_der, below, at)
+    with store.database.writing() as connection:
+        connection.execute(insert(tables.authority).values(name=store.name, state="founding", founded_at=at))
+        _add_signer(connection, "root", root, root_der, profile("root" if below else "issuing").crl_days)
+        digest, tiers = sha256(root_der).hexdigest(), 2 if below else 1
+        audit.record(connection, event="authority-founded", subject=store.name, at=at, certificate=digest, tiers=tiers)
+        if below is not None and below_record is not None:
+            insert_record(connection, below_record)
+            _add_signer(connection, "issuing", below, below_record.certificate_der, profile("issuing").crl_days)
+    for role, founder, file in (("root", root, ROOT_CRL_NAME if below else CRL_NAME), ("issuing", below, CRL_NAME)):
+        if founder is not None:
+            revocation.publish(store, store.signers()[role], founder.key, folder / file, at)
 
 
-def _found_issuing(store: Store, root: Founder, issuer: x509.Certificate, below: Founder, at: datetime) -> None:
+def _issuing_record(root: Founder, root_der: bytes, below: Founder, at: datetime) -> Record:
     """The issuing authority's certificate is one that the root issued, so it is on record and can be revoked."""
+    issuer = x509.load_der_x509_certificate(root_der)
     draft, serial = _draft(below, "issuing", at, issuer), x509.random_serial_number()
-    certificate_der = sign_certificate(draft, issuer, root.key, serial)
-    record = Record(
+    return Record(
         serial=f"{serial:x}",
         signer="root",
-        certificate_der=certificate_der,
+        certificate_der=sign_certificate(draft, issuer, root.key, serial),
         profile="issuing",
         subject=format_name(draft.subject),
         not_before_at=draft.not_before_at,
         not_after_at=draft.not_after_at,
         recorded_at=at,
         state="confirmed",
+        key_fingerprint=key_fingerprint_of(draft.public_key),
     )
-    with store.writing() as database:
-        insert_record(database, record)
-    _add_signer(store, "issuing", below, certificate_der, profile("issuing").crl_days)
 
 
 def _draft(founder: Founder, profile_name: str, at: datetime, issuer: x509.Certificate | None) -> Draft:
@@ -170,9 +192,6 @@ def _draft(founder: Founder, profile_name: str, at: datetime, issuer: x509.Certi
     return Draft(wanted, founder.subject, cast("PublicKey", founder.key.public_key()), (), at, not_after_at)
 
 
-def _add_signer(store: Store, role: str, founder: Founder, certificate_der: bytes, crl_days: int) -> None:
-    with store.writing() as database:
-        database.execute(
-            "INSERT INTO signer (role, certificate_der, key_address, crl_days) VALUES (?, ?, ?, ?)",
-            (role, certificate_der, founder.key_address, crl_days),
-        )
+def _add_signer(connection: Connection, role: str, founder: Founder, certificate_der: bytes, crl_days: int) -> None:
+    values = {"id": role, "role": role, "certificate_der": certificate_der, "key_address": founder.key_address}
+    connection.execute(insert(tables.signer).values(**values, crl_days=crl_days))

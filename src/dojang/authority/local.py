@@ -1,26 +1,39 @@
 """A certificate authority of one's own: a key on a token, a folder with its records, and nothing to run.
 
 The folder of an authority holds ``store.sqlite`` and ``crl.der`` (with a separate root also ``root-crl.der``), and may
-hold ``profiles/*.toml`` that add to the profiles shipped with dojang or replace them.
+hold ``profiles/*.toml`` that add to the profiles shipped with dojang or replace them, and ``authority.toml``, which may
+say that the records are in another database.
+
+Any number of threads may use one, and any number of processes the same database. What several want recorded at the same
+moment becomes durable together.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from cryptography import x509
+from sqlalchemy import Connection
 
 from dojang.authority import revocation
+from dojang.authority import settings as settings_file
 from dojang.authority.answers import Answers
-from dojang.authority.base import Issued, Submission
+from dojang.authority.base import Along, Issued, Submission
 from dojang.authority.certificate import sign_certificate
+from dojang.authority.database import Database
+from dojang.authority.folder import CRL_NAME, ROOT_CRL_NAME, authority_names, is_authority
+from dojang.authority.life import Move
 from dojang.authority.rules import Rulebook, refusal
-from dojang.authority.store import Record, Signer, Store
-from dojang.errors import AuthorityExpired, CertificateUnusable, NotFound, Phrase
+from dojang.authority.settings import AuthoritySettings
+from dojang.authority.store import DueWindow, Record, Signer, Store
+from dojang.authority.terms import due_until
+from dojang.errors import AuthorityExpired, CertificateUnusable, DojangError, NotFound, Phrase
+from dojang.npki.validity import KST
 from dojang.x509.keys import same_key
 from dojang.x509.name import format_name
 from dojang.x509.profiles import Profile, profile, profiles
@@ -29,10 +42,10 @@ from dojang.x509.status import CertificateFacts, credential_facts
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes as PrivateKey
 
+T = TypeVar("T")
+Work = Callable[[Connection], bytes]
 KeyOpener = Callable[[str], "PrivateKey"]
 Clock = Callable[[], datetime]
-STORE_NAME = "store.sqlite"
-CRL_NAME, ROOT_CRL_NAME = "crl.der", "root-crl.der"
 _LONGEST_TRANSACTION = 256
 
 
@@ -62,13 +75,16 @@ class LocalAuthority:
     ``key`` is called with the stored address of a key when something must be signed with it, at most once for each.
     """
 
-    def __init__(self, folder: Path, store: Store, key: KeyOpener, clock: Clock) -> None:
-        self.name = folder.name
-        self._folder, self._store, self._open_key, self._clock = folder, store, key, clock
+    def __init__(
+        self, folder: Path, database: Database, settings: AuthoritySettings, key: KeyOpener, clock: Clock
+    ) -> None:
+        self.name, self.folder, self.database, self.settings = folder.name, folder, database, settings
+        self._store, self._open_key, self._clock = Store(database, folder.name), key, clock
         self._keys: dict[str, PrivateKey] = {}
-        signers = store.signers()
+        self._key_turn = threading.Lock()
+        signers = self._store.signers()
         self._root, self._signer = signers["root"], signers.get("issuing") or signers["root"]
-        self._answers = Answers(self.name, store, self._signer.role)
+        self._answers = Answers(self.name, self._store, self._signer.role, self._signer.id)
 
     def __enter__(self) -> Self:
         return self
@@ -105,11 +121,11 @@ class LocalAuthority:
 
     def crl_path(self, *, root: bool = False) -> Path:
         """Where the revocation list lies; with ``root`` that of the root above, where there is one."""
-        return self._folder / (ROOT_CRL_NAME if root and self._is_two_tier else CRL_NAME)
+        return self.folder / (ROOT_CRL_NAME if root and self._is_two_tier else CRL_NAME)
 
     def profiles(self) -> list[Profile]:
         """What it issues to subscribers. Raises ``InvalidSetting`` for a bad file among its own."""
-        return [known for known in profiles(self._folder / "profiles") if known.is_for_subscribers]
+        return [known for known in profiles(self.folder / "profiles") if known.is_for_subscribers]
 
     def profile_of(self, certificate_der: bytes) -> str | None:
         """The profile by which this certificate was issued; ``None`` when it was not issued here."""
@@ -118,41 +134,82 @@ class LocalAuthority:
 
     def issued(self) -> Iterator[Record]:
         """Every certificate issued to a subscriber, oldest first."""
-        return self._store.records("signer = ?", self._signer.role)
+        return self._store.every(issued_by=self._signer.role)
+
+    def records(self, *, state: str | None = None, after: str | None = None, limit: int) -> list[Record]:
+        """A page of the certificates issued to subscribers, oldest first, from the one after the serial ``after``."""
+        after = None if after is None else revocation.serial_of(after)
+        return self._store.records(issued_by=self._signer.role, state=state, after=after, limit=limit)
+
+    def due(self, *, after: str | None = None, limit: int) -> list[Record]:
+        """A page of the certificates to be renewed now; its cost is that of the page, however many there are."""
+        at = self._now()
+        windows = [DueWindow(one.name, due_until(one, at)) for one in self.profiles()]
+        after = None if after is None else revocation.serial_of(after)
+        return self._store.due(windows, at, after=after, limit=limit)
 
     def find(self, serial: str) -> Record:
         """One certificate by its serial in hex. Raises ``NotFound``."""
         return self._store.find(revocation.serial_of(serial))
 
-    def submit(self, submission: Submission) -> Issued:
-        """A certificate, recorded before it leaves. Raises ``AuthorityRefused`` and ``AuthorityExpired``."""
+    def submit(self, submission: Submission, *, along: Along | None = None) -> Issued:
+        """A certificate, recorded before it leaves. Raises ``AuthorityRefused`` and ``AuthorityExpired``.
+
+        ``along`` is done in the transaction that records it.
+        """
         self._check_form(submission)
-        certificate_der = self._answers.given(submission) or self._issue(submission)
+        certificate_der = self._answers.given(submission)
+        if certificate_der is None:
+            certificate_der = self.database.together(self._signed(submission, along))
         return Issued(certificate_der, self.chain_der())
+
+    def submit_many(self, submissions: Sequence[Submission]) -> list[Issued | Exception]:
+        """The answer to each, or the error that ``submit`` would raise; what is new is recorded in one transaction."""
+        answers: list[bytes | Exception | None] = [self._attempt(self._given, one) for one in submissions]
+        works: dict[int, Work] = {}
+        for number, submission in enumerate(submissions):
+            if answers[number] is None:
+                work = self._attempt(self._signed, submission)
+                if isinstance(work, Exception):
+                    answers[number] = work
+                else:
+                    works[number] = work
+        for number, answer in zip(works, self.database.together_all(list(works.values())), strict=True):
+            answers[number] = answer
+        chain = self.chain_der()
+        return [Issued(one, chain) if isinstance(one, bytes) else one for one in answers if one is not None]
 
     def confirm(self, transaction_id: str) -> None:
         """The certificate works; after a reissue the old one is revoked and the list published."""
-        if self._answers.confirm(transaction_id, self._now()):
+        at = self._now()
+        if self.database.together(lambda connection: self._answers.confirm(connection, transaction_id, at)):
             self.publish_crl()
 
     def cancel(self, transaction_id: str) -> None:
         """Revoke what was never confirmed; the key is not needed, the next revocation list will say it."""
-        self._answers.cancel(transaction_id, self._now())
+        at = self._now()
+        self.database.together(lambda connection: self._answers.cancel(connection, transaction_id, at))
 
     def revoke(self, serial: str, reason: str) -> None:
         """Revoke for good and publish it; revoked already, publish again. Raises ``NotFound`` and ``Usage``."""
-        reason, serial = revocation.reason_of(reason), self._ready_for(serial)
-        self._publish_for(revocation.mark_revoked(self._store, serial, reason, self._now()))
+        self._change(serial, "revoke", revocation.reason_of(reason))
 
     def suspend(self, serial: str) -> None:
-        """Put on hold and publish it. ``AuthorityRefused`` for a revoked certificate."""
-        serial = self._ready_for(serial)
-        self._publish_for(revocation.mark_suspended(self._store, serial, self._now(), self.name))
+        """Put on hold and publish it. ``AuthorityRefused`` for a revoked or expired certificate."""
+        self._change(serial, "suspend")
 
     def restore(self, serial: str) -> None:
-        """Take off hold and publish it. ``AuthorityRefused`` for a revoked or expired certificate."""
-        serial = self._ready_for(serial)
-        self._publish_for(revocation.mark_restored(self._store, serial, self._now(), self.name))
+        """Take off hold and publish it. ``AuthorityRefused`` for what is revoked, expired or held for too long."""
+        self._change(serial, "restore")
+
+    def revoke_unconfirmed(self, at: datetime | None = None) -> list[Record]:
+        """Revoke what nobody confirmed in time, and return it; no key is needed, the next list will say it."""
+        at = at or self._now()
+        return revocation.revoke_unconfirmed(self._store, at - self.settings.unconfirmed_term, at)
+
+    def revoke_overdue_holds(self, at: datetime | None = None) -> list[Record]:
+        """Revoke what was on hold for too long, and return it; no key is needed, the next list will say it."""
+        return revocation.revoke_overdue_holds(self._store, at or self._now(), self._zone_of)
 
     def publish_crl(self, *, root: bool = False) -> Path:
         """Sign the complete revocation list anew and return where it lies."""
@@ -168,17 +225,26 @@ class LocalAuthority:
         return self._clock().astimezone(UTC).replace(microsecond=0)
 
     def _key(self, signer: Signer) -> "PrivateKey":
-        if signer.role not in self._keys:
-            key = self._open_key(signer.key_address)
-            _check_belongs(key, signer)
-            self._keys[signer.role] = key
-        return self._keys[signer.role]
+        with self._key_turn:
+            if signer.id not in self._keys:
+                key = self._open_key(signer.key_address)
+                _check_belongs(key, signer)
+                self._keys[signer.id] = key
+            return self._keys[signer.id]
 
-    def _ready_for(self, serial: str) -> str:
-        """The serial as it is recorded; the key that will publish it is opened, so that a wrong PIN changes nothing."""
+    def _change(self, serial: str, move: Move, reason: str | None = None) -> None:
+        """The key that will publish it is opened first, so that a wrong PIN changes nothing."""
         record = self.find(serial)
         self._key(self._root if self._is_roots(record) else self._signer)
-        return record.serial
+        zone = self._zone_of(record)
+        record = revocation.change(self._store, record.serial, move, self._now(), reason=reason, zone=zone)
+        self._publish_for(record)
+
+    def _zone_of(self, record: Record) -> tzinfo:
+        """Where the months of a hold are counted."""
+        with contextlib.suppress(NotFound):
+            return KST if profile(record.profile, self.folder / "profiles").korean_days else UTC
+        return UTC
 
     def _publish_for(self, record: Record) -> None:
         self.publish_crl(root=self._is_roots(record))
@@ -187,20 +253,31 @@ class LocalAuthority:
         """Whether the revocation list of the root above is the one that tells of it."""
         return record.signer == "root" and self._is_two_tier
 
-    def _issue(self, submission: Submission) -> bytes:
+    def _attempt(self, step: Callable[[Submission], T], submission: Submission) -> T | Exception:
+        try:
+            return step(submission)
+        except DojangError as error:
+            return error
+
+    def _given(self, submission: Submission) -> bytes | None:
+        self._check_form(submission)
+        return self._answers.given(submission)
+
+    def _signed(self, submission: Submission, along: Along | None = None) -> "Work":
+        """The certificate is signed; what is returned puts it on record and answers with it."""
         at = self._now()
         self._check_term(at)
         self._check_standing()
         issuer = x509.load_der_x509_certificate(self._signer.certificate_der)
-        rules = Rulebook(self.name, issuer, at)
+        rules = Rulebook(self.name, issuer, at, self._signer.id, self.settings.address)
         draft = rules.draft(submission, self._wanted(submission.profile), self._answers.predecessor(submission))
         serial = x509.random_serial_number()  # 159 random bits
-        certificate_der = sign_certificate(draft, issuer, self._key(self._signer), serial)
-        return self._answers.record(submission, rules, draft, serial, certificate_der)
+        der = sign_certificate(draft, issuer, self._key(self._signer), serial)
+        return lambda connection: self._answers.record(connection, submission, rules, draft, serial, der, along)
 
     def _wanted(self, name: str) -> Profile:
         with contextlib.suppress(NotFound):
-            wanted = profile(name, self._folder / "profiles")
+            wanted = profile(name, self.folder / "profiles")
             if wanted.is_for_subscribers:
                 return wanted
         raise refusal(self.name, "it does not issue by the profile '{profile}'", profile=name[:64])
@@ -239,20 +316,22 @@ def _check_belongs(key: "PrivateKey", signer: Signer) -> None:
 
 
 def open_authority(directory: Path, name: str, key: KeyOpener, *, clock: Clock = utc_now) -> LocalAuthority:
-    """The authority ``name`` among those in ``directory``. Raises ``NotFound`` and ``StateUnreadable``.
+    """The authority ``name`` among those in ``directory``.
 
-    ``key`` opens the private key at the address it is given, once something must be signed.
+    Raises ``NotFound``, ``InvalidSetting``, ``StateUnreadable`` and ``DatabaseUnavailable``. ``key`` opens the private
+    key at the address it is given, once something must be signed.
     """
-    if name.startswith(".") or Path(name).name != name or not (directory / name / STORE_NAME).exists():
+    if name.startswith(".") or Path(name).name != name or not is_authority(directory / name):
         what = Phrase("authority {name}", name=name[:64])
         raise NotFound(what=what, where=directory, command="dojang ca show")
     folder = directory / name
-    return LocalAuthority(folder, Store.open(folder / STORE_NAME), key, clock)
-
-
-def authority_names(directory: Path) -> list[str]:
-    """The names of the authorities in ``directory``, in order; a missing folder has none."""
-    return sorted(path.parent.name for path in directory.glob(f"[!.]*/{STORE_NAME}"))
+    settings = settings_file.load(folder)
+    database = Database.open(settings.database)
+    try:
+        return LocalAuthority(folder, database, settings, key, clock)
+    except BaseException:
+        database.close()
+        raise
 
 
 def list_authorities(directory: Path, *, clock: Clock = utc_now) -> list[AuthorityInfo]:

@@ -7,17 +7,21 @@ when its number was taken.
 
 import os
 import re
-import sqlite3
 import tempfile
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cryptography import x509
+from sqlalchemy import Connection, Select, select, text, update
 
+from dojang.authority import audit
 from dojang.authority.certificate import RevokedEntry, sign_crl
-from dojang.authority.store import Record, Signer, Store
-from dojang.errors import AuthorityRefused, FileUnwritable, NotFound, Phrase, Usage
+from dojang.authority.life import OVER, Move, hold_ends_at, moved
+from dojang.authority.store import Record, Signer, Store, find_record, write_life
+from dojang.authority.tables import IS_LISTED, certificate, signer
+from dojang.errors import FileUnwritable, NotFound, Phrase, Usage
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes as PrivateKey
@@ -31,7 +35,8 @@ REASONS = (
     "cessationOfOperation",
     "privilegeWithdrawn",
 )
-HOLD = "certificateHold"
+_EVENTS = {"revoke": "certificate-revoked", "suspend": "certificate-suspended", "restore": "certificate-restored"}
+_AT_ONCE = 500  # in one transaction, so that others come in between
 _LONGEST_SERIAL = 128  # as text: 20 octets, colons and some room; more is cut and will not be found
 
 
@@ -56,88 +61,88 @@ def reason_of(text: str) -> str:
     return found
 
 
-def mark_revoked(store: Store, serial: str, reason: str, at: datetime) -> Record:
-    """For good. Returns the record as it is then."""
-    with store.writing() as database:
-        set_revoked(database, serial, reason, at)
-    return store.find(serial)
+def change(
+    store: Store, serial: str, move: Move, at: datetime, *, reason: str | None = None, zone: tzinfo = UTC
+) -> Record:
+    """Move a certificate as ``life`` allows; returns the record as it is then. Raises what ``life`` raises."""
+    with store.database.writing() as connection:
+        return make_move(connection, store.find(serial), move, at, authority=store.name, reason=reason, zone=zone)
 
 
-def set_revoked(database: sqlite3.Connection, serial: str, reason: str, at: datetime) -> None:
-    """Inside ``writing()``. What was on hold counts from that moment, and the first reason stays.
+def make_move(
+    connection: Connection,
+    record: Record,
+    move: Move,
+    at: datetime,
+    *,
+    authority: str,
+    reason: str | None = None,
+    zone: tzinfo = UTC,
+) -> Record:
+    """The same inside ``writing()``, put on record."""
+    changed = moved(record, move, at, authority=authority, reason=reason, zone=zone)
+    if changed is not record:
+        write_life(connection, changed, listed=move in _EVENTS)
+        if move in _EVENTS:
+            told = {"reason": changed.reason} if changed.reason else {}
+            audit.record(connection, event=_EVENTS[move], subject=record.serial, at=at, **told)
+    return changed
 
-    But that a key was compromised may come out later, and then everybody must know (RFC 5280 section 5.3.1).
-    """
-    database.execute(
-        "UPDATE certificate"
-        " SET state = 'revoked', reason = ?, revoked_at = coalesce(revoked_at, ?), state_before = NULL"
-        " WHERE serial = ? AND (state != 'revoked' OR ? = 'keyCompromise')",
-        (reason, at.isoformat(), serial, reason),
+
+def revoke_unconfirmed(store: Store, recorded_until_at: datetime, at: datetime) -> list[Record]:
+    """Revoke what was recorded until then and never confirmed; the list is not published. Again, it finds nothing."""
+    waiting = select(certificate.c.serial).where(
+        text("state = 'issued'"), certificate.c.recorded_at <= recorded_until_at
     )
+    return _revoke_all(store, waiting, at, lambda record: record.state == "issued")
 
 
-def mark_suspended(store: Store, serial: str, at: datetime, authority: str) -> Record:
-    """On hold until ``mark_restored``; on hold already is nothing to do."""
-    with store.writing() as database:
-        record = store.find(serial)
-        if record.state == "revoked":
-            raise AuthorityRefused(authority=authority, problem=Phrase("the certificate is revoked, which is final"))
-        if record.state != "suspended":
-            database.execute(
-                "UPDATE certificate SET state = 'suspended', state_before = state, reason = ?, revoked_at = ?"
-                " WHERE serial = ?",
-                (HOLD, at.isoformat(), serial),
-            )
-    return store.find(serial)
+def revoke_overdue_holds(store: Store, at: datetime, zone_of: Callable[[Record], tzinfo]) -> list[Record]:
+    """Revoke what was on hold for six months, or expired so; the list is not published. Again, it finds nothing."""
+    held = select(certificate.c.serial).where(text("state = 'suspended'"))
+    return _revoke_all(store, held, at, lambda one: one.state == "suspended" and at >= hold_ends_at(one, zone_of(one)))
 
 
-def mark_restored(store: Store, serial: str, at: datetime, authority: str) -> Record:
-    """Back from hold, while the certificate has not expired; not on hold at all is nothing to do."""
-    with store.writing() as database:
-        record = store.find(serial)
-        if record.state == "revoked":
-            raise AuthorityRefused(authority=authority, problem=Phrase("the certificate is revoked, which is final"))
-        if at > record.not_after_at:
-            raise AuthorityRefused(authority=authority, problem=Phrase("the certificate has expired"))
-        if record.state == "suspended":
-            database.execute(
-                "UPDATE certificate SET state = state_before, state_before = NULL, reason = NULL, revoked_at = NULL"
-                " WHERE serial = ?",
-                (serial,),
-            )
-    return store.find(serial)
+def _revoke_all(store: Store, serials: Select[str], at: datetime, is_over: Callable[[Record], bool]) -> list[Record]:
+    with store.database.reading() as connection:
+        found = list(connection.execute(serials).scalars())
+    revoked = []
+    for begin in range(0, len(found), _AT_ONCE):
+        with store.database.writing() as connection:
+            for serial in found[begin : begin + _AT_ONCE]:
+                record = find_record(connection, serial)
+                if record is not None and is_over(record):
+                    revoked.append(make_move(connection, record, "revoke", at, authority=store.name, reason=OVER))
+    return revoked
 
 
-def publish(store: Store, signer: Signer, key: "PrivateKey", path: Path, at: datetime) -> bytes:
-    """Sign the complete list of ``signer`` with the next number and put it in place of the old file at once."""
-    number = _take_number(store, signer.role)
-    issuer = x509.load_der_x509_certificate(signer.certificate_der)
-    with store.writing() as database:
-        entries = _entries(store, signer.role)
-        next_update_at = at + timedelta(days=signer.crl_days)
+def publish(store: Store, holder: Signer, key: "PrivateKey", path: Path, at: datetime) -> bytes:
+    """Sign the complete list of ``holder`` with the next number and put it in place of the old file at once."""
+    number = _take_number(store, holder.id)
+    issuer = x509.load_der_x509_certificate(holder.certificate_der)
+    mine = signer.c.id == holder.id
+    with store.database.writing() as connection:
+        entries = _entries(connection, holder.id)
+        next_update_at = at + timedelta(days=holder.crl_days)
         crl_der = sign_crl(issuer, key, entries, number=number, this_update_at=at, next_update_at=next_update_at)
-        newest = database.execute("SELECT crl_published FROM signer WHERE role = ?", (signer.role,)).fetchone()[0]
+        newest = connection.execute(select(signer.c.crl_published).where(mine)).scalar_one()
         if number > newest:
             write_in_place(path, crl_der)
-            database.execute("UPDATE signer SET crl_published = ? WHERE role = ?", (number, signer.role))
+            connection.execute(update(signer).where(mine).values(crl_published=number))
     return crl_der
 
 
-def _take_number(store: Store, role: str) -> int:
-    with store.writing() as database:
-        row = database.execute(
-            "UPDATE signer SET crl_number = crl_number + 1 WHERE role = ? RETURNING crl_number", (role,)
-        ).fetchone()
-    return int(row[0])
+def _take_number(store: Store, holder: str) -> int:
+    taken = update(signer).where(signer.c.id == holder).values(crl_number=signer.c.crl_number + 1)
+    with store.database.writing() as connection:
+        return int(connection.execute(taken.returning(signer.c.crl_number)).scalar_one())
 
 
-def _entries(store: Store, role: str) -> list[RevokedEntry]:
+def _entries(connection: Connection, holder: str) -> Iterable[RevokedEntry]:
     """Expired ones stay listed: whoever verifies an old signature still wants to know."""
-    return [
-        RevokedEntry(int(record.serial, 16), record.revoked_at, record.reason)
-        for record in store.records("signer = ? AND state IN ('suspended', 'revoked')", role)
-        if record.revoked_at is not None and record.reason is not None
-    ]
+    listed = select(certificate.c.serial, certificate.c.revoked_at, certificate.c.reason)
+    rows = connection.execute(listed.where(IS_LISTED, certificate.c.signer == holder).order_by(certificate.c.number))
+    return [RevokedEntry(int(serial, 16), revoked_at, reason) for serial, revoked_at, reason in rows]
 
 
 def write_in_place(path: Path, content: bytes) -> None:

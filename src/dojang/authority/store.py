@@ -1,64 +1,31 @@
-"""The database of a local authority: one SQLite file, private to its owner, durable when a call returns.
+"""The records of a local authority: its signers, every certificate it issued, and which question got which answer.
 
-States of a certificate: ``issued`` (recorded and handed out) → ``confirmed`` (arrived and works) → ``suspended`` ⇄
-``confirmed`` → ``revoked``, which is final. A serial is never used again, a transaction never answered differently.
+A serial is never used again, a transaction never answered differently. Everything here reads or writes single rows;
+what may become of a certificate is decided in ``life``.
 """
 
-import contextlib
-import os
-import sqlite3
-import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
+from typing import Any, Final
 
-from dojang.errors import NotFound, Phrase, StateUnreadable
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, insert, or_, select, text, tuple_, update
 
-SCHEMA_VERSION = 1
-_SCHEMA = """
-CREATE TABLE signer (
-    role TEXT PRIMARY KEY CHECK (role IN ('root', 'issuing')),
-    certificate_der BLOB NOT NULL,
-    key_address TEXT NOT NULL,
-    crl_days INTEGER NOT NULL,
-    crl_number INTEGER NOT NULL DEFAULT 0,
-    crl_published INTEGER NOT NULL DEFAULT 0
-) STRICT;
-CREATE TABLE certificate (
-    serial TEXT PRIMARY KEY,
-    signer TEXT NOT NULL REFERENCES signer (role),
-    certificate_der BLOB NOT NULL UNIQUE,
-    profile TEXT NOT NULL,
-    subject TEXT NOT NULL,
-    not_before_at TEXT NOT NULL,
-    not_after_at TEXT NOT NULL,
-    recorded_at TEXT NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('issued', 'confirmed', 'suspended', 'revoked')),
-    state_before TEXT,
-    reason TEXT,
-    revoked_at TEXT,
-    replaces TEXT REFERENCES certificate (serial),
-    CHECK ((state IN ('suspended', 'revoked')) = (reason IS NOT NULL AND revoked_at IS NOT NULL))
-) STRICT;
-CREATE INDEX certificate_by_state ON certificate (signer, state);
-CREATE INDEX certificate_by_predecessor ON certificate (replaces);
-CREATE TABLE submission (
-    transaction_id TEXT PRIMARY KEY,
-    kind TEXT NOT NULL,
-    fingerprint BLOB NOT NULL,
-    serial TEXT NOT NULL UNIQUE REFERENCES certificate (serial),
-    cancelled INTEGER NOT NULL DEFAULT 0
-) STRICT;
-"""
-_WAIT_SECONDS = 60
+from dojang.authority.database import Database
+from dojang.authority.tables import IS_RENEWABLE, certificate, signer, submission
+from dojang.errors import NotFound, Phrase
+
+PAGE: Final = 1000
+_LISTED: Final = {"suspended": text("state = 'suspended'"), "revoked": text("state = 'revoked'")}
 
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """A key that signs: the root's or the issuing authority's."""
+    """A key that signs certificates: the root's or the issuing authority's."""
 
+    id: str
     role: str
+    generation: int
     certificate_der: bytes
     key_address: str
     crl_days: int
@@ -67,7 +34,10 @@ class Signer:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One certificate that the authority issued. ``serial`` is hex; ``reason`` is spelt as in RFC 5280."""
+    """One certificate that the authority issued. ``serial`` is hex; ``reason`` is spelt as in RFC 5280.
+
+    ``number`` counts in the order of recording; 0 before that. ``replaced_at`` is there while a successor is in use.
+    """
 
     serial: str
     signer: str
@@ -81,168 +51,196 @@ class Record:
     reason: str | None = None
     revoked_at: datetime | None = None
     replaces: str | None = None
+    key_fingerprint: bytes = b""
+    changed_at: datetime | None = None
+    state_before: str | None = None
+    replaced_at: datetime | None = None
+    enrolment: str | None = None
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What a transaction was and what came of it."""
+    """What a transaction was and what came of it. ``reason`` is why a reissue revokes the old certificate."""
 
     kind: str
     fingerprint: bytes
     serial: str
     cancelled: bool
+    reason: str | None = None
+
+
+_FIELDS: Final = [certificate.c[name] for name in Record.__dataclass_fields__]
+_RECORDS: Final = select(*_FIELDS)
+_FIND: Final = _RECORDS.where(certificate.c.serial == bindparam("serial"))
+_SIGNERS: Final = select(*(signer.c[name] for name in Signer.__dataclass_fields__))
+_ANSWERED: Final = select(*(submission.c[name] for name in Answered.__dataclass_fields__)).where(
+    submission.c.transaction_id == bindparam("transaction_id")
+)
+_INSERT: Final = insert(certificate)
+_ANSWER: Final = insert(submission)
+_CHANGED: Final = ("state", "state_before", "reason", "revoked_at", "changed_at")
 
 
 class Store:
-    """One open database. Threads of this process take turns; processes take turns in SQLite."""
+    """The records in an open database; ``name`` is the authority's, for messages."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
-        self.path = path
-        self._connection = connection
-        self._lock = threading.RLock()
-
-    @classmethod
-    def create(cls, path: Path) -> "Store":
-        """A new, empty database, readable by its owner only. Raises ``StateUnreadable``."""
-        try:
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-        except OSError as error:
-            raise StateUnreadable(path=path, problem=error.strerror or Phrase("it cannot be written")) from error
-        store = cls(path, _connect(path))
-        with store.reading() as database:
-            database.execute("PRAGMA journal_mode = WAL")  # kept in the file
-        with store.writing() as database:
-            for statement in _SCHEMA.split(";"):
-                database.execute(statement)
-            database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        return store
-
-    @classmethod
-    def open(cls, path: Path) -> "Store":
-        """The database that is there. Raises ``StateUnreadable``."""
-        store = cls(path, _connect(path))
-        with store.reading() as database:
-            (version,) = database.execute("PRAGMA user_version").fetchone()
-        if version != SCHEMA_VERSION:
-            problem = Phrase("it has the form {found}, this dojang knows {known}", found=version, known=SCHEMA_VERSION)
-            raise StateUnreadable(path=path, problem=problem)
-        return store
+    def __init__(self, database: Database, name: str) -> None:
+        self.database, self.name = database, name
 
     def close(self) -> None:
-        with self._lock:
-            self._connection.close()
-
-    @contextlib.contextmanager
-    def reading(self) -> Iterator[sqlite3.Connection]:
-        """One thread at a time; SQLite's complaints become ``StateUnreadable``."""
-        with self._lock:
-            try:
-                yield self._connection
-            except sqlite3.Error as error:
-                raise StateUnreadable(path=self.path, problem=error) from error
-
-    @contextlib.contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing, and nobody else writes meanwhile; on disk when the block has ended."""
-        with self.reading() as database:
-            database.execute("BEGIN IMMEDIATE")
-            try:
-                yield database
-                database.execute("COMMIT")
-            finally:
-                if database.in_transaction:
-                    database.execute("ROLLBACK")
+        self.database.close()
 
     def signers(self) -> dict[str, Signer]:
-        """By role, the root first."""
-        with self.reading() as database:
-            rows = database.execute(
-                "SELECT role, certificate_der, key_address, crl_days, crl_number FROM signer ORDER BY role DESC"
-            )
-            return {row[0]: Signer(*row) for row in rows}
+        """The keys in use that issue certificates, by role."""
+        current = _SIGNERS.where(text("state = 'current'"), signer.c.role.in_(("root", "issuing")))
+        with self.database.reading() as connection:
+            return {row.role: Signer(*row) for row in connection.execute(current)}
+
+    def role_of(self, signer_id: str) -> str | None:
+        """What a key that signed is, in use or not."""
+        with self.database.reading() as connection:
+            return connection.execute(select(signer.c.role).where(signer.c.id == signer_id)).scalar()
 
     def find(self, serial: str) -> Record:
         """One certificate by its serial in hex. Raises ``NotFound``."""
-        found = next(self.records("serial = ?", serial), None)
+        with self.database.reading() as connection:
+            found = find_record(connection, serial)
         if found is None:
-            where = self.path.parent.name
             raise NotFound(
                 what=Phrase("certificate {serial}", serial=serial[:64]),
-                where=where,
-                command=f"dojang ca list --ca {where}",
+                where=self.name,
+                command=f"dojang ca list --ca {self.name}",
             )
         return found
 
-    def records(self, where: str = "TRUE", *values: object) -> Iterator[Record]:
-        """Certificates in the order they were issued. ``where`` is SQL of ours, never of a user."""
-        with self.reading() as database:
-            query = f"SELECT {_COLUMNS} FROM certificate WHERE {where} ORDER BY rowid"  # noqa: S608
-            rows = database.execute(query, values).fetchall()
-        return map(_record, rows)
+    def records(
+        self, *, issued_by: str | None = None, state: str | None = None, after: str | None = None, limit: int = PAGE
+    ) -> list[Record]:
+        """A page of certificates in the order of recording, from the first after the serial ``after``.
+
+        ``issued_by`` is the role of a signer, of whatever generation. Raises ``NotFound`` for an unknown ``after``.
+        """
+        query = _RECORDS.order_by(certificate.c.number).limit(limit)
+        if issued_by is not None:
+            query = query.where(_is_by(issued_by))
+        if state is not None:
+            query = query.where(certificate.c.state == state, _LISTED.get(state, text("1 = 1")))
+        if after is not None:
+            query = query.where(certificate.c.number > self.find(after).number)
+        return self._all(query)
+
+    def every(self, **which: Any) -> Iterator[Record]:
+        """All of them, a page at a time; what is recorded meanwhile comes last."""
+        page = self.records(**which)
+        while page:
+            yield from page
+            page = self.records(**which, after=page[-1].serial)
+
+    def due(
+        self, windows: "Sequence[DueWindow]", at: datetime, *, after: str | None = None, limit: int
+    ) -> list[Record]:
+        """A page of certificates to be renewed at ``at``: confirmed, not replaced, inside their profile's window.
+
+        In the order of profiles, and of expiry within each; the cost is that of the page, however many there are.
+        """
+        last = None if after is None else self.find(after)
+        found: list[Record] = []
+        for window in sorted(windows, key=lambda one: one.profile):
+            if len(found) >= limit:
+                break
+            if last is None or window.profile >= last.profile:
+                found += self._all(_due(window, at, last).limit(limit - len(found)))
+        return found
+
+    def with_key(self, key_fingerprint: bytes) -> list[Record]:
+        """Every certificate for this key, by the SHA-256 of its SubjectPublicKeyInfo."""
+        return self._all(
+            _RECORDS.where(certificate.c.key_fingerprint == key_fingerprint).order_by(certificate.c.number)
+        )
 
     def answered(self, transaction_id: str) -> Answered | None:
         """What this transaction got, ``None`` if it is new."""
-        with self.reading() as database:
-            row = database.execute(
-                "SELECT kind, fingerprint, serial, cancelled FROM submission WHERE transaction_id = ?",
-                (transaction_id,),
-            ).fetchone()
-        return Answered(row[0], row[1], row[2], bool(row[3])) if row else None
+        with self.database.reading() as connection:
+            return find_answer(connection, transaction_id)
+
+    def _all(self, query: "Select[Any]") -> list[Record]:
+        with self.database.reading() as connection:
+            return [Record(*row) for row in connection.execute(query)]
 
 
-_COLUMNS = (
-    "serial, signer, certificate_der, profile, subject, not_before_at, not_after_at, recorded_at, state, reason,"
-    " revoked_at, replaces"
-)
+@dataclass(frozen=True, slots=True)
+class DueWindow:
+    """What expires until ``until_at`` and is of this profile can be renewed."""
+
+    profile: str
+    until_at: datetime
 
 
-def insert_record(database: sqlite3.Connection, record: Record) -> None:
-    """Inside ``writing()``. A serial that was used before raises ``sqlite3.IntegrityError``."""
-    database.execute(
-        f"INSERT INTO certificate ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
-        (
-            record.serial,
-            record.signer,
-            record.certificate_der,
-            record.profile,
-            record.subject,
-            record.not_before_at.isoformat(),
-            record.not_after_at.isoformat(),
-            record.recorded_at.isoformat(),
-            record.state,
-            record.reason,
-            record.revoked_at and record.revoked_at.isoformat(),
-            record.replaces,
-        ),
-    )
+def find_record(connection: Connection, serial: str) -> Record | None:
+    row = connection.execute(_FIND, {"serial": serial}).one_or_none()
+    return None if row is None else Record(*row)
 
 
-def _record(row: tuple[object, ...]) -> Record:
-    serial, signer, der, profile, subject, before, after, recorded, state, reason, revoked, replaces = row
-    assert isinstance(der, bytes)
-    return Record(
-        serial=str(serial),
-        signer=str(signer),
-        certificate_der=der,
-        profile=str(profile),
-        subject=str(subject),
-        not_before_at=datetime.fromisoformat(str(before)),
-        not_after_at=datetime.fromisoformat(str(after)),
-        recorded_at=datetime.fromisoformat(str(recorded)),
-        state=str(state),
-        reason=None if reason is None else str(reason),
-        revoked_at=None if revoked is None else datetime.fromisoformat(str(revoked)),
-        replaces=None if replaces is None else str(replaces),
-    )
+def find_answer(connection: Connection, transaction_id: str) -> Answered | None:
+    row = connection.execute(_ANSWERED, {"transaction_id": transaction_id}).one_or_none()
+    return None if row is None else Answered(*row)
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    try:
-        address = f"{path.absolute().as_uri()}?mode=rw"
-        connection = sqlite3.connect(
-            address, uri=True, timeout=_WAIT_SECONDS, isolation_level=None, check_same_thread=False
-        )
-        connection.executescript("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")
-    except sqlite3.Error as error:
-        raise StateUnreadable(path=path, problem=error) from error
-    return connection
+def insert_record(connection: Connection, record: Record) -> None:
+    """Inside ``writing()``. A serial that was used before raises ``sqlalchemy.exc.IntegrityError``."""
+    values = {name: getattr(record, name) for name in Record.__dataclass_fields__ if name != "number"}
+    connection.execute(_INSERT, values | {"changed_at": record.changed_at or record.recorded_at})
+
+
+def insert_answer(connection: Connection, transaction_id: str, answer: Answered) -> None:
+    """Inside ``writing()``."""
+    values = {name: getattr(answer, name) for name in Answered.__dataclass_fields__}
+    connection.execute(_ANSWER, values | {"transaction_id": transaction_id})
+
+
+def set_cancelled(connection: Connection, transaction_id: str) -> None:
+    """Inside ``writing()``."""
+    mine = submission.c.transaction_id == transaction_id
+    connection.execute(update(submission).where(mine).values(cancelled=True))
+
+
+def write_life(connection: Connection, record: Record, *, listed: bool) -> None:
+    """Make the row say what became of the certificate, and the row of what it replaces whether that is in use.
+
+    ``listed`` when the next revocation list has to say something else of it.
+    """
+    values: dict[str, Any] = {name: getattr(record, name) for name in _CHANGED}
+    if listed:
+        last = select(signer.c.crl_number).where(signer.c.id == record.signer)
+        values["listed_after"] = last.scalar_subquery()
+    connection.execute(update(certificate).where(certificate.c.serial == record.serial).values(values))
+    if record.replaces is not None:
+        _note_replaced(connection, record.replaces, record.changed_at)
+
+
+def _note_replaced(connection: Connection, serial: str, at: datetime | None) -> None:
+    # A successor that nobody confirmed does not count: it may have been lost on the way.
+    in_use = or_(certificate.c.state == "confirmed", certificate.c.state_before == "confirmed")
+    successors = select(certificate.c.serial).where(certificate.c.replaces == serial, in_use).limit(1)
+    is_replaced = connection.execute(successors).first() is not None
+    mine, noted = certificate.c.serial == serial, certificate.c.replaced_at
+    wrong: ColumnElement[bool] = noted.is_(None) if is_replaced else noted.is_not(None)
+    connection.execute(update(certificate).where(mine, wrong).values(replaced_at=at if is_replaced else None))
+
+
+def _is_by(role: str) -> ColumnElement[bool]:
+    return certificate.c.signer.in_(select(signer.c.id).where(signer.c.role == role))
+
+
+def _due(window: DueWindow, at: datetime, last: Record | None) -> "Select[Any]":
+    column = certificate.c
+    query = _RECORDS.where(
+        IS_RENEWABLE,
+        column.profile == window.profile,
+        column.not_after_at > at,
+        column.not_after_at <= window.until_at,
+    ).order_by(column.not_after_at, column.serial)
+    if last is not None and last.profile == window.profile:
+        query = query.where(tuple_(column.not_after_at, column.serial) > tuple_(last.not_after_at, last.serial))
+    return query

@@ -117,8 +117,8 @@ Index("ux_signer_generation", signer.c.role, signer.c.generation, unique=True)
 Index("ux_signer_current", signer.c.role, unique=True, sqlite_where=IS_CURRENT, postgresql_where=IS_CURRENT)
 
 # ``number`` counts in the order of recording. ``replaced_at`` is set while a successor is confirmed. ``changed_at`` is
-# the last change of state, ``revoked_at`` what the revocation list says (the beginning of a hold, too). ``listed_after``
-# is the number of the signer's last list when its next one had to say something else of the certificate.
+# the last change of state, ``revoked_at`` what the revocation list says (the beginning of a hold, too).
+# ``listed_after`` is the number of the signer's last list when its next one had to say something else of it.
 certificate = _table(
     "certificate",
     Column("number", BIG, Identity(), primary_key=True),
@@ -172,6 +172,7 @@ submission = _table(
     Column("fingerprint", LargeBinary, nullable=False),
     Column("serial", Text, ForeignKey("certificate.serial"), nullable=False, unique=True),
     Column("cancelled", Flag, nullable=False, server_default="0"),
+    Column("reason", Text),  # why a reissue revokes the old certificate
 )
 
 applicant = _table(
@@ -360,4 +361,5 @@ job_outcome = _table(
     Column("done_at", Moment),  # the last time it went well
     Column("failures", Integer, nullable=False),  # since then
     Column("problem", Text),
+    Column("turn", BIG),  # which turn of periodic work was done last, in seconds since 1970
 )

@@ -55,6 +55,12 @@ def window_opens_at(profile: Profile, old: x509.Certificate) -> datetime:
     return renewal_opens_at(old, window)
 
 
+def due_until(profile: Profile, at: datetime) -> datetime:
+    """What expires until then can be renewed at ``at``: the other way round."""
+    window = timedelta(days=profile.renewal_window_days)
+    return end_of_day(at + window) if profile.korean_days else at + window
+
+
 def _calendar_years_later(at: datetime, years: int) -> datetime:
     day = a_year_later(at, years).astimezone(KST)
     return datetime.combine(day.date(), at.astimezone(KST).time(), KST).astimezone(UTC)

@@ -26,10 +26,11 @@ _FILL = (
     " SELECT serial, signer, certificate_der, profile, subject, certificate_der, not_before_at,"
     " not_after_at, recorded_at, coalesce(revoked_at, recorded_at), state, state_before, reason, revoked_at, replaces"
     " FROM old_certificate{in_order}",
-    "INSERT INTO submission SELECT * FROM old_submission",
+    "INSERT INTO submission (transaction_id, kind, fingerprint, serial, cancelled)"
+    " SELECT transaction_id, kind, fingerprint, serial, cancelled FROM old_submission",
     "UPDATE certificate SET replaced_at = (SELECT max(s.recorded_at) FROM old_certificate AS s"
-    " WHERE s.replaces = certificate.serial AND s.state IN ('confirmed', 'suspended'))"
-    " WHERE serial IN (SELECT replaces FROM old_certificate WHERE state IN ('confirmed', 'suspended'))",
+    " WHERE s.replaces = certificate.serial AND (s.state = 'confirmed' OR s.state_before = 'confirmed'))"
+    " WHERE serial IN (SELECT replaces FROM old_certificate WHERE state = 'confirmed' OR state_before = 'confirmed')",
 )
 
 

@@ -1,0 +1,151 @@
+"""What an authority's own file says, ``authority.toml`` in its folder; a missing file or key is the default.
+
+database = "postgresql://ca@db.example.kr/office"   # unless it is store.sqlite in the folder; never with a password
+test = false                                        # a test authority: allows what conformance tests want
+address = "http://ca.example.kr/office"             # where others reach its lists, answers and certificates
+unconfirmed-hours = 24                              # what nobody has confirmed until then is revoked
+
+[cmp]
+longest-iterations = 100000                         # a MAC that wants more of them is refused
+confirm-seconds = 300                               # how long a subscriber may take to confirm
+poll-seconds = 5                                    # when to ask again for what is not ready
+
+[status]                                            # see ``status.settings``
+
+[enrolment]                                         # see ``enrolment.policy``
+"""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, get_args, get_type_hints
+
+from dojang.authority.folder import SETTINGS_NAME, STORE_NAME
+from dojang.authority.status.settings import StatusSettings
+from dojang.errors import InvalidSetting, Phrase
+
+if TYPE_CHECKING:
+    from dojang.authority.enrolment.policy import EnrolmentPolicy
+
+_ADDRESS: Final = re.compile(r"https?://[^\s/]+(/\S*)?")
+
+
+@dataclass(frozen=True, slots=True)
+class CmpSettings:
+    """What a conversation over CMP is held to."""
+
+    longest_iterations: int = 100_000
+    confirm_seconds: int = 300
+    poll_seconds: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class AuthoritySettings:
+    """The file as it was read. ``database`` is an address; ``path`` the file, which need not exist."""
+
+    path: Path
+    database: str
+    test: bool = False
+    address: str | None = None
+    unconfirmed_hours: int = 24
+    cmp: CmpSettings = field(default_factory=CmpSettings)
+    status: StatusSettings = field(default_factory=StatusSettings)
+    tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def unconfirmed_term(self) -> timedelta:
+        return timedelta(hours=self.unconfirmed_hours)
+
+    def enrolment(self) -> "EnrolmentPolicy":
+        """What the table ``[enrolment]`` says. Raises ``InvalidSetting``."""
+        from dojang.authority.enrolment.policy import policy_from
+
+        try:
+            return policy_from(self.tables.get("enrolment", {}), self.path.parent, is_test=self.test)
+        except ValueError as error:
+            raise InvalidSetting(path=self.path, problem=error.args[0]) from error
+
+
+def load(folder: Path) -> AuthoritySettings:
+    """The settings of the authority in ``folder``. Raises ``InvalidSetting`` for a key or value that cannot be."""
+    path = folder / SETTINGS_NAME
+    data = _read(path)
+    embedded = f"sqlite:///{(folder / STORE_NAME).absolute()}"
+    own = {key: value for key, value in data.items() if key not in ("cmp", "status", "enrolment")}
+    values = _values(AuthoritySettings, own, path, without=("path", "cmp", "status", "tables"))
+    address = values.get("address")
+    if address is not None and not _ADDRESS.fullmatch(address):
+        raise InvalidSetting(path=path, problem=Phrase("'{key}' must be an address: http://…", key="address"))
+    status = _section(StatusSettings, data, "status", path)
+    if not status.get("base") and address is not None:
+        status["base"] = address
+    settings = AuthoritySettings(
+        path=path,
+        cmp=CmpSettings(**_section(CmpSettings, data, "cmp", path)),
+        status=StatusSettings(**status),
+        tables={name: _table(data, name, path) for name in ("enrolment",)},
+        **({"database": embedded} | values),
+    )
+    if settings.tables["enrolment"]:
+        settings.enrolment()
+    return settings
+
+
+def write(folder: Path, database: str | None) -> None:
+    """The first settings of a new authority, where its records are not in its folder."""
+    if database is None:
+        return
+    quoted = database.replace("\\", "\\\\").replace('"', '\\"')
+    (folder / SETTINGS_NAME).write_text(f'database = "{quoted}"\n')
+    (folder / SETTINGS_NAME).chmod(0o600)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidSetting(path=path, problem=Phrase("not valid TOML ({detail})", detail=error)) from error
+    except OSError as error:
+        raise InvalidSetting(path=path, problem=error.strerror or "cannot be read") from error
+
+
+def _table(data: Mapping[str, Any], name: str, path: Path) -> Mapping[str, Any]:
+    found = data.get(name, {})
+    if not isinstance(found, dict):
+        raise InvalidSetting(path=path, problem=Phrase("'{key}' must be a table", key=name))
+    return found
+
+
+def _section(kind: type, data: Mapping[str, Any], name: str, path: Path) -> dict[str, Any]:
+    return _values(kind, _table(data, name, path), path)
+
+
+def _values(kind: type, data: Mapping[str, Any], path: Path, without: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The fields of a dataclass from keys with dashes; each as its annotation wants it."""
+    hints = get_type_hints(kind)
+    known = {one.name.replace("_", "-"): one.name for one in fields(kind) if one.name not in without}
+    for key, value in data.items():
+        if key not in known:
+            raise InvalidSetting(path=path, problem=Phrase("unknown setting '{key}'", key=str(key)[:64]))
+        _check(key, value, hints[known[key]], path)
+    return {known[key]: value for key, value in data.items()}
+
+
+def _check(key: str, value: Any, wanted: Any, path: Path) -> None:
+    choices = [one for one in get_args(wanted) if isinstance(one, str)]
+    if choices and value not in choices:
+        problem = Phrase("'{key}' must be one of {choices}", key=key, choices=", ".join(choices))
+    elif wanted is bool and not isinstance(value, bool):
+        problem = Phrase("'{key}' must be true or false", key=key)
+    elif wanted is int and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+        problem = Phrase("'{key}' must be a whole number, 0 or more", key=key)
+    elif wanted not in (bool, int) and not isinstance(value, str):
+        problem = Phrase("'{key}' must be text", key=key)
+    else:
+        return
+    raise InvalidSetting(path=path, problem=problem)
