@@ -24,10 +24,12 @@ class SetBack:
         return datetime.now(UTC) + self.off
 
 
-def engine_on(database: Database, clock: Callable[[], datetime] | None = None) -> JobEngine:
+def engine_on(
+    database: Database, clock: Callable[[], datetime] | None = None, *, claim_seconds: float = QUICK
+) -> JobEngine:
     if database.is_embedded:
-        return EmbeddedEngine(database, clock=clock or SetBack(), claim_seconds=QUICK)
-    return ProcrastinateEngine(database, claim_seconds=QUICK)
+        return EmbeddedEngine(database, clock=clock or SetBack(), claim_seconds=claim_seconds)
+    return ProcrastinateEngine(database, claim_seconds=claim_seconds)
 
 
 @pytest.fixture
@@ -38,12 +40,12 @@ def database(database_url) -> Iterator[Database]:
 
 
 @pytest.fixture
-def open_engine(database) -> Iterator[Callable[[], JobEngine]]:
+def open_engine(database) -> Iterator[Callable[..., JobEngine]]:
     """Each call is as another process would open it."""
     opened: list[JobEngine] = []
 
-    def make() -> JobEngine:
-        opened.append(engine_on(database))
+    def make(claim_seconds: float = QUICK) -> JobEngine:
+        opened.append(engine_on(database, claim_seconds=claim_seconds))
         return opened[-1]
 
     yield make

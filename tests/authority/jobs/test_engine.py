@@ -114,13 +114,13 @@ def test_a_claim_that_is_not_kept_is_taken_over(engine, open_engine):
     assert other.standing() == []
 
 
-def test_closing_lets_go(engine, open_engine):
+def test_closing_lets_go(open_engine):
     """An engine that is closed leaves its jobs to the others at once, not after the claim has run out."""
-    engine.enqueue("a", "k", engine.now())
-    closing = open_engine()
+    closing, other = open_engine(3600), open_engine(3600)
+    closing.enqueue("a", "k", closing.now())
     assert closing.claim(["a"]) is not None
     closing.close()
-    assert claim_soon(engine, seconds=QUICK).attempt == 2
+    assert claim_soon(other).attempt == 2
 
 
 PROGRAM = """

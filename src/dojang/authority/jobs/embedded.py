@@ -5,7 +5,7 @@ import os
 import secrets
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import and_, or_, select
 from sqlalchemy.sql import ColumnElement
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from dojang.authority.database import Database
+
+_LONG_AGO: Final = datetime.fromtimestamp(0, UTC)
 
 
 def utc_now() -> datetime:
@@ -88,7 +90,7 @@ class EmbeddedEngine:
         """What was claimed and not ended may be claimed again at once."""
         mine = and_(jobs.c.state == "running", jobs.c.claimed_by == self._me)
         with self._database.writing() as connection:
-            connection.execute(jobs.update().where(mine).values(claimed_until=self.now() - self._length))
+            connection.execute(jobs.update().where(mine).values(claimed_until=_LONG_AGO))
 
     def _enqueue(self, connection: "Connection", kind: str, key: str, run_at: datetime, payload: Payload) -> bool:
         waiting = _waiting(connection, kind, key)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from dojang.authority.audit.actor import acting
 from dojang.authority.jobs.engine import CLAIM_SECONDS, Job, JobEngine
-from dojang.authority.jobs.outcomes import keep_outcome, outcomes
+from dojang.authority.jobs.outcomes import is_turn_done, keep_outcome, outcomes
 from dojang.authority.jobs.schedule import LONGEST_PAUSE, Schedule
 from dojang.errors import DojangError
 
@@ -135,6 +135,9 @@ class JobRunner:
         """A job that fails is put off; so is one that a signal ends, to now."""
         retry_at = None
         try:
+            if is_turn_done(self._database, job):
+                self._engine.done(job)
+                return Done(job)
             with acting(f"job:{job.kind}"):
                 self._handlers[job.kind](job, self._engine.now())
         except Exception as error:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from dojang.authority.jobs.engine import JobEngine
+from dojang.authority.jobs.outcomes import TURN
 
 _MINUTE, _HOUR = timedelta(minutes=1), timedelta(hours=1)
 LONGEST_PAUSE: Final = timedelta(hours=1)
@@ -48,18 +49,19 @@ class Schedule:
         self._rows = [row for row in rows if row.kind in kinds]
 
     def ask(self, engine: JobEngine, known: Callable[[], Collection[str]]) -> None:
-        """Have the next one of each wait; of a kind that never ran, and so is not ``known``, one at once.
+        """Have the next turn of each wait; of a kind that never ran, and so is not ``known``, the one before as well.
 
         One that waits for longer than it can was put there before the clock was set back: it is brought forward.
         """
         standing = engine.standing()
         waiting = {one.kind: one for one in standing if one.state == "waiting"}
-        ran = {one.kind for one in standing} | set(known())  # asked for last: what has ended since then is known
+        ran = {one.kind for one in standing} | set(known())
         now = engine.now()
         for row in self._rows:
             found = waiting.get(row.kind)
             if found is None or found.run_at > now + 2 * max(row.every, LONGEST_PAUSE if found.failures else row.every):
-                engine.enqueue(row.kind, "", self.next_moment(row, now) if row.kind in ran else now)
+                moment = self.next_moment(row, now) - (timedelta() if row.kind in ran else row.every)
+                engine.enqueue(row.kind, "", moment, {TURN: int(moment.timestamp())})
 
     def next_moment(self, row: Periodic, now: datetime) -> datetime:
         """The next moment of this work, a whole second, the same for every process."""
