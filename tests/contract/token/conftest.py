@@ -8,7 +8,6 @@ import json
 import os
 import shlex
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +15,7 @@ from typing import NamedTuple
 import pytest
 from cryptography import x509
 from tests.contract.token.abilities import Abilities
+from tests.warm import Warm
 
 from dojang.pkcs11 import ModuleSearch, OpenToken, PinGuard, PinSource, open_token
 from dojang.settings import Settings, load
@@ -96,18 +96,20 @@ def token(uri: str, settings: Settings, search: ModuleSearch, tmp_path_factory) 
 
 
 @pytest.fixture(scope="session")
-def dojang() -> Callable[..., Answer]:
+def dojang() -> Iterator[Callable[..., Answer]]:
     """Runs a command of ours, as a process beside this one, on the same token."""
+    warm = Warm()
 
     def run(*words: object) -> Answer:
-        command = [sys.executable, "-m", "dojang", "--json", "--no-input", *map(str, words)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        args = ["--json", "--no-input", *map(str, words)]
+        done = warm.run(args, input=None, env=dict(os.environ), timeout=60)
         assert "Traceback" not in done.stderr, done.stderr
         answer = json.loads(done.stdout)
         assert answer["ok"] == (done.returncode == 0), done.stdout
         return Answer(done.returncode, answer.get("data", {}), answer.get("error", {}))
 
-    return run
+    yield run
+    warm.close()
 
 
 @pytest.fixture(scope="session")
