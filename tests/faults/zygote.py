@@ -29,6 +29,9 @@ PRELOAD = (
     "cryptography.x509",
     "cryptography.hazmat.primitives.serialization.pkcs12",
     "dojang.agent.opening",
+    "dojang.authority.database",
+    "dojang.authority.hierarchy.rollover",
+    "dojang.authority.hierarchy.roster",
     "dojang.authority.local",
     "dojang.authority.founding",
     "dojang.cli.ca",
@@ -113,11 +116,11 @@ class Effects:
 
 def watch(effects: Effects) -> None:
     """Wrap, in this process only, whatever lasts."""
-    from dojang.authority.store import Store
+    from dojang.authority.database import Database
     from dojang.ledger import Ledger
     from dojang.pkcs11.cryptoki import Cryptoki
 
-    ledger_write, store_writing, call = Ledger._write, Store.writing, Cryptoki._call
+    ledger_write, store_writing, call = Ledger._write, Database.writing, Cryptoki._call
 
     def write(self, *statements):
         effects.happen("ledger")
@@ -132,7 +135,7 @@ def watch(effects: Effects) -> None:
             effects.happen(name)
         return call(self, name, *arguments)
 
-    Ledger._write, Store.writing, Cryptoki._call = write, writing, lasting_call
+    Ledger._write, Database.writing, Cryptoki._call = write, writing, lasting_call
     home, state = os.environ["HOME"] + "/", os.environ["DOJANG_HOME"] + "/"
 
     def audit(event: str, arguments: tuple) -> None:

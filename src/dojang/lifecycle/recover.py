@@ -18,6 +18,7 @@ The rule, by the last transition that the journal holds:
     reissue                  each         as for renew; nothing to switch where the successor lies elsewhere
     revoke, suspend, release begun        finished: the authority is told again; waits while it cannot be
     ca init                  begun        finished where the authority is there; else its new key goes
+    ca signer                begun        finished where the key is on record; else it goes, if it was made for this
     request                  begun        undone: the key that nobody was told of goes
     install                  begun        finished: install, prove; given up where the key is gone or another
                                           certificate has its place: the key itself is never touched
@@ -55,7 +56,7 @@ from dojang.errors import (
     NotFound,
 )
 from dojang.ledger import Operation, OperationRecord
-from dojang.lifecycle import founding
+from dojang.lifecycle import founding, signers
 from dojang.lifecycle.finish import (
     finish_asking,
     finish_bringing,
@@ -90,6 +91,7 @@ FINISH: dict[tuple[str, str], Callable[[Workplace, Operation, Location], StoredC
 AT_AUTHORITY: dict[tuple[str, str], Callable[[Workplace, Operation], str]] = {
     **{(verb, "begun"): finish_change for verb in ("revoke", "suspend", "release")},
     (founding.VERB, "begun"): founding.settle_founding,
+    (signers.VERB, "begun"): signers.settle_giving,
 }
 
 

@@ -36,15 +36,20 @@ class Scene:
 
     def private(self, one: Key) -> "PrivateKey":
         """The private half. ``CertificateUnusable`` where another key has come to lie at the address."""
-        found = self.open_key(one.key_address)
-        if not same_key(found.public_key(), one.certificate.public_key()):
-            problem = Phrase("the private key does not belong to it")
-            raise CertificateUnusable(subject=format_name(one.certificate.subject), problem=problem)
-        return found
+        return private_of(one, self.open_key)
 
     def above(self, one: Key) -> Above:
         """That key, ready to certify others."""
         return Above(one, self.private(one), self.at, self.base)
+
+
+def private_of(one: Key, open_key: "Callable[[str], PrivateKey]") -> "PrivateKey":
+    """The private half; another key may have come to lie at the address, and nothing is ever signed with that."""
+    found = open_key(one.key_address)
+    if not same_key(found.public_key(), one.certificate.public_key()):
+        problem = Phrase("the private key does not belong to it")
+        raise CertificateUnusable(subject=format_name(one.certificate.subject), problem=problem)
+    return found
 
 
 def check_unused(connection: "Connection", private: "PrivateKey") -> None:

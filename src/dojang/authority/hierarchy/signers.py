@@ -96,6 +96,12 @@ def set_certificate(connection: "Connection", one: Key, certificate_der: bytes) 
     connection.execute(update(signer).where(signer.c.id == one.id).values(certificate_der=certificate_der))
 
 
+def is_known(connection: "Connection", key_address: str) -> bool:
+    """Whether the key at that address is on record, certified or not."""
+    query = select(signer.c.id).where(signer.c.key_address == key_address)
+    return connection.execute(query.limit(1)).first() is not None
+
+
 def root_addresses(connection: "Connection") -> frozenset[str]:
     """Where the keys of roots are, of every generation: what a server never opens."""
     query = select(signer.c.key_address).where(signer.c.role == "root")
