@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ from dojang.centre.host import Host
 from dojang.centre.limits import Limits
 from dojang.centre.metrics import Metrics
 from dojang.centre.sockets import listen
-from dojang.centre.state import Centre, note, source_of
+from dojang.centre.state import Centre, note, source_of, utc_now
 from dojang.errors import AuthorityUnreachable, NotFound
 
 
@@ -88,13 +89,22 @@ def _routes(server: "Server") -> list[Route]:
 
 
 @contextlib.contextmanager
-def running(limits: Limits, desk: Desk | None = None, checks: dict[str, Callable[[], None]] | None = None, **host: Any):
-    """A server with these limits."""
-    state = Centre({}, Metrics(), desk or Desk())
+def running(
+    limits: Limits,
+    desk: Desk | None = None,
+    checks: dict[str, Callable[[], None]] | None = None,
+    authorities: dict[str, Any] | None = None,
+    doors: tuple[Callable[[Centre], list[Route]], ...] = (),
+    clock: Callable[[], datetime] = utc_now,
+    **host: Any,
+):
+    """A server with these limits, and beside its own doors those given."""
+    state = Centre(authorities or {}, Metrics(), desk or Desk(), clock)
     pulse = Pulse(checks or {}, every=0.05)
     sockets = listen("127.0.0.1", 0)
     server = Server(sockets[0].getsockname()[1], None, state, pulse)  # type: ignore[arg-type]
-    app = Gate(Router([*_health(pulse), *_routes(server)]), limits, state.metrics)
+    given = [route for routes in doors for route in routes(state)]
+    app = Gate(Router([*_health(pulse), *_routes(server), *given]), limits, state.metrics)
     server.host = Host(app, state, limits, pulse, sockets, **host)
     pulse.start()
     thread = threading.Thread(target=server.host.run, kwargs={"signals": False})

@@ -262,7 +262,7 @@ def tls(tmp_path_factory: pytest.TempPathFactory):
 
 
 def _shown(port: int) -> bytes:
-    return ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate(("127.0.0.1", port))).strip()
+    return ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate(("127.0.0.1", port)))
 
 
 def test_tls_files_that_changed_are_used_after_a_reload(run_centre, tls, tmp_path):

@@ -12,7 +12,7 @@ from contextlib import suppress
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Final
 
-from dojang.centre.limits import Buckets, Limits, source_behind
+from dojang.centre.limits import Buckets, Limits, is_loopback, is_trusted, source_behind
 from dojang.centre.logs import ACCESS, tell
 from dojang.centre.problems import CONTENT_TYPE, RETRY_AFTER, problem, problem_of, retry_after, status_of
 from dojang.errors import CentreBusy, DojangError
@@ -54,6 +54,7 @@ class Gate:
     async def _visit(self, visit: "_Visit") -> None:
         began = time.perf_counter()
         visit.scope["dojang.source"] = self._source(visit.scope)
+        visit.scope["dojang.private"] = self._is_private(visit.scope)
         limit = asyncio.timeout(self._limits.request_seconds)
         try:
             async with limit:
@@ -109,6 +110,11 @@ class Gate:
             return str(peer)
         forwarded = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
         return source_behind(peer, forwarded, self._limits.trusted_proxies)
+
+    def _is_private(self, scope: Scope) -> bool:
+        """Whether nobody on the way can read along: TLS, this machine, or a proxy that is trusted."""
+        peer = str(scope["client"][0]) if scope.get("client") else ""
+        return scope["scheme"] == "https" or is_loopback(peer) or is_trusted(peer, self._limits.trusted_proxies)
 
     def _record(self, visit: "_Visit", seconds: float) -> None:
         scope = visit.scope

@@ -164,9 +164,11 @@ class _Server(uvicorn.Server):
     def use_tls(self, context: ssl.SSLContext) -> None:
         """For connections from now on; those that are open go on as they are."""
         self._tls = context
-        self._replacing = asyncio.create_task(self._replace())
+        self._replacing = asyncio.create_task(self._replace(self._replacing))
 
-    async def _replace(self) -> None:
+    async def _replace(self, earlier: "asyncio.Task[None] | None") -> None:
+        if earlier is not None:
+            await earlier
         before, self.servers = self.servers, await self._listen()
         for server in before:
             server.close()

@@ -93,7 +93,7 @@ def source_behind(peer: str, forwarded: Sequence[str], trusted: Sequence[Network
     """
     source = peer
     hops = [hop.strip() for value in forwarded for hop in value.split(",")]
-    while hops and _is_trusted(source, trusted):
+    while hops and is_trusted(source, trusted):
         hop = _address(hops.pop())
         if hop is None:
             break
@@ -101,7 +101,14 @@ def source_behind(peer: str, forwarded: Sequence[str], trusted: Sequence[Network
     return source
 
 
-def _is_trusted(source: str, trusted: Sequence[Network]) -> bool:
+def is_loopback(source: str) -> bool:
+    """Whether it is this machine."""
+    address = _address(source)
+    return address is not None and address.is_loopback
+
+
+def is_trusted(source: str, trusted: Sequence[Network]) -> bool:
+    """Whether it is one of these proxies."""
     address = _address(source)
     return address is not None and any(address.version == one.version and address in one for one in trusted)
 
