@@ -331,6 +331,7 @@ def _sqlite(url: URL) -> Engine:
 
 
 def _postgres(url: URL) -> Engine:
+    tables.for_postgres()
     options = {
         "connect_timeout": _CONNECT_SECONDS,
         "application_name": "dojang",

@@ -88,6 +88,19 @@ def _table(name: str, *parts: Any) -> Table:
     return Table(name, metadata, *parts, sqlite_strict=True)
 
 
+_PARTIAL: Final[list[tuple[Index, Any]]] = []
+
+
+def _index(name: str, *columns: Any, where: Any, unique: bool = False) -> None:
+    _PARTIAL.append((Index(name, *columns, unique=unique, sqlite_where=where), where))
+
+
+def for_postgres() -> None:
+    """Say the conditions of partial indexes in PostgreSQL's words too: that loads what else speaks to it."""
+    for index, where in _PARTIAL:
+        index.dialect_kwargs["postgresql_where"] = where
+
+
 # The authority itself: one row. It is ``founding`` until its folder has taken its name, so that a killed run is seen.
 authority = _table(
     "authority",
@@ -114,7 +127,7 @@ signer = _table(
     _one_of("state", SIGNER_STATES),
 )
 Index("ux_signer_generation", signer.c.role, signer.c.generation, unique=True)
-Index("ux_signer_current", signer.c.role, unique=True, sqlite_where=IS_CURRENT, postgresql_where=IS_CURRENT)
+_index("ux_signer_current", signer.c.role, unique=True, where=IS_CURRENT)
 
 # ``number`` counts in the order of recording. ``replaced_at`` is set while a successor is confirmed. ``changed_at`` is
 # the last change of state, ``revoked_at`` what the revocation list says (the beginning of a hold, too).
@@ -148,7 +161,7 @@ certificate = _table(
 
 
 def _certificate_index(name: str, *columns: str, where: Any) -> None:
-    Index(name, *(certificate.c[column] for column in columns), sqlite_where=where, postgresql_where=where)
+    _index(name, *(certificate.c[column] for column in columns), where=where)
 
 
 Index("ix_certificate_key", certificate.c.key_fingerprint)
@@ -294,7 +307,7 @@ crl = _table(
 )
 _COMPLETE, _DELTA = text("base_number IS NULL"), text("base_number IS NOT NULL")
 for _name, _which in (("ux_crl_complete", _COMPLETE), ("ux_crl_delta", _DELTA)):
-    Index(_name, crl.c.signer, crl.c.number, unique=True, sqlite_where=_which, postgresql_where=_which)
+    _index(_name, crl.c.signer, crl.c.number, unique=True, where=_which)
 
 # An OCSP answer signed before anybody asked. ``says`` is what it says and with whose key; one that says something else
 # than the certificate's record is not used any more. ``algorithm`` is the hash that the request names the issuer with.
@@ -349,7 +362,7 @@ job = _table(
     _one_of("state", ("waiting", "running")),
 )
 _WAITS = text("state = 'waiting'")
-Index("ux_job_waiting", job.c.kind, job.c.key, unique=True, sqlite_where=_WAITS, postgresql_where=_WAITS)
+_index("ux_job_waiting", job.c.kind, job.c.key, unique=True, where=_WAITS)
 Index("ix_job_due", job.c.state, job.c.run_at)
 
 # How each kind of work went the last time, whichever engine keeps the jobs.

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from alembic import op
 from cryptography import x509
 
-from dojang.authority.tables import metadata
+from dojang.authority.tables import for_postgres, metadata
 from dojang.x509.keys import spki_of
 
 revision = "0002"
@@ -41,6 +41,8 @@ def upgrade() -> None:
         op.drop_index(name)
     for name in _OLD:
         op.rename_table(name, f"old_{name}")
+    if connection.dialect.name == "postgresql":
+        for_postgres()
     metadata.create_all(connection, checkfirst=False)
     for statement in _FILL:
         connection.execute(sa.text(statement.format(in_order=in_order)))
