@@ -97,6 +97,19 @@ class Store:
         with self.database.reading() as connection:
             return {row.role: Signer(*row) for row in connection.execute(current)}
 
+    def signer(self, signer_id: str) -> Signer:
+        """One key that has a certificate, in use or not. Raises ``NotFound``."""
+        wanted = _SIGNERS.where(signer.c.id == signer_id, signer.c.certificate_der.is_not(None))
+        with self.database.reading() as connection:
+            row = connection.execute(wanted).one_or_none()
+        if row is None:
+            raise NotFound(
+                what=Phrase("A key in use for '{role}'", role=signer_id),
+                where=Phrase("the authority"),
+                command="dojang ca show",
+            )
+        return Signer(*row)
+
     def role_of(self, signer_id: str) -> str | None:
         """What a key that signed is, in use or not."""
         with self.database.reading() as connection:

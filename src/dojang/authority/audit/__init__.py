@@ -11,4 +11,5 @@ hashed in ``chain``; what is signed in ``heads``; what is looked for in ``verify
 
 from dojang.authority.audit.actor import acting as acting
 from dojang.authority.audit.actor import current_actor as current_actor
+from dojang.authority.audit.record import moment_text as moment_text
 from dojang.authority.audit.record import record as record

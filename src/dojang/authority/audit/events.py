@@ -28,7 +28,7 @@ EVENTS: Final = MappingProxyType(
         "certificate-suspended": frozenset({"reason"}),
         "certificate-restored": frozenset(),
         # lists and answers about them
-        "crl-published": frozenset({"signer", "number", "base", "entries", "next_update"}),
+        "crl-published": frozenset({"signer", "number", "base", "next_update"}),
         "ocsp-produced": frozenset({"signer", "answers"}),
         # who may have a certificate
         "applicant-added": frozenset({"kind"}),

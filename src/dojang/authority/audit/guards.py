@@ -30,5 +30,5 @@ def only_grows(table: Table) -> None:
     """Have ``table``, whose rows ``seq`` numbers, made with these triggers."""
     for dialect, statements in (("sqlite", _SQLITE), ("postgresql", _POSTGRES)):
         for statement in statements:
-            made = DDL(statement.format(table=table.name, refusal=_REFUSAL)).execute_if(dialect=dialect)
-            event.listen(table, "after_create", made)
+            made = DDL(statement.format(table=table.name, refusal=_REFUSAL))  # type: ignore[no-untyped-call]
+            event.listen(table, "after_create", made.execute_if(dialect=dialect))

@@ -30,8 +30,8 @@ _FIRST_LINE: Final = "dojang audit head 1"
 _NAMES: Final = ("authority", "entries", "hash", "at")
 _FORM: Final = "dojang-audit-head-1"
 _DEEPEST: Final = 6
-HEAD_SIGNING: Final = "2.25.159556438785835845795083024640955811342"
-"""Extended key usage of a certificate whose key signs heads and nothing else (a UUID as an OID, X.667)."""
+HEAD_SIGNING: Final = "1.3.6.1.4.1.32473.410.2.1"
+"""Extended key usage of a certificate whose key signs heads and nothing else; for the arc see ``x509.profiles``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from cryptography import x509
 from sqlalchemy import Connection, and_, delete, insert, select, update
 
-from dojang.authority import revocation
+from dojang.authority import audit, revocation
 from dojang.authority.status.list_signing import REMOVED, Entry, Scope, sign_list
 from dojang.authority.status.settings import StatusSettings
 from dojang.authority.tables import IS_LISTED, certificate, crl, signer
@@ -164,6 +164,16 @@ class Lists:
             _drop_old(connection, name, delta=delta)
             is_older = and_(signer.c.id == name, signer.c.crl_published < scope.number)
             connection.execute(update(signer).where(is_older).values(crl_published=scope.number))
+            audit.record(
+                connection,
+                event="crl-published",
+                subject=f"{name} {scope.number}",
+                at=scope.this_update_at,
+                signer=name,
+                number=scope.number,
+                base=scope.base_number,
+                next_update=audit.moment_text(scope.next_update_at),
+            )
             path = self._file_of(name)
             revocation.write_in_place(path.with_name(f"delta-{path.name}") if delta else path, list_der)
 
