@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
@@ -41,6 +42,8 @@ from dojang.x509.status import CertificateFacts, credential_facts
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes as PrivateKey
+
+    from dojang.authority.enrolment import Counter, Enrolments
 
 T = TypeVar("T")
 Work = Callable[[Connection], bytes]
@@ -72,7 +75,8 @@ class AuthorityInfo:
 class LocalAuthority:
     """Implements ``CertificateAuthority``. A context manager; leaving it closes the records, never the key.
 
-    ``key`` is called with the stored address of a key when something must be signed with it, at most once for each.
+    ``key`` is called with the stored address of a key when something must be signed with it, at most once for each. For
+    authorization codes it must be a ``KeyRing``, too.
     """
 
     def __init__(
@@ -100,7 +104,7 @@ class LocalAuthority:
 
     def info(self) -> AuthorityInfo:
         """Names, terms and addresses as they are now."""
-        signers, at = self._store.signers(), self._now()
+        signers, at = self._store.signers(), self.now()
         return AuthorityInfo(
             name=self.name,
             key_address=self._signer.key_address,
@@ -110,6 +114,20 @@ class LocalAuthority:
             crl_path=self.crl_path(),
             crl_number=signers[self._signer.role].crl_number,
         )
+
+    @cached_property
+    def enrolments(self) -> "Enrolments":
+        """Reference numbers and codes, as conversations with applicants need them."""
+        from dojang.authority.enrolment.opening import enrolments_of
+
+        return enrolments_of(self, self._open_key)
+
+    @cached_property
+    def counter(self) -> "Counter":
+        """Where officers give their orders."""
+        from dojang.authority.enrolment.opening import counter_of
+
+        return counter_of(self, self._open_key)
 
     def certificate_der(self) -> bytes:
         """The certificate whose key signs what is issued."""
@@ -143,7 +161,7 @@ class LocalAuthority:
 
     def due(self, *, after: str | None = None, limit: int) -> list[Record]:
         """A page of the certificates to be renewed now; its cost is that of the page, however many there are."""
-        at = self._now()
+        at = self.now()
         windows = [DueWindow(one.name, due_until(one, at)) for one in self.profiles()]
         after = None if after is None else revocation.serial_of(after)
         return self._store.due(windows, at, after=after, limit=limit)
@@ -181,13 +199,13 @@ class LocalAuthority:
 
     def confirm(self, transaction_id: str) -> None:
         """The certificate works; after a reissue the old one is revoked and the list published."""
-        at = self._now()
+        at = self.now()
         if self.database.together(lambda connection: self._answers.confirm(connection, transaction_id, at)):
             self.publish_crl()
 
     def cancel(self, transaction_id: str) -> None:
         """Revoke what was never confirmed; the key is not needed, the next revocation list will say it."""
-        at = self._now()
+        at = self.now()
         self.database.together(lambda connection: self._answers.cancel(connection, transaction_id, at))
 
     def revoke(self, serial: str, reason: str) -> None:
@@ -204,24 +222,25 @@ class LocalAuthority:
 
     def revoke_unconfirmed(self, at: datetime | None = None) -> list[Record]:
         """Revoke what nobody confirmed in time, and return it; no key is needed, the next list will say it."""
-        at = at or self._now()
+        at = at or self.now()
         return revocation.revoke_unconfirmed(self._store, at - self.settings.unconfirmed_term, at)
 
     def revoke_overdue_holds(self, at: datetime | None = None) -> list[Record]:
         """Revoke what was on hold for too long, and return it; no key is needed, the next list will say it."""
-        return revocation.revoke_overdue_holds(self._store, at or self._now(), self._zone_of)
+        return revocation.revoke_overdue_holds(self._store, at or self.now(), self._zone_of)
 
     def publish_crl(self, *, root: bool = False) -> Path:
         """Sign the complete revocation list anew and return where it lies."""
         signer, path = self._root if root else self._signer, self.crl_path(root=root)
-        revocation.publish(self._store, signer, self._key(signer), path, self._now())
+        revocation.publish(self._store, signer, self._key(signer), path, self.now())
         return path
 
     @property
     def _is_two_tier(self) -> bool:
         return self._signer.role != self._root.role
 
-    def _now(self) -> datetime:
+    def now(self) -> datetime:
+        """UTC, in whole seconds."""
         return self._clock().astimezone(UTC).replace(microsecond=0)
 
     def _key(self, signer: Signer) -> "PrivateKey":
@@ -237,7 +256,7 @@ class LocalAuthority:
         record = self.find(serial)
         self._key(self._root if self._is_roots(record) else self._signer)
         zone = self._zone_of(record)
-        record = revocation.change(self._store, record.serial, move, self._now(), reason=reason, zone=zone)
+        record = revocation.change(self._store, record.serial, move, self.now(), reason=reason, zone=zone)
         self._publish_for(record)
 
     def _zone_of(self, record: Record) -> tzinfo:
@@ -265,7 +284,7 @@ class LocalAuthority:
 
     def _signed(self, submission: Submission, along: Along | None = None) -> "Work":
         """The certificate is signed; what is returned puts it on record and answers with it."""
-        at = self._now()
+        at = self.now()
         self._check_term(at)
         self._check_standing()
         issuer = x509.load_der_x509_certificate(self._signer.certificate_der)

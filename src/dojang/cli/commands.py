@@ -46,6 +46,49 @@ KEY = Section(
     },
 )
 
+CA_APPLICANT = Section(
+    N_("Persons and businesses that want a certificate."),
+    {
+        "add": Entry("dojang.cli.ca_applicant:add", N_("Add an applicant.")),
+        "list": Entry("dojang.cli.ca_applicant:list_", N_("List the applicants.")),
+        "show": Entry("dojang.cli.ca_applicant:show", N_("Show an applicant, checks and enrolments.")),
+    },
+)
+
+CA_CHECK = Section(
+    N_("Identity checks that somebody has made."),
+    {"add": Entry("dojang.cli.ca_applicant:check", N_("Put an identity check on record."))},
+)
+
+CA_CODE = Section(
+    N_("Reference numbers and authorization codes."),
+    {
+        "new": Entry("dojang.cli.ca_code:new", N_("Make a reference number and its code, shown once.")),
+        "list": Entry("dojang.cli.ca_code:list_", N_("List reference numbers and their state.")),
+        "cancel": Entry("dojang.cli.ca_code:cancel", N_("Make a code worthless.")),
+        "unlock": Entry("dojang.cli.ca_code:unlock", N_("Unlock one after wrong tries.")),
+    },
+)
+
+CA_ENROLMENT = Section(
+    N_("Who is to get which certificate, and the decisions about it."),
+    {
+        "list": Entry("dojang.cli.ca_enrolment:list_", N_("List enrolments.")),
+        "show": Entry("dojang.cli.ca_enrolment:show", N_("Show one, and what is missing.")),
+        "approve": Entry("dojang.cli.ca_enrolment:approve", N_("Approve what somebody else has registered.")),
+        "refuse": Entry("dojang.cli.ca_enrolment:refuse", N_("Refuse one for good.")),
+    },
+)
+
+CA_OFFICER = Section(
+    N_("Whose certificates open the office, here and from afar."),
+    {
+        "add": Entry("dojang.cli.ca_officer:add", N_("Register an officer's certificate.")),
+        "list": Entry("dojang.cli.ca_officer:list_", N_("List the officers and their roles.")),
+        "remove": Entry("dojang.cli.ca_officer:remove", N_("Remove an officer.")),
+    },
+)
+
 CA = Section(
     N_("A local certificate authority with its key on a token."),
     {
@@ -57,6 +100,11 @@ CA = Section(
         "revoke": Entry("dojang.cli.ca:revoke", N_("Revoke a certificate for good.")),
         "suspend": Entry("dojang.cli.ca:suspend", N_("Put a certificate on hold.")),
         "restore": Entry("dojang.cli.ca:restore", N_("Take a certificate off hold.")),
+        "applicant": CA_APPLICANT,
+        "check": CA_CHECK,
+        "code": CA_CODE,
+        "enrolment": CA_ENROLMENT,
+        "officer": CA_OFFICER,
     },
 )
 

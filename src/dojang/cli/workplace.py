@@ -11,15 +11,15 @@ from dojang.cli.language import N_, _, message_of, say
 from dojang.errors import NotFound
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes as PrivateKey
-
     from dojang.authority.local import LocalAuthority
+    from dojang.cli.authority_tokens import AuthorityTokens
     from dojang.lifecycle.hooks import Hooks
     from dojang.lifecycle.workplace import Recovered, Step, Workplace
     from dojang.locations.base import Location, PasswordProvider, RObject
     from dojang.locations.password_tries import PasswordTries
     from dojang.npki.keyfile import KeyFileForm
     from dojang.pkcs11.discovery import ModuleSearch
+    from dojang.pkcs11.opened import OpenToken
     from dojang.pkcs11.pin import PinProvider
     from dojang.pkcs11.uri import Pkcs11Uri
 
@@ -223,19 +223,20 @@ def key_opener(
     invocation: Invocation,
     search: "Callable[[str], ModuleSearch] | None" = None,
     pins: "Callable[[Pkcs11Uri], PinProvider] | None" = None,
-) -> "Iterator[Callable[[str], PrivateKey]]":
-    """Opens keys of authorities by their addresses; their tokens stay open until this is left.
+) -> "Iterator[AuthorityTokens]":
+    """Opens keys and secrets of authorities by their addresses; their tokens stay open until this is left.
 
     ``search`` says where to look for the module of each, when that is known; ``pins`` where their PINs come from, if
     not from where ``--ca-pin-source`` says.
     """
     from dojang.agent.opening import open_token
+    from dojang.cli.authority_tokens import AuthorityTokens
     from dojang.pkcs11.uri import Pkcs11Uri
 
     pins = pins or invocation.ca_pin_provider
     with contextlib.ExitStack() as tokens:
 
-        def open_key(address: str) -> "PrivateKey":
+        def opened(address: str) -> "OpenToken":
             uri = Pkcs11Uri.from_text(address)
             token = open_token(
                 uri.token_part(),
@@ -245,16 +246,16 @@ def key_opener(
                 last_try=invocation.last_try,
                 agent=invocation.may_use_agent(uri, invocation.ca_pin_source),
             )
-            return tokens.enter_context(token).private_key(label=uri.object, key_id=uri.id)
+            return tokens.enter_context(token)
 
-        yield open_key
+        yield AuthorityTokens(opened)
 
 
 def authority_names(invocation: Invocation) -> list[str]:
     """The local authorities."""
-    from dojang.authority import local
+    from dojang.authority import folder
 
-    return local.authority_names(invocation.settings.authorities_dir)
+    return folder.authority_names(invocation.settings.authorities_dir)
 
 
 def chosen_authority(invocation: Invocation, name: str | None) -> str:

@@ -46,6 +46,17 @@ def has_hmac_key(token: OpenToken, key_id: bytes) -> bool:
     return bool(token.surely(lambda session: session.cryptoki.find_objects(session.handle, search, limit=1)))
 
 
+class HmacKey:
+    """A secret on an open token; it is used and never seen."""
+
+    def __init__(self, token: OpenToken, key_id: bytes) -> None:
+        self._token, self._key_id = token, key_id
+
+    def digest(self, message: bytes) -> bytes:
+        """HMAC-SHA256 of the message."""
+        return hmac_digest(self._token, message, key_id=self._key_id)
+
+
 def _template(label: str, key_id: bytes) -> Attributes:
     return [
         (ck.CKA_CLASS, ck.CKO_SECRET_KEY),

@@ -1,7 +1,7 @@
 """The secret on the authority's token from which codes are computed: found, or made when it is first needed."""
 
 import hashlib
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from sqlalchemy import Connection, insert, select
 
@@ -9,24 +9,12 @@ from dojang.authority import audit, tables
 from dojang.authority.database import Database
 from dojang.authority.enrolment.codes import CodeKey
 from dojang.errors import NotFound, Phrase
-from dojang.pkcs11 import hmac_keys
-from dojang.pkcs11.opened import OpenToken
-from dojang.pkcs11.uri import Pkcs11Uri
 
 ROLE: Final = "codes"
 _ID_BYTES: Final = 20
 
 
-class TokenKey:
-    """A secret on an open token, as a ``CodeKey``."""
-
-    def __init__(self, token: OpenToken, key_id: bytes) -> None:
-        self._token, self._key_id = token, key_id
-
-    def digest(self, message: bytes) -> bytes:
-        return hmac_keys.hmac_digest(self._token, message, key_id=self._key_id)
-
-
+@runtime_checkable
 class KeyRing(Protocol):
     """Who can open secrets by their addresses and make new ones: the tokens of an authority, as a process has them."""
 
@@ -74,13 +62,6 @@ def make_code_key(database: Database, authority: str, ring: KeyRing) -> CodeKey:
             connection.execute(insert(tables.signer).values(id=ROLE, role=ROLE, key_address=address))
             audit.record(connection, event="signer-added", subject=ROLE, role=ROLE, generation=1, state="current")
     return ring.open(address)
-
-
-def make_on_token(token: OpenToken, key_id: bytes, label: str, beside: str) -> str:
-    """Where the secret ``key_id`` on this token is, named as ``beside`` names its own; made unless it is there."""
-    if not hmac_keys.has_hmac_key(token, key_id):
-        hmac_keys.generate_hmac_key(token, label=label, key_id=key_id)
-    return Pkcs11Uri.from_text(beside).for_object(id=key_id, type="secret-key").to_text()
 
 
 def _recorded(connection: Connection) -> str | None:

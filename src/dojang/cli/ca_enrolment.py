@@ -1,0 +1,78 @@
+"""``dojang ca enrolment``: who is to get which certificate, and the decisions about it."""
+
+import click
+
+from dojang.cli.ca import ca_option
+from dojang.cli.ca_code import decide
+from dojang.cli.ca_orders import STATES, enrolment_lines, officer_option, ordered, state_words
+from dojang.cli.context import Invocation
+from dojang.cli.frame import argument, command, option
+from dojang.cli.language import N_, _, say
+from dojang.cli.workplace import chosen_authority
+
+
+@command(
+    help=N_("List enrolments: who is to get which certificate, and where that stands."),
+    examples=["dojang ca enrolment list --state waiting", "dojang ca enrolment list --json"],
+)
+@option("--state", type=click.Choice(list(STATES)), multiple=True, help=N_("Only these; may be repeated."))
+@option("--after", metavar="REFERENCE", help=N_("The last one of the page before."))
+@option("--limit", metavar="N", type=click.IntRange(1, 1000), default=100, show_default=True, help=N_("How many."))
+@ca_option
+def list_(invocation: Invocation, state: tuple[str, ...], after: str | None, limit: int, ca: str | None) -> None:
+    """No PIN is asked."""
+    authority = chosen_authority(invocation, ca)
+    answer = ordered(invocation, authority, "enrolment.list", {"states": list(state), "after": after, "limit": limit})
+    found = answer["enrolments"]
+    columns = [N_("Reference number"), N_("State"), N_("Subject"), N_("Profile"), N_("Registered by")]
+    rows = [[one["reference"], state_words(one), one["subject"], one["profile"], one["created_by"]] for one in found]
+    text = invocation.out.table(columns, rows) if rows else _("There are no enrolments.")
+    invocation.result({"authority": authority, **answer}, text, quiet=[one["reference"] for one in found])
+
+
+@command(
+    help=N_("Show one enrolment and what is missing until its code works."),
+    examples=["dojang ca enrolment show 4081160273"],
+)
+@argument("reference", metavar="REFERENCE")
+@ca_option
+def show(invocation: Invocation, reference: str, ca: str | None) -> None:
+    """No PIN is asked."""
+    authority = chosen_authority(invocation, ca)
+    answer = ordered(invocation, authority, "enrolment.show", {"reference": reference})
+    enrolment = answer["enrolment"]
+    text = "\n".join(enrolment_lines(enrolment))
+    invocation.result({"authority": authority, **answer}, text, quiet=[enrolment["state"]])
+
+
+@command(
+    help=N_(
+        "Approve an enrolment that somebody else has registered. Where the authority wants officers, name your "
+        "credential with --officer: its key signs the approval, which is kept as evidence."
+    ),
+    examples=[
+        "dojang ca enrolment approve 4081160273",
+        "dojang ca enrolment approve 4081160273 --officer 'pkcs11:token=Kim;object=officer'",
+    ],
+)
+@argument("reference", metavar="REFERENCE")
+@ca_option
+@officer_option
+def approve(invocation: Invocation, reference: str, ca: str | None, officer: str | None) -> None:
+    """Never by who registered it."""
+    step = say("Approve {reference}", reference=reference)
+    decide(invocation, ca, officer, "enrolment.approve", {"reference": reference}, step)
+
+
+@command(
+    help=N_("Refuse an enrolment that is not approved yet; its code never works."),
+    examples=["dojang ca enrolment refuse 4081160273 --reason 'identity not proved'"],
+)
+@argument("reference", metavar="REFERENCE")
+@option("--reason", metavar="TEXT", required=True, help=N_("Why, for the record."))
+@ca_option
+@officer_option
+def refuse(invocation: Invocation, reference: str, reason: str, ca: str | None, officer: str | None) -> None:
+    """For good."""
+    step = say("Refuse {reference}", reference=reference)
+    decide(invocation, ca, officer, "enrolment.refuse", {"reference": reference, "reason": reason}, step)
