@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import signal
 import socket
 import ssl
@@ -44,8 +45,9 @@ class Host:
         self._limits, self._pulse, self._tls = limits, pulse, tls
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Task[None] | None = None
+        self._reloading: asyncio.Task[None] | None = None
         self.on_reload: Callable[[], None] = lambda: None
-        """Called in the loop's thread when the settings are to be read again."""
+        """Called, in a thread, when the settings are to be read again."""
         self.on_stopping: Callable[[], None] = lambda: None
         self.on_started: Callable[[], None] = lambda: None
         self.on_finding: Callable[[Readiness], None] = lambda _found: None
@@ -101,13 +103,17 @@ class Host:
         self._server.should_exit = True
 
     def _reload(self) -> None:
+        if self._reloading is None or self._reloading.done():
+            self._reloading = asyncio.create_task(self._read_again())
+
+    async def _read_again(self) -> None:
         try:
-            self.on_reload()
+            await asyncio.to_thread(self.on_reload)
             if self._tls is not None:
                 self._server.use_tls(self._tls.context())
             tell("reloaded")
         except Exception as error:  # the old settings stay in force
-            tell("not reloaded", 40, code=getattr(error, "code", "bug"), message=str(error))
+            tell("not reloaded", logging.ERROR, code=getattr(error, "code", "bug"), message=str(error))
 
 
 class _Server(uvicorn.Server):

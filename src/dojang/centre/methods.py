@@ -58,10 +58,14 @@ def _show(authority: "LocalAuthority", given: Arguments) -> Answer:
 
 
 def _list(authority: "LocalAuthority", given: Arguments) -> Answer:
-    after, limit = given.maybe_text("after"), given.number("limit", 1, _MOST, _USUAL)
+    state, after = given.maybe_text("state"), given.maybe_text("after")
+    limit = given.number("limit", 1, _MOST, _USUAL)
     given.finish()
-    page = authority.page(after=after, limit=limit)
-    return {"certificates": [record_answer(one) for one in page.records], "next": page.next}
+    page = authority.records(state=state, after=after, limit=limit)
+    return {
+        "certificates": [record_answer(one) for one in page],
+        "next": page[-1].serial if len(page) == limit else None,
+    }
 
 
 def _find(authority: "LocalAuthority", given: Arguments) -> Answer:

@@ -8,9 +8,9 @@ root is to be online.
 import contextlib
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Protocol
 
 from dojang.centre.desk import Desk
 from dojang.centre.metrics import Metrics
@@ -20,16 +20,27 @@ from dojang.errors import RootOffline
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes as PrivateKey
 
+    from dojang.authority.enrolment.codes import CodeKey
     from dojang.authority.local import LocalAuthority
 
-KeyOpener = Callable[[str], "PrivateKey"]
+_LONGEST_WORK: Final = 120.0
+
+
+class KeyOpener(Protocol):
+    """Opens keys that sign, when called, and secrets that compute codes; as ``enrolment.code_key`` has it."""
+
+    def __call__(self, address: str) -> "PrivateKey": ...
+
+    def open(self, address: str) -> "CodeKey": ...
+
+    def make(self, beside: str, key_id: bytes, label: str) -> str: ...
 
 
 class Keys:
     """The keys of a centre, each opened once and shared by its threads; the keys of roots are refused."""
 
-    def __init__(self, open_key: KeyOpener) -> None:
-        self._open = open_key
+    def __init__(self, opener: KeyOpener) -> None:
+        self._opener = opener
         self._opened: dict[str, PrivateKey] = {}
         self._turn = threading.RLock()
         self.offline: dict[str, str] = {}
@@ -41,8 +52,18 @@ class Keys:
             raise RootOffline(authority=self.offline[address])
         with self._turn:
             if address not in self._opened:
-                self._opened[address] = self._open(address)
+                self._opened[address] = self._opener(address)
             return self._opened[address]
+
+    def open(self, address: str) -> "CodeKey":
+        """The secret at ``address``."""
+        with self._turn:
+            return self._opener.open(address)
+
+    def make(self, beside: str, key_id: bytes, label: str) -> str:
+        """The address of a secret on the token of the key at ``beside``; made unless it is there."""
+        with self._turn:
+            return self._opener.make(beside, key_id, label)
 
     def prove(self, authority: "LocalAuthority") -> None:
         """Have the key that issues sign a challenge."""
@@ -51,67 +72,87 @@ class Keys:
         prove_possession(self(authority.info().key_address), authority.certificate_der())
 
 
-@dataclass(frozen=True, slots=True)
 class Opened:
-    """A centre and its keys."""
+    """A centre and its keys. Whoever opens it closes it."""
 
-    state: Centre
-    keys: Keys
+    def __init__(self, directory: Path, keys: Keys, desk: Desk, *, root_online: bool) -> None:
+        self._directory, self._root_online = directory, root_online
+        self._authorities: dict[str, LocalAuthority] = {}
+        self.keys = keys
+        self.state = Centre(self._authorities, Metrics(), desk)
+
+    def admit(self, name: str) -> None:
+        """Open an authority, and have its key sign a challenge, before anybody is served in its name."""
+        from dojang.authority.local import open_authority
+
+        authority = open_authority(self._directory, name, self.keys)
+        try:
+            self._keep_root_offline(authority)
+            self.keys.prove(authority)
+        except BaseException:
+            authority.close()
+            raise
+        before, self._authorities[name] = self._authorities.get(name), authority
+        if before is not None:
+            _close_later(before)
+
+    def reload(self) -> None:
+        """Open every authority anew, with its settings and keys as they are now; one that cannot be stays as it was."""
+        for name in list(self._authorities):
+            self.admit(name)
 
     def checks(self) -> Mapping[str, Callable[[], None]]:
         """What tells whether it can serve: the database and the key of each authority."""
         found: dict[str, Callable[[], None]] = {}
-        for name, authority in self.state.authorities.items():
-            found[f"database:{name}"] = _database_of(authority)
-            found[f"hsm:{name}"] = _hsm_of(self.keys, authority)
+        for name in self._authorities:
+            found[f"database:{name}"] = partial(self._ask_database, name)
+            found[f"hsm:{name}"] = partial(self._ask_hsm, name)
         found["sessions"] = _Losses(self.state.metrics)
         return found
+
+    def close(self) -> None:
+        """Begin nothing more; what was begun is done."""
+        self.state.desk.close()
+        for authority in self._authorities.values():
+            authority.close()
+
+    def _ask_database(self, name: str) -> None:
+        self._authorities[name].info()
+
+    def _ask_hsm(self, name: str) -> None:
+        self.keys.prove(self._authorities[name])
+
+    def _keep_root_offline(self, authority: "LocalAuthority") -> None:
+        from dojang.authority.hierarchy.signers import root_addresses
+
+        issuing = authority.info().key_address
+        with authority.database.reading() as connection:
+            roots = root_addresses(connection)
+        if issuing in roots and not (self._root_online or authority.settings.test):
+            raise RootOffline(authority=authority.name)
+        self.keys.offline |= dict.fromkeys(roots - {issuing}, authority.name)
 
 
 @contextlib.contextmanager
 def open_centre(
-    directory: Path, names: Sequence[str], open_key: KeyOpener, *, desk: Desk | None = None, root_online: bool = False
+    directory: Path, names: Sequence[str], opener: KeyOpener, *, desk: Desk | None = None, root_online: bool = False
 ) -> Iterator[Opened]:
     """The authorities of these names in ``directory``, each of which has signed a challenge by now.
 
     Raises ``NotFound``, ``RootOffline``, and what the token or the database has to say.
     """
-    from dojang.authority.local import open_authority
-
-    keys = Keys(open_key)
-    with contextlib.ExitStack() as opened:
-        authorities: dict[str, LocalAuthority] = {}
+    opened = Opened(directory, Keys(opener), desk or Desk(), root_online=root_online)
+    with contextlib.closing(opened):
         for name in dict.fromkeys(names):
-            authority = opened.enter_context(open_authority(directory, name, keys))
-            _keep_root_offline(authority, keys, root_online=root_online)
-            keys.prove(authority)
-            authorities[name] = authority
-        state = Centre(authorities, Metrics(), desk or Desk())
-        opened.callback(state.desk.close)
-        yield Opened(state, keys)
+            opened.admit(name)
+        yield opened
 
 
-def _keep_root_offline(authority: "LocalAuthority", keys: Keys, *, root_online: bool) -> None:
-    info = authority.info()
-    if info.root_key_address != info.key_address:
-        keys.offline[info.root_key_address] = authority.name
-    elif not (root_online or _is_for_tests(authority)):
-        raise RootOffline(authority=authority.name)
-
-
-def _is_for_tests(authority: "LocalAuthority") -> bool:
-    return bool(getattr(authority, "is_test", False))
-
-
-def _database_of(authority: "LocalAuthority") -> Callable[[], None]:
-    def check() -> None:
-        authority.info()
-
-    return check
-
-
-def _hsm_of(keys: Keys, authority: "LocalAuthority") -> Callable[[], None]:
-    return lambda: keys.prove(authority)
+def _close_later(authority: "LocalAuthority") -> None:
+    """When whoever is still at work with it is done."""
+    timer = threading.Timer(_LONGEST_WORK, authority.close)
+    timer.daemon = True
+    timer.start()
 
 
 class _Losses:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from socket import socket
 from typing import TYPE_CHECKING, Any, Final
@@ -123,7 +124,8 @@ def work(invocation: Invocation, descriptor: int) -> int:
     for one in sockets:
         one.setblocking(False)
     with ExitStack() as stack:
-        host = _hosted(stack, invocation, order, Pins(invocation, orders["pins"]), sockets)[0]
+        host, opened = _hosted(stack, invocation, order, Pins(invocation, orders["pins"]), sockets)
+        host.on_reload = opened.reload
         host.on_finding = leash.tell
         host.on_started = lambda: leash.tell(host.readiness())
         leash.watch(host.stop)
@@ -139,7 +141,7 @@ def _serve_alone(invocation: Invocation, order: Order, sockets: list[socket], ba
             page, ready = opened.state.metrics.page, host.readiness
             stack.enter_context(BackDoor(back, alive=host.alive, ready=ready, page=page))
         host.on_finding = lambda _found: _keep_watchdog(host)
-        host.on_reload, host.on_stopping = _tell_reload, _tell_stopping
+        host.on_reload, host.on_stopping = partial(_reload, opened), _tell_stopping
         host.on_started = lambda: _tell_started(invocation, sockets, back)
         _end_in_time(invocation, host.stop)
         host.run()
@@ -232,6 +234,14 @@ def _tell_started(invocation: Invocation, sockets: Sequence[socket], back: socke
     tell("serving", addresses=addresses, admin=admin)
     _say(invocation, "serving", facts, say("Serving at {addresses}.", addresses=", ".join(addresses)))
     tell_manager("READY=1")
+
+
+def _reload(opened: Opened) -> None:
+    tell_manager(*reloading())
+    try:
+        opened.reload()
+    finally:
+        tell_manager("READY=1")
 
 
 def _tell_reload() -> None:
