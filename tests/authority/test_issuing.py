@@ -294,9 +294,9 @@ folder, request, transactions, die = Path(sys.argv[1]), Path(sys.argv[2]), sys.a
 key = load_pem_private_key((folder / "ca.pem").read_bytes(), None)
 if die:
     record = answers.Answers.record
-    def record_and_die(*arguments):
+    def record_and_die(*arguments, **named):
         if die == "inside":
-            record(*arguments)
+            record(*arguments, **named)
         os.kill(os.getpid(), signal.SIGKILL)
     def answer_and_die(*arguments):
         together(*arguments)

@@ -9,7 +9,7 @@ from cryptography import x509
 from sqlalchemy import Connection
 
 from dojang.authority import audit
-from dojang.authority.base import Along, Submission
+from dojang.authority.base import Entry, Submission
 from dojang.authority.certificate import Draft
 from dojang.authority.life import OVER
 from dojang.authority.revocation import make_move
@@ -32,19 +32,25 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
 
+class KeySwitched(Exception):
+    """What was signed is not to be recorded: another key signs by now."""
+
+
+class Given(NamedTuple):
+    """An answer on record, and the key that signed it."""
+
+    certificate_der: bytes
+    signer: str
+
+
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """Reads and writes the store for the authority of this name, which issues with the key ``signer``.
-
-    ``role`` is what that key is; a former one of the same role issued for the authority, too.
-    """
+    """Reads and writes the store for the authority of this name."""
 
     authority: str
     store: Store
-    role: str
-    signer: str
 
-    def given(self, submission: Submission) -> bytes | None:
+    def given(self, submission: Submission) -> Given | None:
         """The certificate that this submission got, ``None`` if it is new.
 
         ``AuthorityRefused`` when it was cancelled, or when the transaction was another submission.
@@ -60,27 +66,36 @@ class Answers:
         draft: Draft,
         serial: int,
         certificate_der: bytes,
-        along: Along | None = None,
-    ) -> bytes:
-        """Inside a transaction: put the answer on record and return it, or what another process answered meanwhile."""
+        entry: Entry | None = None,
+        *,
+        confirmed: bool = False,
+    ) -> Given:
+        """Inside a transaction: put the answer on record and return it, or what another process answered meanwhile.
+
+        ``KeySwitched`` where the key of ``rules`` does not sign any more.
+        """
         before = find_answer(connection, submission.transaction_id)
         if before is not None:
             return self._again(before, submission)
+        if not is_current(connection, rules.signer):
+            raise KeySwitched
         old = self.predecessor(submission)
         if old is not None:
             rules.check_predecessor(submission, draft.profile, old, draft.public_key)
         self._check_new(submission, draft, old)
         replaces = f"{old.certificate.serial_number:x}" if old else None
-        record = self._record(draft, f"{serial:x}", certificate_der, rules.at, replaces, submission.enrolment)
+        record = self._record(draft, f"{serial:x}", certificate_der, rules, replaces, submission.enrolment)
         insert_record(connection, record)
         reason = submission.reason if submission.kind == "reissue" else None
         answered = Answered(submission.kind, fingerprint_of(submission), record.serial, False, reason)
         insert_answer(connection, submission.transaction_id, answered)
         told = _told(record, submission)
         audit.record(connection, event="certificate-issued", subject=record.serial, at=rules.at, **told)
-        if along is not None:
-            along(connection, record.serial)
-        return certificate_der
+        if entry is not None:
+            entry(connection)
+        if confirmed:
+            self.confirm(connection, submission.transaction_id, rules.at)
+        return Given(certificate_der, rules.signer)
 
     def _check_new(self, submission: Submission, draft: Draft, old: Predecessor | None) -> None:
         """A key that was certified here before, where the profile wants another; a renewal may keep its own."""
@@ -100,7 +115,7 @@ class Answers:
         if submission.replaces_der is None:
             return None
         found = self.recorded(submission.replaces_der)
-        if found is None or self.store.role_of(found.signer) != self.role:
+        if found is None:
             raise refusal(self.authority, "the old certificate was not issued here")
         certificate = x509.load_der_x509_certificate(found.certificate_der)
         return Predecessor(certificate, found.profile, found.state, found.replaced_at is not None)
@@ -113,8 +128,8 @@ class Answers:
             return None
         return found if found.certificate_der == certificate_der else None
 
-    def confirm(self, connection: Connection, transaction_id: str, at: datetime) -> bool:
-        """Note that the certificate works; true when the list has to tell of what it replaces, as after a reissue.
+    def confirm(self, connection: Connection, transaction_id: str, at: datetime) -> str | None:
+        """Note that the certificate works; the key whose list has to tell of what it replaces, as after a reissue.
 
         Of several successors that were asked for, the first to be confirmed is the one. Confirmed again, a reissue is
         told again: a run that was killed may not have published it.
@@ -131,11 +146,11 @@ class Answers:
             told = {"transaction": transaction_id, "kind": answered.kind, "replaces": record.replaces}
             audit.record(connection, event="certificate-confirmed", subject=record.serial, at=at, **told)
         if answered.kind != "reissue" or record.replaces is None:
-            return False
+            return None
+        old, reason = self.store.find(record.replaces), answered.reason or "superseded"
         if is_new:
-            old, reason = self.store.find(record.replaces), answered.reason or "superseded"
             make_move(connection, old, "revoke", at, authority=self.authority, reason=reason)
-        return True
+        return old.signer
 
     def cancel(self, connection: Connection, transaction_id: str, at: datetime) -> None:
         """Revoke what was never confirmed; nothing answered or cancelled already is nothing to do."""
@@ -160,12 +175,13 @@ class Answers:
         if kind == "renew" and old.state == "revoked":
             raise refusal(self.authority, "the old certificate is {state}", state=old.state)
 
-    def _again(self, before: Answered, submission: Submission) -> bytes:
+    def _again(self, before: Answered, submission: Submission) -> Given:
         if before.fingerprint != fingerprint_of(submission):
             raise refusal(self.authority, "the transaction was used for another request")
         if before.cancelled:
             raise refusal(self.authority, "the transaction was cancelled")
-        return self.store.find(before.serial).certificate_der
+        record = self.store.find(before.serial)
+        return Given(record.certificate_der, record.signer)
 
     def _record(
         self,

@@ -13,9 +13,11 @@ Kind = Literal["issue", "renew", "reissue"]
 RequestForm = Literal["pkcs10", "crmf"]
 ReissueReason = Literal["superseded", "keyCompromise"]
 
-Along = Callable[["Connection", str], None]
-"""What else belongs into the transaction that records a certificate, named by its serial in hex. When it raises,
-nothing is recorded. It is not called for an answer that was given before."""
+Entry = Callable[["Connection"], None]
+"""What else belongs into the transaction that records a change. When it raises, nothing is recorded."""
+Along = Callable[[bytes], Entry]
+"""What else is recorded with a certificate, which is signed and given in DER, but not on record yet. An answer that was
+given before is not recorded again."""
 
 
 @dataclass(frozen=True, slots=True)

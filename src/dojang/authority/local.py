@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
@@ -24,7 +24,7 @@ from sqlalchemy import Connection
 from dojang.authority import revocation
 from dojang.authority import settings as settings_file
 from dojang.authority.answers import Answers
-from dojang.authority.base import Along, Issued, Submission
+from dojang.authority.base import Along, Entry, Issued, Submission
 from dojang.authority.certificate import sign_certificate
 from dojang.authority.database import Database
 from dojang.authority.folder import CRL_NAME, ROOT_CRL_NAME, authority_names, is_authority
@@ -38,6 +38,7 @@ from dojang.npki.validity import KST
 from dojang.x509.keys import same_key
 from dojang.x509.name import format_name
 from dojang.x509.profiles import Profile, profile, profiles
+from dojang.x509.request import CertificateRequest
 from dojang.x509.status import CertificateFacts, credential_facts
 
 if TYPE_CHECKING:
@@ -84,11 +85,7 @@ class LocalAuthority:
     ) -> None:
         self.name, self.folder, self.database, self.settings = folder.name, folder, database, settings
         self._store, self._open_key, self._clock = Store(database, folder.name), key, clock
-        self._keys: dict[str, PrivateKey] = {}
-        self._key_turn = threading.Lock()
-        signers = self._store.signers()
-        self._root, self._signer = signers["root"], signers.get("issuing") or signers["root"]
-        self._answers = Answers(self.name, self._store, self._signer.role, self._signer.id)
+        self.roster = Roster(folder, database, key, self.now)
 
     def __enter__(self) -> Self:
         return self
@@ -99,20 +96,20 @@ class LocalAuthority:
         self.close()
 
     def close(self) -> None:
-        self._keys.clear()
+        self.roster.close()
         self._store.close()
 
     def info(self) -> AuthorityInfo:
         """Names, terms and addresses as they are now."""
-        signers, at = self._store.signers(), self.now()
+        roll, at = self.roster.look(), self.now()
         return AuthorityInfo(
             name=self.name,
-            key_address=self._signer.key_address,
-            root_key_address=self._root.key_address,
-            certificate=credential_facts(self._signer.certificate_der, at),
-            root=credential_facts(self._root.certificate_der, at),
+            key_address=roll.issuer.key_address,
+            root_key_address=roll.root.key_address,
+            certificate=credential_facts(roll.issuer.certificate_der, at),
+            root=credential_facts(roll.above.certificate_der, at),
             crl_path=self.crl_path(),
-            crl_number=signers[self._signer.role].crl_number,
+            crl_number=self._store.signers()[roll.issuer.role].crl_number,
         )
 
     @cached_property
@@ -131,15 +128,16 @@ class LocalAuthority:
 
     def certificate_der(self) -> bytes:
         """The certificate whose key signs what is issued."""
-        return self._signer.certificate_der
+        return self.roster.now().issuer.certificate_der
 
     def chain_der(self) -> tuple[bytes, ...]:
-        """That certificate first, the root last."""
-        return tuple(dict.fromkeys((self._signer.certificate_der, self._root.certificate_der)))
+        """That certificate first, its root last; between them those that lead from other roots, old or new, to that."""
+        return self.roster.now().chain_der
 
     def crl_path(self, *, root: bool = False) -> Path:
         """Where the revocation list lies; with ``root`` that of the root above, where there is one."""
-        return self.folder / (ROOT_CRL_NAME if root and self._is_two_tier else CRL_NAME)
+        roll = self.roster.now()
+        return self.roster.list_path(roll.root.id if root else roll.issuer.id)
 
     def profiles(self) -> list[Profile]:
         """What it issues to subscribers. Raises ``InvalidSetting`` for a bad file among its own."""
@@ -152,12 +150,12 @@ class LocalAuthority:
 
     def issued(self) -> Iterator[Record]:
         """Every certificate issued to a subscriber, oldest first."""
-        return self._store.every(issued_by=self._signer.role)
+        return self._store.every(for_subscribers=True)
 
     def records(self, *, state: str | None = None, after: str | None = None, limit: int) -> list[Record]:
         """A page of the certificates issued to subscribers, oldest first, from the one after the serial ``after``."""
         after = None if after is None else revocation.serial_of(after)
-        return self._store.records(issued_by=self._signer.role, state=state, after=after, limit=limit)
+        return self._store.records(for_subscribers=True, state=state, after=after, limit=limit)
 
     def due(self, *, after: str | None = None, limit: int) -> list[Record]:
         """A page of the certificates to be renewed now; its cost is that of the page, however many there are."""
@@ -170,20 +168,30 @@ class LocalAuthority:
         """One certificate by its serial in hex. Raises ``NotFound``."""
         return self._store.find(revocation.serial_of(serial))
 
-    def submit(self, submission: Submission, *, along: Along | None = None) -> Issued:
+    def submit(
+        self,
+        submission: Submission,
+        *,
+        request: CertificateRequest | None = None,
+        along: Along | None = None,
+        confirmed: bool = False,
+    ) -> Issued:
         """A certificate, recorded before it leaves. Raises ``AuthorityRefused`` and ``AuthorityExpired``.
 
-        ``along`` is done in the transaction that records it.
+        ``request`` is what is asked for, where that was read and proved already. ``confirmed`` when nobody will do that
+        later.
         """
-        self._check_form(submission)
-        certificate_der = self._answers.given(submission)
-        if certificate_der is None:
-            certificate_der = self.database.together(self._signed(submission, along))
-        return Issued(certificate_der, self.chain_der())
+        given = self._given(submission)
+        if given is None:
+            given = self._recorded(submission, request=request, along=along, confirmed=confirmed)
+        if confirmed and submission.kind == "reissue" and submission.replaces_der is not None:
+            old = self._answers.recorded(submission.replaces_der)
+            self._publish(old.signer if old else given.signer)
+        return self._issued(given)
 
     def submit_many(self, submissions: Sequence[Submission]) -> list[Issued | Exception]:
         """The answer to each, or the error that ``submit`` would raise; what is new is recorded in one transaction."""
-        answers: list[bytes | Exception | None] = [self._attempt(self._given, one) for one in submissions]
+        answers: list[Given | Exception | None] = [self._attempt(self._given, one) for one in submissions]
         works: dict[int, Work] = {}
         for number, submission in enumerate(submissions):
             if answers[number] is None:
@@ -193,28 +201,30 @@ class LocalAuthority:
                 else:
                     works[number] = work
         for number, answer in zip(works, self.database.together_all(list(works.values())), strict=True):
-            answers[number] = answer
-        chain = self.chain_der()
-        return [Issued(one, chain) if isinstance(one, bytes) else one for one in answers if one is not None]
+            again = isinstance(answer, KeySwitched)
+            answers[number] = self._attempt(self._recorded, submissions[number]) if again else answer
+        return [self._issued(one) if isinstance(one, Given) else one for one in answers if one is not None]
 
-    def confirm(self, transaction_id: str) -> None:
+    def confirm(self, transaction_id: str, *, entry: Entry | None = None) -> None:
         """The certificate works; after a reissue the old one is revoked and the list published."""
         at = self.now()
-        if self.database.together(lambda connection: self._answers.confirm(connection, transaction_id, at)):
-            self.publish_crl()
+        work = partial(self._answers.confirm, transaction_id=transaction_id, at=at)
+        signer = self.database.together(_with(work, entry))
+        if signer is not None:
+            self._publish(signer)
 
-    def cancel(self, transaction_id: str) -> None:
+    def cancel(self, transaction_id: str, *, entry: Entry | None = None) -> None:
         """Revoke what was never confirmed; the key is not needed, the next revocation list will say it."""
-        at = self.now()
-        self.database.together(lambda connection: self._answers.cancel(connection, transaction_id, at))
+        work = partial(self._answers.cancel, transaction_id=transaction_id, at=self.now())
+        self.database.together(_with(work, entry))
 
-    def revoke(self, serial: str, reason: str) -> None:
+    def revoke(self, serial: str, reason: str, *, entry: Entry | None = None) -> None:
         """Revoke for good and publish it; revoked already, publish again. Raises ``NotFound`` and ``Usage``."""
-        self._change(serial, "revoke", revocation.reason_of(reason))
+        self._change(serial, "revoke", revocation.reason_of(reason), entry)
 
-    def suspend(self, serial: str) -> None:
+    def suspend(self, serial: str, *, entry: Entry | None = None) -> None:
         """Put on hold and publish it. ``AuthorityRefused`` for a revoked or expired certificate."""
-        self._change(serial, "suspend")
+        self._change(serial, "suspend", entry=entry)
 
     def restore(self, serial: str) -> None:
         """Take off hold and publish it. ``AuthorityRefused`` for what is revoked, expired or held for too long."""
@@ -231,32 +241,39 @@ class LocalAuthority:
 
     def publish_crl(self, *, root: bool = False) -> Path:
         """Sign the complete revocation list anew and return where it lies."""
-        signer, path = self._root if root else self._signer, self.crl_path(root=root)
-        revocation.publish(self._store, signer, self._key(signer), path, self.now())
-        return path
+        roll = self.roster.now()
+        return self._publish(roll.root.id if root else roll.issuer.id)
 
-    @property
-    def _is_two_tier(self) -> bool:
-        return self._signer.role != self._root.role
+    def scene(self, known: "Mapping[str, PrivateKey] | None" = None) -> Scene:
+        """What the steps of ``hierarchy`` work with; ``known`` are keys that are open already, by their addresses."""
+        keys = known or {}
+
+        def open_key(address: str) -> "PrivateKey":
+            return keys.get(address) or self._open_key(address)
+
+        def publish(name: str) -> None:
+            self.roster.look()
+            one = self.roster.named(name)
+            key = private_of(one, open_key)
+            revocation.publish(self._store, one, key, self.roster.list_path(name), self.now())
+
+        own = self.folder / "profiles"
+        return Scene(self.name, self.database, open_key, publish, self.now(), self.settings.address, own)
 
     def now(self) -> datetime:
         """UTC, in whole seconds."""
         return self._clock().astimezone(UTC).replace(microsecond=0)
 
-    def _key(self, signer: Signer) -> "PrivateKey":
-        with self._key_turn:
-            if signer.id not in self._keys:
-                key = self._open_key(signer.key_address)
-                _check_belongs(key, signer)
-                self._keys[signer.id] = key
-            return self._keys[signer.id]
+    def signing_key(self) -> "PrivateKey":
+        """The key that issues."""
+        return self.roster.private(self.roster.now().issuer.id)
 
-    def _change(self, serial: str, move: Move, reason: str | None = None) -> None:
+    def _change(self, serial: str, move: Move, reason: str | None = None, entry: Entry | None = None) -> None:
         """The key that will publish it is opened first, so that a wrong PIN changes nothing."""
         record = self.find(serial)
-        self._key(self._root if self._is_roots(record) else self._signer)
+        self.roster.private(record.signer)
         zone = self._zone_of(record)
-        record = revocation.change(self._store, record.serial, move, self.now(), reason=reason, zone=zone)
+        record = revocation.change(self._store, record.serial, move, self.now(), reason=reason, zone=zone, entry=entry)
         self._publish_for(record)
 
     def _zone_of(self, record: Record) -> tzinfo:
@@ -266,11 +283,13 @@ class LocalAuthority:
         return UTC
 
     def _publish_for(self, record: Record) -> None:
-        self.publish_crl(root=self._is_roots(record))
+        """The list that tells of it is that of the key that signed it."""
+        self._publish(record.signer)
 
-    def _is_roots(self, record: Record) -> bool:
-        """Whether the revocation list of the root above is the one that tells of it."""
-        return record.signer == "root" and self._is_two_tier
+    def _publish(self, name: str) -> Path:
+        key, path = self.roster.private(name), self.roster.list_path(name)
+        revocation.publish(self._store, self.roster.named(name), key, path, self.now())
+        return path
 
     def _attempt(self, step: Callable[[Submission], T], submission: Submission) -> T | Exception:
         try:
@@ -278,21 +297,45 @@ class LocalAuthority:
         except DojangError as error:
             return error
 
-    def _given(self, submission: Submission) -> bytes | None:
+    def _given(self, submission: Submission) -> Given | None:
         self._check_form(submission)
         return self._answers.given(submission)
 
-    def _signed(self, submission: Submission, along: Along | None = None) -> "Work":
+    def _recorded(self, submission: Submission, **more: Any) -> Given:
+        """Signed and on record; signed again where another process has switched to the next key meanwhile."""
+        while True:
+            try:
+                return self.database.together(self._signed(submission, **more))
+            except KeySwitched:
+                self.roster.look()
+
+    def _issued(self, given: Given) -> Issued:
+        return Issued(given.certificate_der, self.roster.chain_of(given.signer))
+
+    def _signed(
+        self,
+        submission: Submission,
+        *,
+        request: CertificateRequest | None = None,
+        along: Along | None = None,
+        confirmed: bool = False,
+    ) -> "Work":
         """The certificate is signed; what is returned puts it on record and answers with it."""
         at = self.now()
-        self._check_term(at)
-        self._check_standing()
-        issuer = x509.load_der_x509_certificate(self._signer.certificate_der)
-        rules = Rulebook(self.name, issuer, at, self._signer.id, self.settings.address)
-        draft = rules.draft(submission, self._wanted(submission.profile), self._answers.predecessor(submission))
+        roll = self.roster.now()
+        self._check_term(roll, at)
+        self._check_standing(roll)
+        issuer = roll.issuer.certificate
+        rules = Rulebook(self.name, issuer, at, roll.issuer.id, self.settings.address)
+        draft = rules.draft(
+            submission, self._wanted(submission.profile), self._answers.predecessor(submission), request
+        )
         serial = x509.random_serial_number()  # 159 random bits
-        der = sign_certificate(draft, issuer, self._key(self._signer), serial)
-        return lambda connection: self._answers.record(connection, submission, rules, draft, serial, der, along)
+        der = sign_certificate(draft, issuer, self.roster.private(roll.issuer.id), serial)
+        entry = along(der) if along else None
+        return lambda connection: self._answers.record(
+            connection, submission, rules, draft, serial, der, entry, confirmed=confirmed
+        )
 
     def _wanted(self, name: str) -> Profile:
         with contextlib.suppress(NotFound):
@@ -309,29 +352,34 @@ class LocalAuthority:
         if (submission.kind == "issue") != (submission.replaces_der is None):
             raise refusal(self.name, "a renewal or reissue names the certificate it replaces, a first issue does not")
 
-    def _check_term(self, at: datetime) -> None:
+    def _check_term(self, roll: Roll, at: datetime) -> None:
         """Neither the authority's certificate nor its root's may be outside its term."""
-        for der in self.chain_der():
-            own = x509.load_der_x509_certificate(der)
+        for own in (roll.issuer.certificate, roll.above.certificate):
             start_at, end_at = own.not_valid_before_utc, own.not_valid_after_utc
             if not start_at <= at <= end_at:
                 raise AuthorityExpired(authority=self.name, not_before=start_at, not_after=end_at)
 
-    def _check_standing(self) -> None:
+    def _check_standing(self, roll: Roll) -> None:
         """An issuing authority that its root has revoked or put on hold issues nothing."""
-        if self._is_two_tier:
-            own = x509.load_der_x509_certificate(self._signer.certificate_der)
-            state = self._store.find(f"{own.serial_number:x}").state
+        if roll.is_two_tier:
+            state = self._store.find(f"{roll.issuer.certificate.serial_number:x}").state
             if state != "confirmed":
                 raise refusal(self.name, "its own certificate is {state}", state=state)
 
+    @property
+    def _answers(self) -> Answers:
+        return Answers(self.name, self._store)
 
-def _check_belongs(key: "PrivateKey", signer: Signer) -> None:
-    """Another key may have come to lie at the address; nothing is ever signed with it."""
-    certificate = x509.load_der_x509_certificate(signer.certificate_der)
-    if not same_key(key.public_key(), certificate.public_key()):
-        problem = Phrase("the private key does not belong to it")
-        raise CertificateUnusable(subject=format_name(certificate.subject), problem=problem)
+
+def _with(work: Callable[[Connection], T], entry: Entry | None) -> Callable[[Connection], T]:
+    """Both in one transaction."""
+
+    def both(connection: Connection) -> T:
+        if entry is not None:
+            entry(connection)
+        return work(connection)
+
+    return both
 
 
 def open_authority(directory: Path, name: str, key: KeyOpener, *, clock: Clock = utc_now) -> LocalAuthority:

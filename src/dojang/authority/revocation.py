@@ -17,6 +17,7 @@ from cryptography import x509
 from sqlalchemy import Connection, Select, select, text, update
 
 from dojang.authority import audit
+from dojang.authority.base import Entry
 from dojang.authority.certificate import RevokedEntry, sign_crl
 from dojang.authority.life import OVER, Move, hold_ends_at, moved
 from dojang.authority.store import Record, Signer, Store, find_record, write_life
@@ -62,10 +63,19 @@ def reason_of(text: str) -> str:
 
 
 def change(
-    store: Store, serial: str, move: Move, at: datetime, *, reason: str | None = None, zone: tzinfo = UTC
+    store: Store,
+    serial: str,
+    move: Move,
+    at: datetime,
+    *,
+    reason: str | None = None,
+    zone: tzinfo = UTC,
+    entry: Entry | None = None,
 ) -> Record:
     """Move a certificate as ``life`` allows; returns the record as it is then. Raises what ``life`` raises."""
     with store.database.writing() as connection:
+        if entry is not None:
+            entry(connection)
         return make_move(connection, store.find(serial), move, at, authority=store.name, reason=reason, zone=zone)
 
 
@@ -129,6 +139,15 @@ def publish(store: Store, holder: Signer, key: "PrivateKey", path: Path, at: dat
         if number > newest:
             write_in_place(path, crl_der)
             connection.execute(update(signer).where(mine).values(crl_published=number))
+            audit.record(
+                connection,
+                event="crl-published",
+                subject=f"{holder.id} {number}",
+                at=at,
+                signer=holder.id,
+                number=number,
+                next_update=audit.moment_text(next_update_at),
+            )
     return crl_der
 
 

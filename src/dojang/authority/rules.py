@@ -18,13 +18,14 @@ from datetime import datetime
 from typing import TYPE_CHECKING, NoReturn
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509.oid import NameOID
 
 from dojang.authority.addresses import addresses_for
 from dojang.authority.base import Submission
 from dojang.authority.certificate import Draft
 from dojang.authority.terms import beginning_of, chosen_years, end_of, later, window_opens_at
+from dojang.cmp.faults import CmpFault
+from dojang.cmp.proof import request_from_crmf
 from dojang.der import MalformedDer
 from dojang.errors import AuthorityRefused, DojangError, Phrase
 from dojang.npki.vid import IDENTIFY_DATA, IdentifyData
@@ -32,12 +33,12 @@ from dojang.x509.alternative_names import alternative_names_of, is_well_formed, 
 from dojang.x509.keys import algorithm_of, is_strong, same_key
 from dojang.x509.name import attribute_names, attribute_values, settled_name
 from dojang.x509.profiles import Profile, ValueRule
-from dojang.x509.reading import UNREADABLE, read_request
+from dojang.x509.reading import read_request
+from dojang.x509.request import CertificateRequest
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes as PublicKey
 
-_WEAK_HASHES = {"md5", "sha1"}
 _VID = x509.ObjectIdentifier(IDENTIFY_DATA)
 
 
@@ -61,10 +62,20 @@ class Rulebook:
     signer: str = "issuing"
     base: str | None = None
 
-    def draft(self, submission: Submission, profile: Profile, old: Predecessor | None) -> Draft:
-        """The certificate to sign. Raises ``AuthorityRefused``."""
-        request = self._read(submission.request_der)
-        public_key = self._public_key(request, profile)
+    def draft(
+        self,
+        submission: Submission,
+        profile: Profile,
+        old: Predecessor | None,
+        request: CertificateRequest | None = None,
+    ) -> Draft:
+        """The certificate to sign. Raises ``AuthorityRefused``.
+
+        ``request`` is what somebody has read and proved already, and may have settled otherwise than it was asked.
+        """
+        request = request or self._read(submission)
+        public_key = request.public_key
+        self._check_key(public_key, profile)
         if old is not None:
             self.check_predecessor(submission, profile, old, public_key)
         subject = self._subject(request, profile)
@@ -75,21 +86,25 @@ class Rulebook:
         addresses = addresses_for(profile, self.base, self.signer)
         return Draft(profile, subject, public_key, names, not_before_at, not_after_at, addresses)
 
-    def _read(self, request_der: bytes) -> x509.CertificateSigningRequest:
+    def _read(self, submission: Submission) -> CertificateRequest:
+        """The request, once it has proved that the asker holds the key."""
         try:
-            return read_request(request_der)
+            if submission.request_form == "crmf":
+                return request_from_crmf(submission.request_der)
+            request = read_request(submission.request_der)
+        except CmpFault as error:
+            raise self._unacceptable(error.phrase) from error
         except DojangError as error:
             raise AuthorityRefused(authority=self.authority, problem=Phrase("the request cannot be decoded")) from error
-
-    def _public_key(self, request: x509.CertificateSigningRequest, profile: Profile) -> "PublicKey":
-        """The key to certify, once the request's signature has proved that the asker holds it."""
         try:
-            public_key, used = request.public_key(), request.signature_hash_algorithm
-            proven = request.is_signature_valid and (used is None or used.name not in _WEAK_HASHES)
-        except (UnsupportedAlgorithm, *UNREADABLE):
-            self._refuse("the request's key or signature is of an unknown kind")
-        if not proven:
-            self._refuse("the request's signature does not prove possession of the key")
+            return CertificateRequest.proven(request)
+        except DojangError as error:
+            raise self._unacceptable(error.facts["problem"]) from error
+
+    def _unacceptable(self, problem: object) -> AuthorityRefused:
+        return refusal(self.authority, "the request is not acceptable: {problem}", problem=problem)
+
+    def _check_key(self, public_key: "PublicKey", profile: Profile) -> None:
         algorithm = algorithm_of(public_key)
         if algorithm not in profile.algorithms or not is_strong(public_key):
             self._refuse(
@@ -97,9 +112,8 @@ class Rulebook:
                 profile=profile.name,
                 algorithm=algorithm,
             )
-        return public_key
 
-    def _subject(self, request: x509.CertificateSigningRequest, profile: Profile) -> x509.Name:
+    def _subject(self, request: CertificateRequest, profile: Profile) -> x509.Name:
         try:
             subject = settled_name(request.subject)
         except DojangError as error:
@@ -118,7 +132,7 @@ class Rulebook:
 
     def _alternative_names(
         self,
-        request: x509.CertificateSigningRequest,
+        request: CertificateRequest,
         subject: x509.Name,
         submission: Submission,
         profile: Profile,
@@ -127,7 +141,7 @@ class Rulebook:
         """The names asked for, and the addresses in the subject, which must stand here too (RFC 5280, 4.1.2.6)."""
         had = alternative_names_of(old.certificate) if old else ()
         kept, held = tuple(name for name in had if not _is_vid(name)), tuple(filter(_is_vid, had))
-        asked = tuple(name for name in alternative_names_of(request) if name not in held)
+        asked = tuple(name for name in request.alternative_names if name not in held)
         addresses = [x509.RFC822Name(str(part.value)) for part in subject.get_attributes_for_oid(NameOID.EMAIL_ADDRESS)]
         names = tuple(dict.fromkeys([*asked, *addresses]))
         if old is not None:

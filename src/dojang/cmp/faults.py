@@ -61,10 +61,10 @@ class CmpFault(Exception):
     It stays between the rooms that speak CMP: what a user or a log sees is made of it there.
     """
 
-    def __init__(
-        self, failure: FailInfo, template: str, *, status: PkiStatus = PkiStatus.REJECTION, **facts: object
-    ) -> None:
-        self.failure, self.status, self.phrase = failure, status, Phrase(template, **facts)
+    status = PkiStatus.REJECTION
+
+    def __init__(self, failure: FailInfo, template: str, **facts: object) -> None:
+        self.failure, self.phrase = failure, Phrase(template, **facts)
         super().__init__(f"{failure.spelling}: {self.phrase}")
 
 

@@ -34,7 +34,11 @@ class CertificateRequest:
     @classmethod
     def from_pkcs10(cls, request_der: bytes) -> Self:
         """The request, its signature checked. Raises ``FileMalformed``."""
-        request = read_request(request_der)
+        return cls.proven(read_request(request_der))
+
+    @classmethod
+    def proven(cls, request: x509.CertificateSigningRequest) -> Self:
+        """The same of a request that was read. Raises ``FileMalformed`` unless its signature proves its key."""
         try:
             used, proven = request.signature_hash_algorithm, request.is_signature_valid
         except UNREADABLE as error:

@@ -1,0 +1,119 @@
+"""certConf: whether the certificate arrived and is taken (RFC 9810, 5.3.18); and errors, which end a conversation."""
+
+import hashlib
+import hmac
+import json
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
+from dojang.authority.conversation.question import Question
+from dojang.authority.conversation.replies import Reply, failure
+from dojang.authority.conversation.transactions import State, Turn, go_on
+from dojang.cmp.bodies import Confirmation, Confirmations, Confirmed
+from dojang.cmp.faults import CmpFault, FailInfo
+from dojang.cmp.messages import VERSION_3
+from dojang.cmp.signatures import hash_beside
+from dojang.errors import AuthorityRefused
+
+_HASHES = {
+    "2.16.840.1.101.3.4.2.1": "sha256",
+    "2.16.840.1.101.3.4.2.2": "sha384",
+    "2.16.840.1.101.3.4.2.3": "sha512",
+    "2.16.840.1.101.3.4.2.8": "sha3_256",
+    "2.16.840.1.101.3.4.2.9": "sha3_384",
+    "2.16.840.1.101.3.4.2.10": "sha3_512",
+}
+
+
+def confirm(question: Question, last: Turn) -> Reply:
+    """Taken: it is confirmed. Rejected: it is revoked. A hash of something else: revoked, and badCertId."""
+    body = question.message.body
+    assert isinstance(body, Confirmations)
+    _check_open(question, last)
+    said = _statement(body, last)
+    if said is not None and said.is_accepted:
+        if not _is_hash_of(said, question, _certificate(question, last)):
+            return _end_badly(question, last)
+        return _end_well(question, last)
+    return _reject(question, last)
+
+
+def give_up(question: Question, last: Turn) -> Reply:
+    """An error from whoever asked: what he was given and has not confirmed is revoked (RFC 9483 section 3.6.4)."""
+    if last.state == "granted":
+        return _reject(question, last)
+    return question.replies.reply(Confirmed())
+
+
+def _check_open(question: Question, last: Turn) -> None:
+    if last.state in ("confirmed", "done"):
+        raise CmpFault(FailInfo.CERT_CONFIRMED, "the certificate was confirmed already")
+    if last.state != "granted":
+        raise CmpFault(FailInfo.BAD_REQUEST, "there is nothing to confirm in this transaction")
+    if question.at > last.expires_at:
+        raise CmpFault(FailInfo.CERT_REVOKED, "the certificate was not confirmed in time")
+
+
+def _statement(body: Confirmations, last: Turn) -> Confirmation | None:
+    """What is said of the certificate; nothing at all rejects it."""
+    if not body.items:
+        return None
+    if len(body.items) != 1 or body.items[0].request_id != json.loads(last.details)["request_id"]:
+        raise CmpFault(FailInfo.BAD_REQUEST, "the confirmation is about something that was not asked for")
+    return body.items[0]
+
+
+def _certificate(question: Question, last: Turn) -> x509.Certificate:
+    return x509.load_der_x509_certificate(question.office.certificate_der(last.serial or ""))
+
+
+def _is_hash_of(said: Confirmation, question: Question, certificate: x509.Certificate) -> bool:
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    der = certificate.public_bytes(Encoding.DER)
+    if said.hash_algorithm is None:
+        return hmac.compare_digest(_hash_beside(certificate, der), said.certificate_hash)
+    if question.message.header.version != VERSION_3:
+        raise CmpFault(FailInfo.BAD_REQUEST, "hashAlg is for version 3 of the protocol")
+    if said.hash_algorithm not in _HASHES:
+        raise CmpFault(FailInfo.BAD_ALG, "the algorithm {algorithm} is not known here", algorithm=said.hash_algorithm)
+    return hmac.compare_digest(hashlib.new(_HASHES[said.hash_algorithm], der).digest(), said.certificate_hash)
+
+
+def _hash_beside(certificate: x509.Certificate, der: bytes) -> bytes:
+    """The hash of the certificate's own signature."""
+    digest = hashes.Hash(hash_beside(certificate.signature_algorithm_oid.dotted_string) or hashes.SHA256())
+    digest.update(der)
+    return digest.finalize()
+
+
+def _end_well(question: Question, last: Turn) -> Reply:
+    reply = question.replies.reply(Confirmed())
+    turn = _turn(question, last, "confirmed", reply)
+    place, at = question.place, question.at
+    try:
+        question.office.confirm(place.text, lambda connection: go_on(connection, place, last, turn, at))
+    except AuthorityRefused as error:
+        raise CmpFault(FailInfo.CERT_REVOKED, "the certificate cannot be confirmed any more") from error
+    return reply
+
+
+def _reject(question: Question, last: Turn) -> Reply:
+    return _cancel(question, last, question.replies.reply(Confirmed()))
+
+
+def _end_badly(question: Question, last: Turn) -> Reply:
+    fault = CmpFault(FailInfo.BAD_CERT_ID, "certHash is not that of the certificate, which is revoked now")
+    return _cancel(question, last, question.replies.reply(failure(fault)))
+
+
+def _cancel(question: Question, last: Turn, reply: Reply) -> Reply:
+    turn = _turn(question, last, "rejected", reply)
+    place, at = question.place, question.at
+    question.office.cancel(place.text, lambda connection: go_on(connection, place, last, turn, at))
+    return reply
+
+
+def _turn(question: Question, last: Turn, state: State, reply: Reply) -> Turn:
+    return question.turn(state, last.kind, reply, last.serial, last.details)

@@ -1,0 +1,178 @@
+"""ir, cr, p10cr and kur: a certificate, or word that it needs time (RFC 9483 section 4.1).
+
+ir, cr, p10cr under a code      the first certificate of an enrolment, by the enrolment's terms
+kur, signed                     the successor of the signer's certificate
+cr, p10cr, signed               another key in its place: a reissue, which ends the signer's certificate
+"""
+
+import json
+from base64 import b64decode, b64encode
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+
+from dojang.authority.base import Entry
+from dojang.authority.conversation.office import Order
+from dojang.authority.conversation.question import Question
+from dojang.authority.conversation.replies import Reply
+from dojang.authority.conversation.senders import Bearer, Holder, check_holder
+from dojang.authority.conversation.transactions import Turn, begin, go_on
+from dojang.authority.conversation.wishes import PKCS10_ID, Wish, wish_in
+from dojang.cmp.bodies import Answer, Certified, Kind, Poll, Status, Wait, Waiting
+from dojang.cmp.faults import CmpFault, FailInfo, PkiStatus
+from dojang.cmp.messages import confirm_wait, implicit_confirm, read_message
+from dojang.errors import CodeRefused
+from dojang.x509.alternative_names import parse_alternative_names
+from dojang.x509.name import parse_name
+from dojang.x509.request import CertificateRequest
+
+if TYPE_CHECKING:
+    from dojang.secret import Secret
+
+_PENDING = ("drafted", "waiting")
+
+
+def enrol(question: Question) -> Reply:
+    """The answer to a request that is new."""
+    return _answer(question, wish_in(question.message, question.profile, _secret_of(question)), None)
+
+
+def poll(question: Question, last: Turn) -> Reply:
+    """pollReq: the answer to what was told to wait, if there is one by now."""
+    body = question.message.body
+    assert isinstance(body, Poll)
+    if last.state != "waiting":
+        raise CmpFault(FailInfo.BAD_REQUEST, "nothing waits in this transaction")
+    kept = json.loads(last.details)
+    wish = wish_in(read_message(b64decode(kept["request"])), kept["profile"], _secret_of(question))
+    if body.request_ids not in ((wish.request_id,), (PKCS10_ID,)):
+        raise CmpFault(FailInfo.BAD_REQUEST, "nothing waits under this certReqId")
+    return _answer(question, wish, last)
+
+
+def _secret_of(question: Question) -> "Secret | None":
+    return question.sender.secret if isinstance(question.sender, Bearer) else None
+
+
+def _answer(question: Question, wish: Wish, last: Turn | None) -> Reply:
+    try:
+        order = _order(question, wish)
+    except CodeRefused as error:
+        if error.facts["state"] not in _PENDING:
+            raise
+        return _ask_to_wait(question, wish, last)
+    return _issue(question, wish, order, last)
+
+
+def _order(question: Question, wish: Wish) -> Order:
+    """Raises ``CmpFault``, and ``CodeRefused`` for a code that is not to be used, or not yet."""
+    sender = question.sender
+    order = _first(question, sender, wish) if isinstance(sender, Bearer) else _next(question, sender, wish)
+    if wish.profile is not None and wish.profile != order.profile:
+        raise CmpFault(FailInfo.BAD_CERT_TEMPLATE, "another profile is asked for than the one that is due")
+    return order
+
+
+def _first(question: Question, sender: Bearer, wish: Wish) -> Order:
+    """By the terms of the enrolment: of the request only the key counts."""
+    if wish.kind == Kind.KUR:
+        raise CmpFault(FailInfo.WRONG_INTEGRITY, "a key update is signed with the old key")
+    if wish.replaces is not None:
+        raise CmpFault(FailInfo.BAD_CERT_ID, "a code is for a first certificate, which replaces none")
+    sender.offer.check()
+    terms = question.office.enrolments.terms(sender.reference)
+    names = tuple(parse_alternative_names(terms.alternative_names) or ())
+    return Order(
+        kind="issue",
+        request=CertificateRequest(parse_name(terms.subject), wish.request.public_key, names),
+        request_der=wish.request_der,
+        profile=terms.profile,
+        transaction_id=question.place.text,
+        years=terms.years,
+        reference=sender.reference,
+        confirmed=_is_implicit(question, wish),
+    )
+
+
+def _next(question: Question, sender: Holder, wish: Wish) -> Order:
+    """What comes after the signer's certificate: the same subject, where the request leaves that open."""
+    if wish.kind == Kind.IR:
+        raise CmpFault(FailInfo.WRONG_INTEGRITY, "a first request is protected with a code")
+    check_holder(question.office, sender)
+    certificate, named = sender.certificate, wish.replaces
+    if named is not None and (named.issuer, named.serial) != (certificate.issuer, certificate.serial_number):
+        raise CmpFault(FailInfo.BAD_CERT_ID, "oldCertID is not the signer's certificate")
+    subject = wish.request.subject if list(wish.request.subject) else certificate.subject
+    return Order(
+        kind="renew" if wish.kind == Kind.KUR else "reissue",
+        request=replace(wish.request, subject=subject),
+        request_der=wish.request_der,
+        profile=sender.known.profile,
+        transaction_id=question.place.text,
+        replaces_der=sender.known.certificate_der,
+        confirmed=_is_implicit(question, wish),
+    )
+
+
+def _is_implicit(question: Question, wish: Wish) -> bool:
+    return wish.implicit_confirm and question.office.settings.implicit_confirm
+
+
+def _issue(question: Question, wish: Wish, order: Order, last: Turn | None) -> Reply:
+    made: list[Reply] = []
+
+    def entry(certificate_der: bytes) -> Entry:
+        made.append(reply := _granted(question, wish, order, certificate_der))
+        serial = f"{x509.load_der_x509_certificate(certificate_der).serial_number:x}"
+        kept = json.dumps({"request_id": wish.request_id})
+        turn = question.turn("done" if order.confirmed else "granted", wish.kind.name.lower(), reply, serial, kept)
+        return _entry(question, turn, last)
+
+    question.office.issue(order, entry)
+    if not made:  # the conversation itself is forgotten by now
+        raise CmpFault(FailInfo.TRANSACTION_ID_IN_USE, "the transaction was used before")
+    return made[0]
+
+
+def _entry(question: Question, turn: Turn, last: Turn | None) -> Entry:
+    if last is None:
+        return lambda connection: begin(connection, question.place, turn, question.at)
+    return lambda connection: go_on(connection, question.place, last, turn, question.at)
+
+
+def _granted(question: Question, wish: Wish, order: Order, certificate_der: bytes) -> Reply:
+    """The certificate with its chain. A root is believed only by who has a code (RFC 9483 section 4.1.1)."""
+    status = Status(PkiStatus.GRANTED_WITH_MODS if _differs(wish, order) else PkiStatus.ACCEPTED)
+    chain = question.office.chain_der()
+    roots = chain[-1:] if isinstance(question.sender, Bearer) else ()
+    if order.confirmed:
+        information = implicit_confirm()
+    else:
+        information = confirm_wait(question.at + timedelta(seconds=question.office.settings.confirm_seconds))
+    body = Certified(wish.answer_kind, (Answer(wish.request_id, status, certificate_der),), roots)
+    return question.replies.reply(body, (information,), chain[:-1] or chain)
+
+
+def _differs(wish: Wish, order: Order) -> bool:
+    """Whether the certificate is not quite what was asked for."""
+    asked, given = wish.request, order.request
+    renamed = bool(list(asked.subject)) and asked.subject != given.subject
+    return renamed or not set(asked.alternative_names) <= set(given.alternative_names)
+
+
+def _ask_to_wait(question: Question, wish: Wish, last: Turn | None) -> Reply:
+    """The request is kept as it came; asked again, an answer may be there."""
+    kind = wish.kind.name.lower()
+    if last is None:
+        status = Status(PkiStatus.WAITING, ("the enrolment waits for approval",))
+        reply = question.replies.reply(Certified(wish.answer_kind, (Answer(wish.request_id, status),)))
+        kept = json.dumps({"request": b64encode(question.request_der).decode(), "profile": question.profile})
+        turn = question.turn("waiting", kind, reply, details=kept)
+    else:
+        wait = Wait(wish.request_id, question.office.settings.poll_seconds)
+        reply = question.replies.reply(Waiting((wait,)))
+        turn = question.turn("waiting", kind, reply, details=last.details)
+    question.office.database.together(_entry(question, turn, last))
+    return reply

@@ -1,0 +1,122 @@
+"""What a conversation needs of the authority behind it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Protocol
+
+from cryptography import x509
+
+from dojang.authority.base import Entry, Kind
+from dojang.x509.request import CertificateRequest
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes as PrivateKey
+
+    from dojang.authority.database import Database
+    from dojang.authority.enrolment import Enrolments
+    from dojang.authority.settings import CmpSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One certificate to be issued. ``transaction_id`` is never used for another; ``request_der`` is kept to tell
+    whether the same was asked. ``reference`` is the enrolment that is used up by it. ``confirmed`` when nobody will.
+    """
+
+    kind: Kind
+    request: CertificateRequest
+    request_der: bytes
+    profile: str
+    transaction_id: str
+    replaces_der: bytes | None = None
+    years: int | None = None
+    reference: str | None = None
+    confirmed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A certificate that the authority issued. ``state`` is as in its records."""
+
+    serial: str
+    certificate_der: bytes
+    state: str
+    profile: str
+    is_replaced: bool
+    reference: str | None
+
+    @property
+    def certificate(self) -> x509.Certificate:
+        return x509.load_der_x509_certificate(self.certificate_der)
+
+
+@dataclass(frozen=True, slots=True)
+class Spokesman:
+    """Who signs what the authority says: the key that issues, or one with a certificate for that (cmcCA)."""
+
+    key: "PrivateKey"
+    certificate_der: bytes
+    chain_der: tuple[bytes, ...]
+
+
+class Office(Protocol):
+    """The authority, as far as CMP has to do with it. What is refused is ``AuthorityRefused`` or ``CodeRefused``."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def settings(self) -> "CmpSettings": ...
+
+    @property
+    def database(self) -> "Database": ...
+
+    @property
+    def enrolments(self) -> "Enrolments": ...
+
+    def now(self) -> datetime:
+        """UTC, in whole seconds."""
+        ...
+
+    def chain_der(self) -> tuple[bytes, ...]:
+        """The certificate that issues first, the root last."""
+        ...
+
+    def spokesman(self) -> Spokesman: ...
+
+    def known(self, certificate_der: bytes) -> Known | None:
+        """The record of exactly this certificate."""
+        ...
+
+    def named(self, issuer: x509.Name, serial: int) -> Known | None:
+        """The record of the certificate with this issuer and serial."""
+        ...
+
+    def certificate_der(self, serial: str) -> bytes:
+        """A certificate that was issued."""
+        ...
+
+    def issue(self, order: Order, entry: Callable[[bytes], Entry]) -> None:
+        """Sign the certificate, then record it and what ``entry`` makes of its DER, both or neither."""
+        ...
+
+    def confirm(self, transaction_id: str, entry: Entry) -> None:
+        """Record that it arrived; after a reissue the old one is revoked and the list published."""
+        ...
+
+    def cancel(self, transaction_id: str, entry: Entry) -> None:
+        """Revoke what was not confirmed."""
+        ...
+
+    def revoke(self, serial: str, reason: str, entry: Entry) -> None:
+        """For good, or with ``certificateHold`` until somebody restores it; and publish it."""
+        ...
+
+    def roots_after(self, root_der: bytes) -> Sequence[bytes]:
+        """What came in the place of this root: the new one, the new by the old and the old by the new, if any."""
+        ...
+
+    def lists_der(self) -> Sequence[bytes]:
+        """The newest complete revocation lists."""
+        ...

@@ -1,0 +1,33 @@
+"""Errors of the authority as CMP says them: which bit of failInfo, and how much is told."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from dojang.cmp.faults import CmpFault, FailInfo
+from dojang.errors import AuthorityExpired, AuthorityRefused, CodeRefused, DojangError, Phrase, TooManyTries
+
+# By the reason's template; what is not here is for whoever asks to correct in his request.
+_REASONS: Final[Mapping[str, FailInfo]] = {}
+
+
+def fault_of(error: DojangError) -> CmpFault:
+    """The fault. Of trouble inside only that there is some; the rest is for the log."""
+    if isinstance(error, AuthorityRefused):
+        problem = error.facts["problem"]
+        template = problem.template if isinstance(problem, Phrase) else str(problem)
+        return _with(_REASONS.get(template, FailInfo.BAD_CERT_TEMPLATE), problem)
+    if isinstance(error, CodeRefused):
+        return _with(FailInfo.NOT_AUTHORIZED, error.facts["problem"])
+    if isinstance(error, TooManyTries):
+        return CmpFault(FailInfo.NOT_AUTHORIZED, "there were too many wrong codes from there")
+    if isinstance(error, AuthorityExpired):
+        return CmpFault(FailInfo.SYSTEM_FAILURE, "the authority cannot issue now")
+    if error.retryable:
+        return CmpFault(FailInfo.SYSTEM_UNAVAIL, "the authority cannot answer now; try again later")
+    return CmpFault(FailInfo.SYSTEM_FAILURE, "the authority cannot answer")
+
+
+def _with(failure: FailInfo, problem: object) -> CmpFault:
+    if isinstance(problem, Phrase):
+        return CmpFault(failure, problem.template, **problem.facts)
+    return CmpFault(failure, "{problem}", problem=problem)

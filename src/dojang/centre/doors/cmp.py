@@ -1,0 +1,68 @@
+"""The door for CMP over HTTP (RFC 9811): every message is answered by a message; what is wrong with it, too.
+
+/.well-known/cmp                    the only authority that is served
+/.well-known/cmp/p/NAME             the authority NAME, or a profile of the only one
+/.well-known/cmp/p/NAME/PROFILE     a profile of the authority NAME
+/pkix/                              as the first; where older clients look
+"""
+
+from typing import TYPE_CHECKING, Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from dojang.centre.state import note, source_of
+from dojang.errors import Phrase, UnsupportedFormat
+
+if TYPE_CHECKING:
+    from dojang.authority.conversation import Conversation
+    from dojang.authority.local import LocalAuthority
+    from dojang.centre.state import Centre
+    from dojang.cmp.faults import CmpFault
+
+MEDIA_TYPE: Final = "application/pkixcmp"
+_PATHS: Final = ("/.well-known/cmp", "/.well-known/cmp/", "/pkix", "/pkix/")
+_NAMED: Final = ("/.well-known/cmp/p/{name}", "/.well-known/cmp/p/{name}/{profile}")
+
+
+def routes(state: "Centre") -> list[Route]:
+    """POST only; nothing is kept by whoever is in between."""
+    conversations: dict[str, Conversation] = {}
+
+    async def answer(request: Request) -> Response:
+        _check_type(request)
+        authority, profile = _addressed(state, request)
+        if authority.name not in conversations:
+            conversations[authority.name] = _conversation(authority)
+        note(request, authority=authority.name)
+        faults: list[CmpFault] = []
+        work = conversations[authority.name].answer
+        der = await state.run(work, await request.body(), source_of(request), profile, faults.append)
+        for fault in faults:
+            note(request, outcome=fault.failure.spelling)
+            state.metrics.cmp_failed(fault.failure.spelling)
+        return Response(der, headers={"cache-control": "no-store"}, media_type=MEDIA_TYPE)
+
+    return [Route(path, answer, methods=["POST"]) for path in (*_PATHS, *_NAMED)]
+
+
+def _check_type(request: Request) -> None:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != MEDIA_TYPE:
+        raise UnsupportedFormat(what=kind[:80] or "-", problem=Phrase("the media type is not {type}", type=MEDIA_TYPE))
+
+
+def _addressed(state: "Centre", request: Request) -> "tuple[LocalAuthority, str | None]":
+    """Which authority is asked, and for which profile. Raises ``NotFound``."""
+    name, profile = request.path_params.get("name"), request.path_params.get("profile")
+    if name is not None and profile is None and name not in state.authorities and len(state.authorities) == 1:
+        return state.authority(), name
+    return state.authority(name), profile
+
+
+def _conversation(authority: "LocalAuthority") -> "Conversation":
+    from dojang.authority.conversation import Conversation
+    from dojang.authority.conversation.local import LocalOffice
+
+    return Conversation(LocalOffice(authority, authority.enrolments))
