@@ -152,11 +152,12 @@ def ask(
 
 
 @contextmanager
-def opened(url: str, folder: Path, clock: Any) -> Iterator[Bureau]:
+def opened(url: str, folder: Path, clock: Any, keys: dict[str, Any] | None = None) -> Iterator[Bureau]:
+    """A root, an issuing authority below it, and a responder of that; ``keys`` are keys to use, by name."""
+    own = keys or {}
     database = Database.open(url)
     bureau = Bureau(database, folder, clock)
-    bureau.found("root", "root")
-    bureau.found("issuing", "issuing", "root")
-    bureau.found("ocsp", "ocsp", "issuing")
+    for name, above in (("root", None), ("issuing", "root"), ("ocsp", "issuing")):
+        bureau.found(name, name, above, key=own.get(name))
     yield bureau
     database.close()
