@@ -7,6 +7,7 @@ lang = "ko"
 agent = true                                   # let the agent sign where one runs
 renewal-window-days = 30
 trust-anchors = ["/etc/dojang/root.pem"]
+ca-tls-certificate = "/etc/dojang/tls.pem"      # what an authority's https: is checked with, if not by the system's own
 allowed-policies = ["개인 범용"]                # purposes that 'cert register' accepts; all, unless said
 password-policy = "joint"                      # the rule for new passwords of files, or "none"
 password-tries = 5                             # wrong passwords for one file until none is tried any more, 0: no end
@@ -77,6 +78,7 @@ class Settings(NamedTuple):
     renewal_window_days: int | None = None
     trust_anchors: tuple[Path, ...] = ()
     allowed_policies: tuple[str, ...] = ()
+    ca_tls_certificate: Path | None = None
     renew: "RenewSettings | None" = None
     notices: "NoticeSettings | None" = None
     password_policy: str | None = None
@@ -188,6 +190,10 @@ def _aliases(value: object) -> dict[str, str]:
     return {str(name): _text(address) for name, address in value.items()}
 
 
+def _path(value: object) -> Path:
+    return Path(_text(value)).expanduser()
+
+
 def _paths(value: object) -> tuple[Path, ...]:
     if not isinstance(value, list):
         raise TypeError("a list of paths expected")
@@ -240,6 +246,7 @@ _KEYS: dict[str, Callable[[object], Any]] = {
     "aliases": _aliases,
     "renewal-window-days": _number("a number of days expected"),
     "trust-anchors": _paths,
+    "ca-tls-certificate": _path,
     "allowed-policies": _texts,
     "renew": _renew,
     "notices": _notices,

@@ -28,6 +28,11 @@ class Asker(Protocol):
     """Whoever asks for one operation."""
 
     @property
+    def by_key(self) -> bool:
+        """Whether only the signer speaks, whatever code was given."""
+        ...
+
+    @property
     def notes(self) -> Mapping[str, Fact]:
         """What was noted of the conversation so far, in this run or in one before it."""
         ...
@@ -44,6 +49,10 @@ class Asker(Protocol):
 class AskedElsewhere(CertificateAuthority, Protocol):
     """One operation's side of a conversation."""
 
+    def signer(self) -> Signer | None:
+        """See ``Asker``."""
+        ...
+
     def revoke_for(self, transaction_id: str, certificate_der: bytes, reason: "ReasonFlags") -> None:
         """Have a certificate revoked for good; revoked already, nothing is left to do.
 
@@ -57,6 +66,10 @@ class Elsewhere(Protocol):
     """An authority whose rules are not known here: it says itself what it grants."""
 
     name: str
+
+    def require_reference(self) -> None:
+        """Make sure that there is a reference number, for what no key may ask. Raises ``InputRequired``."""
+        ...
 
     def asked_by(self, asker: Asker) -> AskedElsewhere:
         """The same authority, as the asker speaks with it."""

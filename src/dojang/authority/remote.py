@@ -97,6 +97,8 @@ class Terms:
 class Forgetful:
     """Asks without a journal: what was said is known to this process alone."""
 
+    by_key = False
+
     def __init__(self) -> None:
         self.notes: dict[str, Fact] = {}
 
@@ -170,6 +172,14 @@ class RemoteAuthority:
             with contextlib.suppress(AuthorityRefused, InputRequired, NotPermitted):
                 conversation.confirm(granted, accepted=False)
 
+    def signer(self) -> Signer | None:
+        """The key of the certificate that it is about."""
+        return self._asker.signer()
+
+    def require_reference(self) -> None:
+        """The number may be asked for."""
+        self._terms.introductions.reference(needed=True)
+
     def revoke(self, serial: str, reason: str) -> None:
         """By its serial alone no certificate can be named to it; see ``revoke_for``."""
         raise UnsupportedOperation(where=self.name, operation=Phrase("revoke a certificate by its serial alone"))
@@ -192,7 +202,7 @@ class RemoteAuthority:
     def _conversation(self, transaction_id: str, kind: str | None = None) -> Conversation:
         """``kind`` is what is begun; who speaks was settled then."""
         begun = any(self._asker.notes.get(name) for name in ("sent", "wait_until", "granted"))
-        if kind not in (None, "renew") and not begun and self._reference is None:
+        if kind not in (None, "renew") and not (begun or self._asker.by_key or self._reference):
             reference = self._terms.introductions.reference(needed=kind == "issue")
             if reference is not None:
                 self._asker.note(reference=reference)

@@ -16,6 +16,7 @@ from dojang.cli.workplace import authority_names, chosen_authority, open_authori
 if TYPE_CHECKING:
     from dojang.authority.local import AuthorityInfo
     from dojang.authority.store import Record
+    from dojang.lifecycle.elsewhere import KnownRecord
     from dojang.lifecycle.workplace import Workplace
 
 RECORD_STATES = {
@@ -101,7 +102,7 @@ def list_(invocation: Invocation, ca: str | None) -> None:
     invocation.result(data, text, quiet=[one.serial for one in records])
 
 
-def record_data(record: "Record") -> dict[str, Any]:
+def record_data(record: "Record | KnownRecord") -> dict[str, Any]:
     """A certificate as the authority has it on record, as every command prints it with ``--json``."""
     return {
         "serial": record.serial,

@@ -15,6 +15,7 @@ from dojang.cli.credentials import (
     credential_lines,
     credential_table,
 )
+from dojang.cli.elsewhere import authority_options
 from dojang.cli.files import certificates_of, check_writable, pem_of, write_file
 from dojang.cli.flags import key_file_options
 from dojang.cli.frame import argument, command, option
@@ -72,6 +73,8 @@ alternative_name_option = option(
         "dojang cert issue",
         "dojang cert issue --to 'pkcs11:token=Hong' --subject 'CN=Hong Gildong,C=KR'",
         "dojang cert issue --to npki: --subject 'CN=Hong Gildong,C=KR' --profile personal --algorithm ec-p256",
+        "dojang cert issue --to npki: --subject 'CN=Hong Gildong,C=KR' --ca https://ca.example/ --reference 1234567890 "
+        "--code-source prompt",
     ],
 )
 @option("--to", metavar="ADDRESS", help=N_("Location of the new key: pkcs11:token=LABEL, npki: or npki:/folder."))
@@ -79,7 +82,12 @@ alternative_name_option = option(
 @option("--profile", help=N_("Kind of certificate; 'dojang ca profiles' lists them."))
 @option("--algorithm", type=click.Choice(ALGORITHMS), help=N_("Kind of key."))
 @option("--label", help=N_("Name of the credential in its location; the common name unless said."))
-@option("--ca", metavar="NAME", help=N_("The authority that issues; the only one unless said."))
+@option(
+    "--ca",
+    metavar="NAME|URL",
+    help=N_("The authority that issues, by its name here or its URL; the only one here unless said."),
+)
+@authority_options
 @backup_under_option
 @alternative_name_option
 @key_file_options

@@ -34,6 +34,9 @@ class Flags:
     key_file_format: str | None = None
     pkcs12_profile: str | None = None
     password_encoding: str | None = None
+    ca_certificates: tuple[str, ...] = ()
+    reference: str | None = None
+    code_source: str | None = None
 
 
 def peek(arguments: list[str]) -> Flags:
@@ -86,7 +89,7 @@ def flag_options(*, hidden: bool) -> tuple[click.Option, ...]:
         ),
     ]
     return tuple(
-        Option([name], help=text, hidden=hidden, expose_value=False, default=None, callback=_keep, **extra)
+        Option([name], help=text, hidden=hidden, expose_value=False, default=None, callback=keep, **extra)
         for name, extra, text in rows
     )
 
@@ -103,27 +106,27 @@ def key_file_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "said, as the file that it replaces."
         ),
         expose_value=False,
-        callback=_keep,
+        callback=keep,
     )
     encoding = option(
         "--password-encoding",
         type=click.Choice(PASSWORD_ENCODINGS),
         help=N_("How Korean letters of a password go into a key file; on reading both ways are tried."),
         expose_value=False,
-        callback=_keep,
+        callback=keep,
     )
     profile = option(
         "--pkcs12-profile",
         type=click.Choice(PKCS12_PROFILES),
         help=N_("How a PKCS#12 file is protected: as is usual today, or for programs of before 2020."),
         expose_value=False,
-        callback=_keep,
+        callback=keep,
     )
     return form(encoding(profile(function)))
 
 
-def _keep(ctx: click.Context, parameter: click.Parameter, value: Any) -> Any:
+def keep(ctx: click.Context, parameter: click.Parameter, value: Any) -> Any:
     """Put a flag that was given where the command finds it."""
-    if value not in (None, False) and parameter.name and ctx.obj is not None:
+    if value not in (None, False, ()) and parameter.name and ctx.obj is not None:
         setattr(ctx.obj.flags, parameter.name, value)
     return value

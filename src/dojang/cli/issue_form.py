@@ -7,6 +7,7 @@ from dojang.cli.chooser import place_given
 from dojang.cli.context import Invocation
 from dojang.cli.language import N_, message_of, say, spoken
 from dojang.cli.workplace import chosen_authority
+from dojang.cmp.urls import is_url
 from dojang.errors import NotFound, UserError
 
 if TYPE_CHECKING:
@@ -39,21 +40,26 @@ def fill_in(
 
     asking = invocation.can_ask and (to is None or subject is None)
     ca = chosen_authority(invocation, authority)
-    with place.open_authority(ca) as opened:
-        chosen = _profile(invocation, [one for one in opened.profiles() if not one.is_ca], profile, asking)
+    chosen = None if is_url(ca) else _offered(invocation, place, ca, profile, asking)
     name = subject_name(invocation, subject)
-    if asking and not alternative_names and _wants_further_name(chosen, name):
+    if chosen and asking and not alternative_names and _wants_further_name(chosen, name):
         alternative_names = (_further_name(invocation),)
     address = place_given(invocation, to)
     return IssueOrder(
         to=address,
         subject=name,
         authority=ca,
-        profile=chosen.name,
-        algorithm=algorithm or _algorithm(invocation, chosen, asking),
+        profile=chosen.name if chosen else profile or "",
+        algorithm=algorithm or (_algorithm(invocation, chosen, asking) if chosen else USUAL_ALGORITHM),
         label=label or label_in(address) or common_name(name),
         alternative_names=alternative_names,
     )
+
+
+def _offered(invocation: Invocation, place: "Workplace", authority: str, wanted: str | None, asking: bool) -> "Profile":
+    """One of an authority's own profiles; what one elsewhere offers is its own business."""
+    with place.open_authority(authority) as opened:
+        return _profile(invocation, [one for one in opened.profiles() if not one.is_ca], wanted, asking)
 
 
 def _wants_further_name(profile: "Profile", subject: "Name") -> bool:

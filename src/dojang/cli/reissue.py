@@ -10,6 +10,7 @@ import click
 from dojang.cli.aftercare import Aftercare
 from dojang.cli.context import Invocation
 from dojang.cli.credentials import certificate_data, credential_data, credential_lines
+from dojang.cli.elsewhere import authority_options
 from dojang.cli.flags import key_file_options
 from dojang.cli.frame import command, option
 from dojang.cli.key import BACKUP_COST, backup_under_option
@@ -60,6 +61,7 @@ REASONS = ("superseded", "keyCompromise")
 @option("--again", is_flag=True, help=N_("Reissue even what came from a reissue itself."))
 @option("--old-pin-source", metavar="SRC", help=N_("With --to: where the PIN of the old token comes from."))
 @ca_option
+@authority_options
 @new_password_option
 @key_file_options
 def reissue(
@@ -92,6 +94,11 @@ def reissue(
     if backup_under is not None:
         invocation.out.warning(_(BACKUP_COST))
     warn_of_standing(invocation, done.fallout.standing)
+    if not done.revoked:
+        text = N_(
+            "The old certificate ({serial}) was not revoked by the word of its own key; ask the authority about it."
+        )
+        invocation.out.warning(say(text, serial=_previous(done)["serial"]))
     data = {"credential": credential_data(done.credential), "previous": _previous(done), "reason": reason}
     data |= {"copies": list(done.fallout.copies), "still_valid": [one.serial for one in done.fallout.standing]}
     quiet = [done.credential.stored.address]
@@ -177,17 +184,22 @@ def _previous(done: "Reissue") -> dict[str, Any]:
     return {
         "address": None,
         **certificate_data(credential_facts(done.previous_der, datetime.now(UTC))),
-        "state": "revoked",
+        "state": "revoked" if done.revoked else "retired",
     }
 
 
 def _text(done: "Reissue", after: Aftercare) -> str:
     address = done.credential.stored.address
     lines = [_("Reissued."), *credential_lines(done.credential)]
-    lines.append(say("Revoked: {serial}", serial=_previous(done)["serial"]))
+    if done.revoked:
+        lines.append(say("Revoked: {serial}", serial=_previous(done)["serial"]))
     if done.previous is not None:
         old = done.previous.stored
-        text = N_("Retired: {address}") if old.retired else N_("Still in its place, and revoked: {address}")
+        text = (
+            N_("Retired: {address}")
+            if old.retired or not done.revoked
+            else N_("Still in its place, and revoked: {address}")
+        )
         lines.append(say(text, address=old.address))
     lines += [say("A copy of it, now revoked too: {address}", address=copy) for copy in done.fallout.copies]
     lines.append(_("Register the new one wherever the old one was registered."))

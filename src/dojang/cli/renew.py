@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from dojang.cli.aftercare import Aftercare
 from dojang.cli.context import Invocation
 from dojang.cli.credentials import credential_data, credential_lines, credential_table
+from dojang.cli.elsewhere import authority_options
 from dojang.cli.flags import key_file_options
 from dojang.cli.frame import argument, command, option
 from dojang.cli.language import N_, _, advice_of, message_of, say
@@ -50,6 +51,7 @@ window_option = option(
 @option("--keep-key", is_flag=True, help=N_("Certify the same key again, where the profile allows it."))
 @option("--again", is_flag=True, help=N_("Renew even what was renewed before and is not due yet."))
 @window_option
+@authority_options
 @key_file_options
 @pre_hook_option
 @post_hook_option
@@ -118,6 +120,7 @@ def due(invocation: Invocation, addresses: tuple[str, ...], window: str | None, 
 @option("--in-turn", is_flag=True, help=N_("Renew only what has its turn on this machine, and give the notices."))
 @jobs_option
 @wait_option
+@authority_options
 @key_file_options
 @pre_hook_option
 @post_hook_option

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from dojang.cli.ca import RECORD_STATES, record_data
 from dojang.cli.context import Invocation
 from dojang.cli.credentials import credential_data
+from dojang.cli.elsewhere import authority_options
 from dojang.cli.frame import command, option
 from dojang.cli.language import N_, _, say
 from dojang.cli.meant import ca_option, meant_by, serial_option, source_argument
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 @option("--reason", default="unspecified", show_default=True, help=N_("Why, as RFC 5280 spells it."))
 @option("--yes-revoke", metavar="SERIAL", help=N_("The certificate's serial, to show that this one is meant."))
 @ca_option
+@authority_options
 def revoke(
     invocation: Invocation,
     source: str | None,

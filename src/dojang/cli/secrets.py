@@ -115,13 +115,24 @@ class SecretDesk:
 
     def number(self, source: str, option: str) -> Secret:
         """A resident or business number, which nobody may read over a shoulder; ``pinpad`` counts as nobody there."""
+        what = Phrase(N_("The resident or business number"))
+        return self._read(source, option, Phrase(N_("number")), what) or ask_secret(say("Resident or business number"))
+
+    def code(self, source: str | None, reference: str) -> Secret:
+        """The code that an authority gave out with a reference number; ``pinpad`` counts as nobody there."""
+        what = Phrase(N_("The code for {reference}"), reference=reference)
+        read = self._read(source or "prompt", "--code-source", Phrase(N_("code")), what)
+        return read or ask_secret(say("The code for {reference}", reference=reference))
+
+    def _read(self, source: str, option: str, purpose: Phrase, what: Phrase) -> Secret | None:
+        """From its source; ``None`` where a person is to be asked, ``InputRequired`` where none is there."""
         secret = None
         if source != "prompt":
             parsed = self._source(source, option, new=False)
-            secret = self._noting(lambda: parsed.read(Phrase(N_("number"))))
+            secret = self._noting(lambda: parsed.read(purpose))
         if secret is None and not self._invocation.can_ask:
-            raise InputRequired(what=Phrase(N_("The resident or business number")), option=f"{option} SRC")
-        return secret or ask_secret(say("Resident or business number"))
+            raise InputRequired(what=what, option=f"{option} SRC")
+        return secret
 
     def _source(self, text: str, option: str, *, new: bool) -> PinSource:
         key = (option, text)

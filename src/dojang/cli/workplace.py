@@ -7,10 +7,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from dojang.cli.context import Invocation
+from dojang.cli.elsewhere import Elsewhere
 from dojang.cli.language import N_, _, message_of, say
+from dojang.cmp.urls import is_url
 from dojang.errors import NotFound
 
 if TYPE_CHECKING:
+    from dojang.authority.base import CertificateAuthority
     from dojang.authority.local import LocalAuthority
     from dojang.cli.authority_tokens import AuthorityTokens
     from dojang.lifecycle.hooks import Hooks
@@ -50,6 +53,7 @@ PLANNED = {
     "generate": N_("Make a key ({algorithm}) named {label} in {location}"),
     "request": N_("Write a certificate request signed by that key"),
     "ask": N_("Ask the authority {authority} for a certificate by the profile {profile}, and check the answer"),
+    "ask-elsewhere": N_("Ask the authority {authority} for a certificate, and check the answer"),
     "install": N_("Install the certificate and its chain beside the key in {location}"),
     "prove": N_("Sign a challenge with the key and verify it with the certificate"),
     "confirm": N_("Confirm to the authority {authority}"),
@@ -88,11 +92,12 @@ def workplace(invocation: Invocation) -> "Iterator[Workplace]":
 
     settings = invocation.settings
     days = settings.renewal_window_days
-    with Ledger.open(settings.ledger_path) as ledger:
+    with Ledger.open(settings.ledger_path) as ledger, contextlib.ExitStack() as opened:
+        elsewhere = Elsewhere(invocation, ledger, opened)
         yield Workplace(
             ledger=ledger,
             open_location=lambda address: open_location_at(invocation, address),
-            open_authority=lambda name: open_authority_named(invocation, name),
+            open_authority=lambda name: open_authority_known(invocation, name, elsewhere),
             authorities=lambda: authority_names(invocation),
             open_authoritys_token=lambda address: open_signer_at(invocation, address),
             say=lambda step: invocation.out.note(_(STEPS[step])),
@@ -202,6 +207,13 @@ def open_signer_at(
 
     pins = invocation.ca_pin_provider(Pkcs11Uri.from_text(address))
     return open_location_at(invocation, address, pins=pins, search=search)
+
+
+def open_authority_known(
+    invocation: Invocation, name: str, elsewhere: Elsewhere
+) -> "AbstractContextManager[CertificateAuthority]":
+    """The authority of that name here, or the one at that URL."""
+    return elsewhere.open(name) if is_url(name) else open_authority_named(invocation, name)
 
 
 @contextlib.contextmanager

@@ -46,7 +46,7 @@ class HttpTransport:
         media_type: str = MEDIA_TYPE,
     ) -> None:
         """Nothing is connected yet. Raises ``Usage`` for what is no URL. ``media_type`` is that of both sides."""
-        self.target = Target.from_url(url)
+        self.target, self._url = Target.from_url(url), url
         self._seconds, self._most_bytes, self._tls_certificates = seconds, most_bytes, tls_certificates
         self._media_type = media_type
         self._connection: HTTPConnection | None = None
@@ -116,7 +116,7 @@ class HttpTransport:
                 connection.close()
                 problem = Phrase("its TLS certificate is not accepted ({detail})", detail=error.verify_message)
                 raise AuthorityUntrusted(
-                    authority=self.target.name,
+                    authority=self._url,
                     problem=problem,
                     next_step="If it is its own, name the file to check it with: the setting ca-tls-certificate.",
                 ) from error
@@ -165,7 +165,7 @@ class HttpTransport:
             raise self._refused(Phrase("it sends elsewhere, to {url}", url=elsewhere))
         problem = Phrase("it answered with HTTP status {status}", status=response.status)
         if response.status in _LATER:
-            raise AuthorityUnreachable(authority=self.target.name, problem=problem, sent=True)
+            raise AuthorityUnreachable(authority=self._url, problem=problem, sent=True)
         raise self._refused(problem)
 
     def _bounded(self, response: HTTPResponse) -> bytes:
@@ -180,13 +180,18 @@ class HttpTransport:
 
     def _refused(self, problem: Phrase) -> AuthorityRefused:
         return AuthorityRefused(
-            authority=self.target.name,
+            authority=self._url,
             problem=problem,
             next_step="Make sure of the authority's URL; its operator knows the one for CMP.",
         )
 
     def _unreachable(self, error: Exception, *, sent: bool) -> AuthorityUnreachable:
-        return AuthorityUnreachable(authority=self.target.name, problem=self._words(error), sent=sent)
+        return AuthorityUnreachable(
+            authority=self._url,
+            problem=self._words(error),
+            sent=sent,
+            next_step=None if sent else Phrase("Make sure of its URL and of the network, then try again."),
+        )
 
     def _words(self, error: Exception) -> str:
         if isinstance(error, TimeoutError):

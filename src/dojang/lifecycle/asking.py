@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dojang.errors import NotPermitted, Phrase
 from dojang.ledger import Fact, Operation
 from dojang.lifecycle.origin import DEFAULT_WINDOW, fingerprint_of
-from dojang.lifecycle.workplace import Workplace
+from dojang.lifecycle.workplace import Step, Workplace
 from dojang.locations.base import Location, StoredCredential
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dojang.authority.elsewhere import AskedElsewhere, Signer
     from dojang.x509.request import CertificateRequest
 
-_NOTED = "cmp_"
+NOTED = "cmp_"
 _CERTIFYING = ("issue", "renew", "reissue")
 
 
@@ -54,6 +54,12 @@ def terms_of(authority: "CertificateAuthority", name: str, algorithm: str) -> Te
     return Terms(found.name, found.renewal_window_days, found.keep_key_allowed)
 
 
+def ask_step(authority: str, profile: str) -> Step:
+    """The step of a plan; an authority elsewhere may choose the profile itself."""
+    facts = {"authority": authority, "profile": profile}
+    return Step("ask" if profile else "ask-elsewhere", facts)
+
+
 def is_elsewhere(authority: "CertificateAuthority") -> bool:
     """Whether it is reached over a network; its records and rules are not here then."""
     from dojang.authority.elsewhere import Elsewhere
@@ -65,22 +71,32 @@ class JournalAsker:
     """Asks for one operation: its notes are facts of the journal, its signer is the credential that it is about."""
 
     def __init__(
-        self, place: Workplace, operation: Operation, location: Location | None, opened: contextlib.ExitStack
+        self,
+        place: Workplace,
+        operation: Operation,
+        location: Location | None,
+        opened: contextlib.ExitStack,
+        *,
+        by_key: bool = False,
+        prefix: str = NOTED,
     ) -> None:
-        """``opened`` keeps whatever else has to be opened for the signer."""
+        """``opened`` keeps whatever else has to be opened for the signer, ``prefix`` tells two conversations apart."""
         self._place, self._operation, self._location, self._opened = place, operation, location, opened
+        self.by_key, self._prefix = by_key, prefix
         self._signer: Signer | None = None
 
     @property
     def notes(self) -> Mapping[str, Fact]:
         facts = self._operation.record.facts
-        return {name.removeprefix(_NOTED): value for name, value in facts.items() if name.startswith(_NOTED)}
+        return {
+            name.removeprefix(self._prefix): value for name, value in facts.items() if name.startswith(self._prefix)
+        }
 
     def note(self, **facts: Fact) -> None:
         record = self._operation.record
         first = record.verb in _CERTIFYING and record.step in ("begun", "claimed")
         step = "asked" if first else record.step
-        self._operation.advance(step, **{f"{_NOTED}{name}": value for name, value in facts.items()})
+        self._operation.advance(step, **{f"{self._prefix}{name}": value for name, value in facts.items()})
 
     def signer(self) -> "Signer | None":
         if self._signer is None:
@@ -137,14 +153,21 @@ def authority_of(place: Workplace, operation: Operation, location: Location | No
 
 
 @contextlib.contextmanager
-def elsewhere_of(place: Workplace, operation: Operation) -> "Iterator[AskedElsewhere]":
-    """The same for one that is known to be reached over a network."""
+def elsewhere_of(
+    place: Workplace,
+    operation: Operation,
+    location: Location | None = None,
+    *,
+    by_key: bool = False,
+    prefix: str = NOTED,
+) -> "Iterator[AskedElsewhere]":
+    """The same for one that is known to be reached over a network; see ``JournalAsker``."""
     from dojang.authority.elsewhere import Elsewhere
 
     with contextlib.ExitStack() as opened:
         authority = opened.enter_context(place.open_authority(str(operation.record.facts["authority"])))
         assert isinstance(authority, Elsewhere)
-        yield authority.asked_by(JournalAsker(place, operation, None, opened))
+        yield authority.asked_by(JournalAsker(place, operation, location, opened, by_key=by_key, prefix=prefix))
 
 
 def write_request(
@@ -189,7 +212,7 @@ def certify(
 
 def certify_again(place: Workplace, operation: Operation, authority: "CertificateAuthority") -> "Issued":
     """The same with what the journal has of it: what was sent is sent as it was."""
-    return certify(place, operation, authority, bytes.fromhex(str(operation.record.facts[f"{_NOTED}request"])))
+    return certify(place, operation, authority, bytes.fromhex(str(operation.record.facts[f"{NOTED}request"])))
 
 
 def _request_in(authority: "CertificateAuthority", request_der: bytes) -> "CertificateRequest":

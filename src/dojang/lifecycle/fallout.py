@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from dojang.lifecycle.asking import is_elsewhere
 from dojang.lifecycle.journal import identity_of
 from dojang.lifecycle.meant import issuer_known
 from dojang.lifecycle.origin import fingerprint_of
@@ -48,6 +49,8 @@ def compromised_with(authority: "CertificateAuthority", certificate_der: bytes, 
 
     They lie beside it, retired, or are for the same key: whoever has the one may have them all.
     """
+    if is_elsewhere(authority):
+        return ()  # its records are not here
     local, found = local_authority(authority), []
     record = local.find(serial_in(certificate_der))
     while record.replaces is not None:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from dojang.errors import NotFound, NotPermitted, Phrase
 from dojang.ledger import Event, Operation
-from dojang.lifecycle.asking import authority_of, certify_again
+from dojang.lifecycle.asking import authority_of, certify_again, is_elsewhere
 from dojang.lifecycle.claims import check_claim, drop_claim
+from dojang.lifecycle.elsewhere import revoke_replaced
 from dojang.lifecycle.hooks import run_post_hook
 from dojang.lifecycle.journal import (
     answer_facts,
@@ -64,6 +65,16 @@ def confirm(place: Workplace, operation: Operation, authority: "CertificateAutho
     authority.confirm(operation.operation_id)
 
 
+def note_confirmed(
+    place: Workplace, operation: Operation, location: Location, authority: "CertificateAuthority"
+) -> None:
+    """An authority here has revoked what a reissue replaced; one elsewhere is asked to, by the old key."""
+    if operation.record.verb == "reissue" and is_elsewhere(authority):
+        operation.advance("confirmed", revoked_there=revoke_replaced(place, operation, location))
+    else:
+        operation.advance("confirmed")
+
+
 def switch(place: Workplace, operation: Operation, location: Location) -> StoredCredential:
     """After the confirmation: the new credential takes the old one's name, the old is retired, the ledger says so."""
     place.say("switch")
@@ -103,10 +114,14 @@ def settle_elsewhere(operation: Operation, location: Location) -> StoredCredenti
 
 
 def successor_events(operation: Operation, stored: StoredCredential) -> list[Event]:
-    """That there is a successor, and of a reissue that the authority has revoked the old one."""
+    """That there is a successor, and of a reissue that the authority has revoked the old one, where that is known."""
     new = certified_event(SUCCEEDED[operation.record.verb], operation, stored)
     if operation.record.verb != "reissue":
         return [new]
+    if operation.record.facts.get("revoked_there") is False:
+        facts = operation.record.facts
+        old = {"successor": new.fingerprint, "authority": facts["authority"]}
+        return [new, Event("superseded", str(facts.get("address", "")), str(facts["old_fingerprint"]), old)]
     return [new, predecessor_revoked(operation, successor=new.fingerprint)]
 
 
@@ -134,7 +149,7 @@ def finish_renewal(place: Workplace, operation: Operation, location: Location) -
         install_and_prove(place, operation, location)
         with authority_of(place, operation, location) as authority:
             confirm(place, operation, authority)
-        operation.advance("confirmed")
+            note_confirmed(place, operation, location, authority)
     if replaced_by(operation) is None:
         return settle_elsewhere(operation, location)
     return switch(place, operation, location)

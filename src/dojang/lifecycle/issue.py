@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from dojang.ledger import Fact, Operation, OperationRecord
 from dojang.lifecycle.aftercare import tell_checks
-from dojang.lifecycle.asking import Terms, asked_by, certify, terms_of, write_request
+from dojang.lifecycle.asking import Terms, ask_step, asked_by, certify, terms_of, write_request
 from dojang.lifecycle.finish import confirm, install_and_prove
 from dojang.lifecycle.held import Held, look_at
 from dojang.lifecycle.journal import (
@@ -93,7 +93,7 @@ def plan_issue(order: IssueOrder, place: Workplace) -> tuple[Step, ...]:
         where = {"location": location.address, "label": order.label}
         return (
             Step("generate", {**where, "algorithm": order.algorithm}),
-            Step("ask", {"authority": order.authority, "profile": order.profile}),
+            ask_step(order.authority, order.profile),
             Step("install", where),
             Step("prove", where),
             Step("confirm", {"authority": order.authority}),

@@ -4,14 +4,18 @@ For a key that is lost, a password that is forgotten, a secret that others know:
 may have that is the authority's to decide; a local one serves whoever has its PIN.
 """
 
+import contextlib
 from dataclasses import dataclass, field, replace
 from secrets import token_bytes
 from typing import TYPE_CHECKING
 
-from dojang.errors import NothingToDo, Phrase
+from dojang.authority.elsewhere import Elsewhere
+from dojang.cmp.urls import is_url
+from dojang.errors import NothingToDo, NotPermitted, Phrase
 from dojang.ledger import Fact, Operation
 from dojang.lifecycle.aftercare import tell_checks
-from dojang.lifecycle.asking import Terms, terms_of
+from dojang.lifecycle.asking import Terms, ask_step, terms_of
+from dojang.lifecycle.elsewhere import known_record, revoke_elsewhere
 from dojang.lifecycle.fallout import Fallout, fallout_of, serial_in
 from dojang.lifecycle.finish import settle_elsewhere, switch
 from dojang.lifecycle.held import Held, look_at
@@ -51,12 +55,16 @@ class ReissueOrder:
 
 @dataclass(frozen=True, slots=True)
 class Reissue:
-    """The new credential, and the old one: retired in its place, which may be out of reach or not known (``None``)."""
+    """The new credential, and the old one: retired in its place, which may be out of reach or not known (``None``).
+
+    ``revoked`` unless an authority elsewhere was asked by a code and has not said what becomes of the old one.
+    """
 
     credential: Held
     previous: Held | None
     previous_der: bytes
     fallout: Fallout = field(default_factory=Fallout)
+    revoked: bool = True
 
 
 def reissue(order: ReissueOrder, place: Workplace) -> Reissue:
@@ -81,6 +89,8 @@ def reissue(order: ReissueOrder, place: Workplace) -> Reissue:
             if order.backup_under is not None:
                 wrapping(scene.here).wrapping_key(order.backup_under)
             if order.reason == COMPROMISED:
+                if isinstance(authority, Elsewhere):
+                    authority.require_reference()
                 _revoke_at_once(place, authority, scene)
             with _begin(order, place, scene, origin, terms) as operation:
                 if scene.in_place and scene.old is not None:
@@ -110,7 +120,7 @@ def plan_reissue(order: ReissueOrder, place: Workplace) -> tuple[Step, ...]:
         steps = [
             *first,
             Step("generate", {**where, "algorithm": algorithm}),
-            Step("ask", {**by, "profile": origin.profile}),
+            ask_step(origin.authority, origin.profile),
         ]
         steps += [Step("install", where), Step("prove", where), Step("confirm-reissue", {"serial": serial, **by})]
         if scene.in_place and scene.old is not None:
@@ -185,10 +195,17 @@ def _label(order: ReissueOrder, scene: Scene) -> str:
 
 
 def _revoke_at_once(place: Workplace, authority: "CertificateAuthority", scene: Scene) -> None:
-    """Before the new key is made: whoever has the old one can use it until then."""
+    """Before the new key is made: whoever has the old one can use it until then.
+
+    An authority elsewhere hears it from the old key itself, where that is here; then only a code brings a new one.
+    """
     serial = serial_in(scene.old_der)
     place.say("revoke")
     recover(place, subject_key=subject_of(authority.name, serial))
+    if isinstance(authority, Elsewhere):
+        with contextlib.suppress(NotPermitted):
+            revoke_elsewhere(place, authority.name, scene.old_der, COMPROMISED, by_key=True)
+        return
     change(place, authority, "revoke", serial, COMPROMISED)
 
 
@@ -220,4 +237,7 @@ def _result(place: Workplace, scene: Scene, new: StoredCredential) -> Reissue:
 
 def _with_fallout(order: ReissueOrder, place: Workplace, done: Reissue) -> Reissue:
     known = done.previous.stored.address if done.previous is not None else None
-    return replace(done, fallout=fallout_of(place, done.previous_der, known, compromised=order.reason == COMPROMISED))
+    fallout = fallout_of(place, done.previous_der, known, compromised=order.reason == COMPROMISED)
+    elsewhere = is_url(issuer_known(place, done.previous_der).authority)
+    revoked = not elsewhere or known_record(place, done.previous_der).state == "revoked"
+    return replace(done, fallout=fallout, revoked=revoked)

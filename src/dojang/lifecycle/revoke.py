@@ -1,9 +1,12 @@
-"""Revoke, suspend and restore at a local authority, and note it in the ledger."""
+"""Revoke, suspend and restore, and note it in the ledger; at an authority elsewhere only revoke."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dojang.cmp.urls import is_url
 from dojang.errors import NotFound
+from dojang.lifecycle.asking import is_elsewhere
+from dojang.lifecycle.elsewhere import KnownRecord, known_record, revoke_elsewhere
 from dojang.lifecycle.fallout import compromised_with, serial_in
 from dojang.lifecycle.held import Held, look_at
 from dojang.lifecycle.meant import Meant, issued_with, issuer_known
@@ -31,7 +34,7 @@ class Revocation:
     """
 
     authority: str
-    record: "Record"
+    record: "Record | KnownRecord"
     credential: Held | None = None
     standing: "tuple[Record, ...]" = ()
 
@@ -41,6 +44,8 @@ def look_up(order: RevokeOrder, place: Workplace) -> Revocation:
     certificate_der, held = _named(order.meant, place)
     origin = issuer_known(place, certificate_der)
     with place.open_authority(origin.authority) as authority:
+        if is_elsewhere(authority):
+            return Revocation(origin.authority, known_record(place, certificate_der), held)
         record = local_authority(authority).find(serial_in(certificate_der))
         if record.certificate_der != certificate_der:
             raise NotFound(
@@ -54,7 +59,12 @@ def look_up(order: RevokeOrder, place: Workplace) -> Revocation:
 def revoke_meant(order: RevokeOrder, place: Workplace) -> Revocation:
     """Have the authority that issued it revoke a certificate for good; revoked already, it publishes that again."""
     found = look_up(order, place)
-    revoke(place, found.authority, found.record.serial, order.reason)
+    if is_url(found.authority):
+        recover(place, subject_key=subject_of(found.authority, found.record.serial))
+        if known_record(place, found.record.certificate_der).state != "revoked":
+            revoke_elsewhere(place, found.authority, found.record.certificate_der, order.reason)
+    else:
+        revoke(place, found.authority, found.record.serial, order.reason)
     return look_up(order, place)
 
 
@@ -62,7 +72,8 @@ def plan_revocation(order: RevokeOrder, place: Workplace) -> tuple[Step, ...]:
     """The steps that ``revoke_meant`` would take, after the same refusals; nothing is changed and no PIN is asked."""
     found = look_up(order, place)
     by = {"authority": found.authority}
-    return Step("revoke", {"serial": found.record.serial, **by}), Step("publish", by)
+    revoking = Step("revoke", {"serial": found.record.serial, **by})
+    return (revoking,) if is_url(found.authority) else (revoking, Step("publish", by))
 
 
 def revoke(place: Workplace, authority_name: str, serial: str, reason: str) -> "Record":

@@ -5,6 +5,7 @@ The authority is told first and the ledger second; a run that is killed between 
 
 from typing import TYPE_CHECKING
 
+from dojang.cmp.urls import is_url
 from dojang.errors import DojangError, UnsupportedOperation
 from dojang.ledger import Event, Fact, Operation
 from dojang.lifecycle.origin import fingerprint_of
@@ -36,7 +37,12 @@ def change(place: Workplace, authority: "CertificateAuthority", verb: str, seria
 
 def finish_change(place: Workplace, operation: Operation) -> str:
     """From ``begun`` to the end; the authority may have done it before."""
-    with place.open_authority(str(operation.record.facts["authority"])) as authority:
+    name = str(operation.record.facts["authority"])
+    if is_url(name):
+        from dojang.lifecycle.elsewhere import finish_revoking
+
+        return finish_revoking(place, operation)
+    with place.open_authority(name) as authority:
         _carry_out(operation, local_authority(authority))
     return "finished"
 

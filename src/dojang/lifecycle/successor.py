@@ -18,7 +18,7 @@ from dojang.errors import (
 from dojang.ledger import Fact, Operation
 from dojang.lifecycle.asking import Terms, asked_by, certify, is_elsewhere, write_request
 from dojang.lifecycle.claims import check_claim, drop_claim, take_claim
-from dojang.lifecycle.finish import confirm, install_and_prove
+from dojang.lifecycle.finish import confirm, install_and_prove, note_confirmed
 from dojang.lifecycle.journal import answer_facts, key_id_of, moment, replaced_by, taken_back_on_failure
 from dojang.lifecycle.new_key import backup_of, make_key
 from dojang.lifecycle.origin import Origin, fingerprint_of, history_of
@@ -100,7 +100,7 @@ def bring(
     """
     with asked_by(authority, place, operation, location) as asked:
         _bring(place, operation, location, asked, old_der)
-    operation.advance("confirmed")
+        note_confirmed(place, operation, location, asked)
 
 
 def _bring(

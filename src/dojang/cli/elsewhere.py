@@ -1,0 +1,140 @@
+"""Authorities that are reached by a URL: the options that name them, and how they are opened."""
+
+import contextlib
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dojang.cli.context import Invocation
+from dojang.cli.flags import keep
+from dojang.cli.frame import option
+from dojang.cli.language import N_, say
+
+if TYPE_CHECKING:
+    from dojang.authority.remote import RemoteAuthority
+    from dojang.ledger import Ledger
+    from dojang.secret import Secret
+
+
+def authority_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """For a command that may speak to an authority elsewhere. Nothing is passed on; whoever opens one looks."""
+    certificate = option(
+        "--ca-certificate",
+        "ca_certificates",
+        multiple=True,
+        metavar="FILE",
+        help=N_("A certificate by which an authority elsewhere is believed; kept for the next time. Repeatable."),
+        expose_value=False,
+        callback=keep,
+    )
+    reference = option(
+        "--reference",
+        metavar="R",
+        help=N_("The reference number that an authority elsewhere gave out."),
+        expose_value=False,
+        callback=keep,
+    )
+    code = option(
+        "--code-source",
+        metavar="SRC",
+        help=N_("Where the code that belongs to the reference number comes from."),
+        expose_value=False,
+        callback=keep,
+    )
+    return certificate(reference(code(function)))
+
+
+class Elsewhere:
+    """The authorities elsewhere that one command speaks to: each is opened once, and speaks over one connection."""
+
+    def __init__(self, invocation: Invocation, ledger: "Ledger", opened: contextlib.ExitStack) -> None:
+        """``opened`` closes them."""
+        self._invocation, self._ledger, self._opened = invocation, ledger, opened
+        self._known: dict[str, RemoteAuthority] = {}
+        self._turn = threading.Lock()
+
+    def open(self, url: str) -> "contextlib.AbstractContextManager[RemoteAuthority]":
+        """The authority at a URL; leaving the block leaves it open for the next question."""
+        with self._turn:
+            if url not in self._known:
+                self._known[url] = self._opened.enter_context(authority_at(self._invocation, url, self._ledger))
+            return contextlib.nullcontext(self._known[url])
+
+
+def authority_at(invocation: Invocation, url: str, ledger: "Ledger") -> "RemoteAuthority":
+    """The authority at a URL, believed by what was given for it now or before; a context manager."""
+    from dojang.authority.remote import RemoteAuthority, Terms
+    from dojang.cli.files import certificates_of
+    from dojang.cmp.client import Patience
+    from dojang.lifecycle.anchors import anchors_of, keep_anchors
+
+    given = [der for path in invocation.flags.ca_certificates for der in certificates_of(path)]
+    if not invocation.flags.plan:
+        keep_anchors(ledger, url, given)
+
+    def trust(certificates_der: tuple[bytes, ...]) -> None:
+        for der in keep_anchors(ledger, url, certificates_der):
+            _tell_trusted(invocation, url, der)
+
+    terms = Terms(
+        anchors_der=tuple(dict.fromkeys((*given, *anchors_of(ledger, url)))),
+        introductions=_Introductions(invocation),
+        patience=lambda: Patience(tell=lambda seconds: _tell_wait(invocation, seconds)),
+        trust=trust,
+        changed=lambda der: _tell_changed(invocation, der),
+        tls_certificates=invocation.settings.ca_tls_certificate,
+    )
+    return RemoteAuthority(url, terms)
+
+
+class _Introductions:
+    """The reference number and the code as the command line has them, or a person."""
+
+    def __init__(self, invocation: Invocation) -> None:
+        """Nothing is read and nobody is asked yet."""
+        self._invocation = invocation
+        self._codes: dict[str, Secret] = {}
+
+    @property
+    def source(self) -> str | None:
+        """Only where no secret can be part of it, and another run finds the same there."""
+        source = self._invocation.flags.code_source or ""
+        if source.startswith("file:"):
+            return f"file:{Path(source.removeprefix('file:')).absolute()}"
+        return source if source.startswith(("env:", "keyring:")) else None
+
+    def reference(self, *, needed: bool) -> str | None:
+        given = self._invocation.flags.reference
+        if given is not None or not needed:
+            return given
+        return self._invocation.ask(N_("The reference number"), option="--reference R")
+
+    def code(self, reference: str, source: str | None) -> "Secret":
+        if reference not in self._codes:
+            source = self._invocation.flags.code_source or source
+            self._codes[reference] = self._invocation.secrets.code(source, reference)
+        return self._codes[reference]
+
+
+def _tell_wait(invocation: Invocation, seconds: int) -> None:
+    text = N_("The authority is still at it; asking again in {seconds} seconds …")
+    invocation.out.note(say(text, seconds=seconds))
+
+
+def _tell_trusted(invocation: Invocation, url: str, certificate_der: bytes) -> None:
+    from dojang.lifecycle.origin import fingerprint_of
+    from dojang.x509.name import format_name
+    from dojang.x509.reading import read_certificate
+
+    text = N_("{url} is believed from now on by this certificate, which came under the code: {subject}, SHA-256 {hash}")
+    subject = format_name(read_certificate(certificate_der).subject)
+    invocation.out.note(say(text, url=url, subject=subject, hash=fingerprint_of(certificate_der)))
+
+
+def _tell_changed(invocation: Invocation, certificate_der: bytes) -> None:
+    from dojang.x509.name import format_name
+    from dojang.x509.reading import read_certificate
+
+    text = N_("The authority granted something else than was asked for; the certificate is for {subject}.")
+    invocation.out.warning(say(text, subject=format_name(read_certificate(certificate_der).subject)))
