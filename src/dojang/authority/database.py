@@ -83,6 +83,11 @@ class Database:
         """Where it is, for people: the file, or the address without a password."""
         return Path(self.url.database or "") if self.is_embedded else self.url.render_as_string(hide_password=True)
 
+    @property
+    def owner(self) -> str:
+        """Whose records they are, as far as the place tells."""
+        return self.place.parent.name if isinstance(self.place, Path) else str(self.url.database)
+
     def close(self) -> None:
         self._engine.dispose()
 
@@ -140,7 +145,7 @@ class Database:
         from dojang.authority.upgrading import upgrade  # loads alembic, a quarter of a second
 
         with self._translated():
-            upgrade(self._engine, embedded=self.is_embedded)
+            upgrade(self._engine, self.owner, embedded=self.is_embedded)
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:

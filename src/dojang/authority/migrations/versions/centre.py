@@ -50,12 +50,6 @@ def upgrade() -> None:
         connection.execute(sa.text("UPDATE certificate SET key_fingerprint = :print WHERE number = :number"), rows)
     for name in reversed(_OLD):
         op.drop_table(f"old_{name}")
-    connection.execute(
-        sa.text(
-            "INSERT INTO authority (name, state, founded_at)"
-            " SELECT 'authority', 'founded', min(recorded_at) FROM certificate HAVING min(recorded_at) IS NOT NULL"
-        )
-    )
 
 
 def _fingerprints(connection: sa.Connection) -> Iterator[list[dict[str, object]]]:
