@@ -1,4 +1,12 @@
-"""How an authority tells of its certificates, where its own settings say more than nothing."""
+"""How an authority tells of its certificates: the table ``[status]`` of its ``authority.toml``.
+
+[status]
+answer-hours = 12               # how long an OCSP answer may be relied on, 1 at least; made anew when half of it is over
+call-unissued-revoked = false   # whether a serial that was never issued is revoked (RFC 6960 section 2.2), not unknown
+delta-hours = 0                 # how long a delta list holds; 0 for none
+on-revocation = "complete"      # which list is published at once: "complete", or "delta" where there are deltas
+base = "http://…"               # where lists say that their deltas are; the authority's own address unless said
+"""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,12 +19,7 @@ UNKNOWN_TERM: Final = timedelta(minutes=10)
 
 @dataclass(frozen=True, slots=True)
 class StatusSettings:
-    """``answer_hours``: how long an OCSP answer may be relied on; made anew when half of it is over.
-
-    ``call_unissued_revoked``: a serial that was never issued is revoked instead of unknown (RFC 6960 section 2.2).
-    ``delta_hours``: how long a delta list holds; 0 for none. ``on_revocation``: which list is published at once.
-    ``base``: the address below which this authority is found; lists then say where their deltas are.
-    """
+    """What that table says."""
 
     answer_hours: int = 12
     call_unissued_revoked: bool = False
@@ -34,4 +37,4 @@ class StatusSettings:
 
     @property
     def answer_term(self) -> timedelta:
-        return timedelta(hours=self.answer_hours)
+        return timedelta(hours=max(1, self.answer_hours))
