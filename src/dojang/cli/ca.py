@@ -2,16 +2,18 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from dojang.cli.ca_orders import certificate_from, is_ordered, officer_option, ordered, ordered_certificates
 from dojang.cli.context import Invocation
 from dojang.cli.credentials import certificate_data
 from dojang.cli.files import pem_of, write_file
 from dojang.cli.frame import argument, command, option
 from dojang.cli.language import N_, _, say
 from dojang.cli.workplace import authority_names, chosen_authority, open_authority_named, workplace
+from dojang.errors import Usage
 
 if TYPE_CHECKING:
     from dojang.authority.local import AuthorityInfo
@@ -88,18 +90,28 @@ def info_lines(info: dict[str, Any]) -> list[str]:
 
 @command(
     help=N_("List the certificates that an authority has issued, with their state."),
-    examples=["dojang ca list", "dojang ca list --ca office --json"],
+    examples=[
+        "dojang ca list",
+        "dojang ca list --ca office --json",
+        "dojang ca list --ca https://ca.example/office --officer 'pkcs11:token=Kim;object=officer'",
+    ],
 )
 @ca_option
-def list_(invocation: Invocation, ca: str | None) -> None:
-    """Oldest first; no PIN is asked."""
-    with open_authority_named(invocation, chosen_authority(invocation, ca)) as authority:
-        records = list(authority.issued())
-    rows = [[one.serial, one.subject, _(RECORD_STATES[one.state]), f"{one.not_after_at:%Y-%m-%d}"] for one in records]
+@officer_option
+def list_(invocation: Invocation, ca: str | None, officer: str | None) -> None:
+    """Oldest first; no PIN is asked but an officer's."""
+    name = chosen_authority(invocation, ca)
+    if is_ordered(name, officer):
+        found = ordered_certificates(invocation, name, officer)
+    else:
+        with open_authority_named(invocation, name) as authority:
+            found = [record_data(one) for one in authority.issued()]
+    rows = [
+        [one["serial"], one["subject"], _(RECORD_STATES[one["state"]]), f"{one['not_after']:%Y-%m-%d}"] for one in found
+    ]
     columns = [N_("Serial"), N_("Subject"), N_("State"), N_("Until")]
     text = invocation.out.table(columns, rows) if rows else _("Nothing has been issued yet.")
-    data = {"certificates": [record_data(one) for one in records]}
-    invocation.result(data, text, quiet=[one.serial for one in records])
+    invocation.result({"certificates": found}, text, quiet=[one["serial"] for one in found])
 
 
 def record_data(record: "Record | KnownRecord") -> dict[str, Any]:
@@ -124,10 +136,14 @@ def record_data(record: "Record | KnownRecord") -> dict[str, Any]:
 @ca_option
 @option("--root", is_flag=True, help=N_("That of the root, where an issuing authority stands below it."))
 @option("-o", "--output", metavar="OUT", type=click.Path(path_type=Path), help=N_("File for a copy, in DER."))
-def crl(invocation: Invocation, ca: str | None, root: bool, output: Path | None) -> None:
+@officer_option
+def crl(invocation: Invocation, ca: str | None, root: bool, output: Path | None, officer: str | None) -> None:
     """A new number each time."""
     name = chosen_authority(invocation, ca)
     if invocation.planned([say("Sign the revocation list of {name} anew", name=name)], authority=name):
+        return
+    if is_ordered(name, officer):
+        _crl_ordered(invocation, name, officer, root=root, output=output)
         return
     with open_authority_named(invocation, name) as authority:
         path = authority.publish_crl(root=root)
@@ -138,6 +154,17 @@ def crl(invocation: Invocation, ca: str | None, root: bool, output: Path | None)
     invocation.result({"crl": {"path": path, "number": number}, "output": output}, text, quiet=[str(output or path)])
 
 
+def _crl_ordered(invocation: Invocation, name: str, officer: str | None, *, root: bool, output: Path | None) -> None:
+    if root:
+        raise Usage(problem=N_("The root's list is signed where its key is, not by an officer's order"))
+    made = ordered(invocation, name, "crl.publish", {}, officer)["crl"]
+    if output is not None:
+        write_file(output, bytes.fromhex(made["der"]))
+    text = say("Revocation list of {name}: number {number}", name=name, number=made["number"])
+    data = {"crl": {"path": output, "number": made["number"]}, "output": output}
+    invocation.result(data, text, quiet=[str(output or made["number"])])
+
+
 @command(
     help=N_("Revoke a certificate for good and publish the revocation list; its serial is in 'dojang ca list'."),
     examples=["dojang ca revoke 3f2a91 --reason keyCompromise"],
@@ -145,17 +172,13 @@ def crl(invocation: Invocation, ca: str | None, root: bool, output: Path | None)
 @argument("serial", metavar="SERIAL")
 @option("--reason", default="unspecified", show_default=True, help=N_("Why, as RFC 5280 spells it."))
 @ca_option
-def revoke(invocation: Invocation, serial: str, reason: str, ca: str | None) -> None:
+@officer_option
+def revoke(invocation: Invocation, serial: str, reason: str, ca: str | None, officer: str | None) -> None:
     """Cannot be taken back."""
     from dojang.lifecycle import revoke as verbs
 
-    _change(
-        invocation,
-        ca,
-        serial,
-        N_("Revoke {serial} for good"),
-        lambda place, name, wanted: verbs.revoke(place, name, wanted, reason),
-    )
+    change = _Change("certificate.revoke", N_("Revoke {serial} for good"), {"serial": serial, "reason": reason})
+    _change(invocation, ca, officer, change, lambda place, name: verbs.revoke(place, name, serial, reason))
 
 
 @command(
@@ -164,11 +187,13 @@ def revoke(invocation: Invocation, serial: str, reason: str, ca: str | None) -> 
 )
 @argument("serial", metavar="SERIAL")
 @ca_option
-def suspend(invocation: Invocation, serial: str, ca: str | None) -> None:
+@officer_option
+def suspend(invocation: Invocation, serial: str, ca: str | None, officer: str | None) -> None:
     """``restore`` takes it off hold."""
     from dojang.lifecycle import revoke as verbs
 
-    _change(invocation, ca, serial, N_("Put {serial} on hold"), verbs.suspend)
+    change = _Change("certificate.suspend", N_("Put {serial} on hold"), {"serial": serial})
+    _change(invocation, ca, officer, change, lambda place, name: verbs.suspend(place, name, serial))
 
 
 @command(
@@ -177,25 +202,40 @@ def suspend(invocation: Invocation, serial: str, ca: str | None) -> None:
 )
 @argument("serial", metavar="SERIAL")
 @ca_option
-def restore(invocation: Invocation, serial: str, ca: str | None) -> None:
+@officer_option
+def restore(invocation: Invocation, serial: str, ca: str | None, officer: str | None) -> None:
     """Only what is on hold and not expired."""
     from dojang.lifecycle import revoke as verbs
 
-    _change(invocation, ca, serial, N_("Take {serial} off hold"), verbs.restore)
+    change = _Change("certificate.restore", N_("Take {serial} off hold"), {"serial": serial})
+    _change(invocation, ca, officer, change, lambda place, name: verbs.restore(place, name, serial))
+
+
+class _Change(NamedTuple):
+    """One change of a certificate's state: what an officer orders, and the step of a plan."""
+
+    method: str
+    step: str
+    arguments: dict[str, Any]
 
 
 def _change(
-    invocation: Invocation, ca: str | None, serial: str, step: str, verb: "Callable[[Workplace, str, str], Record]"
+    invocation: Invocation,
+    ca: str | None,
+    officer: str | None,
+    change: _Change,
+    verb: "Callable[[Workplace, str], Record]",
 ) -> None:
-    name = chosen_authority(invocation, ca)
-    if invocation.planned([say(step, serial=serial), _("Publish the revocation list")], authority=name, serial=serial):
+    """Done here by ``verb``, or ordered by an officer."""
+    name, serial = chosen_authority(invocation, ca), change.arguments["serial"]
+    steps = [say(change.step, serial=serial), _("Publish the revocation list")]
+    if invocation.planned(steps, authority=name, serial=serial):
         return
-    with workplace(invocation) as place:
-        record = verb(place, name, serial)
-    text = say(
-        "{serial} ({subject}): {state}",
-        serial=record.serial,
-        subject=record.subject,
-        state=_(RECORD_STATES[record.state]),
-    )
-    invocation.result({"certificate": record_data(record)}, text, quiet=[record.serial])
+    if is_ordered(name, officer):
+        answer = ordered(invocation, name, change.method, change.arguments, officer)
+        record = certificate_from(answer["certificate"])
+    else:
+        with workplace(invocation) as place:
+            record = record_data(verb(place, name))
+    words = {"serial": record["serial"], "subject": record["subject"], "state": _(RECORD_STATES[record["state"]])}
+    invocation.result({"certificate": record}, say("{serial} ({subject}): {state}", **words), quiet=[record["serial"]])

@@ -1,13 +1,19 @@
 """What the commands of an office have in common: an order goes to the authority, signed by an officer where wanted."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dojang.cli.context import Invocation
 from dojang.cli.frame import option
 from dojang.cli.language import N_, _, say
 from dojang.cli.workplace import open_authority_named
+from dojang.errors import InputRequired, Phrase
+from dojang.secret import Secret
+
+if TYPE_CHECKING:
+    from dojang.signing.digest import DigestSigner
 
 officer_option = option(
     "--officer",
@@ -29,30 +35,88 @@ STATES = {
 def ordered(
     invocation: Invocation, authority: str, method: str, arguments: Mapping[str, Any], officer: str | None = None
 ) -> dict[str, Any]:
-    """Give the order and return what came of it. With ``officer`` it is his, signed by the key at that address."""
+    """Give the order and return what came of it. With ``officer`` it is his, signed by the key at that address.
+
+    ``authority`` is the name of one here, or the URL of one behind a centre, which takes orders of officers alone.
+    """
+    if officer is None and is_ordered(authority, None):
+        raise InputRequired(what=Phrase(N_("The credential of an officer")), option="--officer ADDRESS")
+    from dojang.cmp.urls import is_url
+
+    if officer is not None and is_url(authority):
+        return _far_away(invocation, authority, method, arguments, officer)
     signed = None if officer is None else _signed(invocation, authority, method, arguments, officer)
     with open_authority_named(invocation, authority) as opened:
-        counter = opened.counter
         if signed is None:
-            return counter.perform(method, arguments)
+            return opened.counter.perform(method, arguments)
+        from dojang.centre.methods import perform
         from dojang.centre.orders import read_order
 
         order = read_order(signed)  # what the record keeps as evidence is what is carried out
-        known = counter.officers.officer_of(order.certificate_der)
-        return counter.perform(order.method, order.arguments, officer=known, evidence=order.der)
+        known = opened.counter.officers.officer_of(order.certificate_der)
+        return perform(opened, order.method, order.arguments, known, order.der)
+
+
+def is_ordered(authority: str, officer: str | None) -> bool:
+    """Whether an officer's order is wanted, rather than what whoever is here does himself."""
+    from dojang.cmp.urls import is_url
+
+    return officer is not None or is_url(authority)
+
+
+def ordered_certificates(invocation: Invocation, authority: str, officer: str | None) -> list[dict[str, Any]]:
+    """Every certificate on record there, a page at a time."""
+    found: list[dict[str, Any]] = []
+    after: str | None = None
+    while True:
+        page = ordered(invocation, authority, "certificate.list", {"after": after, "limit": 1000}, officer)
+        found += map(certificate_from, page["certificates"])
+        after = page["next"]
+        if after is None:
+            return found
+
+
+def certificate_from(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """A certificate in an answer, with moments as moments."""
+    moments = ("not_before", "not_after", "revoked_at")
+    return {name: moment(value) if name in moments and value else value for name, value in answer.items()}
+
+
+def _far_away(
+    invocation: Invocation, url: str, method: str, arguments: Mapping[str, Any], officer: str
+) -> dict[str, Any]:
+    from dojang.centre.remote_office import RemoteOffice
+
+    tls = invocation.settings.ca_tls_certificate
+    with (
+        _hand_of(invocation, officer) as (signer, certificate_der),
+        RemoteOffice(url, signer, certificate_der, tls_certificates=tls) as office,
+    ):
+        return office.perform(method, {name: _plain(value) for name, value in arguments.items()})
+
+
+def _plain(value: object) -> object:
+    """A secret goes to the centre, which needs it, and nowhere else."""
+    return value.reveal().decode() if isinstance(value, Secret) else value
 
 
 def _signed(invocation: Invocation, authority: str, method: str, arguments: Mapping[str, Any], officer: str) -> bytes:
     from dojang.centre.orders import sign_order
+
+    with _hand_of(invocation, officer) as (signer, certificate_der):
+        return sign_order(authority, method, arguments, signer, certificate_der, at=datetime.now(UTC))
+
+
+@contextlib.contextmanager
+def _hand_of(invocation: Invocation, officer: str) -> "Iterator[tuple[DigestSigner, bytes]]":
+    """The officer's key where it lies, and his certificate."""
     from dojang.cli.workplace import open_location_at
     from dojang.signing.private_key import PrivateKeySigner
 
     address = invocation.address(officer)
     with open_location_at(invocation, address) as location:
         stored = location.find(address)
-        signer = PrivateKeySigner(location.private_key(stored.key_id))
-        now = datetime.now(UTC)
-        return sign_order(authority, method, arguments, signer, stored.certificate_der, at=now)
+        yield PrivateKeySigner(location.private_key(stored.key_id)), stored.certificate_der
 
 
 def state_words(enrolment: Mapping[str, Any]) -> str:
