@@ -141,7 +141,7 @@ def _over_http(bureau: Bureau) -> Row:
     from dojang.centre.metrics import Metrics
     from dojang.centre.state import Centre
 
-    office = StatusOffice.at(bureau.database, bureau.key, bureau.file_of, _now, StatusSettings())
+    office = StatusOffice(bureau.database, bureau.key, bureau.file_of, _now, StatusSettings())
     state = Centre({"bench": SimpleNamespace(status=office)}, Metrics())  # type: ignore[dict-item]
     requests = _requests(bureau)
     for request in requests:

@@ -61,7 +61,7 @@ def hall(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hall]:
 
     with opened(url, folder, clock) as bureau:
         settings = StatusSettings(delta_hours=8, base="http://pki.example.kr")
-        hall = Hall(bureau, StatusOffice.at(bureau.database, bureau.key, bureau.file_of, clock, settings))
+        hall = Hall(bureau, StatusOffice(bureau.database, bureau.key, bureau.file_of, clock, settings))
         state = Centre({"office": SimpleNamespace(status=hall.office)}, Metrics())  # type: ignore[dict-item]
         app = build(state, Limits(rate=0), Pulse({}), ("ocsp", "lists"))
         server = uvicorn.Server(uvicorn.Config(app, "127.0.0.1", 0, log_level="warning", lifespan="off"))

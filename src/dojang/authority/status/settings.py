@@ -1,7 +1,7 @@
 """How an authority tells of its certificates: the table ``[status]`` of its ``authority.toml``.
 
 [status]
-answer-hours = 12               # how long an OCSP answer may be relied on, 1 at least; made anew when half of it is over
+answer-hours = 12               # how long an OCSP answer may be relied on, 1 at least; made anew when half is over
 call-unissued-revoked = false   # whether a serial that was never issued is revoked (RFC 6960 section 2.2), not unknown
 delta-hours = 0                 # how long a delta list holds; 0 for none
 on-revocation = "complete"      # which list is published at once: "complete", or "delta" where there are deltas
