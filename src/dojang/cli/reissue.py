@@ -95,9 +95,7 @@ def reissue(
         invocation.out.warning(_(BACKUP_COST))
     warn_of_standing(invocation, done.fallout.standing)
     if not done.revoked:
-        text = N_(
-            "The old certificate ({serial}) was not revoked by the word of its own key; ask the authority about it."
-        )
+        text = N_("The old certificate ({serial}) was not revoked by the word of its own key; ask the authority of it.")
         invocation.out.warning(say(text, serial=_previous(done)["serial"]))
     data = {"credential": credential_data(done.credential), "previous": _previous(done), "reason": reason}
     data |= {"copies": list(done.fallout.copies), "still_valid": [one.serial for one in done.fallout.standing]}
