@@ -36,8 +36,11 @@ class Clerk:
 
     def says(self, verdict: Verdict, holder: KeyHolder) -> str:
         """The same text for answers that say the same with the same key."""
-        parts = (verdict.status.name, verdict.revoked_at, verdict.reason, holder.signer)
-        return f"{parts[0]} {parts[1] or '-'} {parts[2] or '-'} {parts[3]} {holder.certificate.serial_number:x}"
+        return f"{verdict.status.name} {verdict.revoked_at or '-'} {verdict.reason or '-'} {holder.tag}"
+
+    def stale_until(self, at: datetime) -> datetime:
+        """Answers that end by then are made anew."""
+        return at + self._settings.answer_term / 2
 
     def write(
         self, verdicts: Sequence[Verdict], holder: KeyHolder, at: datetime, nonce: bytes | None = None

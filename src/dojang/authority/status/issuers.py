@@ -38,6 +38,11 @@ class KeyHolder:
     certificate: x509.Certificate
     delegated: bool
 
+    @property
+    def tag(self) -> str:
+        """What tells its answers from those of others."""
+        return f"{self.signer} {self.certificate.serial_number:x}"
+
     def holds(self, at: datetime) -> bool:
         return self.certificate.not_valid_before_utc <= at < self.certificate.not_valid_after_utc
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from sqlalchemy import Connection, and_, bindparam, delete, insert, select
+from sqlalchemy import Connection, and_, bindparam, delete, insert, not_, or_, select
 
 from dojang.authority.glance import Glance
 from dojang.authority.status.answer import Term
@@ -63,6 +63,13 @@ _PAGE: Final = (
         certificate.c.number > bindparam("number"),
         certificate.c.signer == bindparam("signer"),
         certificate.c.not_after_at > bindparam("at"),
+        or_(
+            ocsp_answer.c.serial.is_(None),
+            ocsp_answer.c.next_update_at <= bindparam("stale_until"),
+            ocsp_answer.c.this_update_at <= certificate.c.changed_at,
+            ocsp_answer.c.this_update_at > bindparam("at"),  # the clock was set back
+            not_(ocsp_answer.c.says.endswith(bindparam("tag"))),
+        ),
     )
     .order_by(certificate.c.number)
     .limit(PAGE)
@@ -87,10 +94,12 @@ def find_answer(connection: Connection, named: "CertId", says: str) -> Stocked |
     return Stocked(says, row.der, Term(row.this_update_at, row.next_update_at))
 
 
-def pages(connection: Connection, signer: str, at: datetime, number: int) -> list[Due]:
-    """The next certificates of this signer after that number which have not expired."""
-    rows = connection.execute(_PAGE, {"signer": signer, "at": at, "number": number})
-    return [_due(row) for row in rows]
+def due_page(connection: Connection, number: int, **facts: Any) -> list[Due]:
+    """The next certificates after that number which have not expired and whose answer may have to be made.
+
+    ``facts`` are the ``signer`` and ``at``, the ``tag`` of whose answers are good, and ``stale_until``.
+    """
+    return [_due(row) for row in connection.execute(_PAGE, {"number": number, **facts})]
 
 
 def _due(row: Any) -> Due:

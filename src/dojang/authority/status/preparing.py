@@ -25,7 +25,7 @@ class Preparation:
     def run(self, issuer: Issuer, most: int | None) -> int:
         """The number of answers signed, ``most`` of them; none where the key is not to be used here."""
         holder, named, signed = issuer.answers(self._at), issuer.named(USUAL_HASH), 0
-        for page in self._pages(issuer):
+        for page in self._pages(issuer, holder):
             left = None if most is None else most - signed
             if left == 0:
                 break
@@ -39,11 +39,12 @@ class Preparation:
             signed += len(made)
         return signed
 
-    def _pages(self, issuer: Issuer) -> Iterator[list[Due]]:
+    def _pages(self, issuer: Issuer, holder: KeyHolder) -> Iterator[list[Due]]:
+        facts = {"at": self._at, "tag": holder.tag, "stale_until": self._clerk.stale_until(self._at)}
         number = 0
         while True:
             with self._database.reading() as connection:
-                page = prepared.pages(connection, issuer.signer, self._at, number)
+                page = prepared.due_page(connection, number, signer=issuer.signer, **facts)
             if not page:
                 return
             yield page
