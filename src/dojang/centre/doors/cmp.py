@@ -6,6 +6,7 @@
 /pkix/                              as the first; where older clients look
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from starlette.requests import Request
@@ -16,8 +17,11 @@ from dojang.centre.state import note, source_of
 from dojang.errors import Phrase, UnsupportedFormat
 
 if TYPE_CHECKING:
+    from dojang.authority.base import Entry
     from dojang.authority.conversation import Conversation
+    from dojang.authority.conversation.office import Order
     from dojang.authority.local import LocalAuthority
+    from dojang.centre.metrics import Metrics
     from dojang.centre.state import Centre
     from dojang.cmp.faults import CmpFault
 
@@ -28,16 +32,21 @@ _NAMED: Final = ("/.well-known/cmp/p/{name}", "/.well-known/cmp/p/{name}/{profil
 
 def routes(state: "Centre") -> list[Route]:
     """POST only; nothing is kept by whoever is in between."""
-    conversations: dict[str, Conversation] = {}
+    conversations: dict[str, tuple[LocalAuthority, Conversation]] = {}
+
+    def conversation(authority: "LocalAuthority") -> "Conversation":
+        """Made once for each authority, and again when that was opened anew."""
+        known = conversations.get(authority.name)
+        if known is None or known[0] is not authority:
+            known = conversations[authority.name] = authority, _conversation(authority, state.metrics)
+        return known[1]
 
     async def answer(request: Request) -> Response:
         _check_type(request)
         authority, profile = _addressed(state, request)
-        if authority.name not in conversations:
-            conversations[authority.name] = _conversation(authority)
         note(request, authority=authority.name)
         faults: list[CmpFault] = []
-        work = conversations[authority.name].answer
+        work = conversation(authority).answer
         der = await state.run(work, await request.body(), source_of(request), profile, faults.append)
         for fault in faults:
             note(request, outcome=fault.failure.spelling)
@@ -61,8 +70,15 @@ def _addressed(state: "Centre", request: Request) -> "tuple[LocalAuthority, str 
     return state.authority(name), profile
 
 
-def _conversation(authority: "LocalAuthority") -> "Conversation":
+def _conversation(authority: "LocalAuthority", metrics: "Metrics") -> "Conversation":
     from dojang.authority.conversation import Conversation
     from dojang.authority.conversation.local import LocalOffice
 
-    return Conversation(LocalOffice(authority, authority.enrolments))
+    class Counting(LocalOffice):
+        """Every certificate that it issues is counted."""
+
+        def issue(self, order: "Order", entry: "Callable[[bytes], Entry]") -> None:
+            super().issue(order, entry)
+            metrics.issued(self.name, order.profile)
+
+    return Conversation(Counting(authority, authority.enrolments))
