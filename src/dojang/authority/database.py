@@ -302,8 +302,11 @@ def checked_url(url: str | URL) -> URL:
 
 
 def _bad_url(problem: Phrase) -> InvalidSetting:
-    next_step = "Name it as sqlite:////folder/file or postgresql://user@host/database."
-    return InvalidSetting(path=Phrase("The address of the database"), problem=problem, next_step=next_step)
+    return InvalidSetting(
+        path=Phrase("The address of the database"),
+        problem=problem,
+        next_step="Name it as sqlite:////folder/file or postgresql://user@host/database.",
+    )
 
 
 def _make_file(path: Path | str) -> None:
