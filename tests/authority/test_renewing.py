@@ -149,11 +149,11 @@ def test_a_reissue_killed_before_its_list_is_published_by_the_next_confirmation(
     old = desk.have()
     desk.ask("reissue", old=old, transaction="t")
 
-    def killed() -> None:
+    def killed(_signer: str) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(desk.authority, "publish_crl", killed)
+        patched.setattr(desk.authority, "_publish", killed)
         with pytest.raises(KeyboardInterrupt):
             desk.authority.confirm("t")
     desk.authority.confirm("t")

@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cryptography import x509
 from sqlalchemy import Connection
@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from dojang.authority import audit
 from dojang.authority.base import Entry, Submission
 from dojang.authority.certificate import Draft
+from dojang.authority.hierarchy.roster import is_current
 from dojang.authority.life import OVER
 from dojang.authority.revocation import make_move
 from dojang.authority.rules import Predecessor, Rulebook, refusal
@@ -188,19 +189,19 @@ class Answers:
         draft: Draft,
         serial: str,
         certificate_der: bytes,
-        at: datetime,
+        rules: Rulebook,
         replaces: str | None,
         enrolment: str | None,
     ) -> Record:
         return Record(
             serial=serial,
-            signer=self.signer,
+            signer=rules.signer,
             certificate_der=certificate_der,
             profile=draft.profile.name,
             subject=format_name(draft.subject),
             not_before_at=draft.not_before_at,
             not_after_at=draft.not_after_at,
-            recorded_at=at,
+            recorded_at=rules.at,
             state="issued",
             replaces=replaces,
             key_fingerprint=key_fingerprint_of(draft.public_key),

@@ -9,34 +9,35 @@ moment becomes durable together.
 """
 
 import contextlib
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from cryptography import x509
 from sqlalchemy import Connection
 
 from dojang.authority import revocation
 from dojang.authority import settings as settings_file
-from dojang.authority.answers import Answers
+from dojang.authority.answers import Answers, Given, KeySwitched
+from dojang.authority.audit.heads import Head
+from dojang.authority.audit.sealing import seal
 from dojang.authority.base import Along, Entry, Issued, Submission
 from dojang.authority.certificate import sign_certificate
 from dojang.authority.database import Database
-from dojang.authority.folder import CRL_NAME, ROOT_CRL_NAME, authority_names, is_authority
+from dojang.authority.folder import authority_names, is_authority
+from dojang.authority.hierarchy.roster import Roll, Roster
+from dojang.authority.hierarchy.scene import Scene, private_of
 from dojang.authority.life import Move
 from dojang.authority.rules import Rulebook, refusal
 from dojang.authority.settings import AuthoritySettings
-from dojang.authority.store import DueWindow, Record, Signer, Store
+from dojang.authority.store import DueWindow, Record, Store
 from dojang.authority.terms import due_until
-from dojang.errors import AuthorityExpired, CertificateUnusable, DojangError, NotFound, Phrase
+from dojang.errors import AuthorityExpired, DojangError, NotFound, Phrase
 from dojang.npki.validity import KST
-from dojang.x509.keys import same_key
-from dojang.x509.name import format_name
 from dojang.x509.profiles import Profile, profile, profiles
 from dojang.x509.request import CertificateRequest
 from dojang.x509.status import CertificateFacts, credential_facts
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from dojang.authority.enrolment import Counter, Enrolments
 
 T = TypeVar("T")
-Work = Callable[[Connection], bytes]
+Work = Callable[[Connection], Given]
 KeyOpener = Callable[[str], "PrivateKey"]
 Clock = Callable[[], datetime]
 _LONGEST_TRANSACTION = 256
@@ -243,6 +244,10 @@ class LocalAuthority:
         """Sign the complete revocation list anew and return where it lies."""
         roll = self.roster.now()
         return self._publish(roll.root.id if root else roll.issuer.id)
+
+    def seal(self) -> Head:
+        """Sign the head of the audit record, unless its last row is covered already; the newest head."""
+        return seal(self.database, self.roster.private, self.now())
 
     def scene(self, known: "Mapping[str, PrivateKey] | None" = None) -> Scene:
         """What the steps of ``hierarchy`` work with; ``known`` are keys that are open already, by their addresses."""

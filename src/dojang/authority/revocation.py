@@ -17,6 +17,7 @@ from cryptography import x509
 from sqlalchemy import Connection, Select, select, text, update
 
 from dojang.authority import audit
+from dojang.authority.audit.sealing import seal
 from dojang.authority.base import Entry
 from dojang.authority.certificate import RevokedEntry, sign_crl
 from dojang.authority.life import OVER, Move, hold_ends_at, moved
@@ -26,6 +27,8 @@ from dojang.errors import FileUnwritable, NotFound, Phrase, Usage
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes as PrivateKey
+
+    from dojang.authority.hierarchy.signers import Key
 
 REASONS = (
     "unspecified",
@@ -126,8 +129,11 @@ def _revoke_all(store: Store, serials: Select[str], at: datetime, is_over: Calla
     return revoked
 
 
-def publish(store: Store, holder: Signer, key: "PrivateKey", path: Path, at: datetime) -> bytes:
-    """Sign the complete list of ``holder`` with the next number and put it in place of the old file at once."""
+def publish(store: Store, holder: "Signer | Key", key: "PrivateKey", path: Path, at: datetime) -> bytes:
+    """Sign the complete list of ``holder`` with the next number and put it in place of the old file at once.
+
+    The same key then signs the head of the audit record.
+    """
     number = _take_number(store, holder.id)
     issuer = x509.load_der_x509_certificate(holder.certificate_der)
     mine = signer.c.id == holder.id
@@ -148,6 +154,7 @@ def publish(store: Store, holder: Signer, key: "PrivateKey", path: Path, at: dat
                 number=number,
                 next_update=audit.moment_text(next_update_at),
             )
+    seal(store.database, lambda _signer: key, at, signer=holder.id)
     return crl_der
 
 

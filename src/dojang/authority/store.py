@@ -16,6 +16,8 @@ from dojang.authority.tables import IS_RENEWABLE, certificate, signer, submissio
 from dojang.errors import NotFound, Phrase
 
 PAGE: Final = 1000
+OWN_PROFILES: Final = ("root", "issuing", "cross", "ocsp", "tsa", "cmp")
+"""Those of certificates for keys of authorities, ours and others'."""
 _LISTED: Final = {"suspended": text("state = 'suspended'"), "revoked": text("state = 'revoked'")}
 
 
@@ -110,11 +112,6 @@ class Store:
             )
         return Signer(*row)
 
-    def role_of(self, signer_id: str) -> str | None:
-        """What a key that signed is, in use or not."""
-        with self.database.reading() as connection:
-            return connection.execute(select(signer.c.role).where(signer.c.id == signer_id)).scalar()
-
     def find(self, serial: str) -> Record:
         """One certificate by its serial in hex. Raises ``NotFound``."""
         with self.database.reading() as connection:
@@ -128,15 +125,15 @@ class Store:
         return found
 
     def records(
-        self, *, issued_by: str | None = None, state: str | None = None, after: str | None = None, limit: int = PAGE
+        self, *, for_subscribers: bool = False, state: str | None = None, after: str | None = None, limit: int = PAGE
     ) -> list[Record]:
         """A page of certificates in the order of recording, from the first after the serial ``after``.
 
-        ``issued_by`` is the role of a signer, of whatever generation. Raises ``NotFound`` for an unknown ``after``.
+        ``for_subscribers`` leaves out those for keys of authorities. Raises ``NotFound`` for an unknown ``after``.
         """
         query = _RECORDS.order_by(certificate.c.number).limit(limit)
-        if issued_by is not None:
-            query = query.where(_is_by(issued_by))
+        if for_subscribers:
+            query = query.where(certificate.c.profile.not_in(OWN_PROFILES))
         if state is not None:
             query = query.where(certificate.c.state == state, _LISTED.get(state, text("1 = 1")))
         if after is not None:
@@ -240,10 +237,6 @@ def _note_replaced(connection: Connection, serial: str, at: datetime | None) -> 
     mine, noted = certificate.c.serial == serial, certificate.c.replaced_at
     wrong: ColumnElement[bool] = noted.is_(None) if is_replaced else noted.is_not(None)
     connection.execute(update(certificate).where(mine, wrong).values(replaced_at=at if is_replaced else None))
-
-
-def _is_by(role: str) -> ColumnElement[bool]:
-    return certificate.c.signer.in_(select(signer.c.id).where(signer.c.role == role))
 
 
 def _due(window: DueWindow, at: datetime, last: Record | None) -> "Select[Any]":

@@ -92,6 +92,14 @@ class Roster:
                 self._private[name] = private_of(self.named(name), self._open_key)
             return self._private[name]
 
+    def chain_of(self, name: str) -> tuple[bytes, ...]:
+        """What belongs to a certificate that this key signed."""
+        roll = self.now()
+        if name == roll.issuer.id:
+            return roll.chain_der
+        with self._database.reading() as connection:
+            return chain_of(connection, self.named(name), self._clock())
+
     def list_path(self, name: str) -> Path:
         """Where the revocation list of that key lies."""
         return self._folder / self.now().file_of(name)

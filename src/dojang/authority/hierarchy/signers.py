@@ -7,6 +7,7 @@ retired     signs nothing
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
@@ -44,7 +45,10 @@ class Key:
 
     @property
     def certificate(self) -> x509.Certificate:
-        return x509.load_der_x509_certificate(self.certificate_der)
+        return _loaded(self.certificate_der)
+
+
+_loaded = lru_cache(maxsize=64)(x509.load_der_x509_certificate)
 
 
 def keys(connection: "Connection", *roles: str) -> list[Key]:
