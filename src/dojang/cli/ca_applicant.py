@@ -70,10 +70,11 @@ def add(
 @option("--after", metavar="ID", help=N_("The last one of the page before."))
 @option("--limit", metavar="N", type=click.IntRange(1, 1000), default=100, show_default=True, help=N_("How many."))
 @ca_option
-def list_(invocation: Invocation, after: str | None, limit: int, ca: str | None) -> None:
+@officer_option
+def list_(invocation: Invocation, after: str | None, limit: int, ca: str | None, officer: str | None) -> None:
     """No PIN is asked."""
     authority = chosen_authority(invocation, ca)
-    answer = ordered(invocation, authority, "applicant.list", {"after": after, "limit": limit})
+    answer = ordered(invocation, authority, "applicant.list", {"after": after, "limit": limit}, officer)
     found = answer["applicants"]
     columns = [N_("Applicant"), N_("Kind"), N_("Name"), N_("Since")]
     rows = [[one["id"], _kind(one), one["name"], one["registered_at"][:10]] for one in found]
@@ -87,10 +88,11 @@ def list_(invocation: Invocation, after: str | None, limit: int, ca: str | None)
 )
 @argument("applicant", metavar="APPLICANT")
 @ca_option
-def show(invocation: Invocation, applicant: str, ca: str | None) -> None:
+@officer_option
+def show(invocation: Invocation, applicant: str, ca: str | None, officer: str | None) -> None:
     """No PIN is asked."""
     authority = chosen_authority(invocation, ca)
-    answer = ordered(invocation, authority, "applicant.show", {"applicant": applicant})
+    answer = ordered(invocation, authority, "applicant.show", {"applicant": applicant}, officer)
     one = answer["applicant"]
     lines = [say("Applicant {id}: {name}", id=one["id"], name=one["name"]), _kind(one)]
     lines += [f"{key}: {value}" for key, value in one["contact"].items()]

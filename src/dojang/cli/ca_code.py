@@ -130,11 +130,14 @@ def _in_both_languages(**facts: object) -> str:
 @option("--after", metavar="REFERENCE", help=N_("The last one of the page before."))
 @option("--limit", metavar="N", type=click.IntRange(1, 1000), default=100, show_default=True, help=N_("How many."))
 @ca_option
-def list_(invocation: Invocation, state: tuple[str, ...], after: str | None, limit: int, ca: str | None) -> None:
+@officer_option
+def list_(
+    invocation: Invocation, state: tuple[str, ...], after: str | None, limit: int, ca: str | None, officer: str | None
+) -> None:
     """No PIN is asked."""
     authority = chosen_authority(invocation, ca)
     wanted = {"states": list(state), "after": after, "limit": limit}
-    answer = ordered(invocation, authority, "enrolment.list", wanted)
+    answer = ordered(invocation, authority, "enrolment.list", wanted, officer)
     found = answer["enrolments"]
     columns = [N_("Reference number"), N_("State"), N_("Usable until"), N_("Wrong tries")]
     rows = [[one["reference"], state_words(one), day_and_time(one["expires_at"]), one["wrong_tries"]] for one in found]

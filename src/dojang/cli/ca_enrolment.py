@@ -19,10 +19,15 @@ from dojang.cli.workplace import chosen_authority
 @option("--after", metavar="REFERENCE", help=N_("The last one of the page before."))
 @option("--limit", metavar="N", type=click.IntRange(1, 1000), default=100, show_default=True, help=N_("How many."))
 @ca_option
-def list_(invocation: Invocation, state: tuple[str, ...], after: str | None, limit: int, ca: str | None) -> None:
+@officer_option
+def list_(
+    invocation: Invocation, state: tuple[str, ...], after: str | None, limit: int, ca: str | None, officer: str | None
+) -> None:
     """No PIN is asked."""
     authority = chosen_authority(invocation, ca)
-    answer = ordered(invocation, authority, "enrolment.list", {"states": list(state), "after": after, "limit": limit})
+    answer = ordered(
+        invocation, authority, "enrolment.list", {"states": list(state), "after": after, "limit": limit}, officer
+    )
     found = answer["enrolments"]
     columns = [N_("Reference number"), N_("State"), N_("Subject"), N_("Profile"), N_("Registered by")]
     rows = [[one["reference"], state_words(one), one["subject"], one["profile"], one["created_by"]] for one in found]
@@ -36,10 +41,11 @@ def list_(invocation: Invocation, state: tuple[str, ...], after: str | None, lim
 )
 @argument("reference", metavar="REFERENCE")
 @ca_option
-def show(invocation: Invocation, reference: str, ca: str | None) -> None:
+@officer_option
+def show(invocation: Invocation, reference: str, ca: str | None, officer: str | None) -> None:
     """No PIN is asked."""
     authority = chosen_authority(invocation, ca)
-    answer = ordered(invocation, authority, "enrolment.show", {"reference": reference})
+    answer = ordered(invocation, authority, "enrolment.show", {"reference": reference}, officer)
     enrolment = answer["enrolment"]
     text = "\n".join(enrolment_lines(enrolment))
     invocation.result({"authority": authority, **answer}, text, quiet=[enrolment["state"]])

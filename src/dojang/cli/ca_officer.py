@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from dojang.cli.ca import ca_option
-from dojang.cli.ca_orders import ordered
+from dojang.cli.ca_orders import officer_option, ordered
 from dojang.cli.context import Invocation
 from dojang.cli.files import certificates_of
 from dojang.cli.frame import FilePath, argument, command, option
@@ -48,10 +48,11 @@ def add(invocation: Invocation, certificate: Path, role: tuple[str, ...], ca: st
     examples=["dojang ca officer list", "dojang ca officer list --ca office --json"],
 )
 @ca_option
-def list_(invocation: Invocation, ca: str | None) -> None:
+@officer_option
+def list_(invocation: Invocation, ca: str | None, officer: str | None) -> None:
     """No PIN is asked."""
     authority = chosen_authority(invocation, ca)
-    found = ordered(invocation, authority, "officer.list", {})["officers"]
+    found = ordered(invocation, authority, "officer.list", {}, officer)["officers"]
     columns = [N_("Officer"), N_("Name"), N_("May")]
     rows = [[one["id"], one["name"], "; ".join(_(ROLES[role]) for role in one["roles"])] for one in found]
     text = invocation.out.table(columns, rows) if rows else _("There are no officers.")
