@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from cryptography.x509.ocsp import OCSPResponseStatus
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from dojang.authority.database import Database
 
+T = TypeVar("T")
 ANSWER_TYPE: Final = "application/ocsp-response"
 _MOST_STRANGERS: Final = 1024
 _log = logging.getLogger("dojang.status")
@@ -62,13 +63,15 @@ class Responder:
 
     def answer(self, request_der: bytes) -> OcspAnswer:
         """The answer to whatever was sent."""
-        try:
-            return self._answer(read_request(request_der))
-        except RequestMalformed:
-            return _refused(OCSPResponseStatus.MALFORMED_REQUEST)
-        except DojangError as error:
-            _log.warning("no answer: %s", error.code)
-            return _refused(_status_of(error))
+        return self._safely(request_der, self._answer)
+
+    def answer_at_once(self, request_der: bytes) -> OcspAnswer | None:
+        """The answer where there is nothing to wait for, neither key nor network; else ``None``, for ``answer``.
+
+        That is most of them, where the records are in a file here: the others have to be signed. So a server need not
+        hand each of them to a thread, which takes longer than answering.
+        """
+        return self._safely(request_der, self._answer_at_once) if self._database.is_embedded else None
 
     def prepare(self, at: datetime, most: int | None = None) -> int:
         """Sign what will be asked for and put it in the database. The number that was signed, ``most`` at once."""
@@ -79,18 +82,39 @@ class Responder:
             prepared.remove_old(connection, at)
         return signed
 
+    def _safely(self, request_der: bytes, work: Callable[[Asked], T]) -> T | OcspAnswer:
+        try:
+            return work(read_request(request_der))
+        except RequestMalformed:
+            return _refused(OCSPResponseStatus.MALFORMED_REQUEST)
+        except DojangError as error:
+            _log.warning("no answer: %s", error.code)
+            return _refused(_status_of(error))
+
+    def _answer_at_once(self, asked: Asked) -> OcspAnswer | None:
+        question = self._question(asked)
+        if question is None or not question.is_for_stock:
+            return None
+        found = self._in_stock(question)
+        return None if found is None or not found.term.is_fresh(question.at) else question.answered(found)
+
     def _answer(self, asked: Asked) -> OcspAnswer:
+        question = self._question(asked)
+        if question is None:
+            return _refused(OCSPResponseStatus.UNAUTHORIZED)
+        if question.is_for_stock:
+            return self._from_stock(question)
+        return question.answered(self._clerk.write(question.verdicts, question.holder, question.at, asked.nonce))
+
+    def _question(self, asked: Asked) -> "_Question | None":
+        """What is to be said and by whom; ``None`` where all of it is somebody else's to say."""
         at = self._clock().astimezone(UTC).replace(microsecond=0)
         issuers = [self._issuers.find(named) for named in asked.certificates]
         issuer = next((one for one in issuers if one is not None), None)
         if issuer is None or any(named.algorithm not in HASHES for named in asked.certificates):
-            return _refused(OCSPResponseStatus.UNAUTHORIZED)
-        holder = issuer.answers(at)
+            return None
         verdicts = self._verdicts(asked.certificates, [one == issuer for one in issuers], issuer)
-        if asked.nonce is None and len(verdicts) == 1:
-            return self._from_stock(verdicts[0], holder, at)
-        made = self._clerk.write(verdicts, holder, at, asked.nonce)
-        return OcspAnswer(made.der, _outcome(verdicts), made.term)
+        return _Question(at, issuer.answers(at), verdicts, is_for_stock=asked.nonce is None and len(verdicts) == 1)
 
     def _verdicts(self, named: Sequence[CertId], own: Sequence[bool], issuer: Issuer) -> list[Verdict]:
         """What is on record of each; one of somebody else's is as unknown as one that was never issued."""
@@ -101,30 +125,54 @@ class Responder:
             for one, serial in zip(named, serials, strict=True)
         ]
 
-    def _from_stock(self, verdict: Verdict, holder: KeyHolder, at: datetime) -> OcspAnswer:
-        is_known = verdict.status is not UNKNOWN and not verdict.never_issued
-        stock, says = self._stock if is_known else self._strangers, self._clerk.says(verdict, holder)
-        found = stock.find(verdict.certificate, says)
-        if found is None or not found.term.is_fresh(at):
-            found = self._renewed(verdict, holder, at, found, says if is_known else None)
-            stock.keep(verdict.certificate, found)
-        return OcspAnswer(found.der, _outcome([verdict]), found.term, is_cacheable=is_known)
+    def _from_stock(self, question: "_Question") -> OcspAnswer:
+        found = self._in_stock(question)
+        if found is None or not found.term.is_fresh(question.at):
+            found = self._renewed(question, found)
+            self._stock_for(question).keep(question.verdicts[0].certificate, found)
+        return question.answered(found)
 
-    def _renewed(
-        self, verdict: Verdict, holder: KeyHolder, at: datetime, old: Stocked | None, says: str | None
-    ) -> Stocked:
+    def _in_stock(self, question: "_Question") -> Stocked | None:
+        (verdict,) = question.verdicts
+        return self._stock_for(question).find(verdict.certificate, self._clerk.says(verdict, question.holder))
+
+    def _stock_for(self, question: "_Question") -> Stock:
+        return self._stock if question.is_known else self._strangers
+
+    def _renewed(self, question: "_Question", old: Stocked | None) -> Stocked:
         """Another process's, or one made now; where nothing can be signed, the old one while it holds."""
-        if says is not None:
+        (verdict,), at = question.verdicts, question.at
+        if question.is_known:
             with self._database.reading() as connection:
+                says = self._clerk.says(verdict, question.holder)
                 old = prepared.find_answer(connection, verdict.certificate, says) or old
         if old is not None and old.term.is_fresh(at):
             return old
         try:
-            return self._clerk.write([verdict], holder, at)
+            return self._clerk.write([verdict], question.holder, at)
         except DojangError:
             if old is None or not old.term.holds(at):
                 raise
             return old
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """A request with the facts: when, who answers, and what. ``is_for_stock``: the same for everybody who asks."""
+
+    at: datetime
+    holder: KeyHolder
+    verdicts: list[Verdict]
+    is_for_stock: bool
+
+    @property
+    def is_known(self) -> bool:
+        """Whether all of it is about certificates that were issued."""
+        return not any(one.status is UNKNOWN or one.never_issued for one in self.verdicts)
+
+    def answered(self, answer: Stocked) -> OcspAnswer:
+        outcome = self.verdicts[0].status.name.lower() if len(self.verdicts) == 1 else "several"
+        return OcspAnswer(answer.der, outcome, answer.term, is_cacheable=self.is_for_stock and self.is_known)
 
 
 def _refused(status: OCSPResponseStatus) -> OcspAnswer:
@@ -136,7 +184,3 @@ def _status_of(error: DojangError) -> OCSPResponseStatus:
     if isinstance(error, PolicyError):
         return OCSPResponseStatus.UNAUTHORIZED
     return OCSPResponseStatus.TRY_LATER if error.retryable else OCSPResponseStatus.INTERNAL_ERROR
-
-
-def _outcome(verdicts: Sequence[Verdict]) -> str:
-    return verdicts[0].status.name.lower() if len(verdicts) == 1 else "several"

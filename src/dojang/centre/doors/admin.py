@@ -65,7 +65,7 @@ def _check_wire(request: Request) -> None:
 def _carry_out(state: "Centre", name: str | None, body: bytes, request: Request) -> dict[str, Any]:
     order = read_order(body)
     authority = state.authority(name)
-    note(request, authority=authority.name, method=order.method[:_NOTED], order=order.id)
+    note(request, authority=authority.name, ordered=order.method[:_NOTED], order=order.id)
     officer = authority.counter.officers.officer_of(order.certificate_der)
     note(request, officer=officer.id)
     try:

@@ -48,12 +48,20 @@ def routes(state: "Centre") -> list[Route]:
         faults: list[CmpFault] = []
         work = conversation(authority).answer
         der = await state.run(work, await request.body(), source_of(request), profile, faults.append)
+        note(request, transaction=_transaction_in(der))
         for fault in faults:
             note(request, outcome=fault.failure.spelling)
             state.metrics.cmp_failed(fault.failure.spelling)
         return Response(der, headers={"cache-control": "no-store"}, media_type=MEDIA_TYPE)
 
     return [Route(path, answer, methods=["POST"]) for path in (*_PATHS, *_NAMED)]
+
+
+def _transaction_in(answer_der: bytes) -> str:
+    """Which conversation it was, for the log; every answer of ours says it."""
+    from dojang.cmp.messages import read_header
+
+    return (read_header(answer_der).transaction_id or b"").hex()
 
 
 def _check_type(request: Request) -> None:

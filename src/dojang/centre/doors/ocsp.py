@@ -40,7 +40,7 @@ def routes(state: "Centre") -> list[Route]:
 
 async def _answer(state: "Centre", request: "Request", request_der: bytes) -> "Response":
     responder = state.authority(request.path_params.get("name")).status.responder
-    answer = await state.run(responder.answer, request_der)
+    answer = responder.answer_at_once(request_der) or await state.run(responder.answer, request_der)
     note(request, outcome=answer.outcome)
     if answer.term is None or not answer.is_cacheable:
         return kept_by_nobody(answer.der, answer.media_type)
