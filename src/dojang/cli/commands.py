@@ -168,6 +168,16 @@ AGENT = Section(
     },
 )
 
+AUDIT = Section(
+    N_("The record of what an authority did: look at it, check it, keep copies of it."),
+    {
+        "tail": Entry("dojang.cli.audit:tail", N_("Show the last rows.")),
+        "verify": Entry("dojang.cli.audit:verify", N_("Find any row that was changed, removed or moved.")),
+        "export": Entry("dojang.cli.audit:export", N_("Write it to a file that needs no database.")),
+        "head": Entry("dojang.cli.audit:head", N_("Show or sign what tells later that nothing was removed.")),
+    },
+)
+
 ROOT = Section(
     N_("Keeps the key that signs on a token, and does everything around it: issue, sign, renew."),
     {
@@ -180,6 +190,7 @@ ROOT = Section(
         "renew": RENEW,
         "location": LOCATION,
         "sign": SIGN,
+        "audit": AUDIT,
         "agent": AGENT,
         "serve": Entry("dojang.cli.serve:serve", N_("Serve the certificate centre: CMP, OCSP, lists, officers.")),
         "verify": Entry("dojang.cli.verify:verify", N_("Check a signature.")),

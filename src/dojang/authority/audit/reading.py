@@ -51,6 +51,14 @@ def last_row(database: "Database") -> tuple[int, str]:
     return (row[0], row[1].hex()) if row else (0, "")
 
 
+def root_of(database: "Database") -> bytes:
+    """The first root certificate, in DER: what the record begins with."""
+    from dojang.authority.audit.record import root_certificate
+
+    with database.reading() as connection:
+        return root_certificate(connection)
+
+
 def heads(database: "Database") -> Iterator[Head]:
     """The signed heads in the order of the rows that they cover."""
     from sqlalchemy import select
