@@ -2,6 +2,8 @@
 
 import errno
 import os
+import signal
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +11,29 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from dojang.authority import Founder, Submission, authority_names, create_authority, list_authorities, open_authority
+from dojang.authority import (
+    Founder,
+    Submission,
+    authority_names,
+    create_authority,
+    founding,
+    list_authorities,
+    open_authority,
+)
+from dojang.authority.founding import remove_rests, settle
 from dojang.errors import (
     AlreadyExists,
     CertificateUnusable,
+    DatabaseUnavailable,
     DeviceFailure,
     FileUnwritable,
     InvalidName,
+    InvalidSetting,
     NotFound,
     NotPermitted,
     Usage,
 )
+from dojang.testing.postgres import PrivatePostgres
 from dojang.x509.name import parse_name
 from dojang.x509.request import build_request
 
@@ -158,3 +172,92 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, new_key: Any) -> 
     (tmp_path / "file").write_text("")
     with pytest.raises(FileUnwritable):
         found(tmp_path / "file" / "authorities", new_key())
+
+
+def test_records_may_be_on_a_server(tmp_path: Path, new_key: Any, postgres: PrivatePostgres) -> None:
+    """The folder says where; the address stands nowhere else, and a database serves one authority."""
+    url = postgres.new_database()
+    found(tmp_path, new_key(), database=url)
+    assert sorted(path.name for path in (tmp_path / "office").iterdir()) == ["authority.toml", "crl.der"]
+    assert (tmp_path / "office" / "authority.toml").stat().st_mode & 0o777 == 0o600
+    assert [info.name for info in list_authorities(tmp_path)] == ["office"]
+    with pytest.raises(AlreadyExists, match="office"):
+        found(tmp_path, new_key(), "another", database=url)
+    assert authority_names(tmp_path) == ["office"]
+
+
+@pytest.mark.parametrize("step", ["sign", "insert", "publish", "rename", "named"])
+def test_killed_while_founding_on_a_server(tmp_path: Path, new_key: Any, postgres: PrivatePostgres, step: str) -> None:
+    """Before its folder has its name there is no authority and the database is free; afterwards it is taken."""
+    url = postgres.new_database()
+    child = os.fork()
+    if child == 0:
+        try:
+            _die_at(step)
+            found(tmp_path, new_key(), database=url)
+        finally:
+            os._exit(1)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+    if step == "named":
+        settle(tmp_path / "office")  # as the next command does that finds the unfinished operation
+        with pytest.raises(AlreadyExists, match="office"):
+            found(tmp_path, new_key(), "another", database=url)
+        assert [info.name for info in list_authorities(tmp_path)] == ["office"]
+        return
+    assert authority_names(tmp_path) == []
+    remove_rests(tmp_path, "office")
+    found(tmp_path, new_key(), database=url)
+    assert [info.name for info in list_authorities(tmp_path)] == ["office"]
+
+
+def _die_at(step: str) -> None:
+    """In this process, die where founding comes to that step; ``named`` is right after the folder has its name."""
+    honest = Path.rename
+
+    def named(path: Path, target: Path) -> Path:
+        honest(path, target)
+        os.kill(os.getpid(), signal.SIGKILL)
+        return target
+
+    def die(*_: Any, **__: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    if step == "named":
+        Path.rename = named
+    elif step == "rename":
+        Path.rename = die
+    else:
+        place = {"sign": "sign_certificate", "insert": "_add_signer", "publish": "revocation"}[step]
+        setattr(founding, place, _Dying() if step == "publish" else die)
+
+
+class _Dying:
+    def publish(self, *_: Any) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_two_who_found_in_one_database(tmp_path: Path, new_key: Any, postgres: PrivatePostgres) -> None:
+    """One of them is told that somebody is at it, or was; the other's authority is whole."""
+    url, refused = postgres.new_database(), []
+
+    def attempt(name: str) -> None:
+        try:
+            found(tmp_path, new_key(), name, database=url)
+        except (AlreadyExists, DatabaseUnavailable) as error:
+            refused.append(error)
+
+    threads = [threading.Thread(target=attempt, args=(name,)) for name in ("one", "two", "three")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(refused) == 2
+    assert len(list_authorities(tmp_path)) == 1
+
+
+def test_a_password_in_an_address_is_refused(tmp_path: Path, new_key: Any) -> None:
+    """It would stand in the list of processes and in the settings; the message does not repeat it."""
+    with pytest.raises(InvalidSetting, match="pgpass") as caught:
+        found(tmp_path, new_key(), database="postgresql://ca:hush@localhost/x")
+    assert "hush" not in f"{caught.value} {caught.value.facts}"
+    assert list(tmp_path.iterdir()) == []

@@ -49,6 +49,7 @@ class Database:
         self._turn = threading.Lock()  # the threads of a process queue here, processes in the database
         self._mine = threading.local()
         self._batch = _Batch()
+        self._claimed: Connection | None = None
 
     @classmethod
     def create(cls, url: str | URL) -> "Database":
@@ -56,12 +57,15 @@ class Database:
 
         ``AlreadyExists`` when an authority has its records there. What founding one left when it was killed is removed.
         """
-        database = cls(checked_url(url))
+        database = cls(check_url(url))
         try:
             if database.is_embedded:
                 _make_file(database.place)
-            with database._translated(), database._engine.connect() as connection:
-                _make_tables(connection, database)
+            with database._translated():
+                if not database.is_embedded:
+                    database._claim()
+                with database._engine.connect() as connection:
+                    _make_tables(connection, database)
         except BaseException:
             database.close()
             raise
@@ -70,7 +74,7 @@ class Database:
     @classmethod
     def open(cls, url: str | URL) -> "Database":
         """The database that is there, brought up to date. Raises ``StateUnreadable`` and ``DatabaseUnavailable``."""
-        database = cls(checked_url(url))
+        database = cls(check_url(url))
         try:
             database._bring_up_to_date()
         except BaseException:
@@ -89,6 +93,8 @@ class Database:
         return self.place.parent.name if isinstance(self.place, Path) else str(self.url.database)
 
     def close(self) -> None:
+        if self._claimed is not None:
+            self._claimed.close()
         self._engine.dispose()
 
     @property
@@ -133,6 +139,14 @@ class Database:
     def together_all(self, works: list[Callable[[Connection], T]]) -> list[T | Exception]:
         """Several at once; the answer or the error of each."""
         return self._batch.join_all(self, works)
+
+    def _claim(self) -> None:
+        """Until this is closed, nobody else makes an authority there."""
+        self._claimed = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        if not self._claimed.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": _FOUNDERS}).scalar():
+            problem = Phrase("an authority is being founded there")
+            raise DatabaseUnavailable(where=self.place, problem=problem)
+        self._claimed.detach()  # it is not to be used again: the claim ends with it
 
     def _bring_up_to_date(self) -> None:
         with self.reading() as connection:
@@ -265,7 +279,6 @@ def _make_tables(connection: Connection, database: Database) -> None:
         set_pragma(connection, "journal_mode = WAL")  # kept in the file
     with connection.execution_options(**{WRITING: True}).begin():
         if not database.is_embedded:
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _FOUNDERS})
             _check_vacant(connection, database)
         tables.metadata.create_all(connection, checkfirst=False)
         stamp(connection, embedded=database.is_embedded)
@@ -288,7 +301,7 @@ def _check_vacant(connection: Connection, database: Database) -> None:
     connection.execute(text("DROP TABLE alembic_version"))
 
 
-def checked_url(url: str | URL) -> URL:
+def check_url(url: str | URL) -> URL:
     """``sqlite:////path`` or ``postgresql://[user@][host]/database``. Raises ``InvalidSetting``."""
     try:
         parsed = make_url(url)

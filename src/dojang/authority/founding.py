@@ -17,15 +17,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from cryptography import x509
-from sqlalchemy import Connection, insert, update
+from sqlalchemy import Connection, insert
 
 from dojang.authority import audit, revocation, settings, tables
 from dojang.authority.answers import key_fingerprint_of
 from dojang.authority.certificate import Draft, sign_certificate
-from dojang.authority.database import Database, checked_url
+from dojang.authority.database import Database, check_url
 from dojang.authority.folder import CRL_NAME, ROOT_CRL_NAME, STORE_NAME
 from dojang.authority.local import Clock, LocalAuthority, open_authority, utc_now
-from dojang.authority.store import Record, Store, insert_record
+from dojang.authority.store import Record, Store, insert_record, mark_founded
 from dojang.errors import AlreadyExists, FileUnwritable, InvalidName, NotPermitted, Phrase, Usage
 from dojang.x509.keys import algorithm_of, is_strong, same_key
 from dojang.x509.name import attribute_names, format_name, settled_name
@@ -73,17 +73,26 @@ def create_authority(
     _check_apart(root, below)
     at = clock().astimezone(UTC).replace(microsecond=0)
     if database is not None:
-        checked_url(database)
+        check_url(database)
     with contextlib.ExitStack() as opened:
         with _built(directory, name) as folder:
             settings.write(folder, database)
             records = Database.create(database or f"sqlite:///{(folder / STORE_NAME).absolute()}")
             opened.callback(records.close)
             _found(folder, Store(records, name), root, below, at)
-        with records.writing() as connection:
-            connection.execute(update(tables.authority).values(state="founded"))
+            if database is None:
+                opened.close()  # before its file is somewhere else
+        if database is not None:
+            mark_founded(records)
     keys = {founder.key_address: founder.key for founder in (root, below) if founder}
     return open_authority(directory, name, keys.__getitem__, clock=clock)
+
+
+def settle(folder: Path) -> None:
+    """Of a run that was killed: the folder has its name, so the records are an authority's, wherever they are."""
+    database = Database.open(settings.load(folder).database)
+    with contextlib.closing(database):
+        mark_founded(database)
 
 
 def _checked(founder: Founder, wanted: Profile) -> Founder:
@@ -154,7 +163,8 @@ def _found(folder: Path, store: Store, root: Founder, below: Founder | None, at:
     root_der = sign_certificate(_draft(root, "root", at, None), None, root.key, x509.random_serial_number())
     below_record = None if below is None else _issuing_record(root, root_der, below, at)
     with store.database.writing() as connection:
-        connection.execute(insert(tables.authority).values(name=store.name, state="founding", founded_at=at))
+        state = "founded" if store.database.is_embedded else "founding"
+        connection.execute(insert(tables.authority).values(name=store.name, state=state, founded_at=at))
         _add_signer(connection, "root", root, root_der, profile("root" if below else "issuing").crl_days)
         digest, tiers = sha256(root_der).hexdigest(), 2 if below else 1
         audit.record(connection, event="authority-founded", subject=store.name, at=at, certificate=digest, tiers=tiers)

@@ -10,7 +10,7 @@ moment becomes durable together.
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
 from functools import cached_property, partial
 from pathlib import Path
@@ -34,7 +34,8 @@ from dojang.authority.hierarchy.scene import Scene, private_of
 from dojang.authority.life import Move
 from dojang.authority.rules import Rulebook, refusal
 from dojang.authority.settings import AuthoritySettings
-from dojang.authority.store import DueWindow, Record, Store
+from dojang.authority.status.office import StatusOffice
+from dojang.authority.store import DueWindow, Record, Store, mark_founded
 from dojang.authority.terms import due_until
 from dojang.errors import AuthorityExpired, DojangError, NotFound, Phrase
 from dojang.npki.validity import KST
@@ -87,6 +88,7 @@ class LocalAuthority:
         self.name, self.folder, self.database, self.settings = folder.name, folder, database, settings
         self._store, self._open_key, self._clock = Store(database, folder.name), key, clock
         self.roster = Roster(folder, database, key, self.now)
+        self.status = StatusOffice(database, self.roster.private, self.roster.list_path, self.now, settings.status)
 
     def __enter__(self) -> Self:
         return self
@@ -243,7 +245,9 @@ class LocalAuthority:
     def publish_crl(self, *, root: bool = False) -> Path:
         """Sign the complete revocation list anew and return where it lies."""
         roll = self.roster.now()
-        return self._publish(roll.root.id if root else roll.issuer.id)
+        name = roll.root.id if root else roll.issuer.id
+        self.status.lists.publish(name, self.now())
+        return self.roster.list_path(name)
 
     def seal(self) -> Head:
         """Sign the head of the audit record, unless its last row is covered already; the newest head."""
@@ -258,9 +262,8 @@ class LocalAuthority:
 
         def publish(name: str) -> None:
             self.roster.look()
-            one = self.roster.named(name)
-            key = private_of(one, open_key)
-            revocation.publish(self._store, one, key, self.roster.list_path(name), self.now())
+            key = private_of(self.roster.named(name), open_key)
+            replace(self.status, key=lambda _name: key).lists.publish(name, self.now())
 
         own = self.folder / "profiles"
         return Scene(self.name, self.database, open_key, publish, self.now(), self.settings.address, own)
@@ -291,10 +294,9 @@ class LocalAuthority:
         """The list that tells of it is that of the key that signed it."""
         self._publish(record.signer)
 
-    def _publish(self, name: str) -> Path:
-        key, path = self.roster.private(name), self.roster.list_path(name)
-        revocation.publish(self._store, self.roster.named(name), key, path, self.now())
-        return path
+    def _publish(self, name: str) -> None:
+        """The state of something that this key signed has changed."""
+        self.status.lists.tell(name, self.now())
 
     def _attempt(self, step: Callable[[Submission], T], submission: Submission) -> T | Exception:
         try:
@@ -400,6 +402,7 @@ def open_authority(directory: Path, name: str, key: KeyOpener, *, clock: Clock =
     settings = settings_file.load(folder)
     database = Database.open(settings.database)
     try:
+        mark_founded(database)
         return LocalAuthority(folder, database, settings, key, clock)
     except BaseException:
         database.close()

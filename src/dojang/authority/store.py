@@ -12,7 +12,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, insert, or_, select, text, tuple_, update
 
 from dojang.authority.database import Database
-from dojang.authority.tables import IS_RENEWABLE, certificate, signer, submission
+from dojang.authority.tables import IS_RENEWABLE, authority, certificate, signer, submission
 from dojang.errors import NotFound, Phrase
 
 PAGE: Final = 1000
@@ -185,6 +185,17 @@ class DueWindow:
 
     profile: str
     until_at: datetime
+
+
+def mark_founded(database: Database) -> None:
+    """Its folder has its name: from now on nobody takes the records for what a killed run left."""
+    if database.is_embedded:
+        return
+    with database.reading() as connection:
+        state = connection.execute(select(authority.c.state)).scalar()
+    if state != "founded":
+        with database.writing() as connection:
+            connection.execute(update(authority).values(state="founded"))
 
 
 def find_record(connection: Connection, serial: str) -> Record | None:

@@ -37,6 +37,8 @@ ROLES = ("root", "issuing")
         "dojang ca init --key 'pkcs11:token=Authority' --name 'CN=Office CA,O=Example,C=KR'",
         "dojang ca init --alias office --key 'pkcs11:token=Root' --name 'CN=Office Root,C=KR' "
         "--issuing-key 'pkcs11:token=Issuing' --issuing-name 'CN=Office CA,C=KR'",
+        "dojang ca init --key 'pkcs11:token=Authority' --name 'CN=Office CA,C=KR' "
+        "--database postgresql://ca@db.example.kr/office",
     ],
 )
 @option("--key", metavar="ADDRESS", required=True, help=N_("Token or key of the (root) authority."))
@@ -47,6 +49,11 @@ ROLES = ("root", "issuing")
     "--algorithm", type=click.Choice(ALGORITHMS), default="ec-p256", show_default=True, help=N_("Kind of a new key.")
 )
 @option("--alias", metavar="NAME", help=N_("What to call it in commands; made of its common name unless said."))
+@option(
+    "--database",
+    metavar="URL",
+    help=N_("PostgreSQL database for its records, empty until now; a file in its folder unless said."),
+)
 def init(
     invocation: Invocation,
     key: str,
@@ -55,8 +62,10 @@ def init(
     issuing_name: str | None,
     algorithm: str,
     alias: str | None,
+    database: str | None,
 ) -> None:
     """All of the authority is there afterwards, or nothing is; a key that was made for nothing is removed."""
+    from dojang.authority.database import check_url
     from dojang.authority.founding import create_authority
 
     if (issuing_key is None) != (issuing_name is None):
@@ -66,6 +75,8 @@ def init(
     alias = alias or _alias_for(below or subject)
     if alias in authority_names(invocation):
         raise AlreadyExists(what=Phrase("authority {name}", name=alias), where=invocation.settings.authorities_dir)
+    if database is not None:
+        check_url(database)
     if invocation.planned(_plan(key, issuing_key, algorithm), authority=alias):
         return
     with workplace(invocation) as place, contextlib.ExitStack() as opened:
@@ -82,6 +93,7 @@ def init(
             key=root.key,
             key_address=root.key_address,
             issuing=issuing,
+            database=database,
         )
     with authority:  # its key is kept from here on, whatever fails
         info = authority.info()

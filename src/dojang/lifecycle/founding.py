@@ -44,11 +44,12 @@ def founding(
 def settle_founding(place: Workplace, operation: Operation) -> str:
     """Of a run that was killed: what is founded stays, otherwise its key and what lies half made are removed."""
     from dojang.authority.folder import is_authority
-    from dojang.authority.founding import remove_rests
+    from dojang.authority.founding import remove_rests, settle
 
     facts = operation.record.facts
     store = Path(str(facts["store"]))
     if is_authority(store):
+        settle(store)
         operation.finish("founded")
         return "finished"
     remove_rests(store.parent, store.name)
