@@ -67,8 +67,8 @@ class Elsewhere(Protocol):
 
     name: str
 
-    def require_reference(self) -> None:
-        """Make sure that there is a reference number, for what no key may ask. Raises ``InputRequired``."""
+    def has_reference(self, *, needed: bool = False) -> bool:
+        """Whether there is a reference number; if ``needed``, it may be asked for. Raises ``InputRequired``."""
         ...
 
     def asked_by(self, asker: Asker) -> AskedElsewhere:

@@ -176,9 +176,9 @@ class RemoteAuthority:
         """The key of the certificate that it is about."""
         return self._asker.signer()
 
-    def require_reference(self) -> None:
-        """The number may be asked for."""
-        self._terms.introductions.reference(needed=True)
+    def has_reference(self, *, needed: bool = False) -> bool:
+        """A code speaks for who has no key yet, or no key any more."""
+        return self._terms.introductions.reference(needed=needed) is not None
 
     def revoke(self, serial: str, reason: str) -> None:
         """By its serial alone no certificate can be named to it; see ``revoke_for``."""

@@ -178,7 +178,9 @@ def write_request(
     replaces_der: bytes | None = None,
 ) -> bytes:
     """A request in the form that the authority takes: CRMF elsewhere, PKCS#10 here; signed by the new key itself."""
-    if is_elsewhere(authority):
+    from dojang.authority.elsewhere import Elsewhere
+
+    if isinstance(authority, Elsewhere):
         from dojang.cmp.wanted import request_for
 
         return request_for(key, subject, alternative_names, replaces_der)

@@ -90,7 +90,7 @@ def reissue(order: ReissueOrder, place: Workplace) -> Reissue:
                 wrapping(scene.here).wrapping_key(order.backup_under)
             if order.reason == COMPROMISED:
                 if isinstance(authority, Elsewhere):
-                    authority.require_reference()
+                    authority.has_reference(needed=True)
                 _revoke_at_once(place, authority, scene)
             with _begin(order, place, scene, origin, terms) as operation:
                 if scene.in_place and scene.old is not None:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from dojang.authority.elsewhere import Elsewhere
 from dojang.errors import (
     Ambiguous,
     AnswerMismatch,
@@ -154,8 +155,11 @@ def _certify(
     backup_under: str | None,
 ) -> None:
     """Ask, check that the answer is what was asked for, and write it into the journal."""
-    answer = certify(place, operation, authority, request_like(authority, old_der, key), old_der)
-    if operation.record.verb == "reissue" and not is_elsewhere(authority):
+    verb = operation.record.verb
+    # Elsewhere a code brings a first certificate, which comes after none; the old one is revoked by itself.
+    first = verb == "reissue" and isinstance(authority, Elsewhere) and authority.has_reference()
+    answer = certify(place, operation, authority, request_like(authority, old_der, key, first=first), old_der)
+    if verb == "reissue" and not is_elsewhere(authority):
         _check_same_end(answer.certificate_der, old_der)
     facts = answer_facts(answer.certificate_der, answer.chain_der)
     operation.advance("answered", **facts, **({} if backup_under is None else {"backup_under": backup_under}))
@@ -168,13 +172,13 @@ def _check_same_end(new_der: bytes, old_der: bytes) -> None:
         raise AnswerMismatch(problems=(problem,))
 
 
-def request_like(authority: "CertificateAuthority", old_der: bytes, key: "PrivateKey") -> bytes:
-    """A request for the same names as the old certificate bears."""
+def request_like(authority: "CertificateAuthority", old_der: bytes, key: "PrivateKey", *, first: bool) -> bytes:
+    """A request for the same names as the old certificate bears; ``first`` does not say that it comes after that."""
     from dojang.x509.alternative_names import alternative_names_of, format_alternative_names
 
     certificate = load(old_der)
     names = format_alternative_names(alternative_names_of(certificate))
-    return write_request(authority, key, certificate.subject, names, old_der)
+    return write_request(authority, key, certificate.subject, names, None if first else old_der)
 
 
 def load(certificate_der: bytes) -> "Certificate":
