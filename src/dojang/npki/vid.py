@@ -82,7 +82,7 @@ class IdentifyData:
 
 def compute_vid(number: Secret, random_number: Secret, hash_name: str = "sha256") -> bytes:
     """The VID of a number with or without hyphens; ``sha1`` is for reading old certificates. Raises ``Usage``."""
-    digits = tlv(_PRINTABLE_STRING, _digits(number))
+    digits = tlv(_PRINTABLE_STRING, digits_of(number))
     content = tlv(SEQUENCE, digits, tlv(BIT_STRING, b"\0" + random_number.reveal()))
     inner = hashlib.new(hash_name, content, usedforsecurity=False).digest()
     return hashlib.new(hash_name, inner, usedforsecurity=False).digest()
@@ -127,10 +127,11 @@ def verify_vid(certificate_der: bytes, number: Secret, random_number: Secret) ->
 
 def check_number(number: Secret) -> None:
     """Return where it is a resident or a business number, as far as its digits tell. Raises ``Usage``."""
-    _digits(number)
+    digits_of(number)
 
 
-def _digits(number: Secret) -> bytes:
+def digits_of(number: Secret) -> bytes:
+    """The digits of a resident or business number, however it is written. Raises ``Usage`` for what is none."""
     digits = number.reveal().replace(b"-", b"").replace(b" ", b"")
     if not _NUMBER.fullmatch(digits):
         raise Usage(problem=Phrase("a resident number has 13 digits, a business number has 10"))

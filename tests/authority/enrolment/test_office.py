@@ -127,7 +127,7 @@ def test_a_number_is_known_again_and_kept_nowhere(bureau, tmp_path) -> None:
     first = bureau.office.add_applicant("person", "홍길동", {}, number)
     assert first.has_number
     with pytest.raises(AlreadyExists) as again:
-        bureau.office.add_applicant("person", "홍길순", {}, Secret("9001011234567"))
+        bureau.office.add_applicant("person", "홍길순", {}, Secret("900101-1234567"))
     assert first.id in again.value.advice()
     other = bureau.office.add_applicant("business", "Example", {}, Secret("1234567890"))
     bureau.office.add_applicant("business", "Example", {})
@@ -165,6 +165,8 @@ def test_slips(small) -> None:
         small.office.add_applicant("person", " ", {})
     with pytest.raises(Usage):
         small.office.add_applicant("person", "Hong", {"email": "x" * 201})
+    with pytest.raises(Usage):
+        small.office.add_applicant("person", "Hong", {}, Secret("12345"))
     with pytest.raises(Usage):
         small.hand_out(HONG, valid_days=91)
     with pytest.raises(Usage):

@@ -15,6 +15,7 @@ import secrets
 from typing import Final, Protocol
 
 from dojang.errors import Phrase, StateUnreadable
+from dojang.npki.vid import digits_of
 from dojang.secret import Secret
 
 REFERENCE_DIGITS: Final = 10
@@ -60,8 +61,11 @@ def decoy_for(key: CodeKey, reference: str) -> Secret:
 
 
 def number_tag(key: CodeKey, number: Secret) -> bytes:
-    """By what a resident or business number is found again, and nothing else: nobody without K can try numbers."""
-    return key.digest(_NUMBER + number.reveal())
+    """By what a resident or business number is found again, and nothing else: nobody without K can try numbers.
+
+    However it is written: ``900101-1234567`` is the same. ``Usage`` for no such number.
+    """
+    return key.digest(_NUMBER + digits_of(number))
 
 
 def hash_of(code: Secret, salt: bytes) -> bytes:

@@ -28,6 +28,7 @@ from dojang.authority.enrolment import records, tries
 from dojang.authority.enrolment.codes import CodeKey, check_same, code_of, decoy_for, reference_in
 from dojang.authority.enrolment.policy import EnrolmentPolicy
 from dojang.authority.enrolment.records import Enrolment, Terms
+from dojang.authority.enrolment.sources import source_of
 from dojang.authority.enrolment.states import EXPIRING, WHY, State
 from dojang.errors import CodeRefused, Phrase
 from dojang.secret import Secret
@@ -63,11 +64,11 @@ class Enrolments:
         self._code_key, self._clock = code_key, clock
 
     def secret_for(self, reference: str, source: str) -> Offer:
-        """The code, which the token computes. ``source`` is who asks, as ``source_of`` names an address.
+        """The code, which the token computes. ``source`` is the address of who asks.
 
         Raises ``TooManyTries``; ``StateUnreadable`` when the token's key is not the one that made the code.
         """
-        at, reference = self._clock(), reference_in(reference)
+        at, reference, source = self._clock(), reference_in(reference), source_of(source)
         with self._database.reading() as connection:
             tries.refuse_blocked(connection, source, self._policy, at, self._authority)
             row = records.row_of(connection, reference)
@@ -81,7 +82,7 @@ class Enrolments:
 
     def wrong(self, reference: str, source: str) -> None:
         """Count a code that did not fit; durable when this returns. The one too many locks the reference."""
-        at, reference = self._clock(), reference_in(reference)
+        at, reference, source = self._clock(), reference_in(reference), source_of(source)
         self._database.together(lambda connection: tries.count_wrong(connection, reference, source, self._policy, at))
 
     def right(self, reference: str, source: str) -> None:

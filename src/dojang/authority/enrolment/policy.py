@@ -29,6 +29,11 @@ FourEyes = Literal["none", "people", "officers"]
 FOUR_EYES: Final = ("none", "people", "officers")
 MOST_DAYS: Final = 90
 MOST_USES: Final = 1_000_000
+_OF_PROFILE: Final = ("four-eyes", "pre-authorised")
+_KEYS: Final = (
+    *("tries", "source-tries", "source-window-minutes", "valid-days", "uses", "officer-anchors", "officer-crls"),
+    *(*_OF_PROFILE, "profiles"),
+)
 _MOST_MINUTES: Final = 60 * 24 * 7
 
 
@@ -61,11 +66,14 @@ class EnrolmentPolicy:
 
 def policy_from(data: Mapping[str, Any], folder: Path, *, is_test: bool) -> EnrolmentPolicy:
     """The table as it was read; files are named from ``folder``. ``ValueError`` with a phrase that names the key."""
+    _refuse_unknown(data, _KEYS)
     table = Table(data, "enrolment")
     usual = _rule(table, ProfileRule("none", True))
     profiles = table.table("profiles")
-    names = data["profiles"] if "profiles" in table else ()
+    names: Mapping[str, Any] = data["profiles"] if "profiles" in table else {}
     of_profiles = profiles.tables(names)
+    for name in of_profiles:
+        _refuse_unknown(names[name], _OF_PROFILE, f"profiles.{name}.")
     found = EnrolmentPolicy(
         tries=table.number("tries", 1, 20, 5),
         source_tries=table.number("source-tries", 1, 100_000, 50),
@@ -78,11 +86,16 @@ def policy_from(data: Mapping[str, Any], folder: Path, *, is_test: bool) -> Enro
         uses=table.number("uses", 1, MOST_USES, 1),
         is_test=is_test,
     )
-    for part in (table, profiles, *of_profiles.values()):
-        part.refuse_unread()
+    profiles.refuse_unread()
     if found.uses > 1 and not is_test:
         raise ValueError(Phrase("a code works once; 'uses' is for an authority with 'test = true'"))
     return found
+
+
+def _refuse_unknown(data: Mapping[str, Any], known: tuple[str, ...], within: str = "") -> None:
+    for key in data:
+        if key not in known:
+            raise ValueError(Phrase("unknown setting '{key}'", key=f"enrolment.{within}{key}"[:128]))
 
 
 def _rule(table: Table, usual: ProfileRule) -> ProfileRule:
