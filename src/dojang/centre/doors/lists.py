@@ -41,7 +41,8 @@ def _door(state: "Centre", find: _Find) -> Callable[["Request"], object]:
         shown = await state.run(find, published, request.path_params["signer"])
         if shown is None:
             raise NotFound(what=request.url.path[:128], where=Phrase("this centre"), command="dojang ca show")
-        moments = {"begin_at": shown.begin_at, "end_at": shown.end_at, "at": state.clock()}
-        return kept_a_while(request, shown.content, shown.media_type, tag=shown.tag, **moments)
+        tag, begin_at, end_at = shown.tag, shown.begin_at, shown.end_at
+        at = state.clock()
+        return kept_a_while(request, shown.content, shown.media_type, tag=tag, begin_at=begin_at, end_at=end_at, at=at)
 
     return answer

@@ -40,15 +40,17 @@ def routes(state: "Centre") -> list[Route]:
 
 async def _answer(state: "Centre", request: "Request", request_der: bytes) -> "Response":
     responder = state.authority(request.path_params.get("name")).status.responder
-    answer = responder.answer_at_once(request_der) or await state.run(responder.answer, request_der)
+    answer = responder.answer_at_once(request_der)
+    if answer is None:
+        answer = await state.run(responder.answer, request_der)
     note(request, outcome=answer.outcome)
     if answer.term is None or not answer.is_cacheable:
         return kept_by_nobody(answer.der, answer.media_type)
     # RFC 5019 section 6.2 wants this tag.
     tag = sha1(answer.der, usedforsecurity=False).hexdigest()
-    begin_at, end_at = answer.term.this_update_at, answer.term.next_update_at
-    facts = {"tag": tag, "begin_at": begin_at, "end_at": end_at, "at": state.clock()}
-    return kept_a_while(request, answer.der, answer.media_type, **facts)
+    term = answer.term
+    begin_at, end_at, at = term.this_update_at, term.next_update_at, state.clock()
+    return kept_a_while(request, answer.der, answer.media_type, tag=tag, begin_at=begin_at, end_at=end_at, at=at)
 
 
 def _decoded(text: str) -> bytes:
