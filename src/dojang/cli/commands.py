@@ -46,6 +46,24 @@ KEY = Section(
     },
 )
 
+CA_SIGNER = Section(
+    N_("The keys of an authority: list them, add and renew those that work for it."),
+    {
+        "list": Entry("dojang.cli.ca_signer:list_", N_("List an authority's keys and what each does.")),
+        "add": Entry("dojang.cli.ca_signer:add", N_("Certify a key for OCSP, time stamps or CMP.")),
+        "renew": Entry("dojang.cli.ca_signer:renew", N_("Renew the certificates of those keys.")),
+    },
+)
+
+CA_ROLLOVER = Section(
+    N_("Give an authority its next key, without a gap."),
+    {
+        "prepare": Entry("dojang.cli.ca_rollover:prepare", N_("Make, certify and publish the next key.")),
+        "switch": Entry("dojang.cli.ca_rollover:switch", N_("Have the next key sign from now on.")),
+        "retire": Entry("dojang.cli.ca_rollover:retire", N_("Retire the old key when nothing needs it.")),
+    },
+)
+
 CA_APPLICANT = Section(
     N_("Persons and businesses that want a certificate."),
     {
@@ -100,6 +118,9 @@ CA = Section(
         "revoke": Entry("dojang.cli.ca:revoke", N_("Revoke a certificate for good.")),
         "suspend": Entry("dojang.cli.ca:suspend", N_("Put a certificate on hold.")),
         "restore": Entry("dojang.cli.ca:restore", N_("Take a certificate off hold.")),
+        "signer": CA_SIGNER,
+        "rollover": CA_ROLLOVER,
+        "cross-sign": Entry("dojang.cli.ca_rollover:cross_sign", N_("Certify another authority's key.")),
         "applicant": CA_APPLICANT,
         "check": CA_CHECK,
         "code": CA_CODE,

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 
 from dojang.authority.addresses import addresses_for
 from dojang.authority.certificate import Draft, sign_certificate
@@ -31,6 +32,7 @@ def cross_sign(subject: x509.Certificate, above: Above, until: datetime | None =
     ``CertificateUnusable`` where it is no authority's, cannot stand below us, or has a key that is not good enough.
     """
     issuer = above.key.certificate
+    _check_own_signature(subject)
     public_key: PublicKey = subject.public_key()
     check_key(public_key, profile("issuing"))
     begin_at = max(subject.not_valid_before_utc, issuer.not_valid_before_utc)
@@ -41,6 +43,15 @@ def cross_sign(subject: x509.Certificate, above: Above, until: datetime | None =
     addresses = addresses_for(wanted, above.base, above.key.id)
     draft = Draft(wanted, subject.subject, public_key, (), begin_at, end_at, addresses, _key_identifier(subject))
     return sign_certificate(draft, issuer, above.private, new_serial())
+
+
+def _check_own_signature(subject: x509.Certificate) -> None:
+    """What says that it signed itself must have: that is its proof of the key."""
+    if subject.subject == subject.issuer:
+        try:
+            subject.verify_directly_issued_by(subject)
+        except (InvalidSignature, *UNREADABLE) as error:
+            raise _unusable(subject, Phrase("its own signature is wrong")) from error
 
 
 def _path_length(subject: x509.Certificate, issuer: x509.Certificate) -> int | None:

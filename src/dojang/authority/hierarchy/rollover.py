@@ -7,6 +7,7 @@
 A new key bears the old name unless told otherwise. A new root is tied to the old one by a certificate each way.
 """
 
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, cast
 
@@ -105,7 +106,7 @@ def switch(scene: Scene, role: str) -> Key:
             generation=new.generation,
             before=before.id if before else None,
         )
-    return new
+    return replace(new, state=CURRENT)
 
 
 def retire(scene: Scene, role: str) -> list[Key]:
@@ -140,11 +141,11 @@ def retire(scene: Scene, role: str) -> list[Key]:
                 generation=one.generation,
                 reason="expired",
             )
-    return done
+    return [replace(one, state=RETIRED) for one in done]
 
 
 def cross_certify(scene: Scene, subject: x509.Certificate, until: datetime | None = None) -> bytes:
-    """Another authority's key certified by our root, on record and so revocable. The same again is the same answer."""
+    """Another authority's key certified by our root; on record, and so revocable."""
     with scene.database.reading() as connection:
         root = current(connection, "root")
     crossing_der = cross_sign(subject, scene.above(root), until)
