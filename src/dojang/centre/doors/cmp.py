@@ -14,7 +14,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from dojang.centre.state import note, source_of
-from dojang.errors import Phrase, UnsupportedFormat
 
 if TYPE_CHECKING:
     from dojang.authority.base import Entry
@@ -42,7 +41,8 @@ def routes(state: "Centre") -> list[Route]:
         return known[1]
 
     async def answer(request: Request) -> Response:
-        _check_type(request)
+        if not _is_cmp(request):
+            return Response(status_code=415)
         authority, profile = _addressed(state, request)
         note(request, authority=authority.name)
         faults: list[CmpFault] = []
@@ -64,10 +64,8 @@ def _transaction_in(answer_der: bytes) -> str:
     return (read_header(answer_der).transaction_id or b"").hex()
 
 
-def _check_type(request: Request) -> None:
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != MEDIA_TYPE:
-        raise UnsupportedFormat(what=kind[:80] or "-", problem=Phrase("the media type is not {type}", type=MEDIA_TYPE))
+def _is_cmp(request: Request) -> bool:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower() == MEDIA_TYPE
 
 
 def _addressed(state: "Centre", request: Request) -> "tuple[LocalAuthority, str | None]":
