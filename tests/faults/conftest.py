@@ -44,7 +44,7 @@ class Bench:
     locations: dict[str, str] = field(default_factory=dict)
 
     def run(self, *argv: object, at: int | None = None, signal: int = SIGKILL) -> Run:
-        job = {"argv": [*map(str, argv)], "at": at, "signal": int(signal)}
+        job = {"argv": [*map(str, argv)], "env": self.environment, "at": at, "signal": int(signal)}
         self.process.stdin.write(json.dumps(job) + "\n")
         self.process.stdin.flush()
         return Run(**json.loads(self.process.stdout.readline()))
@@ -94,8 +94,17 @@ class Bench:
         return f"{load_pem_x509_certificate(signer.read_bytes()).serial_number:x}"
 
 
+@pytest.fixture(scope="session")
+def zygote() -> Iterator[subprocess.Popen[str]]:
+    """What forks the runs of every bench."""
+    process = subprocess.Popen([sys.executable, ZYGOTE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    yield process
+    process.stdin.close()
+    process.wait()
+
+
 @pytest.fixture
-def bench(home: Path, make_token, softhsm_module: str) -> Iterator[Bench]:
+def bench(home: Path, make_token, softhsm_module: str, zygote: subprocess.Popen[str]) -> Bench:
     """A bench with an authority called office, whose key is on a token of its own."""
     token, office = make_token(), make_token()
     password = home / "password"
@@ -104,17 +113,12 @@ def bench(home: Path, make_token, softhsm_module: str) -> Iterator[Bench]:
     environment = {**os.environ, "DOJANG_MODULE": softhsm_module, "DOJANG_PIN_SOURCE": token.pin_source}
     settings = f'password-source = "file:{password}"\n'
     (home / "config.toml").write_text(settings)
-    process = subprocess.Popen(
-        [sys.executable, ZYGOTE], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
     files = {"pkcs12": f"pkcs12:{home.parent}/hong.p12", "pem": f"pem:{home.parent}/hong.pem"}
-    bench = Bench(home, environment, process, {"token": token.uri, "disk": "npki:"} | files)
+    bench = Bench(home, environment, zygote, {"token": token.uri, "disk": "npki:"} | files)
     key = f"{office.uri};object=root?pin-source={office.pin_source}"
     made = bench.run("ca", "init", "--alias", "office", "--key", key, "--name", "CN=Office CA")
     assert made.status == 0, made.err
-    yield bench
-    process.stdin.close()
-    process.wait()
+    return bench
 
 
 def strike_everywhere(
@@ -123,13 +127,22 @@ def strike_everywhere(
     check: Callable[[str, int], None],
     *,
     signal: int = SIGKILL,
-    every: int = 1,
+    every: int = 3,
+    journal: bool = True,
 ) -> None:
-    """Run the command of ``prepare(name)`` once for every effect it has, struck just before it, and check each time."""
-    for point in count(0, every):
+    """Run the command of ``prepare(name)`` again and again, struck just before one effect each time, and check.
+
+    Struck are one in ``every`` of the effects, and with ``journal`` all transitions of the ledger and messages to
+    elsewhere, which a run that nothing strikes tells of first. ``EVERY_EFFECT``, as ``scripts/soak`` sets it, strikes
+    all.
+    """
+    step = 1 if "EVERY_EFFECT" in os.environ else every
+    transitions = _transitions(bench, prepare) if journal and step > 1 else set()
+    for point in count():
+        if point % step and point not in transitions:
+            continue
         name = f"subscriber-{point}"
-        words = prepare(name)
-        run = bench.run(*words, at=point, signal=signal)
+        run = bench.run(*prepare(name), at=point, signal=signal)
         if not run.effects or not run.effects[-1].startswith("!"):
             assert run.status == 0, (run.out, run.err)
             assert point >= FEWEST_EFFECTS, "the effects were not seen"
@@ -140,6 +153,12 @@ def strike_everywhere(
         except BaseException as error:
             error.add_note(f"struck at {point}: {run.effects}")
             raise
+
+
+def _transitions(bench: Bench, prepare: Callable[[str], list[str]]) -> set[int]:
+    whole = bench.run(*prepare("subscriber-whole"))
+    assert whole.status == 0, (whole.out, whole.err)
+    return {point for point, effect in enumerate(whole.effects) if effect in ("ledger", "post")}
 
 
 Story = Callable[..., dict[str, Any]]

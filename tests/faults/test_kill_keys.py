@@ -2,19 +2,17 @@
 
 from base64 import b64encode
 from collections.abc import Callable
-from itertools import count
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from tests.faults.conftest import Bench
+from tests.faults.conftest import Bench, strike_everywhere
 
 from dojang.lifecycle.shares import join_value
 from dojang.npki.pkcs8 import Pkcs8
 from dojang.pkcs11 import ModuleSearch, OpenToken, PinGuard, open_token
 from dojang.secret import Secret
 
-FEWEST_EFFECTS = 3
 R = bytes(range(100, 120))
 
 
@@ -43,21 +41,14 @@ class Spare:
         return {key_id: sorted(types) for key_id, types in found.items()}
 
 
-def strike_everywhere(bench: Bench, prepare: Callable[[str], list[str]], check: Callable[[str, int], None]) -> None:
-    for point in count():
-        name = f"key-{point}"
-        run = bench.run(*prepare(name), at=point)
-        if not run.effects or not run.effects[-1].startswith("!"):
-            assert run.status == 0, run.err
-            assert point >= FEWEST_EFFECTS
-            return
-        try:
-            assert run.status == -9, run.err
-            check(name, point)
-            assert "operation-incomplete" not in {finding["code"] for finding in bench.findings()}
-        except BaseException as error:
-            error.add_note(f"struck at {point}: {run.effects}")
-            raise
+def strike_and_look(bench: Bench, prepare: Callable[[str], list[str]], check: Callable[[str, int], None]) -> None:
+    """The same, and no operation is left over."""
+
+    def check_all(name: str, point: int) -> None:
+        check(name, point)
+        assert "operation-incomplete" not in {finding["code"] for finding in bench.findings()}
+
+    strike_everywhere(bench, prepare, check_all, journal=False)
 
 
 def written(bench: Bench, secret: bytes, *but: str) -> list[Path]:
@@ -98,7 +89,7 @@ def test_an_import_killed_anywhere(bench: Bench, spare: Spare) -> None:
             assert bool(list(token.keys(label=name))) == bool(point % 2)
         assert written(bench, R, ".der") == []
 
-    strike_everywhere(bench, prepare, check)
+    strike_and_look(bench, prepare, check)
 
 
 @pytest.fixture
@@ -139,7 +130,7 @@ def test_an_unwrapping_killed_anywhere(bench: Bench, spare: Spare, shared_kek: P
         assert keys.keys() == {one["id"] for one in found}
         assert all(types == ["private", "public"] for types in keys.values())
 
-    strike_everywhere(bench, prepare, check)
+    strike_and_look(bench, prepare, check)
 
 
 def test_handing_out_shares_killed_anywhere(bench: Bench, spare: Spare) -> None:
@@ -161,7 +152,7 @@ def test_handing_out_shares_killed_anywhere(bench: Bench, spare: Spare) -> None:
         labels = [key["label"] for key in bench.json("key", "list", spare.uri)["keys"]]
         assert labels.count(name) == point % 2
 
-    strike_everywhere(bench, words, check)
+    strike_and_look(bench, words, check)
 
 
 def test_joining_shares_killed_anywhere(bench: Bench, spare: Spare, shared_kek: Path) -> None:
@@ -182,4 +173,4 @@ def test_joining_shares_killed_anywhere(bench: Bench, spare: Spare, shared_kek: 
         assert labels.count(name) == point % 2
         assert written(bench, value) == []
 
-    strike_everywhere(bench, words, check)
+    strike_and_look(bench, words, check)

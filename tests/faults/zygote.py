@@ -3,13 +3,14 @@
 Everything is imported once and no PKCS#11 module is loaded before the fork, so a run costs what dojang costs. One JSON
 object a line on standard input is one run, one on standard output its result:
 
-    {"argv": […], "at": 7, "signal": 9}    →    {"status": -9, "effects": ["ledger", "C_GenerateKeyPair", …], …}
+    {"argv": […], "env": {…}, "at": 7, "signal": 9}   →   {"status": -9, "effects": ["ledger", "C_CreateObject", …], …}
 
-An *effect* is anything that lasts: a transition of the ledger, a write of the authority's records, a PKCS#11 call that
-changes the token, a file operation at home, the state folder apart. The signal is sent just before effect number ``at``
-(from 0).
+An *effect* is anything that lasts: a transition of the ledger, a write of the authority's records, a message to one
+elsewhere, a PKCS#11 call that changes the token, a file operation at home, the state folder apart. The signal is sent
+just before effect number ``at`` (from 0).
 """
 
+import gc
 import importlib
 import json
 import os
@@ -33,11 +34,13 @@ PRELOAD = (
     "dojang.authority.hierarchy.rollover",
     "dojang.authority.hierarchy.roster",
     "dojang.authority.local",
+    "dojang.authority.remote",
     "dojang.authority.founding",
     "dojang.cli.ca",
     "dojang.cli.ca_init",
     "dojang.cli.cert",
     "dojang.cli.doctor",
+    "dojang.cli.elsewhere",
     "dojang.cli.issue_form",
     "dojang.cli.custody",
     "dojang.cli.key",
@@ -117,10 +120,12 @@ class Effects:
 def watch(effects: Effects) -> None:
     """Wrap, in this process only, whatever lasts."""
     from dojang.authority.database import Database
+    from dojang.cmp.transport import HttpTransport
     from dojang.ledger import Ledger
     from dojang.pkcs11.cryptoki import Cryptoki
 
     ledger_write, store_writing, call = Ledger._write, Database.writing, Cryptoki._call
+    post = HttpTransport.post
 
     def write(self, *statements):
         effects.happen("ledger")
@@ -135,7 +140,12 @@ def watch(effects: Effects) -> None:
             effects.happen(name)
         return call(self, name, *arguments)
 
+    def posting(self, message):
+        effects.happen("post")
+        return post(self, message)
+
     Ledger._write, Database.writing, Cryptoki._call = write, writing, lasting_call
+    HttpTransport.post = posting
     home, state = os.environ["HOME"] + "/", os.environ["DOJANG_HOME"] + "/"
 
     def audit(event: str, arguments: tuple) -> None:
@@ -154,6 +164,8 @@ def run_child(job: dict, report: int, output: int, errors: int) -> int:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(output, 1)
     os.dup2(errors, 2)
+    os.environ.clear()
+    os.environ.update(job["env"])
     signal.signal(signal.SIGINT, signal.default_int_handler)
     watch(Effects(report, job.get("at"), job.get("signal", signal.SIGKILL)))
     from dojang.cli.run import run
@@ -190,6 +202,7 @@ def main() -> None:
     sys.modules["dojang.npki.keyfile"].SEAL_ITERATIONS = 2048
     writing = sys.modules["dojang.npki.pkcs12_writing"]
     writing._COUNTS = {**writing._COUNTS, "aes256": writing._COUNTS["aes256"]._replace(encryption=2048, mac=2048)}
+    gc.freeze()
     for line in sys.stdin:
         print(json.dumps(serve(json.loads(line))), flush=True)
 
