@@ -44,6 +44,7 @@ class Host:
         self._server = _Server(app, state, limits, sockets, None if tls is None else tls.context())
         self._limits, self._pulse, self._tls = limits, pulse, tls
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_to_stop = False
         self._stopping: asyncio.Task[None] | None = None
         self._reloading: asyncio.Task[None] | None = None
         self.on_reload: Callable[[], None] = lambda: None
@@ -69,6 +70,7 @@ class Host:
 
     def stop(self) -> None:
         """Say no to whoever asks for readiness, answer what is under way, end."""
+        self._is_to_stop = True
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):  # it has ended
                 self._loop.call_soon_threadsafe(self._begin_to_stop)
@@ -85,6 +87,8 @@ class Host:
                 self._loop.add_signal_handler(number, action)
             self._loop.add_signal_handler(signal.SIGHUP, self._reload)
         self._server.on_started = self._has_started
+        if self._is_to_stop:  # before it began
+            self._begin_to_stop()
         await self._server.serve()
 
     def _has_started(self) -> None:

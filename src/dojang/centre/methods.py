@@ -59,9 +59,9 @@ def _show(authority: "LocalAuthority", given: Arguments) -> Answer:
 
 def _list(authority: "LocalAuthority", given: Arguments) -> Answer:
     state, after = given.maybe_text("state"), given.maybe_text("after")
-    limit = given.number("limit", 1, _MOST, _USUAL)
+    limit, due = given.number("limit", 1, _MOST, _USUAL), given.switch("due")
     given.finish()
-    page = authority.records(state=state, after=after, limit=limit)
+    page = authority.due(after=after, limit=limit) if due else authority.records(state=state, after=after, limit=limit)
     return {
         "certificates": [record_answer(one) for one in page],
         "next": page[-1].serial if len(page) == limit else None,

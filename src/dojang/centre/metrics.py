@@ -19,8 +19,9 @@ class Metrics:
     """The counters of one process. Labels are names of ours, never what a caller wrote."""
 
     def __init__(self) -> None:
-        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry: CollectorRegistry = CollectorRegistry()
         own: dict[str, Any] = {"registry": self.registry, "namespace": "dojang"}
         self._requests = Counter("requests", "Requests answered.", ["door", "status"], **own)

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from dojang.centre.problems import CONTENT_TYPE, RETRY_AFTER, problem
 from dojang.centre.state import note, source_of
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from dojang.cmp.faults import CmpFault
 
 MEDIA_TYPE: Final = "application/pkixcmp"
+_AWAY: Final = "systemUnavail"
 _PATHS: Final = ("/.well-known/cmp", "/.well-known/cmp/", "/pkix", "/pkix/")
 _NAMED: Final = ("/.well-known/cmp/p/{name}", "/.well-known/cmp/p/{name}/{profile}")
 
@@ -52,6 +54,10 @@ def routes(state: "Centre") -> list[Route]:
         for fault in faults:
             note(request, outcome=fault.failure.spelling)
             state.metrics.cmp_failed(fault.failure.spelling)
+            if fault.failure.spelling == _AWAY:
+                # Without its token an authority can often not even protect a refusal, and whoever asks must not believe
+                # one that is not. So it is HTTP that says it, which promises nothing but that another try may help.
+                return Response(problem(503, code=_AWAY), 503, {"retry-after": str(RETRY_AFTER)}, CONTENT_TYPE.decode())
         return Response(der, headers={"cache-control": "no-store"}, media_type=MEDIA_TYPE)
 
     return [Route(path, answer, methods=["POST"]) for path in (*_PATHS, *_NAMED)]
