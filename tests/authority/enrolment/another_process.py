@@ -1,7 +1,7 @@
 """A process that works with codes, started by the tests: ``take`` races for one, ``strike`` is killed at every step.
 
-another_process.py take URL REFERENCE CODE THREADS      prints how many of its threads had the code
-another_process.py strike URL                           prints what was answered and what was on record, a line a kill
+another_process.py take URL REFERENCE CODE THREADS    prints how many of its threads had the code
+another_process.py strike URL EVERY                      prints what was answered and what was on record, a line for each kill
 """
 
 import hmac
@@ -75,8 +75,8 @@ def take(url: str, reference: str, code: str, threads: int) -> int:
     return sum(had)
 
 
-def strike(url: str) -> None:
-    """A wrong try and an issue, killed before every statement, and before and after every commit, one at a time."""
+def strike(url: str, every: int) -> None:
+    """A wrong try and an issue, killed before statements and on either side of commits, at one in ``every`` of these."""
     number, survived = 0, False
     while not survived:
         database = Database.open(url)
@@ -85,7 +85,7 @@ def strike(url: str) -> None:
         database.close()
         answered, survived = _struck(url, handed.enrolment.reference, handed.code.reveal(), number)
         print(json.dumps({"answered": answered, **_on_record(url, handed.enrolment.reference)}), flush=True)
-        number += 1
+        number += every
 
 
 def _struck(url: str, reference: str, code: bytes, number: int) -> tuple[str, bool]:
@@ -139,4 +139,4 @@ if __name__ == "__main__":
     if verb == "take":
         print(take(url, rest[0], rest[1], int(rest[2])))
     else:
-        strike(url)
+        strike(url, int(rest[0]))

@@ -22,11 +22,11 @@ def text_of(url) -> str:
 
 
 def test_64_at_once_and_one_has_it(bureau) -> None:
-    """64 threads here and 32 in each of two other processes: one certificate, and one use on record."""
+    """64 threads here and 64 in another process: one certificate, and one use on record."""
     handed = bureau.hand_out()
     reference, code = handed.enrolment.reference, handed.code.reveal().decode()
     address = text_of(bureau.database.url)
-    processes = [other("take", address, reference, code, 32) for _ in range(2)]
+    process = other("take", address, reference, code, 64)
 
     def try_it(number: int) -> bool:
         try:
@@ -38,7 +38,7 @@ def test_64_at_once_and_one_has_it(bureau) -> None:
 
     with ThreadPoolExecutor(64) as pool:
         here = sum(pool.map(try_it, range(64)))
-    there = sum(int(process.communicate(timeout=60)[0]) for process in processes)
+    there = int(process.communicate(timeout=60)[0])
     assert here + there == 1
     assert [event for event, _, _ in bureau.audited()].count("enrolment-used") == 1
     assert bureau.office.enrolment(reference).state == "used"
@@ -64,11 +64,12 @@ def test_many_wrong_at_once_are_all_counted(bureau) -> None:
 
 def test_killed_at_every_step(bureau) -> None:
     """Whatever was answered is on record, a wrong try as well as a certificate; a certificate always with its code."""
-    process = other("strike", text_of(bureau.database.url))
+    every = 1 if bureau.database.is_embedded else 3
+    process = other("strike", text_of(bureau.database.url), every)
     lines = [json.loads(line) for line in process.communicate(timeout=90)[0].splitlines()]
     assert process.returncode == 0
     assert lines[-1]["answered"] == "wt"
-    assert len(lines) > 20
+    assert len(lines) > 20 / every
     for line in lines:
         assert line["wrong"] >= line["answered"].count("w")
         assert line["certificates"] >= line["answered"].count("t")
