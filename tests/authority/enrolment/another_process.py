@@ -1,7 +1,7 @@
 """A process that works with codes, started by the tests: ``take`` races for one, ``strike`` is killed at every step.
 
 another_process.py take URL REFERENCE CODE THREADS    prints how many of its threads had the code
-another_process.py strike URL EVERY                      prints what was answered and what was on record, a line for each kill
+another_process.py strike URL EVERY                   prints what was answered and what was on record
 """
 
 import hmac
@@ -76,7 +76,7 @@ def take(url: str, reference: str, code: str, threads: int) -> int:
 
 
 def strike(url: str, every: int) -> None:
-    """A wrong try and an issue, killed before statements and on either side of commits, at one in ``every`` of these."""
+    """A wrong try and an issue, killed before statements and about commits: at one in ``every`` of these points."""
     number, survived = 0, False
     while not survived:
         database = Database.open(url)
