@@ -148,15 +148,13 @@ class RemoteAuthority:
 
     def submit(self, submission: Submission) -> Issued:
         """``request_der`` is a CertReqMsg. Raises also ``AuthorityUntrusted``, ``AnswerPending``, ``InputRequired``."""
+        self._introduce(submission.kind, request=submission.request_der.hex())
         asked = {"issue": Kind.IR, "renew": Kind.KUR, "reissue": Kind.CR}[submission.kind]
-        conversation = self._conversation(submission.transaction_id, submission.kind)
         if self._reference is not None and asked == Kind.CR:
             asked = Kind.IR
         profile = (certificate_profile(submission.profile),) if submission.profile else ()
-        if not conversation.is_begun:
-            self._asker.note(request=submission.request_der.hex(), **self._introduction())
-        granted = conversation.certify(_asking_for(asked, submission.request_der), profile)
-        return self._issued(granted)
+        conversation = self._conversation(submission.transaction_id)
+        return self._issued(conversation.certify(_asking_for(asked, submission.request_der), profile))
 
     def confirm(self, transaction_id: str) -> None:
         """Confirmed before, nothing is sent."""
@@ -186,9 +184,8 @@ class RemoteAuthority:
 
     def revoke_for(self, transaction_id: str, certificate_der: bytes, reason: x509.ReasonFlags) -> None:
         """Have it revoked, by the word of its own key or of a code; revoked already is as good."""
-        conversation = self._conversation(transaction_id, "revoke")
-        if not conversation.is_begun and (facts := self._introduction()):
-            self._asker.note(**facts)
+        self._introduce("revoke")
+        conversation = self._conversation(transaction_id)
         conversation.revoke(RevocationRequest((revocation_of(certificate_der, reason),)))
 
     @property
@@ -196,16 +193,18 @@ class RemoteAuthority:
         noted = self._asker.notes.get("reference")
         return None if noted is None else str(noted)
 
-    def _introduction(self) -> dict[str, Fact]:
-        return {} if self._reference is None else {"code_source": self._terms.introductions.source}
-
-    def _conversation(self, transaction_id: str, kind: str | None = None) -> Conversation:
-        """``kind`` is what is begun; who speaks was settled then."""
-        begun = any(self._asker.notes.get(name) for name in ("sent", "wait_until", "granted"))
-        if kind not in (None, "renew") and not (begun or self._asker.by_key or self._reference):
+    def _introduce(self, kind: str, **facts: Fact) -> None:
+        """Before anything else is noted: what is asked, and whether a code speaks for it."""
+        if any(self._asker.notes.get(name) for name in ("introduced", "sent")):
+            return
+        reference = None
+        if kind != "renew" and not self._asker.by_key:
             reference = self._terms.introductions.reference(needed=kind == "issue")
-            if reference is not None:
-                self._asker.note(reference=reference)
+        if reference is not None:
+            facts |= {"reference": reference, "code_source": self._terms.introductions.source}
+        self._asker.note(introduced=True, **facts)
+
+    def _conversation(self, transaction_id: str) -> Conversation:
         judge = Judge(self.name, tuple(self._anchors), self._terms.now, self._secret if self._reference else None)
         party = ByCode(self._reference, self._secret, self._recipient()) if self._reference else self._signing()
         return Conversation(

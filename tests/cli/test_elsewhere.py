@@ -1,0 +1,172 @@
+"""``--ca URL``: what people and scripts are told while an authority is asked over HTTP."""
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.cmp.own_server import OwnServer, own_server
+
+from dojang.authority.audit import acting
+from dojang.authority.enrolment import EnrolmentPolicy
+from dojang.authority.enrolment.policy import ProfileRule
+from dojang.cli.run import run as run_here
+
+
+@dataclass
+class Shell:
+    """Runs dojang in this process; what it printed is in the captured output."""
+
+    home: Path
+    server: OwnServer
+    address: str
+    secrets: list[str]
+    read: Callable[[], Any]
+
+    def run(self, *words: object, status: int = 0) -> tuple[str, str]:
+        ended = run_here([*map(str, words), *self.secrets])
+        out, err = self.read()
+        assert ended == status, (out, err)
+        return out, err
+
+    def json(self, *words: object, status: int = 0) -> Any:
+        out, _ = self.run(*words, "--json", status=status)
+        envelope = json.loads(out)
+        assert envelope["ok"] == (status == 0)
+        return envelope["data" if status == 0 else "error"]
+
+    def code(self, name: str = "Hong") -> list[str]:
+        """The options that bring a fresh code."""
+        reference, code = self.server.hand_out(f"CN={name},C=KR")
+        file = self.home / "code"
+        file.write_bytes(code + b"\n")
+        file.chmod(0o600)
+        return ["--reference", reference, "--code-source", f"file:{file}"]
+
+    def issue_words(self, name: str = "Hong") -> list[str]:
+        return ["cert", "issue", "--to", self.address, "--subject", f"CN={name},C=KR", "--ca", self.server.url]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnServer]:
+    with own_server(tmp_path_factory.mktemp("centre")) as server:
+        yield server
+
+
+@pytest.fixture
+def shell(
+    home: Path,
+    make_token,
+    server: OwnServer,
+    capsys: pytest.CaptureFixture[str],
+    softhsm_module: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Shell:
+    monkeypatch.setenv("DOJANG_MODULE", softhsm_module)
+    token = make_token()
+    server.between, server.counter.policy = None, EnrolmentPolicy()
+    server.asked.clear()
+    secrets = ["--pin-source", token.pin_source, "--no-input"]
+
+    def read() -> tuple[str, str]:
+        captured = capsys.readouterr()
+        return captured.out, captured.err
+
+    return Shell(home, server, token.uri, secrets, read)
+
+
+def test_from_a_code_to_a_revocation(shell: Shell) -> None:
+    """Issued with a code; renewed, reissued and revoked with the URL that the ledger knows. The code is in no file."""
+    code = shell.code()
+    out, err = shell.run(*shell.issue_words(), *code)
+    assert "Issued." in out
+    assert "is believed from now on by this certificate" in err
+    assert "Test Root" in err
+    address = f"{shell.address};object=Hong"
+    renewed = shell.json("renew", "now", address)
+    assert renewed["previous"]["state"] == "retired"
+    reissued = shell.json("cert", "reissue", address)
+    assert reissued["previous"]["state"] == "revoked"
+    serial = reissued["credential"]["serial"]
+    revoked = shell.json("cert", "revoke", address, "--reason", "cessationOfOperation", "--yes-revoke", serial)
+    assert revoked["certificate"]["state"] == "revoked"
+    assert revoked["certificate"]["reason"] == "cessationOfOperation"
+    assert revoked["authority"] == shell.server.url
+    assert shell.server.states()[-3:] == ["confirmed", "revoked", "revoked"]
+    secret = (shell.home / "code").read_bytes().strip()
+    (shell.home / "code").unlink()
+    written = [path for path in shell.home.rglob("*") if path.is_file()]
+    assert written
+    assert not [path for path in written if secret in path.read_bytes()]
+
+
+def test_a_plan_says_whom_it_would_ask(shell: Shell) -> None:
+    """Nothing is sent, nothing is made, and nobody is asked for the code."""
+    plan = shell.json(*shell.issue_words(), "--reference", "1234567890", "--plan")
+    assert any(shell.server.url in step for step in plan["plan"])
+    assert shell.server.asked == []
+    assert shell.json("cert", "list", shell.address)["credentials"] == []
+
+
+def test_without_a_reference_number(shell: Shell) -> None:
+    """Which option brings it is said."""
+    error = shell.json(*shell.issue_words(), status=2)
+    assert (error["code"], "--reference" in error["next"]) == ("input-required", True)
+    error = shell.json(*shell.issue_words(), "--reference", "1234567890", status=2)
+    assert (error["code"], "--code-source" in error["next"]) == ("input-required", True)
+
+
+def test_nobody_there(shell: Shell) -> None:
+    """Status 11, and the next step is about the URL."""
+    words = [*shell.issue_words()[:-1], "http://127.0.0.1:9/", *shell.code()]
+    error = shell.json(*words, status=11)
+    assert (error["code"], "URL" in error["next"]) == ("authority-unreachable", True)
+
+
+def test_what_is_no_url(shell: Shell) -> None:
+    """A password in a URL is refused, and not repeated."""
+    words = [*shell.issue_words()[:-1], "https://hong:secret@127.0.0.1/", *shell.code()]
+    out, err = shell.run(*words, status=2)
+    assert "secret" not in out + err
+
+
+def test_waiting(shell: Shell) -> None:
+    """Until an officer has approved it, it is told to wait and ends with 11; the same command finishes it then."""
+    shell.server.counter.policy = EnrolmentPolicy(usual=ProfileRule("people", True))
+    code = shell.code()
+    asked: list[bytes] = []
+
+    def approving(body: bytes, honest: Callable[[bytes], bytes]) -> bytes:
+        answer = honest(body)
+        asked.append(body)
+        if len(asked) == 2:
+            with acting("local:another"):
+                shell.server.counter.office.approve(code[1])
+        return answer
+
+    shell.server.between = approving
+    out, err = shell.run(*shell.issue_words(), *code)
+    assert "asking again in 5 seconds" in err
+    assert "Issued." in out
+
+
+def test_the_authoritys_certificate_given_beforehand(shell: Shell, tmp_path: Path) -> None:
+    """It is kept with the URL; another authority's makes every answer unbelievable that is only signed."""
+    root = tmp_path / "root.der"
+    root.write_bytes(shell.server.counter.authority.chain_der()[-1])
+    _, err = shell.run(*shell.issue_words(), *shell.code(), "--ca-certificate", root)
+    assert "from now on" not in err
+    with sqlite3.connect(shell.home / "state" / "ledger.sqlite") as ledger:
+        kept = ledger.execute("SELECT address FROM events WHERE event = 'trusted'").fetchall()
+    assert kept == [(shell.server.url,)]
+    error = shell.json(*shell.issue_words("Kim"), *shell.code("Kim"), "--ca-certificate", tmp_path / "no.pem", status=3)
+    assert error["code"] == "file-unreadable"
+
+
+def test_other_names_are_told(shell: Shell) -> None:
+    """What the authority changed is a warning; the certificate is there."""
+    _, err = shell.run(*shell.issue_words("Hong"), *shell.code("Kim"))
+    assert "the certificate is for CN=Kim,C=KR" in err
