@@ -15,8 +15,9 @@ from pkilint.bin import lint_pkix_cert
 
 from dojang.authority.addresses import addresses_for
 from dojang.authority.base import Submission
-from dojang.authority.certificate import Draft, sign_certificate, sign_crl
+from dojang.authority.certificate import Draft, sign_certificate
 from dojang.authority.rules import Predecessor, Rulebook
+from dojang.authority.status.list_signing import Scope, sign_list
 from dojang.errors import AuthorityRefused
 from dojang.npki.policies import is_korean, policies_of
 from dojang.npki.validity import KST
@@ -58,7 +59,7 @@ class Office:
         return x509.load_der_x509_certificate(der)
 
     def _list(self, signer: tuple[x509.Certificate, Any]) -> bytes:
-        der = sign_crl(*signer, (), number=1, this_update_at=AT, next_update_at=AT + timedelta(days=9))
+        der = sign_list(*signer, (), Scope(1, AT, AT + timedelta(days=9)))
         return x509.load_der_x509_crl(der).public_bytes(Encoding.PEM)
 
     def issue(self, name: str | Profile, *, key: Any = None, at: datetime = AT, old: Any = None, **more: Any) -> bytes:

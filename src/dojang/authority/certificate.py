@@ -1,4 +1,4 @@
-"""Certificates and revocation lists as an authority signs them: what the profile says and nothing else (RFC 5280)."""
+"""Certificates as an authority signs them: what the profile says and nothing else (RFC 5280)."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -51,15 +51,6 @@ class Draft:
     key_identifier: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RevokedEntry:
-    """One line of a revocation list. ``reason`` as RFC 5280 spells it."""
-
-    serial: int
-    revoked_at: datetime
-    reason: str
-
-
 def sign_certificate(draft: Draft, issuer: x509.Certificate | None, key: "PrivateKey", serial: int) -> bytes:
     """The certificate in DER, signed by ``key``; self-signed without an ``issuer``."""
     builder = x509.CertificateBuilder(
@@ -72,26 +63,6 @@ def sign_certificate(draft: Draft, issuer: x509.Certificate | None, key: "Privat
     )
     for extension, critical in _extensions(draft, issuer):
         builder = builder.add_extension(extension, critical=critical)
-    return builder.sign(key, signature_hash_for(key.public_key())).public_bytes(Encoding.DER)
-
-
-def sign_crl(
-    issuer: x509.Certificate,
-    key: "PrivateKey",
-    entries: Iterable[RevokedEntry],
-    *,
-    number: int,
-    this_update_at: datetime,
-    next_update_at: datetime,
-) -> bytes:
-    """A complete revocation list in DER (RFC 5280 section 5), numbered and tied to the issuer's key."""
-    builder = (
-        x509.CertificateRevocationListBuilder(issuer.subject, this_update_at, next_update_at)
-        .add_extension(_authority_key_identifier(issuer), critical=False)
-        .add_extension(x509.CRLNumber(number), critical=False)
-    )
-    for entry in entries:
-        builder = builder.add_revoked_certificate(_crl_entry(entry))
     return builder.sign(key, signature_hash_for(key.public_key())).public_bytes(Encoding.DER)
 
 
@@ -159,12 +130,3 @@ def _key_usage(names: Iterable[str]) -> x509.KeyUsage:
 def _authority_key_identifier(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
     own = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own)
-
-
-def _crl_entry(entry: RevokedEntry) -> x509.RevokedCertificate:
-    builder = x509.RevokedCertificateBuilder(entry.serial, entry.revoked_at)
-    reason = x509.ReasonFlags(entry.reason)
-    # RFC 5280 section 5.3.1: the reason is left out rather than given as unspecified.
-    if reason is not x509.ReasonFlags.unspecified:
-        builder = builder.add_extension(x509.CRLReason(reason), critical=False)
-    return builder.build()

@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, cast
 from cryptography import x509
 from sqlalchemy import Connection, insert
 
-from dojang.authority import audit, revocation, settings, tables
+from dojang.authority import audit, settings, tables
 from dojang.authority.answers import key_fingerprint_of
 from dojang.authority.certificate import Draft, sign_certificate
 from dojang.authority.database import Database, check_url
 from dojang.authority.folder import CRL_NAME, ROOT_CRL_NAME, STORE_NAME
 from dojang.authority.local import Clock, LocalAuthority, open_authority, utc_now
+from dojang.authority.status.lists import Lists
 from dojang.authority.store import Record, Store, insert_record, mark_founded
 from dojang.errors import AlreadyExists, FileUnwritable, InvalidName, NotPermitted, Phrase, Usage
 from dojang.x509.keys import algorithm_of, is_strong, same_key
@@ -171,9 +172,10 @@ def _found(folder: Path, store: Store, root: Founder, below: Founder | None, at:
         if below is not None and below_record is not None:
             insert_record(connection, below_record)
             _add_signer(connection, "issuing", below, below_record.certificate_der, profile("issuing").crl_days)
-    for role, founder, file in (("root", root, ROOT_CRL_NAME if below else CRL_NAME), ("issuing", below, CRL_NAME)):
+    files = {"root": ROOT_CRL_NAME if below else CRL_NAME, "issuing": CRL_NAME}
+    for role, founder in (("root", root), ("issuing", below)):
         if founder is not None:
-            revocation.publish(store, store.signers()[role], founder.key, folder / file, at)
+            Lists(store.database, {role: founder.key}.__getitem__, lambda name: folder / files[name]).publish(role, at)
 
 
 def _issuing_record(root: Founder, root_der: bytes, below: Founder, at: datetime) -> Record:

@@ -1,34 +1,24 @@
-"""Revoking, suspending and restoring in the store, and the revocation list that tells everybody.
-
-Numbers of lists only grow: a number is taken, durably, before the list is signed, so a run killed in the middle skips
-one and never uses one twice. Of two runs at once the later number stays on disk; each list holds all that was recorded
-when its number was taken.
-"""
+"""Revoking, suspending and restoring in the store. The lists that tell everybody are ``status.lists``."""
 
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, timedelta, tzinfo
+from collections.abc import Callable
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cryptography import x509
-from sqlalchemy import Connection, Select, select, text, update
+from sqlalchemy import Connection, Select, select, text
 
 from dojang.authority import audit
-from dojang.authority.audit.sealing import seal
 from dojang.authority.base import Entry
-from dojang.authority.certificate import RevokedEntry, sign_crl
 from dojang.authority.life import OVER, Move, hold_ends_at, moved
-from dojang.authority.store import Record, Signer, Store, find_record, write_life
-from dojang.authority.tables import IS_LISTED, certificate, signer
+from dojang.authority.store import Record, Store, find_record, write_life
+from dojang.authority.tables import certificate
 from dojang.errors import FileUnwritable, NotFound, Phrase, Usage
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes as PrivateKey
-
-    from dojang.authority.hierarchy.signers import Key
+    pass
 
 REASONS = (
     "unspecified",
@@ -127,48 +117,6 @@ def _revoke_all(store: Store, serials: Select[str], at: datetime, is_over: Calla
                 if record is not None and is_over(record):
                     revoked.append(make_move(connection, record, "revoke", at, authority=store.name, reason=OVER))
     return revoked
-
-
-def publish(store: Store, holder: "Signer | Key", key: "PrivateKey", path: Path, at: datetime) -> bytes:
-    """Sign the complete list of ``holder`` with the next number and put it in place of the old file at once.
-
-    The same key then signs the head of the audit record.
-    """
-    number = _take_number(store, holder.id)
-    issuer = x509.load_der_x509_certificate(holder.certificate_der)
-    mine = signer.c.id == holder.id
-    with store.database.writing() as connection:
-        entries = _entries(connection, holder.id)
-        next_update_at = at + timedelta(days=holder.crl_days)
-        crl_der = sign_crl(issuer, key, entries, number=number, this_update_at=at, next_update_at=next_update_at)
-        newest = connection.execute(select(signer.c.crl_published).where(mine)).scalar_one()
-        if number > newest:
-            write_in_place(path, crl_der)
-            connection.execute(update(signer).where(mine).values(crl_published=number))
-            audit.record(
-                connection,
-                event="crl-published",
-                subject=f"{holder.id} {number}",
-                at=at,
-                signer=holder.id,
-                number=number,
-                next_update=audit.moment_text(next_update_at),
-            )
-    seal(store.database, lambda _signer: key, at, signer=holder.id)
-    return crl_der
-
-
-def _take_number(store: Store, holder: str) -> int:
-    taken = update(signer).where(signer.c.id == holder).values(crl_number=signer.c.crl_number + 1)
-    with store.database.writing() as connection:
-        return int(connection.execute(taken.returning(signer.c.crl_number)).scalar_one())
-
-
-def _entries(connection: Connection, holder: str) -> Iterable[RevokedEntry]:
-    """Expired ones stay listed: whoever verifies an old signature still wants to know."""
-    listed = select(certificate.c.serial, certificate.c.revoked_at, certificate.c.reason)
-    rows = connection.execute(listed.where(IS_LISTED, certificate.c.signer == holder).order_by(certificate.c.number))
-    return [RevokedEntry(int(serial, 16), revoked_at, reason) for serial, revoked_at, reason in rows]
 
 
 def write_in_place(path: Path, content: bytes) -> None:

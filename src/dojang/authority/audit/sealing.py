@@ -50,12 +50,12 @@ def sealing_signer(database: "Database") -> str:
 
 
 def _keep(database: "Database", entries: int, last_hash: str, moment: str, signer: str, signature: bytes) -> None:
-    """Unless another process was faster with a head over the same row."""
+    """Unless another process was faster with a head over the same row, or a later one."""
     from sqlalchemy import select
 
     from dojang.authority.tables import audit_head
 
     with database.writing() as connection:
-        if connection.execute(select(audit_head.c.seq).where(audit_head.c.seq == entries)).first() is None:
+        if connection.execute(select(audit_head.c.seq).where(audit_head.c.seq >= entries)).first() is None:
             row = {"seq": entries, "hash": bytes.fromhex(last_hash), "signed_at": moment}
             connection.execute(audit_head.insert(), {**row, "signer": signer, "signature": signature})

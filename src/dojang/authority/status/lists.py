@@ -7,6 +7,8 @@ holds all that was recorded before its number was taken. Of two runs at once the
 A certificate notes the number after which its standing changed, so that a delta is found without reading its base. It
 takes back (``removeFromCRL``) whatever came off hold since the base, listed anywhere or not. Entries of certificates
 that have expired stay: whoever verifies an old signature still wants to know.
+
+Whenever a key is there to sign a list, it also signs the head of the audit record.
 """
 
 import logging
@@ -19,6 +21,7 @@ from cryptography import x509
 from sqlalchemy import Connection, and_, delete, insert, select, update
 
 from dojang.authority import audit, revocation
+from dojang.authority.audit.sealing import seal
 from dojang.authority.status.list_signing import REMOVED, Entry, Scope, sign_list
 from dojang.authority.status.settings import StatusSettings
 from dojang.authority.tables import IS_LISTED, certificate, crl, signer
@@ -85,6 +88,7 @@ class Lists:
         self._record(name, scope, list_der)
         if self._settings.has_deltas and before is not None and at < before.next_update_at:
             self._publish_delta(own, number, before.number, at)
+        seal(self._database, self._key, at, signer=name)
         return list_der
 
     def publish_delta(self, name: str, at: datetime) -> bytes:
@@ -93,7 +97,9 @@ class Lists:
         if base is None or at >= base.next_update_at:
             return self.publish(name, at)
         own = self._signer(name)
-        return self._publish_delta(own, self._take_number(name), base.number, at)
+        list_der = self._publish_delta(own, self._take_number(name), base.number, at)
+        seal(self._database, self._key, at, signer=name)
+        return list_der
 
     def tell(self, name: str, at: datetime) -> bytes:
         """The state of a certificate has changed: publish at once what the settings say."""
