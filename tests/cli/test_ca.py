@@ -105,6 +105,34 @@ def test_revoke_suspend_restore(run) -> None:
     assert (listed["state"], listed["reason"]) == ("revoked", "keyCompromise")
 
 
+def test_a_list_comes_in_pages(run) -> None:
+    """So many at once, from the one after the last; by state; those that are due; a mix of the two is usage."""
+    _found(run)
+    for name in ("one", "two", "three"):
+        run("cert", "issue", "--to", run.token.uri, "--subject", f"CN={name}", "--label", name)
+    first = run("ca", "list", "--limit", "2")["data"]
+    rest = run("ca", "list", "--limit", "2", "--after", first["next"])["data"]
+    assert [one["subject"] for one in first["certificates"] + rest["certificates"]] == ["CN=one", "CN=two", "CN=three"]
+    assert (first["next"], rest["next"]) == (first["certificates"][-1]["serial"], None)
+    assert run("ca", "list", "--state", "revoked")["data"]["certificates"] == []
+    assert run("ca", "list", "--due")["data"] == {"certificates": [], "next": None}
+    assert run("ca", "list", "--due", "--state", "issued", ok=False)["status"] == 2
+
+
+def test_what_an_authority_is_set_to_is_shown(run, home) -> None:
+    """The defaults, then what its file says; a wrong word in it is named, and nothing is done."""
+    _found(run)
+    shown = run("ca", "show")["data"]["authority"]["settings"]
+    assert (shown["test"], shown["cmp"]["poll_seconds"]) == (False, 5)
+    assert shown["database"].endswith("office/store.sqlite")
+    (file,) = [path.parent / "authority.toml" for path in home.glob("**/store.sqlite")]
+    file.write_text("test = true\n[cmp]\npoll-seconds = 60\n")
+    shown = run("ca", "show")["data"]["authority"]["settings"]
+    assert (shown["test"], shown["cmp"]["poll_seconds"]) == (True, 60)
+    file.write_text("tset = true\n")
+    assert "tset" in run("ca", "show", ok=False)["error"]["message"]
+
+
 def test_advice_names_the_authority(run) -> None:
     """Where there are several authorities, what is advised still runs as it stands."""
     _found(run)

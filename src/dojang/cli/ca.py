@@ -1,6 +1,8 @@
 """``dojang ca``: show, list, crl, revoke, suspend, restore. (Founding one is in ``ca_init``.)"""
 
 from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,7 +18,7 @@ from dojang.cli.workplace import authority_names, chosen_authority, open_authori
 from dojang.errors import Usage
 
 if TYPE_CHECKING:
-    from dojang.authority.local import AuthorityInfo
+    from dojang.authority.local import AuthorityInfo, LocalAuthority
     from dojang.authority.store import Record
     from dojang.lifecycle.elsewhere import KnownRecord
     from dojang.lifecycle.workplace import Workplace
@@ -27,6 +29,7 @@ RECORD_STATES = {
     "suspended": N_("suspended"),
     "revoked": N_("revoked"),
 }
+PAGE = 1000
 ca_option = option("--ca", metavar="NAME", help=N_("Which authority; the only one unless said."))
 
 
@@ -50,7 +53,8 @@ def show(invocation: Invocation, name: str | None, output: Path | None) -> None:
     shown, chains = [], []
     for one in names:
         with open_authority_named(invocation, one) as authority:
-            shown.append(info_data(authority.info(), chain := pem_of(authority.chain_der())))
+            chain = pem_of(authority.chain_der())
+            shown.append(info_data(authority.info(), chain) | {"settings": settings_data(authority)})
             chains.append(chain)
     if output is not None:
         write_file(output, chains[0].encode())
@@ -73,6 +77,22 @@ def info_data(info: "AuthorityInfo", chain_pem: str) -> dict[str, Any]:
     }
 
 
+def settings_data(authority: "LocalAuthority") -> dict[str, Any]:
+    """What holds for the authority, by the names in its file; what the file does not say is the default."""
+    found, said = asdict(authority.settings), authority.settings.tables
+    data = {name: found[name] for name in ("test", "address", "unconfirmed_hours", "cmp", "status")}
+    return data | {"database": str(authority.database.place), "enrolment": said.get("enrolment", {})}
+
+
+def settings_lines(settings: dict[str, Any]) -> list[str]:
+    lines = [say("Records: {place}", place=settings["database"])]
+    if settings["address"]:
+        lines.append(say("Found by others at {address}", address=settings["address"]))
+    if settings["test"]:
+        lines.append(_("A test authority: do not rely on its certificates."))
+    return lines
+
+
 def info_lines(info: dict[str, Any]) -> list[str]:
     own, root = info["certificate"], info["root"]
     lines = [
@@ -85,33 +105,71 @@ def info_lines(info: dict[str, Any]) -> list[str]:
     ]
     if root["serial"] != own["serial"]:
         lines.append(say("Root: {subject}, {address}", subject=root["subject"], address=info["root_address"]))
-    return lines
+    return lines + settings_lines(info["settings"])
 
 
 @command(
-    help=N_("List the certificates that an authority has issued, with their state."),
+    help=N_("List the certificates that an authority has issued, with their state; a page at a time with --limit."),
     examples=[
         "dojang ca list",
+        "dojang ca list --due --limit 100",
+        "dojang ca list --state revoked --limit 100 --after 3f2a91",
         "dojang ca list --ca office --json",
         "dojang ca list --ca https://ca.example/office --officer 'pkcs11:token=Kim;object=officer'",
     ],
 )
 @ca_option
+@option("--state", type=click.Choice(list(RECORD_STATES)), help=N_("Only those in this state."))
+@option("--due", is_flag=True, help=N_("Only those to be renewed now, by profile and expiry."))
+@option("--limit", type=click.IntRange(1, 100_000), help=N_("So many at most; all unless said."))
+@option("--after", metavar="SERIAL", help=N_("From the one after this; the last of the page before."))
 @officer_option
-def list_(invocation: Invocation, ca: str | None, officer: str | None) -> None:
+def list_(
+    invocation: Invocation,
+    ca: str | None,
+    state: str | None,
+    due: bool,
+    limit: int | None,
+    after: str | None,
+    officer: str | None,
+) -> None:
     """Oldest first; no PIN is asked but an officer's."""
+    if due and state is not None:
+        raise Usage(problem=N_("--due and --state do not go together"))
     name = chosen_authority(invocation, ca)
+    wanted = {"state": state, "due": due}
     if is_ordered(name, officer):
-        found = ordered_certificates(invocation, name, officer)
+        found, following = ordered_certificates(invocation, name, officer, wanted, after, limit)
     else:
         with open_authority_named(invocation, name) as authority:
-            found = [record_data(one) for one in authority.issued()]
+            pages = partial(authority.due) if due else partial(authority.records, state=state)
+            records, following = _paged(pages, after, limit)
+            found = [record_data(one) for one in records]
     rows = [
         [one["serial"], one["subject"], _(RECORD_STATES[one["state"]]), f"{one['not_after']:%Y-%m-%d}"] for one in found
     ]
     columns = [N_("Serial"), N_("Subject"), N_("State"), N_("Until")]
-    text = invocation.out.table(columns, rows) if rows else _("Nothing has been issued yet.")
-    invocation.result({"certificates": found}, text, quiet=[one["serial"] for one in found])
+    nothing = _("Nothing matches.") if state or due or after else _("Nothing has been issued yet.")
+    text = invocation.out.table(columns, rows) if rows else nothing
+    if following is not None:
+        more = say("There may be more: --after {serial}", serial=following)
+        text = f"{text}\n{more}"
+    invocation.result({"certificates": found, "next": following}, text, quiet=[one["serial"] for one in found])
+
+
+def _paged(
+    pages: "Callable[..., list[Record]]", after: str | None, limit: int | None
+) -> "tuple[list[Record], str | None]":
+    """So many records, or all, and the serial to go on after where there may be more."""
+    found: list[Record] = []
+    while limit is None or len(found) < limit:
+        wanted = PAGE if limit is None else min(PAGE, limit - len(found))
+        page = pages(after=after, limit=wanted)
+        found += page
+        if len(page) < wanted:
+            return found, None
+        after = page[-1].serial
+    return found, after
 
 
 def record_data(record: "Record | KnownRecord") -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dojang.cli.ca import info_data, info_lines
+from dojang.cli.ca import info_data, info_lines, settings_data
 from dojang.cli.ca_keys import KeyPlace, key_at
 from dojang.cli.context import Invocation
 from dojang.cli.files import pem_of
@@ -98,7 +98,7 @@ def init(
     with authority:  # its key is kept from here on, whatever fails
         info = authority.info()
         chain = pem_of(authority.chain_der())
-    data = info_data(info, chain)
+        data = info_data(info, chain) | {"settings": settings_data(authority)}
     text = [_("The authority is set up."), *info_lines(data), "", _("Try next:")]
     text += ["  dojang ca profiles", f"  dojang cert issue --ca {alias}"]
     invocation.result({"authority": data}, "\n".join(text), quiet=[alias])

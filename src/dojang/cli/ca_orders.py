@@ -1,14 +1,16 @@
 """What the commands of an office have in common: an order goes to the authority, signed by an officer where wanted."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+
+import click
 
 from dojang.cli.context import Invocation
 from dojang.cli.frame import option
 from dojang.cli.language import N_, _, say
-from dojang.cli.workplace import open_authority_named
+from dojang.cli.workplace import chosen_authority, open_authority_named
 from dojang.errors import InputRequired, Phrase
 from dojang.secret import Secret
 
@@ -19,6 +21,9 @@ officer_option = option(
     "--officer",
     metavar="ADDRESS",
     help=N_("Credential of an officer, who signs the order; without it, whoever is here gives it."),
+)
+limit_option = option(
+    "--limit", metavar="N", type=click.IntRange(1, 1000), default=100, show_default=True, help=N_("How many.")
 )
 STATES = {
     "drafted": N_("checks missing"),
@@ -64,16 +69,25 @@ def is_ordered(authority: str, officer: str | None) -> bool:
     return officer is not None or is_url(authority)
 
 
-def ordered_certificates(invocation: Invocation, authority: str, officer: str | None) -> list[dict[str, Any]]:
-    """Every certificate on record there, a page at a time."""
+def ordered_certificates(
+    invocation: Invocation,
+    authority: str,
+    officer: str | None,
+    wanted: Mapping[str, Any],
+    after: str | None,
+    limit: int | None,
+) -> tuple[list[dict[str, Any]], str | None]:
+    """So many certificates on record there, or all, a page at a time; and the serial to go on after."""
     found: list[dict[str, Any]] = []
-    after: str | None = None
-    while True:
-        page = ordered(invocation, authority, "certificate.list", {"after": after, "limit": 1000}, officer)
+    while limit is None or len(found) < limit:
+        most = 1000 if limit is None else min(1000, limit - len(found))
+        arguments = {**wanted, "after": after, "limit": most}
+        page = ordered(invocation, authority, "certificate.list", arguments, officer)
         found += map(certificate_from, page["certificates"])
         after = page["next"]
         if after is None:
-            return found
+            break
+    return found, after
 
 
 def certificate_from(answer: Mapping[str, Any]) -> dict[str, Any]:
@@ -117,6 +131,36 @@ def _hand_of(invocation: Invocation, officer: str) -> "Iterator[tuple[DigestSign
     with open_location_at(invocation, address) as location:
         stored = location.find(address)
         yield PrivateKeySigner(location.private_key(stored.key_id)), stored.certificate_der
+
+
+def page_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Which enrolments a list shows, of which authority."""
+    options = (
+        option("--state", type=click.Choice(list(STATES)), multiple=True, help=N_("Only these; may be repeated.")),
+        option("--after", metavar="REFERENCE", help=N_("The last one of the page before.")),
+        limit_option,
+        ca_option,
+        officer_option,
+    )
+    for one in reversed(options):
+        function = one(function)
+    return function
+
+
+def show_page(
+    invocation: Invocation,
+    ca: str | None,
+    officer: str | None,
+    wanted: Mapping[str, Any],
+    columns: Sequence[str],
+    row: Callable[[Mapping[str, Any]], Sequence[object]],
+) -> None:
+    """A page of enrolments, each as a row."""
+    authority = chosen_authority(invocation, ca)
+    answer = ordered(invocation, authority, "enrolment.list", wanted, officer)
+    found = answer["enrolments"]
+    text = invocation.out.table(columns, map(row, found)) if found else _("There are no enrolments.")
+    invocation.result({"authority": authority, **answer}, text, quiet=[one["reference"] for one in found])
 
 
 def state_words(enrolment: Mapping[str, Any]) -> str:
