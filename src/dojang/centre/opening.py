@@ -45,6 +45,8 @@ class Keys:
         self._turn = threading.RLock()
         self.offline: dict[str, str] = {}
         """Names of authorities, by the addresses of keys that are not to be used."""
+        self.roots: dict[str, Callable[[], frozenset[str]]] = {}
+        """Where the roots of each authority are now: one may have been prepared since it was opened."""
 
     def __call__(self, address: str) -> "PrivateKey":
         """The key at ``address``. Raises ``RootOffline`` and what opening a token raises."""
@@ -52,8 +54,14 @@ class Keys:
             raise RootOffline(authority=self.offline[address])
         with self._turn:
             if address not in self._opened:
+                self._refuse_root(address)
                 self._opened[address] = self._opener(address)
             return self._opened[address]
+
+    def _refuse_root(self, address: str) -> None:
+        for name, roots in self.roots.items():
+            if address in roots():
+                raise RootOffline(authority=name)
 
     def open(self, address: str) -> "CodeKey":
         """The secret at ``address``."""
@@ -125,12 +133,18 @@ class Opened:
     def _keep_root_offline(self, authority: "LocalAuthority") -> None:
         from dojang.authority.hierarchy.signers import root_addresses
 
+        def roots_now() -> frozenset[str]:
+            """But for one that issues itself, and may."""
+            with authority.database.reading() as connection:
+                return root_addresses(connection) - {authority.info().key_address}
+
         issuing = authority.info().key_address
         with authority.database.reading() as connection:
-            roots = root_addresses(connection)
-        if issuing in roots and not (self._root_online or authority.settings.test):
+            issues_itself = issuing in root_addresses(connection)
+        if issues_itself and not (self._root_online or authority.settings.test):
             raise RootOffline(authority=authority.name)
-        self.keys.offline |= dict.fromkeys(roots - {issuing}, authority.name)
+        self.keys.offline |= dict.fromkeys(roots_now(), authority.name)
+        self.keys.roots[authority.name] = roots_now
 
 
 @contextlib.contextmanager

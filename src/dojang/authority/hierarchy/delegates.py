@@ -27,6 +27,7 @@ from dojang.authority.hierarchy.signers import (
     set_certificate,
     set_state,
 )
+from dojang.errors import DojangError
 from dojang.x509.challenge import prove_possession
 from dojang.x509.keys import same_key
 from dojang.x509.profiles import Profile, profile
@@ -97,10 +98,23 @@ def step_down(connection: "Connection", role: str) -> None:
 
 
 def renew_delegates(scene: Scene, *, all_of_them: bool = False) -> list[Key]:
-    """Give every certificate of these keys that is about to expire a successor; those that were renewed."""
+    """Give every certificate of these keys that is about to expire a successor; those that were renewed.
+
+    Where one cannot be renewed, because the key above it is away, the others are; its error is raised after that.
+    """
     with scene.database.reading() as connection:
         waiting = [one for one in keys(connection, *ROLES) if one.state in (CURRENT, RETIRING)]
-    return [new for one in waiting if (new := _renewed(scene, one, force=all_of_them)) is not None]
+    renewed, failure = [], None
+    for one in waiting:
+        try:
+            new = _renewed(scene, one, force=all_of_them)
+        except DojangError as error:
+            failure = error
+        else:
+            renewed += [] if new is None else [new]
+    if failure is not None:
+        raise failure
+    return renewed
 
 
 def _renewed(scene: Scene, one: Key, *, force: bool) -> Key | None:
@@ -112,7 +126,7 @@ def _renewed(scene: Scene, one: Key, *, force: bool) -> Key | None:
     own = one.certificate
     certificate_der = certify(wanted, own.subject, own.public_key(), scene.above(issuer))
     renewed = x509.load_der_x509_certificate(certificate_der)
-    if renewed.not_valid_after_utc <= own.not_valid_after_utc:
+    if not force and renewed.not_valid_after_utc <= own.not_valid_after_utc:
         return None  # the issuer itself ends then
     with scene.database.writing() as connection:
         set_certificate(connection, one, certificate_der)
