@@ -272,10 +272,6 @@ class LocalAuthority:
         """UTC, in whole seconds."""
         return self._clock().astimezone(UTC).replace(microsecond=0)
 
-    def signing_key(self) -> "PrivateKey":
-        """The key that issues."""
-        return self.roster.private(self.roster.now().issuer.id)
-
     def _change(self, serial: str, move: Move, reason: str | None = None, entry: Entry | None = None) -> None:
         """The key that will publish it is opened first, so that a wrong PIN changes nothing."""
         record = self.find(serial)

@@ -10,7 +10,6 @@ longest-iterations = 100000                         # a MAC that wants more of t
 clock-skew-seconds = 900                            # how far the clock of whoever asks may be off
 implicit-confirm = true                             # grant it where it is asked for
 keep-hours = 24                                     # as long the same message gets the same answer afterwards
-confirm-seconds = 300                               # how long a subscriber may take to confirm
 poll-seconds = 5                                    # when to ask again for what is not ready
 
 [status]                                            # see ``status.settings``
@@ -44,7 +43,6 @@ class CmpSettings:
     clock_skew_seconds: int = 900
     implicit_confirm: bool = True
     keep_hours: int = 24
-    confirm_seconds: int = 300
     poll_seconds: int = 5
 
 

@@ -2,7 +2,6 @@
 
 import hashlib
 from dataclasses import replace
-from datetime import timedelta
 
 import pytest
 from cryptography import x509
@@ -36,8 +35,7 @@ def test_a_code_becomes_a_certificate(bearer: Subscriber, counter: Counter) -> N
     granted = bearer.granted(answer)
     assert subject_of(granted) == SUBJECT
     assert bearer.state(granted) == "issued"
-    seconds = counter.authority.settings.cmp.confirm_seconds
-    assert answer.header.confirm_wait_at == counter.clock.at + timedelta(seconds=seconds)
+    assert answer.header.confirm_wait_at == counter.clock.at + counter.authority.settings.unconfirmed_term
     chain = counter.authority.chain_der()
     assert answer.body.ca_certificates == chain[-1:]
     assert set(chain[:-1]) <= set(answer.certificates)

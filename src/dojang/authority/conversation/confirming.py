@@ -51,8 +51,6 @@ def _check_open(question: Question, last: Turn) -> None:
         raise CmpFault(FailInfo.CERT_CONFIRMED, "the certificate was confirmed already")
     if last.state != "granted":
         raise CmpFault(FailInfo.BAD_REQUEST, "there is nothing to confirm in this transaction")
-    if question.at > last.expires_at:
-        raise CmpFault(FailInfo.CERT_REVOKED, "the certificate was not confirmed in time")
 
 
 def _statement(body: Confirmations, last: Turn) -> Confirmation | None:

@@ -8,7 +8,6 @@ cr, p10cr, signed               another key in its place: a reissue, which ends 
 import json
 from base64 import b64decode, b64encode
 from dataclasses import replace
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -18,7 +17,7 @@ from dojang.authority.conversation.office import Order
 from dojang.authority.conversation.question import Question
 from dojang.authority.conversation.replies import Reply
 from dojang.authority.conversation.senders import Bearer, Holder, check_holder
-from dojang.authority.conversation.transactions import Turn, begin, go_on
+from dojang.authority.conversation.transactions import Overtaken, Turn, begin, go_on
 from dojang.authority.conversation.wishes import PKCS10_ID, Wish, wish_in
 from dojang.cmp.bodies import Answer, Certified, Kind, Poll, Status, Wait, Waiting
 from dojang.cmp.faults import CmpFault, FailInfo, PkiStatus
@@ -29,6 +28,8 @@ from dojang.x509.name import parse_name
 from dojang.x509.request import CertificateRequest
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from dojang.secret import Secret
 
 _PENDING = ("drafted", "waiting")
@@ -121,19 +122,25 @@ def _is_implicit(question: Question, wish: Wish) -> bool:
 
 
 def _issue(question: Question, wish: Wish, order: Order, last: Turn | None) -> Reply:
-    made: list[Reply] = []
+    recorded: list[Reply] = []
 
     def entry(certificate_der: bytes) -> Entry:
-        made.append(reply := _granted(question, wish, order, certificate_der))
+        reply = _granted(question, wish, order, certificate_der)
         serial = f"{x509.load_der_x509_certificate(certificate_der).serial_number:x}"
         kept = json.dumps({"request_id": wish.request_id})
         turn = question.turn("done" if order.confirmed else "granted", wish.kind.name.lower(), reply, serial, kept)
-        return _entry(question, turn, last)
+        write = _entry(question, turn, last)
+
+        def write_and_tell(connection: "Connection") -> None:
+            write(connection)
+            recorded.append(reply)
+
+        return write_and_tell
 
     question.office.issue(order, entry)
-    if not made:  # the conversation itself is forgotten by now
-        raise CmpFault(FailInfo.TRANSACTION_ID_IN_USE, "the transaction was used before")
-    return made[0]
+    if not recorded:
+        raise Overtaken
+    return recorded[-1]
 
 
 def _entry(question: Question, turn: Turn, last: Turn | None) -> Entry:
@@ -147,10 +154,8 @@ def _granted(question: Question, wish: Wish, order: Order, certificate_der: byte
     status = Status(PkiStatus.GRANTED_WITH_MODS if _differs(wish, order) else PkiStatus.ACCEPTED)
     chain = question.office.chain_der()
     roots = chain[-1:] if isinstance(question.sender, Bearer) else ()
-    if order.confirmed:
-        information = implicit_confirm()
-    else:
-        information = confirm_wait(question.at + timedelta(seconds=question.office.settings.confirm_seconds))
+    wait = confirm_wait(question.at + question.office.confirm_term)
+    information = implicit_confirm() if order.confirmed else wait
     body = Certified(wish.answer_kind, (Answer(wish.request_id, status, certificate_der),), roots)
     return question.replies.reply(body, (information,), chain[:-1] or chain)
 

@@ -52,16 +52,17 @@ def _ca_certificates(question: Question, item: Information) -> Information:
 
 
 def _root_update(question: Question, item: Information) -> Information:
-    """What came in the place of the root that the asker has; of that with which he asks nothing, of our own."""
-    root = question.office.chain_der()[-1] if item.value_der is None else item.value_der
-    found = [x509.load_der_x509_certificate(der) for der in question.office.roots_after(root)]
-    if not found:
+    """What came in the place of the root that the asker has; of the oldest where he does not say."""
+    found = question.office.root_update(item.value_der)
+    if found is None:
         return Information(ROOT_CA_KEY_UPDATE)
-    new, *links = found
-    with_old, with_new = (*links, None, None)[:2]
-    return Information(
-        ROOT_CA_KEY_UPDATE, encode(RootUpdate(new_with_new=new, new_with_old=with_old, old_with_new=with_new))
+    new, with_old, with_new = (
+        None if der is None else x509.load_der_x509_certificate(der)
+        for der in (found.new_with_new_der, found.new_with_old_der, found.old_with_new_der)
     )
+    assert new is not None
+    content = RootUpdate(new_with_new=new, new_with_old=with_old, old_with_new=with_new)
+    return Information(ROOT_CA_KEY_UPDATE, encode(content))
 
 
 def _nothing(question: Question, item: Information) -> Information:

@@ -1,7 +1,7 @@
 """The office of an authority whose records and keys are here."""
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -9,6 +9,8 @@ from sqlalchemy import Connection
 
 from dojang.authority.base import Entry, Submission
 from dojang.authority.conversation.office import Known, Order, Spokesman
+from dojang.authority.hierarchy.chains import RootUpdate, root_update
+from dojang.authority.hierarchy.signers import CURRENT
 from dojang.authority.store import Record, find_record
 
 if TYPE_CHECKING:
@@ -33,6 +35,10 @@ class LocalOffice:
         return self._authority.settings.cmp
 
     @property
+    def confirm_term(self) -> timedelta:
+        return self._authority.settings.unconfirmed_term
+
+    @property
     def database(self) -> "Database":
         return self._authority.database
 
@@ -47,8 +53,12 @@ class LocalOffice:
         return self._authority.chain_der()
 
     def spokesman(self) -> Spokesman:
-        chain = self._authority.chain_der()
-        return Spokesman(self._authority.signing_key(), chain[0], chain[:-1] or chain)
+        """A key that was certified for it, where there is one (RFC 9810 section 4.5)."""
+        roster = self._authority.roster
+        roll = roster.now()
+        speaker = next((one for one in roll.keys if (one.role, one.state) == ("cmp", CURRENT)), roll.issuer)
+        chain = roll.chain_der[:-1] or roll.chain_der
+        return Spokesman(roster.private(speaker.id), speaker.certificate_der, chain)
 
     def known(self, certificate_der: bytes) -> Known | None:
         serial = _serial_in(certificate_der)
@@ -91,8 +101,9 @@ class LocalOffice:
         else:
             self._authority.revoke(serial, reason, entry=entry)
 
-    def roots_after(self, root_der: bytes) -> Sequence[bytes]:
-        return ()
+    def root_update(self, old_der: bytes | None) -> RootUpdate | None:
+        with self.database.reading() as connection:
+            return root_update(connection, self.now(), old_der)
 
     def lists_der(self) -> Sequence[bytes]:
         path = self._authority.crl_path()

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from cryptography import x509
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from dojang.authority.database import Database
     from dojang.authority.enrolment import Enrolments
+    from dojang.authority.hierarchy.chains import RootUpdate
     from dojang.authority.settings import CmpSettings
 
 
@@ -70,6 +71,11 @@ class Office(Protocol):
     def settings(self) -> "CmpSettings": ...
 
     @property
+    def confirm_term(self) -> timedelta:
+        """How long a certificate is waited for to be confirmed; then it is revoked."""
+        ...
+
+    @property
     def database(self) -> "Database": ...
 
     @property
@@ -113,8 +119,8 @@ class Office(Protocol):
         """For good, or with ``certificateHold`` until somebody restores it; and publish it."""
         ...
 
-    def roots_after(self, root_der: bytes) -> Sequence[bytes]:
-        """What came in the place of this root: the new one, the new by the old and the old by the new, if any."""
+    def root_update(self, old_der: bytes | None) -> "RootUpdate | None":
+        """What came in the place of this root, or of the oldest; ``None`` where it is the newest."""
         ...
 
     def lists_der(self) -> Sequence[bytes]:

@@ -40,10 +40,9 @@ class Question:
 
     def turn(self, state: State, kind: str, reply: Reply, serial: str | None = None, details: str = "{}") -> Turn:
         """This message and its answer as the last turn of the conversation."""
-        settings = self.office.settings
-        granted, ended = timedelta(seconds=settings.confirm_seconds), timedelta(hours=settings.keep_hours)
-        keep = granted if state == "granted" else ended
-        return Turn(state, kind, self.digest, reply.der, reply.nonce, serial, self.at + keep, details)
+        keep = timedelta(hours=self.office.settings.keep_hours)
+        until_at = self.at + (max(keep, self.office.confirm_term) if state == "granted" else keep)
+        return Turn(state, kind, self.digest, reply.der, reply.nonce, serial, until_at, details)
 
 
 def check_header(header: Header, office: Office) -> None:

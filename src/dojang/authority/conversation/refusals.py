@@ -7,7 +7,20 @@ from dojang.cmp.faults import CmpFault, FailInfo
 from dojang.errors import AuthorityExpired, AuthorityRefused, CodeRefused, DojangError, Phrase, TooManyTries
 
 # By the reason's template; what is not here is for whoever asks to correct in his request.
-_REASONS: Final[Mapping[str, FailInfo]] = {}
+REASONS: Final[Mapping[str, FailInfo]] = {
+    "renewal is possible from {days} days before expiry": FailInfo.NOT_AUTHORIZED,
+    "the authority itself expires at {moment}, so renewing gains nothing": FailInfo.NOT_AUTHORIZED,
+    "the old certificate has expired; a new one must be issued": FailInfo.SIGNER_NOT_TRUSTED,
+    "the old certificate is {state}": FailInfo.CERT_REVOKED,
+    "the old certificate was not issued here": FailInfo.BAD_CERT_ID,
+    "the old certificate was replaced already": FailInfo.SIGNER_NOT_TRUSTED,
+    "the certificate is revoked, which is final": FailInfo.CERT_REVOKED,
+    "the profile '{profile}' does not allow a key that was certified before": FailInfo.DUPLICATE_CERT_REQ,
+    "its own certificate is {state}": FailInfo.SYSTEM_FAILURE,
+    "it does not issue by the profile '{profile}'": FailInfo.SYSTEM_FAILURE,
+    "the transaction was cancelled": FailInfo.TRANSACTION_ID_IN_USE,
+    "the transaction was used for another request": FailInfo.TRANSACTION_ID_IN_USE,
+}
 
 
 def fault_of(error: DojangError) -> CmpFault:
@@ -15,7 +28,7 @@ def fault_of(error: DojangError) -> CmpFault:
     if isinstance(error, AuthorityRefused):
         problem = error.facts["problem"]
         template = problem.template if isinstance(problem, Phrase) else str(problem)
-        return _with(_REASONS.get(template, FailInfo.BAD_CERT_TEMPLATE), problem)
+        return _with(REASONS.get(template, FailInfo.BAD_CERT_TEMPLATE), problem)
     if isinstance(error, CodeRefused):
         return _with(FailInfo.NOT_AUTHORIZED, error.facts["problem"])
     if isinstance(error, TooManyTries):

@@ -111,6 +111,8 @@ def _holder(office: Office, message: Message, algorithm: Algorithm, protection: 
     if known is None:
         raise CmpFault(FailInfo.SIGNER_NOT_TRUSTED, "the signer's certificate was not issued here")
     certificate = known.certificate
+    if _is_authority(certificate):
+        raise CmpFault(FailInfo.SIGNER_NOT_TRUSTED, "an authority's key signs no requests")
     if message.header.sender != certificate.subject:
         raise CmpFault(FailInfo.BAD_MESSAGE_CHECK, "the sender is not whom the signer's certificate names")
     if message.header.sender_key_id not in (None, key_id_of(certificate)):
@@ -133,6 +135,13 @@ def check_holder(office: Office, holder: Holder) -> None:
     usage = _key_usage(holder.certificate)
     if usage is not None and not usage.digital_signature:
         raise CmpFault(FailInfo.NOT_AUTHORIZED, "the signer's certificate is not for signing messages")
+
+
+def _is_authority(certificate: x509.Certificate) -> bool:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return False
 
 
 def _key_usage(certificate: x509.Certificate) -> x509.KeyUsage | None:
