@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from dojang.cli.ca import ca_option
+from dojang.cli.ca_enrolment import limit_option
 from dojang.cli.ca_orders import moment, officer_option, ordered
 from dojang.cli.context import Invocation
 from dojang.cli.files import read_file
@@ -68,7 +69,7 @@ def add(
     examples=["dojang ca applicant list", "dojang ca applicant list --after 5f0c3a9b21 --limit 20 --json"],
 )
 @option("--after", metavar="ID", help=N_("The last one of the page before."))
-@option("--limit", metavar="N", type=click.IntRange(1, 1000), default=100, show_default=True, help=N_("How many."))
+@limit_option
 @ca_option
 @officer_option
 def list_(invocation: Invocation, after: str | None, limit: int, ca: str | None, officer: str | None) -> None:

@@ -1,13 +1,22 @@
 """``dojang ca code``: reference numbers and authorization codes, shown once."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
 from dojang.cli.ca import ca_option
-from dojang.cli.ca_orders import STATES, day_and_time, enrolment_lines, moment, officer_option, ordered, state_words
+from dojang.cli.ca_enrolment import decide, page_options, show_page
+from dojang.cli.ca_orders import (
+    day_and_time,
+    enrolment_lines,
+    moment,
+    officer_option,
+    ordered,
+    state_words,
+)
 from dojang.cli.context import Invocation
 from dojang.cli.frame import FilePath, argument, command, option
 from dojang.cli.language import N_, _, say, speak, spoken
@@ -126,23 +135,17 @@ def _in_both_languages(**facts: object) -> str:
     help=N_("List reference numbers: their state, until when they may be used, and wrong tries. Codes are not kept."),
     examples=["dojang ca code list", "dojang ca code list --state locked --json"],
 )
-@option("--state", type=click.Choice(list(STATES)), multiple=True, help=N_("Only these; may be repeated."))
-@option("--after", metavar="REFERENCE", help=N_("The last one of the page before."))
-@option("--limit", metavar="N", type=click.IntRange(1, 1000), default=100, show_default=True, help=N_("How many."))
-@ca_option
-@officer_option
+@page_options
 def list_(
     invocation: Invocation, state: tuple[str, ...], after: str | None, limit: int, ca: str | None, officer: str | None
 ) -> None:
     """No PIN is asked."""
-    authority = chosen_authority(invocation, ca)
-    wanted = {"states": list(state), "after": after, "limit": limit}
-    answer = ordered(invocation, authority, "enrolment.list", wanted, officer)
-    found = answer["enrolments"]
+
+    def row(one: Mapping[str, Any]) -> list[object]:
+        return [one["reference"], state_words(one), day_and_time(one["expires_at"]), one["wrong_tries"]]
+
     columns = [N_("Reference number"), N_("State"), N_("Usable until"), N_("Wrong tries")]
-    rows = [[one["reference"], state_words(one), day_and_time(one["expires_at"]), one["wrong_tries"]] for one in found]
-    text = invocation.out.table(columns, rows) if rows else _("There are no codes.")
-    invocation.result({"authority": authority, **answer}, text, quiet=[one["reference"] for one in found])
+    show_page(invocation, ca, officer, {"states": list(state), "after": after, "limit": limit}, columns, row)
 
 
 @command(
@@ -170,16 +173,3 @@ def unlock(invocation: Invocation, reference: str, ca: str | None, officer: str 
     """Only an officer does; time does not."""
     step = say("Unlock {reference}", reference=reference)
     decide(invocation, ca, officer, "code.unlock", {"reference": reference}, step)
-
-
-def decide(
-    invocation: Invocation, ca: str | None, officer: str | None, method: str, wanted: dict[str, Any], step: str
-) -> None:
-    """Give an order that moves one enrolment, and show where it stands now."""
-    authority = chosen_authority(invocation, ca)
-    if invocation.planned([step], authority=authority, reference=wanted["reference"]):
-        return
-    answer = ordered(invocation, authority, method, wanted, officer)
-    enrolment = answer["enrolment"]
-    text = "\n".join(enrolment_lines(enrolment))
-    invocation.result({"authority": authority, **answer}, text, quiet=[enrolment["state"]])

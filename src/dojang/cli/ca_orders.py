@@ -1,16 +1,14 @@
 """What the commands of an office have in common: an order goes to the authority, signed by an officer where wanted."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-
-import click
 
 from dojang.cli.context import Invocation
 from dojang.cli.frame import option
 from dojang.cli.language import N_, _, say
-from dojang.cli.workplace import chosen_authority, open_authority_named
+from dojang.cli.workplace import open_authority_named
 from dojang.errors import InputRequired, Phrase
 from dojang.secret import Secret
 
@@ -21,9 +19,6 @@ officer_option = option(
     "--officer",
     metavar="ADDRESS",
     help=N_("Credential of an officer, who signs the order; without it, whoever is here gives it."),
-)
-limit_option = option(
-    "--limit", metavar="N", type=click.IntRange(1, 1000), default=100, show_default=True, help=N_("How many.")
 )
 STATES = {
     "drafted": N_("checks missing"),
@@ -131,36 +126,6 @@ def _hand_of(invocation: Invocation, officer: str) -> "Iterator[tuple[DigestSign
     with open_location_at(invocation, address) as location:
         stored = location.find(address)
         yield PrivateKeySigner(location.private_key(stored.key_id)), stored.certificate_der
-
-
-def page_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Which enrolments a list shows, of which authority."""
-    options = (
-        option("--state", type=click.Choice(list(STATES)), multiple=True, help=N_("Only these; may be repeated.")),
-        option("--after", metavar="REFERENCE", help=N_("The last one of the page before.")),
-        limit_option,
-        ca_option,
-        officer_option,
-    )
-    for one in reversed(options):
-        function = one(function)
-    return function
-
-
-def show_page(
-    invocation: Invocation,
-    ca: str | None,
-    officer: str | None,
-    wanted: Mapping[str, Any],
-    columns: Sequence[str],
-    row: Callable[[Mapping[str, Any]], Sequence[object]],
-) -> None:
-    """A page of enrolments, each as a row."""
-    authority = chosen_authority(invocation, ca)
-    answer = ordered(invocation, authority, "enrolment.list", wanted, officer)
-    found = answer["enrolments"]
-    text = invocation.out.table(columns, map(row, found)) if found else _("There are no enrolments.")
-    invocation.result({"authority": authority, **answer}, text, quiet=[one["reference"] for one in found])
 
 
 def state_words(enrolment: Mapping[str, Any]) -> str:
