@@ -376,3 +376,11 @@ job_outcome = _table(
     Column("problem", Text),
     Column("turn", BIG),  # which turn of periodic work was done last, in seconds since 1970
 )
+
+# Which notice of renewal a subscriber was given: ``threshold`` is the number of days that it was for.
+renewal_notice = _table(
+    "renewal_notice",
+    Column("serial", Text, ForeignKey("certificate.serial"), primary_key=True),
+    Column("threshold", Integer, primary_key=True),
+    Column("given_at", Moment, nullable=False),
+)

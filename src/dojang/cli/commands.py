@@ -107,6 +107,14 @@ CA_OFFICER = Section(
     },
 )
 
+CA_JOBS = Section(
+    N_("The work that an authority does from time to time."),
+    {
+        "list": Entry("dojang.cli.ca_jobs:list_", N_("List it: when it is due, and how it went.")),
+        "run": Entry("dojang.cli.ca_jobs:run", N_("Do what is due now.")),
+    },
+)
+
 CA = Section(
     N_("A local certificate authority with its key on a token."),
     {
@@ -126,6 +134,7 @@ CA = Section(
         "code": CA_CODE,
         "enrolment": CA_ENROLMENT,
         "officer": CA_OFFICER,
+        "jobs": CA_JOBS,
     },
 )
 

@@ -28,11 +28,10 @@ _LOG: Final = logging.getLogger("dojang.jobs")
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A job that was run: ``error`` says why it will be tried again, at ``retry_at``."""
+    """A job that was run: ``error`` says why it will be tried again."""
 
     job: Job
     error: Exception | None = None
-    retry_at: datetime | None = None
 
 
 class JobRunner:
@@ -48,10 +47,14 @@ class JobRunner:
         threads: int = 1,
         look_seconds: float = 2.0,
         keep_seconds: float = CLAIM_SECONDS / 4,
+        tell: Callable[[Done], None] = lambda done: None,
     ) -> None:
-        """``handlers`` by kind. Without ``threads`` only ``run_due`` does anything. The engine is closed with it."""
+        """``handlers`` by kind; ``tell`` hears of every job that ended. The engine is closed with the runner.
+
+        Without ``threads`` nothing is done, or put in, but by ``run_due``.
+        """
         self._engine, self._database, self._handlers, self._schedule = engine, database, dict(handlers), schedule
-        self._look, self._keep = look_seconds, keep_seconds
+        self._look, self._keep, self._tell = look_seconds, keep_seconds, tell
         self._stopping, self._closed = threading.Event(), threading.Event()
         self._news = threading.Condition()
         self._threads = [
@@ -99,6 +102,8 @@ class JobRunner:
 
     def run_due(self, kinds: Collection[str] | None = None) -> Iterator[Done]:
         """Do in this thread what is due now, one after the other; with ``kinds`` these, due or not."""
+        if kinds is None:
+            self._schedule.ask(self._engine, self._known)
         for kind in kinds or ():
             self._engine.enqueue(kind, "", self._engine.now())
         wanted = self._handlers.keys() if kinds is None else kinds
@@ -122,7 +127,7 @@ class JobRunner:
         while not self._closed.is_set():
             try:
                 self._engine.keep()
-                if not self._stopping.is_set():
+                if self._threads and not self._stopping.is_set():
                     self._schedule.ask(self._engine, self._known)
             except DojangError as error:
                 _LOG.warning("jobs cannot be kept: %s", error)
@@ -133,34 +138,34 @@ class JobRunner:
 
     def _do(self, job: Job) -> Done:
         """A job that fails is put off; so is one that a signal ends, to now."""
-        retry_at = None
+        done = self._attempt(job)
         try:
-            if is_turn_done(self._database, job):
-                self._engine.done(job)
-                return Done(job)
-            with acting(f"job:{job.kind}"):
-                self._handlers[job.kind](job, self._engine.now())
+            self._end(done)
+        except DojangError as error:  # the database is gone: the claim runs out, and the job comes back
+            _LOG.warning("job %s cannot be ended: %s", job.kind, error)
+        self._tell(done)
+        return done
+
+    def _attempt(self, job: Job) -> Done:
+        try:
+            if not is_turn_done(self._database, job):
+                with acting(f"job:{job.kind}"):
+                    self._handlers[job.kind](job, self._engine.now())
         except Exception as error:
-            retry_at = self._engine.now() + pause_after(job.attempt)
             _LOG.warning("job %s failed (attempt %d): %s: %s", job.kind, job.attempt, type(error).__name__, error)
-            self._end(job, retry_at, str(error) or type(error).__name__)
-            return Done(job, error, retry_at)
+            return Done(job, error)
         except BaseException:
             self._engine.fail(job, self._engine.now())
             raise
-        self._end(job, None, None)
         return Done(job)
 
-    def _end(self, job: Job, retry_at: datetime | None, problem: str | None) -> None:
-        """Where the database is gone by now, the claim runs out and the job comes back."""
-        try:
-            keep_outcome(self._database, job, self._engine.now(), problem)
-            if retry_at is None:
-                self._engine.done(job)
-            else:
-                self._engine.fail(job, retry_at)
-        except DojangError as error:
-            _LOG.warning("job %s cannot be ended: %s", job.kind, error)
+    def _end(self, done: Done) -> None:
+        job, error, now = done.job, done.error, self._engine.now()
+        keep_outcome(self._database, job, now, None if error is None else str(error) or type(error).__name__)
+        if error is None:
+            self._engine.done(job)
+        else:
+            self._engine.fail(job, now + pause_after(job.attempt))
 
 
 def pause_after(attempt: int) -> timedelta:
