@@ -224,6 +224,7 @@ def test_preparing_goes_on_where_it_stopped(bureau: Any, clock: Any) -> None:
     """So many at once; anew when half the term is over or the state has changed; what has expired goes."""
     subscribers = [bureau.issue() for _ in range(4)]
     responder = bureau.responder()
+    assert bureau.responder(prepare=False).prepare(clock()) == 0
     assert [responder.prepare(clock(), most=2) for _ in range(4)] == [2, 2, 2, 0]
     bureau.change(subscribers[0], "suspended", "certificateHold")
     assert responder.prepare(clock()) == 1

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 USUAL_HASH: Final = "1.3.14.3.2.26"
 """SHA-1: what nearly every client names an issuer with. Answers for others are made when they are asked for."""
-PAGE: Final = 500
+PAGE: Final = 100
 
 
 class State(NamedTuple):

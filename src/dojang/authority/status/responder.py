@@ -56,7 +56,8 @@ class Responder:
         settings: StatusSettings | None = None,
     ) -> None:
         self._database, self._clock = database, clock
-        self._clerk = Clerk(key, settings or StatusSettings())
+        self._settings = settings or StatusSettings()
+        self._clerk = Clerk(key, self._settings)
         self._issuers = Issuers(database)
         # Serials that were never issued are without number; they never push out an answer about a certificate.
         self._stock, self._strangers = Stock(), Stock(_MOST_STRANGERS)
@@ -74,7 +75,12 @@ class Responder:
         return self._safely(request_der, self._answer_at_once) if self._database.is_embedded else None
 
     def prepare(self, at: datetime, most: int | None = None) -> int:
-        """Sign what will be asked for and put it in the database. The number that was signed, ``most`` at once."""
+        """Sign what will be asked for, where the settings say so, and put it in the database.
+
+        Returns the number that was signed, ``most`` at once.
+        """
+        if not self._settings.prepare:
+            return 0
         signed, round_ = 0, Preparation(self._database, self._clerk, at)
         for issuer in self._issuers.all():
             signed += round_.run(issuer, None if most is None else most - signed)

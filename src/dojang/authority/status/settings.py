@@ -2,6 +2,7 @@
 
 [status]
 answer-hours = 12               # how long an OCSP answer may be relied on, 1 at least; made anew when half is over
+prepare = true                  # whether answers are signed before anybody asks; not where the key is slow
 call-unissued-revoked = false   # whether a serial that was never issued is revoked (RFC 6960 section 2.2), not unknown
 delta-hours = 0                 # how long a delta list holds; 0 for none
 on-revocation = "complete"      # which list is published at once: "complete", or "delta" where there are deltas
@@ -22,6 +23,7 @@ class StatusSettings:
     """What that table says."""
 
     answer_hours: int = 12
+    prepare: bool = True
     call_unissued_revoked: bool = False
     delta_hours: int = 0
     on_revocation: OnRevocation = "complete"
