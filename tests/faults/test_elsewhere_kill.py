@@ -21,6 +21,7 @@ class Afar:
         self.bench, self.server = bench, server
         self.folder = bench.home / "codes"
         self.folder.mkdir()
+        self.before = len(server.records())
 
     def issue_words(self, kind: str, name: str) -> list[str]:
         """The same words again are about the same code."""
@@ -35,7 +36,7 @@ class Afar:
         return ["cert", "issue", *where, "--reference", reference, "--code-source", f"file:{file}"]
 
     def records(self, name: str) -> list[Record]:
-        return [one for one in self.server.records() if one.subject == f"CN={name},C=KR"]
+        return [one for one in self.server.records()[self.before :] if one.subject == f"CN={name},C=KR"]
 
     def valid(self, name: str) -> list[str]:
         """The serials of what the authority has issued to it and nobody has revoked; all of them arrived."""
@@ -110,7 +111,8 @@ def test_renew_killed_anywhere(afar: Afar) -> None:
         assert len(credentials) == 2 or not point % 2
         afar.nothing_waits("token")
 
-    strike_everywhere(afar.bench, prepare, check)
+    # Asking goes as for an issue, which is struck at all of it; the rest as for a renewal here.
+    strike_everywhere(afar.bench, prepare, check, every=5, journal=False)
 
 
 def test_reissue_killed_anywhere(afar: Afar) -> None:
@@ -129,7 +131,7 @@ def test_reissue_killed_anywhere(afar: Afar) -> None:
         assert len(afar.records(name)) == len(credentials)
         afar.nothing_waits("disk")
 
-    strike_everywhere(afar.bench, prepare, check)
+    strike_everywhere(afar.bench, prepare, check, every=6, journal=False)
 
 
 def test_revoke_killed_anywhere(afar: Afar) -> None:
@@ -150,7 +152,7 @@ def test_revoke_killed_anywhere(afar: Afar) -> None:
         (listed,) = afar.bench.credentials("token", name)
         (record,) = afar.records(name)
         assert listed["state"] == ("revoked" if record.state == "revoked" else "valid")
-        assert record.state == "revoked" or (point == 0 and not point % 2)
+        assert record.state == "revoked" or point == 0
         afar.nothing_waits("token")
 
     strike_everywhere(afar.bench, prepare, check)

@@ -156,6 +156,8 @@ class Conversation:
 
     def revoke(self, body: RevocationRequest) -> None:
         """rr and its answer; revoked already is as good."""
+        if self._noted("revoked"):
+            return
         message = self._go_on() if self.is_begun else self._ask(body)
         while not isinstance(message.body, Revoked) and not _says(message, FailInfo.CERT_REVOKED):
             message = self._wait(message)
@@ -163,7 +165,7 @@ class Conversation:
             (status, *_) = message.body.statuses or (Status(PkiStatus.REJECTION),)
             if not status.is_granted and FailInfo.CERT_REVOKED not in status.failures:
                 raise refused(self._judge.authority, status)
-        self._settle()
+        self._settle(revoked=True)
 
     def inquire(self, body: General) -> General:
         """genm and its answer."""
