@@ -46,7 +46,10 @@ def _is_alive(pid: int) -> bool:
 
 
 def test_one_process_serves_and_ends_in_good_order(office) -> None:
-    """READY when it answers, RELOADING at SIGHUP, WATCHDOG on the way, STOPPING at SIGTERM, exit status 0."""
+    """READY when it answers, RELOADING at SIGHUP, WATCHDOG on the way, STOPPING at SIGTERM, exit status 0.
+
+    What is due now and then is done meanwhile.
+    """
     with office(WATCHDOG_USEC="2000000") as served:
         served.began()
         served.told("READY=1")
@@ -54,6 +57,9 @@ def test_one_process_serves_and_ends_in_good_order(office) -> None:
         assert json.loads(served.ask("/ready", served.admin)[1]) == {"ok": True, "problems": {}}
         assert b"dojang_requests_total" in served.ask("/metrics", served.admin)[1]
         assert served.ask("/metrics")[0] == 404
+        until(
+            lambda: b'dojang_jobs_total{job="publish-lists",outcome="done"}' in served.ask("/metrics", served.admin)[1]
+        )
         served.told("WATCHDOG=1")
         served.process.send_signal(signal.SIGHUP)
         served.told("RELOADING=1")

@@ -6,6 +6,7 @@ root is to be online.
 """
 
 import contextlib
+import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 from dojang.centre.desk import Desk
+from dojang.centre.logs import tell
 from dojang.centre.metrics import Metrics
 from dojang.centre.state import Centre
 from dojang.errors import RootOffline
@@ -21,9 +23,11 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes as PrivateKey
 
     from dojang.authority.enrolment.codes import CodeKey
+    from dojang.authority.jobs.runner import Done, JobRunner
     from dojang.authority.local import LocalAuthority
 
 _LONGEST_WORK: Final = 120.0
+_LAST_JOBS: Final = 2.0
 
 
 class KeyOpener(Protocol):
@@ -86,6 +90,7 @@ class Opened:
     def __init__(self, directory: Path, keys: Keys, desk: Desk, *, root_online: bool) -> None:
         self._directory, self._root_online = directory, root_online
         self._authorities: dict[str, LocalAuthority] = {}
+        self._runners: dict[str, JobRunner] | None = None
         self.keys = keys
         self.state = Centre(self._authorities, Metrics(), desk)
 
@@ -101,6 +106,8 @@ class Opened:
             authority.close()
             raise
         before, self._authorities[name] = self._authorities.get(name), authority
+        if self._runners is not None:
+            self._employ(name)
         if before is not None:
             _close_later(before)
 
@@ -108,6 +115,35 @@ class Opened:
         """Open every authority anew, with its settings and keys as they are now; one that cannot be stays as it was."""
         for name in list(self._authorities):
             self.admit(name)
+
+    def begin_jobs(self) -> None:
+        """From now on do what is due, unless another process comes first."""
+        self._runners = {}
+        for name in self._authorities:
+            self._employ(name)
+
+    def end_jobs(self, seconds: float) -> None:
+        """Begin none, and wait so long for those that run; another process goes on with what is left."""
+        for runner in (self._runners or {}).values():
+            runner.drain(seconds)
+            runner.close()
+        self._runners = None
+
+    def _employ(self, name: str) -> None:
+        from dojang.authority.jobs.kinds import runner_of
+
+        assert self._runners is not None
+        before = self._runners.get(name)
+        self._runners[name] = runner_of(self._authorities[name], tell=self._tell_job)
+        self._runners[name].start()
+        if before is not None:
+            before.close()
+
+    def _tell_job(self, done: "Done") -> None:
+        self.state.metrics.job_ended(done.job.kind, "failed" if done.error else "done")
+        if done.error is not None:
+            code = getattr(done.error, "code", type(done.error).__name__)
+            tell("job failed", logging.WARNING, job=done.job.kind, code=code, message=str(done.error))
 
     def checks(self) -> Mapping[str, Callable[[], None]]:
         """What tells whether it can serve: the database and the key of each authority."""
@@ -120,6 +156,7 @@ class Opened:
 
     def close(self) -> None:
         """Begin nothing more; what was begun is done."""
+        self.end_jobs(_LAST_JOBS)
         self.state.desk.close()
         for authority in self._authorities.values():
             authority.close()

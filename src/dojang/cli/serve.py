@@ -94,6 +94,7 @@ _MOST_WORKERS = 64
 @option("--threads", type=click.IntRange(1, 256), default=8, show_default=True, help=N_("Threads of each process."))
 @option("--no-access-log", is_flag=True, help=N_("No line in the log for each request."))
 @option("--root-online", is_flag=True, help=N_("Let a root issue that has no issuing authority below it."))
+@option("--no-jobs", is_flag=True, help=N_("Leave what is due now and then (lists, notices, expiry) to other hosts."))
 @option("--print-unit", is_flag=True, help=N_("Print a systemd unit and do nothing else."))
 @option("--worker", type=int, hidden=True)
 def serve(
@@ -117,6 +118,7 @@ def serve(
     threads: int,
     no_access_log: bool,
     root_online: bool,
+    no_jobs: bool,
     print_unit: bool,
     worker: int | None,
 ) -> int:
@@ -147,6 +149,7 @@ def serve(
         threads=threads,
         access_log=not no_access_log,
         root_online=root_online,
+        jobs=not no_jobs,
         level=invocation.flags.log_level or "info",
     )
     where = listen or ("127.0.0.1:8080",)

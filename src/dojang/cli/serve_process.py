@@ -49,6 +49,7 @@ class Order:
     threads: int
     access_log: bool
     root_online: bool
+    jobs: bool
     level: str
 
     def to_json(self) -> dict[str, Any]:
@@ -128,6 +129,7 @@ def work(invocation: Invocation, descriptor: int) -> int:
         host.on_reload = opened.reload
         host.on_finding = leash.tell
         host.on_started = lambda: leash.tell(host.readiness())
+        _begin_jobs(opened, order)
         leash.watch(host.stop)
         host.run()
     return 0
@@ -144,6 +146,7 @@ def _serve_alone(invocation: Invocation, order: Order, sockets: list[socket], ba
         host.on_reload, host.on_stopping = partial(_reload, opened), _tell_stopping
         host.on_started = lambda: _tell_started(invocation, sockets, back)
         _end_in_time(invocation, host.stop)
+        _begin_jobs(opened, order)
         host.run()
     _say(invocation, "stopped", {}, say("Ended."))
     return 0
@@ -212,6 +215,11 @@ def _hosted(
     stack.callback(pulse.end)
     pulse.start()
     return host, opened
+
+
+def _begin_jobs(opened: Opened, order: Order) -> None:
+    if order.jobs:
+        opened.begin_jobs()
 
 
 def _worker_command(invocation: Invocation) -> list[str]:
