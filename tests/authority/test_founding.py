@@ -29,6 +29,7 @@ from dojang.errors import (
     FileUnwritable,
     InvalidName,
     InvalidSetting,
+    InvalidSetting,
     NotFound,
     NotPermitted,
     Usage,
@@ -227,7 +228,7 @@ def _die_at(step: str) -> None:
     elif step == "rename":
         Path.rename = die
     else:
-        place = {"sign": "sign_certificate", "insert": "_add_signer", "publish": "Lists"}[step]
+        place = {"sign": "certify_itself", "insert": "add", "publish": "Lists"}[step]
         setattr(founding, place, die)
 
 
@@ -256,3 +257,16 @@ def test_a_password_in_an_address_is_refused(tmp_path: Path, new_key: Any) -> No
         found(tmp_path, new_key(), database="postgresql://ca:hush@localhost/x")
     assert "hush" not in f"{caught.value} {caught.value.facts}"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_others_are_told_from_the_beginning(tmp_path: Path, new_key: Any) -> None:
+    """With an address of its own the issuing authority's certificate says where the root's list and certificate are."""
+    below = Founder(parse_name("CN=Issuing"), new_key(), "pkcs11:object=issuing")
+    with pytest.raises(InvalidSetting, match="address"):
+        found(tmp_path, new_key(), issuing=below, address="ca.example.kr")
+    found(tmp_path, new_key(), issuing=below, address="http://ca.example.kr/office")
+    with open_authority(tmp_path, "office", lambda address: None) as authority:
+        assert authority.settings.address == "http://ca.example.kr/office"
+        certificate = x509.load_der_x509_certificate(authority.certificate_der())
+    (point,) = certificate.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
+    assert point.full_name[0].value == "http://ca.example.kr/office/crl/root.crl"

@@ -10,26 +10,25 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from cryptography import x509
-from sqlalchemy import Connection, insert
+from sqlalchemy import insert
 
 from dojang.authority import audit, settings, tables
-from dojang.authority.answers import key_fingerprint_of
-from dojang.authority.certificate import Draft, sign_certificate
 from dojang.authority.database import Database, check_url
-from dojang.authority.folder import CRL_NAME, ROOT_CRL_NAME, STORE_NAME
+from dojang.authority.folder import CRL_NAME, ROOT_CRL_NAME, SETTINGS_NAME, STORE_NAME
+from dojang.authority.hierarchy.certifying import Above, certify, certify_itself, check_key, checked_subject, record
+from dojang.authority.hierarchy.signers import CURRENT, Key, add
 from dojang.authority.local import Clock, LocalAuthority, open_authority, utc_now
 from dojang.authority.status.lists import Lists
-from dojang.authority.store import Record, Store, insert_record, mark_founded
-from dojang.errors import AlreadyExists, FileUnwritable, InvalidName, NotPermitted, Phrase, Usage
-from dojang.x509.keys import algorithm_of, is_strong, same_key
-from dojang.x509.name import attribute_names, format_name, settled_name
+from dojang.authority.store import mark_founded
+from dojang.errors import AlreadyExists, FileUnwritable, NotPermitted, Phrase, Usage
+from dojang.x509.keys import same_key
 from dojang.x509.profiles import Profile, profile
 
 if TYPE_CHECKING:
@@ -57,13 +56,15 @@ def create_authority(
     key_address: str,
     issuing: Founder | None = None,
     database: str | None = None,
+    address: str | None = None,
     clock: Clock = utc_now,
 ) -> LocalAuthority:
     """Found the authority ``name`` in ``directory`` and open it: a root, and below it ``issuing`` if given.
 
-    Its records are in its folder, or in the empty ``database`` of that address. It is there complete or not at all.
+    Its records are in its folder, or in the empty ``database`` of that address. ``address`` is its own, where others
+    find its lists and certificates. It is there complete or not at all.
     Raises ``AlreadyExists``, ``Usage`` for the name, ``InvalidName`` for a subject, ``NotPermitted`` for a key that the
-    profile rules out, ``FileUnwritable``, ``InvalidSetting`` for the address, ``DatabaseUnavailable``.
+    profile rules out, ``FileUnwritable``, ``InvalidSetting`` for an address, ``DatabaseUnavailable``.
     """
     if not _NAME.fullmatch(name):
         raise Usage(
@@ -75,12 +76,14 @@ def create_authority(
     at = clock().astimezone(UTC).replace(microsecond=0)
     if database is not None:
         check_url(database)
+    if address is not None:
+        settings.check_address(address, directory / name / SETTINGS_NAME)
     with contextlib.ExitStack() as opened:
         with _built(directory, name) as folder:
-            settings.write(folder, database)
+            settings.write(folder, database, address)
             records = Database.create(database or f"sqlite:///{(folder / STORE_NAME).absolute()}")
             opened.callback(records.close)
-            _found(folder, Store(records, name), root, below, at)
+            _found(folder, records, name, root, below, at, address)
             if database is None:
                 opened.close()  # before its file is somewhere else
         if database is not None:
@@ -98,17 +101,8 @@ def settle(folder: Path) -> None:
 
 def _checked(founder: Founder, wanted: Profile) -> Founder:
     """The founder with the name as it goes into the certificate."""
-    subject = settled_name(founder.subject)
-    for kind in wanted.subject_required:
-        if kind not in attribute_names(subject):
-            raise InvalidName(name=format_name(subject), problem=Phrase("{type} is missing", type=kind))
-    algorithm = algorithm_of(founder.key.public_key())
-    if algorithm not in wanted.algorithms or not is_strong(founder.key.public_key()):
-        raise NotPermitted(
-            problem=Phrase("a key of the kind {algorithm} cannot sign for an authority", algorithm=algorithm),
-            remedy=Phrase("Choose one of: {algorithms}.", algorithms=", ".join(wanted.algorithms)),
-        )
-    return Founder(subject, founder.key, founder.key_address)
+    check_key(cast("PublicKey", founder.key.public_key()), wanted)
+    return replace(founder, subject=checked_subject(founder.subject, wanted))
 
 
 def _check_apart(root: Founder, below: Founder | None) -> None:
@@ -160,50 +154,35 @@ def _take_name(folder: Path, final: Path) -> None:
             os.close(descriptor)
 
 
-def _found(folder: Path, store: Store, root: Founder, below: Founder | None, at: datetime) -> None:
-    root_der = sign_certificate(_draft(root, "root", at, None), None, root.key, x509.random_serial_number())
-    below_record = None if below is None else _issuing_record(root, root_der, below, at)
-    with store.database.writing() as connection:
-        state = "founded" if store.database.is_embedded else "founding"
-        connection.execute(insert(tables.authority).values(name=store.name, state=state, founded_at=at))
-        _add_signer(connection, "root", root, root_der, profile("root" if below else "issuing").crl_days)
+def _found(
+    folder: Path,
+    database: Database,
+    name: str,
+    root: Founder,
+    below: Founder | None,
+    at: datetime,
+    address: str | None,
+) -> None:
+    root_der = certify_itself(profile("root"), root.subject, root.key, at)
+    below_der = None if below is None else _certified(below, root, root_der, at, address)
+    with database.writing() as connection:
+        state = "founded" if database.is_embedded else "founding"
+        connection.execute(insert(tables.authority).values(name=name, state=state, founded_at=at))
+        days = profile("root" if below else "issuing").crl_days
+        add(connection, "root", root_der, root.key_address, state=CURRENT, crl_days=days)
         digest, tiers = sha256(root_der).hexdigest(), 2 if below else 1
-        audit.record(connection, event="authority-founded", subject=store.name, at=at, certificate=digest, tiers=tiers)
-        if below is not None and below_record is not None:
-            insert_record(connection, below_record)
-            _add_signer(connection, "issuing", below, below_record.certificate_der, profile("issuing").crl_days)
+        audit.record(connection, event="authority-founded", subject=name, at=at, certificate=digest, tiers=tiers)
+        if below is not None and below_der is not None:
+            record(connection, below_der, "issuing", "root", at)
+            days = profile("issuing").crl_days
+            add(connection, "issuing", below_der, below.key_address, state=CURRENT, crl_days=days)
     files = {"root": ROOT_CRL_NAME if below else CRL_NAME, "issuing": CRL_NAME}
     for role, founder in (("root", root), ("issuing", below)):
         if founder is not None:
-            Lists(store.database, {role: founder.key}.__getitem__, lambda name: folder / files[name]).publish(role, at)
+            Lists(database, {role: founder.key}.__getitem__, lambda name: folder / files[name]).publish(role, at)
 
 
-def _issuing_record(root: Founder, root_der: bytes, below: Founder, at: datetime) -> Record:
+def _certified(below: Founder, root: Founder, root_der: bytes, at: datetime, address: str | None) -> bytes:
     """The issuing authority's certificate is one that the root issued, so it is on record and can be revoked."""
-    issuer = x509.load_der_x509_certificate(root_der)
-    draft, serial = _draft(below, "issuing", at, issuer), x509.random_serial_number()
-    return Record(
-        serial=f"{serial:x}",
-        signer="root",
-        certificate_der=sign_certificate(draft, issuer, root.key, serial),
-        profile="issuing",
-        subject=format_name(draft.subject),
-        not_before_at=draft.not_before_at,
-        not_after_at=draft.not_after_at,
-        recorded_at=at,
-        state="confirmed",
-        key_fingerprint=key_fingerprint_of(draft.public_key),
-    )
-
-
-def _draft(founder: Founder, profile_name: str, at: datetime, issuer: x509.Certificate | None) -> Draft:
-    wanted = profile(profile_name)
-    not_after_at = at + timedelta(days=wanted.validity_days)
-    if issuer is not None:
-        not_after_at = min(not_after_at, issuer.not_valid_after_utc)
-    return Draft(wanted, founder.subject, cast("PublicKey", founder.key.public_key()), (), at, not_after_at)
-
-
-def _add_signer(connection: Connection, role: str, founder: Founder, certificate_der: bytes, crl_days: int) -> None:
-    values = {"id": role, "role": role, "certificate_der": certificate_der, "key_address": founder.key_address}
-    connection.execute(insert(tables.signer).values(**values, crl_days=crl_days))
+    above = Above(Key("root", "root", 1, root_der, root.key_address, CURRENT, 0), root.key, at, address)
+    return certify(profile("issuing"), below.subject, cast("PublicKey", below.key.public_key()), above)

@@ -17,6 +17,7 @@ poll-seconds = 5                                    # when to ask again for what
 [enrolment]                                         # see ``enrolment.policy``
 """
 
+import json
 import re
 import tomllib
 from collections.abc import Mapping
@@ -81,8 +82,8 @@ def load(folder: Path) -> AuthoritySettings:
     own = {key: value for key, value in data.items() if key not in ("cmp", "status", "enrolment")}
     values = _values(AuthoritySettings, own, path, without=("path", "cmp", "status", "tables"))
     address = values.get("address")
-    if address is not None and not _ADDRESS.fullmatch(address):
-        raise InvalidSetting(path=path, problem=Phrase("'{key}' must be an address: http://…", key="address"))
+    if address is not None:
+        check_address(address, path)
     status = _section(StatusSettings, data, "status", path)
     if not status.get("base") and address is not None:
         status["base"] = address
@@ -98,13 +99,19 @@ def load(folder: Path) -> AuthoritySettings:
     return settings
 
 
-def write(folder: Path, database: str | None) -> None:
-    """The first settings of a new authority, where its records are not in its folder."""
-    if database is None:
-        return
-    quoted = database.replace("\\", "\\\\").replace('"', '\\"')
-    (folder / SETTINGS_NAME).write_text(f'database = "{quoted}"\n')
-    (folder / SETTINGS_NAME).chmod(0o600)
+def check_address(address: str, path: Path) -> None:
+    """Raises ``InvalidSetting`` for what cannot be the own address of an authority."""
+    if not _ADDRESS.fullmatch(address):
+        raise InvalidSetting(path=path, problem=Phrase("'{key}' must be an address: http://…", key="address"))
+
+
+def write(folder: Path, database: str | None, address: str | None = None) -> None:
+    """The first settings of a new authority: where its records are, unless in its folder, and its own address."""
+    said = {"database": database, "address": address}
+    lines = [f"{key} = {json.dumps(value)}\n" for key, value in said.items() if value is not None]
+    if lines:
+        (folder / SETTINGS_NAME).write_text("".join(lines))
+        (folder / SETTINGS_NAME).chmod(0o600)
 
 
 def _read(path: Path) -> dict[str, Any]:

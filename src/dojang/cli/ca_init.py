@@ -54,6 +54,11 @@ ROLES = ("root", "issuing")
     metavar="URL",
     help=N_("PostgreSQL database for its records, empty until now; a file in its folder unless said."),
 )
+@option(
+    "--address",
+    metavar="URL",
+    help=N_("Where others will find its lists and certificates, http://…; written into what it certifies."),
+)
 def init(
     invocation: Invocation,
     key: str,
@@ -63,6 +68,7 @@ def init(
     algorithm: str,
     alias: str | None,
     database: str | None,
+    address: str | None,
 ) -> None:
     """All of the authority is there afterwards, or nothing is; a key that was made for nothing is removed."""
     from dojang.authority.database import check_url
@@ -94,6 +100,7 @@ def init(
             key_address=root.key_address,
             issuing=issuing,
             database=database,
+            address=address,
         )
     with authority:  # its key is kept from here on, whatever fails
         info = authority.info()
