@@ -29,7 +29,6 @@ from dojang.errors import (
     FileUnwritable,
     InvalidName,
     InvalidSetting,
-    InvalidSetting,
     NotFound,
     NotPermitted,
     Usage,
