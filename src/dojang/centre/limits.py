@@ -5,6 +5,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from math import ceil
 
@@ -113,6 +114,7 @@ def is_trusted(source: str, trusted: Sequence[Network]) -> bool:
     return address is not None and any(address.version == one.version and address in one for one in trusted)
 
 
+@lru_cache(maxsize=4096)
 def _address(text: str) -> IPv4Address | IPv6Address | None:
     try:
         return ip_address(text.strip("[]"))

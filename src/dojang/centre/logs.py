@@ -3,13 +3,14 @@
 No body, no query, no code and no PIN is ever handed to it; what looks like one all the same is taken out at the door.
 """
 
+import contextlib
 import json
 import logging
-import logging.handlers
-import queue
 import re
 import sys
+import threading
 import traceback
+from collections import deque
 from datetime import UTC, datetime
 from typing import Any, Final, TextIO
 
@@ -17,6 +18,8 @@ ACCESS: Final = "dojang.centre.access"
 MOST_WAITING: Final = 10_000
 """Lines that wait to be written; beyond that they are dropped and counted, and the service goes on."""
 
+_EVERY: Final = 0.1
+_PATIENCE: Final = 5.0
 _NAMES: Final = "pin|so[-_]?pin|pin[-_]value|password|passphrase|secret|code|authori[sz]ation|cookie"
 _SECRETS: Final = re.compile(rf"""(?i)\b({_NAMES})(["']?\s*[=:]\s*)("[^"]*"|'[^']*'|[^\s,;&"'}})\]]+)""")
 _PEM: Final = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
@@ -45,30 +48,58 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, ensure_ascii=False, default=str)
 
 
-class _Unhurried(logging.handlers.QueueHandler):
-    """Never waits for whoever reads the log."""
+class _Unhurried(logging.Handler):
+    """Never waits for whoever reads the log, and wakes nobody for a line: a thread looks for lines now and then."""
 
-    dropped = 0
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self.dropped = 0
+        self._stream = stream
+        self._waiting: deque[logging.LogRecord] = deque()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._write, name="log", daemon=True)
 
-    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
-        return record  # formatted by the thread that writes, in this process
+    def createLock(self) -> None:  # noqa: N802 - the library's name
+        """None: a deque takes a line at once, and one thread alone writes."""
+        self.lock = None
 
-    def enqueue(self, record: logging.LogRecord) -> None:
-        try:
-            self.queue.put_nowait(record)
-        except queue.Full:
+    def emit(self, record: logging.LogRecord) -> None:
+        if len(self._waiting) < MOST_WAITING:
+            self._waiting.append(record)
+        else:
             self.dropped += 1
+
+    def begin(self) -> None:
+        self._thread.start()
+
+    def end(self) -> None:
+        """What waits is written, if somebody reads it in time."""
+        self._ended.set()
+        self._thread.join(_PATIENCE)
+
+    def _write(self) -> None:
+        while not self._ended.wait(_EVERY):
+            self._write_waiting()
+        self._write_waiting()
+        if self.dropped:
+            self._put([_record("lines dropped", {"lines": self.dropped})])
+
+    def _write_waiting(self) -> None:
+        while self._waiting:
+            self._put([self._waiting.popleft() for _ in range(min(len(self._waiting), 500))])
+
+    def _put(self, records: list[logging.LogRecord]) -> None:
+        with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
+            self._stream.write("".join(self.format(one) + "\n" for one in records))
+            self._stream.flush()
 
 
 class Log:
     """Everything that the process logs goes here while this is entered."""
 
     def __init__(self, level: str = "info", *, access: bool = True, stream: TextIO | None = None) -> None:
-        writer = logging.StreamHandler(stream or sys.stderr)
-        writer.setFormatter(JsonLines())
-        self._queue: queue.Queue[logging.LogRecord] = queue.Queue(MOST_WAITING)
-        self._handler = _Unhurried(self._queue)
-        self._listener = logging.handlers.QueueListener(self._queue, writer)
+        self._handler = _Unhurried(stream or sys.stderr)
+        self._handler.setFormatter(JsonLines())
         self._level = logging.getLevelName(level.upper())
         self._access = access
 
@@ -88,16 +119,14 @@ class Log:
             "procrastinate",
         ):
             logging.getLogger(noisy).setLevel(max(self._level, logging.WARNING))
-        self._listener.start()
+        self._handler.begin()
         return self
 
     def __exit__(self, *_error: object) -> None:
         root = logging.getLogger()
         root.setLevel(self._before[0])
         root.handlers[:] = self._before[1]
-        if self._handler.dropped:
-            self._queue.put(_record("lines dropped", {"lines": self._handler.dropped}))
-        self._listener.stop()
+        self._handler.end()
 
 
 def tell(event: str, level: int = logging.INFO, **facts: object) -> None:
