@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, insert, or_, select, text, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, insert, literal, or_, select, text, tuple_, update
 
 from dojang.authority.database import Database
 from dojang.authority.tables import IS_RENEWABLE, authority, certificate, signer, submission
@@ -259,5 +259,6 @@ def _due(window: DueWindow, at: datetime, last: Record | None) -> "Select[Any]":
         column.not_after_at <= window.until_at,
     ).order_by(column.not_after_at, column.serial)
     if last is not None and last.profile == window.profile:
-        query = query.where(tuple_(column.not_after_at, column.serial) > tuple_(last.not_after_at, last.serial))
+        end = literal(last.not_after_at, column.not_after_at.type)  # in a tuple nothing tells its type
+        query = query.where(tuple_(column.not_after_at, column.serial) > tuple_(end, last.serial))
     return query
