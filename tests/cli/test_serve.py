@@ -36,7 +36,7 @@ def office(make_token, dojang_at, tmp_path_factory, softhsm_module):
         with serving(tmp_path_factory.mktemp("manager"), env, *words) as served:
             yield served
 
-    serve.run, serve.root, serve.issuing = run, root, issuing  # type: ignore[attr-defined]
+    serve.run, serve.folder = run, home / "state/authorities/office"  # type: ignore[attr-defined]
     return serve
 
 
@@ -107,6 +107,23 @@ def test_workers_share_the_work_and_one_that_dies_is_replaced(office) -> None:
         now = served.workers()
         assert served.stop() == 0
         assert not any(map(_is_alive, now))
+
+
+def test_settings_that_changed_hold_after_a_hangup(office) -> None:
+    """SIGHUP: what cannot be read changes nothing and is told; what can be is in force, without a pause in serving."""
+    settings, workers = office.folder / "authority.toml", 2
+    with office("--workers", workers) as served:
+        served.began()
+        until(lambda: json.loads(served.ask("/ready", served.admin)[1]) == {"ok": True, "problems": {}})
+        settings.write_text("nonsense")
+        served.process.send_signal(signal.SIGHUP)
+        until(lambda: served.log().count('"event": "not reloaded"') == workers)
+        assert served.ask("/ready")[0] == 200
+        settings.write_text("unconfirmed-hours = 12\n")
+        served.process.send_signal(signal.SIGHUP)
+        until(lambda: served.log().count('"event": "reloaded"') == workers)
+        assert served.ask("/ready")[0] == 200
+    settings.unlink()
 
 
 def test_workers_know_no_secret_from_outside_and_end_with_whoever_started_them(office) -> None:

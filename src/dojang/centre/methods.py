@@ -68,12 +68,6 @@ def _list(authority: "LocalAuthority", given: Arguments) -> Answer:
     }
 
 
-def _find(authority: "LocalAuthority", given: Arguments) -> Answer:
-    serial = given.text("serial")
-    given.finish()
-    return {"certificate": record_answer(authority.find(serial))}
-
-
 def _revoke(authority: "LocalAuthority", given: Arguments) -> Answer:
     serial, reason = given.text("serial"), given.maybe_text("reason")
     given.finish()
@@ -81,18 +75,16 @@ def _revoke(authority: "LocalAuthority", given: Arguments) -> Answer:
     return {"certificate": record_answer(authority.find(serial))}
 
 
-def _suspend(authority: "LocalAuthority", given: Arguments) -> Answer:
-    serial = given.text("serial")
-    given.finish()
-    authority.suspend(serial)
-    return {"certificate": record_answer(authority.find(serial))}
+def _changing(change: "Callable[[LocalAuthority, str], None]") -> "Callable[[LocalAuthority, Arguments], Answer]":
+    """A change that takes a serial and nothing else."""
 
+    def perform_it(authority: "LocalAuthority", given: Arguments) -> Answer:
+        serial = given.text("serial")
+        given.finish()
+        change(authority, serial)
+        return {"certificate": record_answer(authority.find(serial))}
 
-def _restore(authority: "LocalAuthority", given: Arguments) -> Answer:
-    serial = given.text("serial")
-    given.finish()
-    authority.restore(serial)
-    return {"certificate": record_answer(authority.find(serial))}
+    return perform_it
 
 
 def _publish(authority: "LocalAuthority", given: Arguments) -> Answer:
@@ -105,10 +97,10 @@ METHODS: Final[Mapping[str, Method]] = MappingProxyType(
     {
         "authority.show": Method(_show, changes=False),
         "certificate.list": Method(_list, changes=False),
-        "certificate.show": Method(_find, changes=False),
+        "certificate.show": Method(_changing(lambda _authority, _serial: None), changes=False),
         "certificate.revoke": Method(_revoke, "revoker"),
-        "certificate.suspend": Method(_suspend, "revoker"),
-        "certificate.restore": Method(_restore, "revoker"),
+        "certificate.suspend": Method(_changing(lambda authority, serial: authority.suspend(serial)), "revoker"),
+        "certificate.restore": Method(_changing(lambda authority, serial: authority.restore(serial)), "revoker"),
         "crl.publish": Method(_publish, "revoker"),
     }
 )
