@@ -13,6 +13,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextvars import copy_context
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -96,11 +97,13 @@ class Database:
         if self._claimed is not None:
             self._claimed.close()
         self._engine.dispose()
+        if self.glances is not self._engine:
+            self.glances.dispose()
 
-    @property
-    def engine(self) -> Engine:
-        """For ``Glance``; everybody else reads and writes."""
-        return self._engine
+    @cached_property
+    def glances(self) -> Engine:
+        """For ``Glance``, which needs no transaction: on a server, connections that spend no word on one."""
+        return self._engine if self.is_embedded else _postgres_for_glances(self.url)
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -352,16 +355,37 @@ def _sqlite(url: URL) -> Engine:
 
 
 def _postgres(url: URL) -> Engine:
+    return create_engine(
+        url,
+        connect_args=_postgres_options(),
+        pool_pre_ping=True,
+        pool_size=_KEPT,
+        max_overflow=_KEPT,
+        pool_timeout=_WAIT_SECONDS,
+    )
+
+
+def _postgres_for_glances(url: URL) -> Engine:
+    """One that was lost is seen when it is used, so nothing is asked before; and there is nothing to roll back."""
+    return create_engine(
+        url,
+        connect_args=_postgres_options(),
+        isolation_level="AUTOCOMMIT",
+        pool_reset_on_return=None,
+        pool_size=_KEPT // 2,
+        max_overflow=_KEPT // 2,
+        pool_timeout=_WAIT_SECONDS,
+    )
+
+
+def _postgres_options() -> dict[str, Any]:
     tables.for_postgres()
-    options = {
+    return {
         "connect_timeout": _CONNECT_SECONDS,
         "application_name": "dojang",
         "options": f"-c lock_timeout={_WAIT_SECONDS}s -c idle_in_transaction_session_timeout={_WAIT_SECONDS}s"
         " -c synchronous_commit=on -c timezone=UTC",
     }
-    return create_engine(
-        url, connect_args=options, pool_pre_ping=True, pool_size=_KEPT, max_overflow=_KEPT, pool_timeout=_WAIT_SECONDS
-    )
 
 
 def _may_pass(error: SQLAlchemyError) -> bool:

@@ -4,9 +4,11 @@ The text of the query is made once, and the driver runs it as it is: no transact
 kept, moments as text. What the driver complains of is asked again in the ordinary way, which knows what to make of it.
 """
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Select
+from sqlalchemy.exc import SQLAlchemyError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,21 +17,23 @@ if TYPE_CHECKING:
 
     from dojang.authority.database import Database
 
+Values = Mapping[str, str | bytes]
+
 
 class Glance:
-    """A query with named values, all of them text."""
+    """A query with named values, all of them text or bytes."""
 
     def __init__(self, query: "Select[Any]") -> None:
         self._query: Final = query
         self._texts: dict[str, tuple[str, list[str] | None]] = {}
 
-    def one(self, database: "Database", values: dict[str, str]) -> "Sequence[Any] | None":
+    def one(self, database: "Database", values: Values) -> "Sequence[Any] | None":
         """The only row, or ``None``. Raises what ``reading`` raises."""
-        engine = database.engine
+        engine = database.glances
         found = self._texts.get(engine.dialect.name) or self._compiled(engine)
         try:
             return _run(engine, *found, values)
-        except engine.dialect.dbapi.Error:  # type: ignore[union-attr]  # every driver has it
+        except (SQLAlchemyError, engine.dialect.dbapi.Error):  # type: ignore[union-attr]  # every driver has it
             with database.reading() as connection:
                 row = connection.exec_driver_sql(found[0], _given(found[1], values)).one_or_none()
             return None if row is None else tuple(row)
@@ -41,7 +45,7 @@ class Glance:
         return found
 
 
-def _run(engine: "Engine", query: str, order: list[str] | None, values: dict[str, str]) -> "Sequence[Any] | None":
+def _run(engine: "Engine", query: str, order: list[str] | None, values: Values) -> "Sequence[Any] | None":
     connection = engine.raw_connection()
     try:
         cursor = connection.cursor()
@@ -51,9 +55,12 @@ def _run(engine: "Engine", query: str, order: list[str] | None, values: dict[str
             return row
         finally:
             cursor.close()
+    except BaseException:
+        connection.invalidate()  # lost, perhaps
+        raise
     finally:
         connection.close()
 
 
-def _given(order: list[str] | None, values: dict[str, str]) -> Any:
+def _given(order: list[str] | None, values: Values) -> Any:
     return values if order is None else tuple(values[name] for name in order)

@@ -337,9 +337,9 @@ def test_one_question_to_the_database_an_answer(bureau: Any, request_about: Any)
     responder, subscriber = bureau.responder(), bureau.issue()
     request, asked = request_about(subscriber, bureau.own["issuing"]), []
     responder.answer(request)
-    bureau.database.engine.dispose()  # the next connection is watched
+    bureau.database.glances.dispose()  # the next connection is watched
 
-    @event.listens_for(bureau.database.engine, "connect")
+    @event.listens_for(bureau.database.glances, "connect")
     def watch(connection: Any, _record: Any) -> None:
         connection.set_trace_callback(asked.append)
 
@@ -352,12 +352,18 @@ def test_one_question_to_the_database_an_answer(bureau: Any, request_about: Any)
 
 
 def test_a_lost_connection_is_replaced(postgres: Any, tmp_path: Any, clock: Any, request_about: Any) -> None:
-    """The database was restarted: the next answer comes as if nothing had been."""
+    """The database was restarted: the next answer comes as if nothing had been. While it is away, ask again later."""
     url = postgres.new_database()
     Database.create(url).close()
     with opened(url, tmp_path, clock) as bureau:
         responder, request = bureau.responder(), request_about(bureau.issue(), bureau.own["issuing"])
         responder.answer(request)
-        ours = f"datname = '{url.rpartition('/')[2].partition('?')[0]}'"
-        postgres.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {ours}")
+        name = url.partition("?")[0].rpartition("/")[2]
+        cut = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+        postgres.execute(cut)
+        assert load(responder.answer(request)).certificate_status is GOOD
+        postgres.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+        postgres.execute(cut)
+        assert load(responder.answer(request)).response_status.name == "TRY_LATER"
+        postgres.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
         assert load(responder.answer(request)).certificate_status is GOOD
