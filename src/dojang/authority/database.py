@@ -97,7 +97,7 @@ class Database:
         if self._claimed is not None:
             self._claimed.close()
         self._engine.dispose()
-        if self.glances is not self._engine:
+        if "glances" in vars(self):
             self.glances.dispose()
 
     @cached_property
