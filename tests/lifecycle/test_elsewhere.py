@@ -393,7 +393,7 @@ def test_a_certificate_that_is_gone_is_replaced_by_a_code(desk: Desk, tmp_path: 
     with desk.place.open_location(desk.address) as location:
         location.delete(old.stored.key_id)
     desk.introduce()
-    meant = Meant(certificate_der=old.stored.certificate_der)
+    meant = Meant(serial=old.facts.serial)
     done = reissue(ReissueOrder(meant, to=desk.address, label="Hong again"), desk.place)
     assert not done.revoked
     assert desk.server.states()[-2:] == ["confirmed", "confirmed"]

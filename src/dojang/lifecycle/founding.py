@@ -1,7 +1,7 @@
 """The journal of founding an authority: a run that is killed leaves all of it, or nothing and no key without use."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,15 +30,39 @@ def founding(
     ``made`` says that the key is not there yet: it goes again when the block fails, or by the next run after a kill.
     """
     facts: dict[str, Fact] = {"location": location, "store": str(store), "key_id": key_id.hex(), "made": made}
-    with place.ledger.begin(VERB, subject_of(store, role), facts | {"label": store.name}) as operation:
-        try:
-            yield
-        except DojangError as error:
-            if made:
-                token.destroy(key_id)
+    with (
+        place.ledger.begin(VERB, subject_of(store, role), facts | {"label": store.name}) as operation,
+        kept_or_removed(operation, token, "founded", lambda: False),
+    ):
+        yield
+
+
+@contextlib.contextmanager
+def kept_or_removed(
+    operation: Operation, token: "OpenToken", outcome: str, is_kept: Callable[[], bool]
+) -> Iterator[None]:
+    """When the block fails, the key that was made for it goes, unless something has it by then."""
+    try:
+        yield
+    except DojangError as error:
+        if is_kept():
+            operation.finish(outcome)
+        else:
+            if operation.record.facts["made"]:
+                token.destroy(key_id_of(operation))
             operation.undo(error.code)
-            raise
-        operation.finish("founded")
+        raise
+    operation.finish(outcome)
+
+
+def settle_key(place: Workplace, operation: Operation) -> str:
+    """The key of a run that was killed, where nothing has it: what was made goes."""
+    facts = operation.record.facts
+    if facts["made"]:
+        with place.open_signer(str(facts["location"])) as location:
+            location.discard(key_id_of(operation))
+    operation.undo("cut short")
+    return "undone"
 
 
 def settle_founding(place: Workplace, operation: Operation) -> str:
@@ -53,8 +77,4 @@ def settle_founding(place: Workplace, operation: Operation) -> str:
         operation.finish("founded")
         return "finished"
     remove_rests(store.parent, store.name)
-    if facts["made"]:
-        with place.open_signer(str(facts["location"])) as location:
-            location.discard(key_id_of(operation))
-    operation.undo("cut short")
-    return "undone"
+    return settle_key(place, operation)

@@ -5,6 +5,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
+from dojang.cmp.urls import is_url
 from dojang.errors import AnswerPending, AuthorityRefused, DojangError
 from dojang.ledger import Event, Fact, Operation
 from dojang.lifecycle.asking import authority_of
@@ -77,6 +78,8 @@ def certified_event(name: str, operation: Operation, stored: StoredCredential) -
     """The ledger's entry for a new credential, with what renewing it will need."""
     facts = {fact: operation.record.facts[fact] for fact in KEPT_FACTS if fact in operation.record.facts}
     facts["transaction"] = operation.operation_id
+    if is_url(str(facts.get("authority", ""))):  # whose records are not here, when the token with it is lost
+        facts["certificate"] = operation.record.facts["certificate"]
     return Event(name, stored.address, fingerprint_of(stored.certificate_der), facts)
 
 

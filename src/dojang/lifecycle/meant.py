@@ -1,8 +1,10 @@
 """Which certificate a person means: by the address where it lies, by a file with it, or by its serial."""
 
+from base64 import b64decode
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dojang.cmp.urls import is_url
 from dojang.errors import Ambiguous, NotFound, NotPermitted, Phrase
 from dojang.lifecycle.origin import Origin, origin_known
 from dojang.lifecycle.workplace import Workplace
@@ -22,9 +24,11 @@ class Meant:
 
 
 def issued_with(place: Workplace, meant: Meant) -> bytes:
-    """The certificate that a local authority issued with this serial; ``NotFound``, ``Ambiguous``."""
+    """The certificate with this serial: from the records of a local authority, or, where one elsewhere issued it, from
+    the ledger. ``NotFound``, ``Ambiguous``.
+    """
     assert meant.serial is not None
-    found = dict(_records(place, meant))
+    found = {name: record.certificate_der for name, record in _records(place, meant)} | _noted(place, meant)
     if not found:
         what = Phrase("certificate {serial}", serial=meant.serial[:64])
         raise NotFound(what=what, where=Phrase("the authorities known here"), command="dojang ca list")
@@ -34,7 +38,22 @@ def issued_with(place: Workplace, meant: Meant) -> bytes:
             matches=", ".join(found),
             next_step=Phrase("Name one of these authorities with --ca."),
         )
-    return next(iter(found.values())).certificate_der
+    return next(iter(found.values()))
+
+
+def _noted(place: Workplace, meant: Meant) -> dict[str, bytes]:
+    """What authorities elsewhere have issued with this serial, as far as the ledger knows, by their URLs."""
+    from dojang.lifecycle.fallout import serial_in
+
+    wanted = str(meant.serial).lower().replace(":", "").removeprefix("0x").lstrip("0")
+    found: dict[str, bytes] = {}
+    for event in place.ledger.history():
+        authority = str(event.facts.get("authority", ""))
+        if is_url(authority) and "certificate" in event.facts and meant.authority in (None, authority):
+            certificate_der = b64decode(str(event.facts["certificate"]))
+            if serial_in(certificate_der) == wanted:
+                found[authority] = certificate_der
+    return found
 
 
 def issuer_known(place: Workplace, certificate_der: bytes) -> Origin:
@@ -55,7 +74,9 @@ def _records(place: Workplace, meant: Meant) -> "list[tuple[str, Record]]":
     from dojang.authority.local import LocalAuthority
 
     assert meant.serial is not None
-    found = []
+    found: list[tuple[str, Record]] = []
+    if meant.authority is not None and is_url(meant.authority):
+        return found
     for name in [meant.authority] if meant.authority else place.authorities():
         with place.open_authority(name) as authority:
             if isinstance(authority, LocalAuthority):

@@ -5,9 +5,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dojang.errors import DojangError
 from dojang.ledger import Fact, Operation
-from dojang.lifecycle.journal import key_id_of
+from dojang.lifecycle.founding import kept_or_removed, settle_key
 from dojang.lifecycle.workplace import Workplace
 
 if TYPE_CHECKING:
@@ -41,18 +40,11 @@ def giving(
     """
     facts: dict[str, Fact] = {"location": location, "store": str(store), "key_id": key_id.hex(), "made": made}
     facts |= {"key_address": address, "label": store.name}
-    with place.ledger.begin(VERB, subject_of(store, role), facts) as operation:
-        try:
-            yield
-        except DojangError as error:
-            if is_kept(address):
-                operation.finish("certified")
-                raise
-            if made:
-                token.destroy(key_id)
-            operation.undo(error.code)
-            raise
-        operation.finish("certified")
+    with (
+        place.ledger.begin(VERB, subject_of(store, role), facts) as operation,
+        kept_or_removed(operation, token, "certified", lambda: is_kept(address)),
+    ):
+        yield
 
 
 def settle_giving(place: Workplace, operation: Operation) -> str:
@@ -68,8 +60,4 @@ def settle_giving(place: Workplace, operation: Operation) -> str:
     if kept:
         operation.finish("certified")
         return "finished"
-    if facts["made"]:
-        with place.open_signer(str(facts["location"])) as location:
-            location.discard(key_id_of(operation))
-    operation.undo("cut short")
-    return "undone"
+    return settle_key(place, operation)
