@@ -1,13 +1,22 @@
 """Writing rows: in the transaction of the change that they tell of."""
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from dojang.authority.audit.actor import current_actor
 from dojang.authority.audit.chain import Detail, beginning_of, clean, details_text, hash_of
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Insert, Select
+
+# As texts for the driver: every change of an authority's state comes through here, and composing a statement takes
+# longer than running it.
+_LAST: Final = "SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1"
+_INSERT: Final = {
+    style: f"INSERT INTO audit (seq, at, actor, event, subject, details, previous, hash) VALUES ({', '.join([mark] * 8)})"  # noqa: S608
+    for style, mark in (("qmark", "?"), ("pyformat", "%s"))
+}
 
 
 def record(
@@ -28,7 +37,8 @@ def record(
     last, previous = _last(connection)
     who, about = clean(actor or current_actor()), clean(subject)
     fields = (last + 1, moment_text(at or datetime.now(UTC)), who, event, about, told)
-    _insert(connection, previous, bytes.fromhex(hash_of(previous.hex(), *fields)), fields)
+    hashed = bytes.fromhex(hash_of(previous.hex(), *fields))
+    connection.exec_driver_sql(_INSERT[connection.dialect.paramstyle], (*fields, previous, hashed))
 
 
 def moment_text(at: datetime) -> str:
@@ -38,11 +48,7 @@ def moment_text(at: datetime) -> str:
 
 def _last(connection: "Connection") -> tuple[int, bytes]:
     """Number and hash of the last row. One writes at a time, so nobody comes in between."""
-    from sqlalchemy import select
-
-    from dojang.authority.tables import audit
-
-    row = connection.execute(select(audit.c.seq, audit.c.hash).order_by(audit.c.seq.desc()).limit(1)).first()
+    row = connection.exec_driver_sql(_LAST).first()
     if row is not None:
         return row[0], row[1]
     return 0, bytes.fromhex(beginning_of(root_certificate(connection)))
@@ -58,12 +64,3 @@ def root_certificate(connection: "Connection") -> bytes:
     found = connection.execute(query).scalar()
     assert found is not None, "an authority has a root before anything happens to it"
     return bytes(found)
-
-
-def _insert(
-    connection: "Connection", previous: bytes, hashed: bytes, fields: tuple[int, str, str, str, str, str]
-) -> None:
-    from dojang.authority.tables import audit
-
-    names = ("seq", "at", "actor", "event", "subject", "details")
-    connection.execute(audit.insert(), {**dict(zip(names, fields, strict=True)), "previous": previous, "hash": hashed})

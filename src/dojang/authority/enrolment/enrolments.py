@@ -19,21 +19,35 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, bindparam, case, update
 
 from dojang.authority import audit, tables
 from dojang.authority.audit.record import moment_text
 from dojang.authority.database import Database
 from dojang.authority.enrolment import records, tries
 from dojang.authority.enrolment.codes import CodeKey, check_same, code_of, decoy_for, reference_in
+from dojang.authority.enrolment.lookup import Found, look_up
 from dojang.authority.enrolment.policy import EnrolmentPolicy
 from dojang.authority.enrolment.records import Enrolment, Terms
 from dojang.authority.enrolment.sources import source_of
 from dojang.authority.enrolment.states import EXPIRING, WHY, State
-from dojang.errors import CodeRefused, Phrase
+from dojang.errors import CodeRefused, Phrase, TooManyTries
 from dojang.secret import Secret
 
 _UNKNOWN = Phrase("it is unknown")
+_ENROLMENT = tables.enrolment
+_USABLE = (_ENROLMENT.c.state == "ready") & (_ENROLMENT.c.uses_left > 0)
+# Prepared once: it is on the way of every certificate.
+_USE = (
+    update(_ENROLMENT)
+    .where(_ENROLMENT.c.reference == bindparam("wanted"), _USABLE, _ENROLMENT.c.expires_at > bindparam("now"))
+    .values(
+        uses_left=_ENROLMENT.c.uses_left - 1,
+        used_at=bindparam("now"),
+        state=case((_ENROLMENT.c.uses_left == 1, "used"), else_=_ENROLMENT.c.state),
+    )
+    .returning(*_ENROLMENT.c)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +82,18 @@ class Enrolments:
 
         Raises ``TooManyTries``; ``StateUnreadable`` when the token's key is not the one that made the code.
         """
-        at, reference, source = self._clock(), reference_in(reference), source_of(source)
-        with self._database.reading() as connection:
-            tries.refuse_blocked(connection, source, self._policy, at, self._authority)
-            row = records.row_of(connection, reference)
-        key = self._code_key()
-        if row is None or row.state == "locked" or row.wrong_tries >= self._policy.tries:
-            return Offer(decoy_for(key, reference), self._refusal(reference, _UNKNOWN))
-        secret = code_of(key, reference, row.salt)
-        check_same(secret, row.salt, row.code_hash, self._authority)
-        state = records.enrolment_of(row, at).state
-        return Offer(secret, None if state == "ready" else self._refusal(reference, WHY[state], state))
+        found = self._look_up(reference, source)
+        if found.tries >= self._policy.source_tries:
+            minutes = int(self._policy.source_window.total_seconds() // 60)
+            raise TooManyTries(authority=self._authority, source=source_of(source), minutes=minutes)
+        key, known = self._code_key(), found.known
+        if known is None or known.recorded == "locked" or known.wrong_tries >= self._policy.tries:
+            return Offer(decoy_for(key, reference_in(reference)), self._refusal(reference, _UNKNOWN))
+        secret = code_of(key, reference, known.salt)
+        check_same(secret, known.salt, known.code_hash, self._authority)
+        return Offer(
+            secret, None if known.state == "ready" else self._refusal(reference, WHY[known.state], known.state)
+        )
 
     def wrong(self, reference: str, source: str) -> None:
         """Count a code that did not fit; durable when this returns. The one too many locks the reference."""
@@ -87,38 +102,29 @@ class Enrolments:
 
     def right(self, reference: str, source: str) -> None:
         """A code fitted: its reference's wrong tries are taken back. Those of ``source`` are not."""
-        with self._database.reading() as connection:
-            row = records.row_of(connection, reference)
-        if row is not None and row.wrong_tries:
+        known = self._look_up(reference, source).known
+        if known is not None and known.wrong_tries:
             self._database.together(lambda connection: tries.forgive(connection, reference, self._policy))
 
     def terms(self, reference: str) -> Terms:
         """What the code stands for. ``CodeRefused`` for an unknown reference."""
-        with self._database.reading() as connection:
-            row = records.row_of(connection, reference)
-        if row is None:
+        known = self._look_up(reference, "-").known
+        if known is None:
             raise self._refusal(reference, _UNKNOWN)
-        return records.enrolment_of(row, self._clock()).terms
+        return known.terms
 
     def take(self, connection: Connection, reference: str, *, serial: str) -> Enrolment:
         """Use the code up, in the transaction that records the certificate ``serial``. ``CodeRefused`` if it is not
         ready: then that transaction must not be committed.
         """
-        at, table, reference = self._clock(), tables.enrolment, reference_in(reference)
-        mine = (table.c.reference == reference) & (table.c.state == "ready")
-        usable = mine & (table.c.expires_at > at) & (table.c.uses_left > 0)
-        taken = connection.execute(update(table).where(usable).values(uses_left=table.c.uses_left - 1, used_at=at))
-        row = records.row_of(connection, reference)
+        at, reference = self._clock(), reference_in(reference)
+        row = connection.execute(_USE, {"wanted": reference, "now": at}).one_or_none()
         if row is None:
-            raise self._refusal(reference, _UNKNOWN)
-        if taken.rowcount != 1:
-            state = records.enrolment_of(row, at).state
-            raise self._refusal(reference, WHY[state], state)
-        if row.uses_left == 0:
-            connection.execute(update(table).where(table.c.reference == reference).values(state="used"))
-        details = {"serial": serial, "uses_left": row.uses_left}
-        audit.record(connection, event="enrolment-used", subject=reference, at=at, **details)
-        return records.found(connection, reference, at, self._authority)
+            raise self._why_not(connection, reference, at)
+        audit.record(
+            connection, event="enrolment-used", subject=reference, at=at, serial=serial, uses_left=row.uses_left
+        )
+        return records.enrolment_of(row, at)
 
     def expire(self) -> list[str]:
         """Write down which codes have run out of time, and name their references. For a job; nothing waits for it."""
@@ -131,6 +137,18 @@ class Enrolments:
                 moment = moment_text(expires_at)
                 audit.record(connection, event="enrolment-expired", subject=reference, at=at, expires_at=moment)
         return [reference for reference, _ in expired]
+
+    def _look_up(self, reference: str, source: str) -> Found:
+        at = self._clock()
+        since = at - self._policy.source_window
+        return look_up(self._database, reference_in(reference), source_of(source), since, at)
+
+    def _why_not(self, connection: Connection, reference: str, at: datetime) -> CodeRefused:
+        row = records.row_of(connection, reference)
+        if row is None:
+            return self._refusal(reference, _UNKNOWN)
+        state = records.enrolment_of(row, at).state
+        return self._refusal(reference, WHY[state], state)
 
     def _refusal(self, reference: str, problem: Phrase, state: State | None = None) -> CodeRefused:
         return CodeRefused(

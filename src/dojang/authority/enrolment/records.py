@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, cast
 
-from sqlalchemy import Connection, Row, or_, select
+from sqlalchemy import Connection, Row, bindparam, or_, select
 
 from dojang.authority import tables
 from dojang.authority.enrolment.codes import reference_in
@@ -14,6 +14,7 @@ from dojang.authority.enrolment.states import EXPIRING, State, state_at
 from dojang.errors import NotFound, Phrase
 
 PAGE: Final = 100
+_BY_REFERENCE: Final = select(tables.enrolment).where(tables.enrolment.c.reference == bindparam("wanted"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +71,7 @@ def enrolment_of(row: Row[Any], at: datetime) -> Enrolment:
 
 
 def row_of(connection: Connection, reference: str) -> Row[Any] | None:
-    table = tables.enrolment
-    return connection.execute(select(table).where(table.c.reference == reference_in(reference))).one_or_none()
+    return connection.execute(_BY_REFERENCE, {"wanted": reference_in(reference)}).one_or_none()
 
 
 def found(connection: Connection, reference: str, at: datetime, authority: str) -> Enrolment:

@@ -12,14 +12,6 @@ from dojang.authority import audit, tables
 from dojang.authority.enrolment.policy import EnrolmentPolicy
 from dojang.authority.enrolment.records import row_of
 from dojang.authority.enrolment.states import OPEN
-from dojang.errors import TooManyTries
-
-
-def refuse_blocked(connection: Connection, source: str, policy: EnrolmentPolicy, at: datetime, authority: str) -> None:
-    """``TooManyTries`` when this source has guessed too often lately."""
-    if tries_from(connection, source, policy, at) >= policy.source_tries:
-        minutes = int(policy.source_window.total_seconds() // 60)
-        raise TooManyTries(authority=authority, source=source, minutes=minutes)
 
 
 def tries_from(connection: Connection, source: str, policy: EnrolmentPolicy, at: datetime) -> int:
