@@ -14,7 +14,7 @@ from dojang.authority.conversation.refusals import fault_of
 from dojang.authority.conversation.replies import Reply, failure, unprotected
 from dojang.authority.conversation.revoking import revoke
 from dojang.authority.conversation.senders import sender_of_message
-from dojang.authority.conversation.transactions import Overtaken, Turn, forget, turn_at
+from dojang.authority.conversation.transactions import Overtaken, Turn, turn_at
 from dojang.cmp.bodies import (
     Certification,
     Confirmations,
@@ -69,11 +69,6 @@ class Conversation:
         except (CmpFault, DojangError) as error:
             return self._refusal(question, _fault(error, tell))
 
-    def tidy(self) -> int:
-        """Forget conversations that are over; how many. For a job; nothing waits for it."""
-        with self._office.database.writing() as connection:
-            return forget(connection, self._office.now())
-
     def _question(self, request_der: bytes, source: str, profile: str | None) -> Question:
         """The message with its sender, who has proved to be it."""
         message = read_message(request_der)
@@ -112,8 +107,7 @@ class Conversation:
         raise CmpFault(FailInfo.TRANSACTION_ID_IN_USE, "the transaction is used for something else")
 
     def _last(self, question: Question) -> Turn | None:
-        with self._office.database.reading() as connection:
-            return turn_at(connection, question.place)
+        return turn_at(self._office.database, question.place)
 
     def _refusal(self, question: Question, fault: CmpFault) -> bytes:
         """Protected as the question was; unprotected where even that cannot be done now."""

@@ -42,7 +42,7 @@ class Question:
         """This message and its answer as the last turn of the conversation."""
         keep = timedelta(hours=self.office.settings.keep_hours)
         until_at = self.at + (max(keep, self.office.confirm_term) if state == "granted" else keep)
-        return Turn(state, kind, self.digest, reply.der, reply.nonce, serial, until_at, details)
+        return Turn(state, kind, self.digest, reply.der, reply.nonce, serial, details, until_at)
 
 
 def check_header(header: Header, office: Office) -> None:

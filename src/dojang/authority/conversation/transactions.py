@@ -8,11 +8,16 @@ comes again gets the same answer.
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Literal
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, select, update
 
 from dojang.authority import tables
+from dojang.authority.glance import Glance
+
+if TYPE_CHECKING:
+    from dojang.authority.database import Database
 
 State = Literal["waiting", "granted", "confirmed", "rejected", "refused", "done"]
 LONGEST_ID: Final = 64
@@ -48,33 +53,31 @@ class Turn:
     response_der: bytes
     our_nonce: bytes
     serial: str | None
+    details: str
     expires_at: datetime
-    details: str = "{}"
 
 
-def turn_at(connection: Connection, place: Place) -> Turn | None:
+def turn_at(database: "Database", place: Place) -> Turn | None:
     """The last turn, ``None`` for a conversation that is new."""
-    table = tables.cmp_transaction
-    row = connection.execute(select(table).where(_is_at(place))).one_or_none()
-    return None if row is None else _turn(row)
+    row = _GLANCE.one(database, {"transaction": place.transaction_id, "sender": place.sender})
+    if row is None:
+        return None
+    state, kind, request_hash, response_der, our_nonce, serial, details, expires_at = row
+    until_at = datetime.fromisoformat(expires_at)
+    return Turn(state, kind, request_hash, response_der, our_nonce, serial, details, until_at)
 
 
 def begin(connection: Connection, place: Place, turn: Turn, at: datetime) -> None:
     """Inside ``writing()``. Raises ``Overtaken`` when the conversation has begun already."""
-    if turn_at(connection, place) is not None:
+    values = {"transaction_id": place.transaction_id, "sender_key": place.sender, **_values(turn, at)}
+    if connection.execute(_begun(connection.dialect.name), values).first() is None:
         raise Overtaken
-    connection.execute(
-        insert(tables.cmp_transaction).values(
-            transaction_id=place.transaction_id, sender_key=place.sender, **_values(turn, at)
-        )
-    )
 
 
 def go_on(connection: Connection, place: Place, before: Turn, turn: Turn, at: datetime) -> None:
     """Inside ``writing()``. Raises ``Overtaken`` unless ``before`` is still the last turn."""
-    same = _is_at(place) & (tables.cmp_transaction.c.request_hash == before.request_hash)
-    changed = connection.execute(update(tables.cmp_transaction).where(same).values(**_values(turn, at)))
-    if changed.rowcount != 1:
+    where = {"transaction": place.transaction_id, "sender": place.sender, "before": before.request_hash}
+    if connection.execute(_GONE_ON, {**where, **_values(turn, at)}).rowcount != 1:
         raise Overtaken
 
 
@@ -82,11 +85,6 @@ def forget(connection: Connection, at: datetime) -> int:
     """Inside ``writing()``. Remove what has ended and is kept no longer; how many conversations that were."""
     table = tables.cmp_transaction
     return int(connection.execute(delete(table).where(table.c.expires_at <= at)).rowcount)
-
-
-def _is_at(place: Place) -> Any:
-    table = tables.cmp_transaction
-    return (table.c.transaction_id == place.transaction_id) & (table.c.sender_key == place.sender)
 
 
 def _values(turn: Turn, at: datetime) -> dict[str, Any]:
@@ -103,14 +101,23 @@ def _values(turn: Turn, at: datetime) -> dict[str, Any]:
     }
 
 
-def _turn(row: Any) -> Turn:
-    return Turn(
-        state=row.state,
-        kind=row.kind,
-        request_hash=row.request_hash,
-        response_der=row.response_der,
-        our_nonce=row.sender_nonce,
-        serial=row.serial,
-        expires_at=row.expires_at,
-        details=row.details,
-    )
+@cache
+def _begun(dialect: str) -> Any:
+    """Inserted, or left as it is; the one word of SQL that the two databases spell alike and SQLAlchemy does not."""
+    if dialect == "sqlite":
+        from sqlalchemy.dialects.sqlite import insert
+    else:
+        from sqlalchemy.dialects.postgresql import insert  # type: ignore[assignment]
+    return insert(tables.cmp_transaction).on_conflict_do_nothing().returning(tables.cmp_transaction.c.state)
+
+
+_table: Final = tables.cmp_transaction
+_READ: Final = ("state", "kind", "request_hash", "response_der", "sender_nonce", "serial", "details", "expires_at")
+_HERE: Final = (_table.c.transaction_id == bindparam("transaction")) & (_table.c.sender_key == bindparam("sender"))
+_GLANCE: Final = Glance(select(*(_table.c[name] for name in _READ)).where(_HERE))
+_WRITTEN: Final = ("changed_at", *_READ)
+_GONE_ON: Final = (
+    update(_table)
+    .where(_HERE, _table.c.request_hash == bindparam("before"))
+    .values({name: bindparam(name) for name in _WRITTEN})
+)
