@@ -317,7 +317,7 @@ with open_authority(folder / "authorities", "test", lambda address: key) as auth
 def issue_elsewhere(desk: Any, tmp_path: Path, new_key: Any) -> Callable[..., "subprocess.Popen[str]"]:
     """Starts a process that submits one request under each of some transactions, and may kill itself on the way."""
     desk.authority.publish_crl()
-    (tmp_path / "ca.pem").write_bytes(desk.authority.signing_key().private_bytes(**PEM))
+    (tmp_path / "ca.pem").write_bytes(desk.authority.roster.private("root").private_bytes(**PEM))
     (tmp_path / "request.der").write_bytes(build_request(new_key(), SUBJECT))
 
     def start(*transactions: str, die: str = "") -> "subprocess.Popen[str]":

@@ -154,7 +154,7 @@ def test_a_wrong_reason_is_usage(desk: Any, reason: str) -> None:
 
 def test_numbers_only_grow_and_the_newest_list_stays(desk: Any, tmp_path: Path) -> None:
     """Six lists signed at once from two openings of the store: on disk is the one with the highest number."""
-    key = desk.authority.signing_key()
+    key = desk.authority.roster.private("root")
     with open_authority(tmp_path / "authorities", "test", lambda address: key) as other:
         threads = [threading.Thread(target=one.publish_crl) for one in (desk.authority, other) * 3]
         for thread in threads:

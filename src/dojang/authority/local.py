@@ -37,6 +37,7 @@ from dojang.authority.settings import AuthoritySettings
 from dojang.authority.status.office import StatusOffice
 from dojang.authority.store import DueWindow, Record, Store, mark_founded
 from dojang.authority.terms import due_until
+from dojang.authority.watch import Watch
 from dojang.errors import AuthorityExpired, DojangError, NotFound, Phrase
 from dojang.npki.validity import KST
 from dojang.x509.profiles import Profile, profile, profiles
@@ -82,11 +83,15 @@ class LocalAuthority:
     authorization codes it must be a ``KeyRing``, too.
     """
 
+    watches_clock = True
+    """Whether a clock that was set back stops it. Off where certificates of the past are wanted, as in tests."""
+
     def __init__(
         self, folder: Path, database: Database, settings: AuthoritySettings, key: KeyOpener, clock: Clock
     ) -> None:
         self.name, self.folder, self.database, self.settings = folder.name, folder, database, settings
         self._store, self._open_key, self._clock = Store(database, folder.name), key, clock
+        self._watch = Watch(self._store)
         self.roster = Roster(folder, database, key, self.now)
         self.status = StatusOffice(database, self.roster.private, self.roster.list_path, self.now, settings.status)
 
@@ -327,6 +332,8 @@ class LocalAuthority:
         at = self.now()
         roll = self.roster.now()
         self._check_term(roll, at)
+        if self.watches_clock:
+            self._watch.check(at)
         self._check_standing(roll)
         issuer = roll.issuer.certificate
         rules = Rulebook(self.name, issuer, at, roll.issuer.id, self.settings.address)

@@ -163,6 +163,12 @@ class Store:
                 found += self._all(_due(window, at, last).limit(limit - len(found)))
         return found
 
+    def latest_at(self) -> datetime | None:
+        """When the last certificate was recorded."""
+        last = select(certificate.c.recorded_at).order_by(certificate.c.number.desc()).limit(1)
+        with self.database.reading() as connection:
+            return connection.execute(last).scalar()
+
     def with_key(self, key_fingerprint: bytes) -> list[Record]:
         """Every certificate for this key, by the SHA-256 of its SubjectPublicKeyInfo."""
         return self._all(

@@ -19,8 +19,8 @@
     │   ├── AuthorityRefused · AuthorityUnreachable · AuthorityUntrusted · AuthorityExpired · AnswerMismatch
     │   └── AnswerPending · CentreBusy · CodeRefused · TooManyTries
     ├── ConfigurationError   a setting or the state folder
-    │   └── InvalidSetting · StateUnreadable · DatabaseUnavailable · NoModule · HookFailed · NoticeUndelivered
-    │       CannotListen · ExtraMissing
+    │   ├── InvalidSetting · StateUnreadable · DatabaseUnavailable · ClockSetBack
+    │   └── NoModule · HookFailed · NoticeUndelivered · CannotListen · ExtraMissing
     ├── PolicyError          refused by rule, whoever asks
     │   ├── NotPermitted · PasswordUnfit · KeyDoesNotLeave · NotRenewable · CertificateUnusable · AgentRefused
     │   ├── RootOffline
@@ -142,6 +142,14 @@ class DatabaseUnavailable(ConfigurationError):
     retryable = True
     sentence = "The database {where} cannot be used at the moment: {problem}."
     next_step = "Check that it runs, can be reached and has room; then try again, nothing recorded was lost."
+
+
+class ClockSetBack(ConfigurationError):
+    code = "clock-set-back"
+    exit_status = 11
+    retryable = True
+    sentence = "The clock says {now}, and the authority {authority} recorded a certificate at {latest} already."
+    next_step = "Set the clock of this machine right; until then nothing is issued."
 
 
 class NoModule(ConfigurationError):

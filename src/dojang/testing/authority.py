@@ -40,6 +40,7 @@ class ThrowAwayAuthority:
             clock=lambda: self._at or _now(),
         )
         self._at = None
+        self._local.watches_clock = False  # certificates of the past are what it is for
         self.crl_file = self._local.publish_crl()
         self.certificate_der = self._local.certificate_der()
         self.certificate_pem = pem_of(self.certificate_der)
