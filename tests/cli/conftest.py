@@ -189,3 +189,17 @@ def desk(home: Path, make_token, softhsm_module: str) -> Desk:
     desk = Desk(home, token.uri, environment, settings)
     desk.data("ca", "init", "--alias", "office", "--key", f"{office.uri};object=root", "--name", "CN=Office CA")
     return desk
+
+
+@pytest.fixture
+def json_run(home: Path, make_token, run_dojang):
+    """Runs dojang with the PIN of one token, its ``token``; what it printed as JSON, and its exit status."""
+    token = make_token()
+
+    def run(*words, ok=True):
+        done = run_dojang(*words, "--pin-source", token.pin_source, "--json")
+        assert not ok or done.returncode == 0, done.stdout + done.stderr
+        return json.loads(done.stdout) | {"status": done.returncode}
+
+    run.token = token
+    return run

@@ -1,23 +1,14 @@
 """``dojang ca``: founding, showing, listing, revoking."""
 
-import json
 import subprocess
 
 import pytest
 
 
 @pytest.fixture
-def run(home, make_token, run_dojang):
+def run(json_run):
     """Runs dojang with the PIN of one token, as JSON."""
-    token = make_token()
-
-    def run(*words, ok=True):
-        done = run_dojang(*words, "--pin-source", token.pin_source, "--json")
-        assert not ok or done.returncode == 0, done.stdout + done.stderr
-        return json.loads(done.stdout) | {"status": done.returncode}
-
-    run.token = token
-    return run
+    return json_run
 
 
 def _found(run, *more):

@@ -1,22 +1,15 @@
 """``dojang ca signer``, ``ca rollover`` and ``ca cross-sign``, as a person uses them."""
 
-import json
 import subprocess
 
 import pytest
 
 
 @pytest.fixture
-def run(home, make_token, run_dojang):
+def run(json_run):
     """Runs dojang with the PIN of one token, as JSON; an authority called office is there, with two tiers."""
-    token = make_token()
-
-    def run(*words, ok=True):
-        done = run_dojang(*words, "--pin-source", token.pin_source, "--json")
-        assert not ok or done.returncode == 0, done.stdout + done.stderr
-        return json.loads(done.stdout) | {"status": done.returncode}
-
-    run.token, run.key = token, lambda name: ["--key", f"{token.uri};object={name}"]
+    run, token = json_run, json_run.token
+    run.key = lambda name: ["--key", f"{token.uri};object={name}"]
     below = ["--issuing-key", f"{token.uri};object=issuing", "--issuing-name", "CN=Office Issuing,C=KR"]
     run("ca", "init", "--alias", "office", *run.key("root"), "--name", "CN=Office Root,C=KR", *below)
     return run

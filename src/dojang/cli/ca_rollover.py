@@ -54,14 +54,7 @@ def prepare(invocation: Invocation, key: str, name: str | None, algorithm: str, 
         steps[1] = _("Sign its own certificate, and one by each root for the other")
     if invocation.planned(steps, authority=authority, role=role):
         return
-    made = give_key(
-        invocation,
-        authority,
-        role,
-        (key, algorithm),
-        lambda scene, private, address, subject: rollover.prepare(scene, role, private, address, subject),
-        name,
-    )
+    made = give_key(invocation, authority, role, (key, algorithm), rollover.prepare, name)
     again = " --root" if root else ""
     text = [*signer_lines(made), "", _("Try next:"), f"  dojang ca rollover switch{again} --ca {authority}"]
     invocation.result({"signer": signer_data(made)}, "\n".join(text), quiet=[made.id])

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from dojang.authority.hierarchy.signers import Key
     from dojang.authority.local import LocalAuthority
 
-    Step = Callable[[Scene, Any, str, Name | None], Key]
+    Step = Callable[[Scene, str, Any, str, Name | None], Key]
 
 STATES = {
     "next": N_("waits to take over"),
@@ -59,13 +59,13 @@ def list_(invocation: Invocation, ca: str | None) -> None:
     data = [signer_data(one) for one in found]
     rows = [
         [
-            one["id"],
-            _(STATES[one["state"]]),
-            one["certificate"]["subject"],
-            f"{one['certificate']['not_after']:%Y-%m-%d}",
-            one["address"],
+            one.id,
+            _(STATES[one.state]),
+            known["certificate"]["subject"],
+            f"{known['certificate']['not_after']:%Y-%m-%d}",
+            one.key_address,
         ]
-        for one in data
+        for one, known in zip(found, data, strict=True)
     ]
     invocation.result({"signers": data}, lambda: invocation.out.table(columns, rows), quiet=[one.id for one in found])
 
@@ -113,14 +113,7 @@ def add(invocation: Invocation, role: str, key: str, name: str | None, algorithm
     ]
     if invocation.planned(plan, authority=authority, role=role):
         return
-    made = give_key(
-        invocation,
-        authority,
-        role,
-        (key, algorithm),
-        lambda scene, private, address, subject: add_delegate(scene, role, private, address, subject),
-        name,
-    )
+    made = give_key(invocation, authority, role, (key, algorithm), add_delegate, name)
     invocation.result({"signer": signer_data(made)}, "\n".join(signer_lines(made)), quiet=[made.id])
 
 
@@ -184,7 +177,7 @@ def give_key(
 
         address, algorithm = key
         with key_at(invocation, address, f"{name}-{role}", algorithm, journal) as (private, found_at):
-            return step(authority.scene({found_at: private}), private, found_at, wanted)
+            return step(authority.scene({found_at: private}), role, private, found_at, wanted)
 
 
 def _is_kept(authority: "LocalAuthority", address: str) -> bool:

@@ -77,17 +77,15 @@ def add_delegate(
     return made
 
 
+def note(connection: "Connection", scene: Scene, event: str, one: Key, **more: str | None) -> None:
+    """Put on record what was done to a key."""
+    role, generation = one.role, one.generation
+    audit.record(connection, event=event, subject=one.id, at=scene.at, role=role, generation=generation, **more)
+
+
 def note_added(connection: "Connection", made: Key, scene: Scene) -> None:
-    audit.record(
-        connection,
-        event="signer-added",
-        subject=made.id,
-        at=scene.at,
-        role=made.role,
-        generation=made.generation,
-        certificate=f"{made.certificate.serial_number:x}",
-        state=made.state,
-    )
+    serial = f"{made.certificate.serial_number:x}"
+    note(connection, scene, "signer-added", made, certificate=serial, state=made.state)
 
 
 def step_down(connection: "Connection", role: str) -> None:

@@ -17,7 +17,7 @@ from sqlalchemy import func, select
 from dojang.authority import audit
 from dojang.authority.hierarchy.certifying import Above, certify, certify_itself, check_key, checked_subject, record
 from dojang.authority.hierarchy.crossing import PROFILE, cross_sign
-from dojang.authority.hierarchy.delegates import is_certified_by, note_added, step_down
+from dojang.authority.hierarchy.delegates import is_certified_by, note, note_added, step_down
 from dojang.authority.hierarchy.scene import Scene, check_unused
 from dojang.authority.hierarchy.signers import (
     CURRENT,
@@ -97,15 +97,7 @@ def switch(scene: Scene, role: str) -> Key:
         set_state(connection, new, CURRENT)
         if responder is not None and responder_der is not None:
             _add_responder(connection, responder, responder_der, new, scene)
-        audit.record(
-            connection,
-            event="signer-switched",
-            subject=new.id,
-            at=scene.at,
-            role=role,
-            generation=new.generation,
-            before=before.id if before else None,
-        )
+        note(connection, scene, "signer-switched", new, before=before.id if before else None)
     return replace(new, state=CURRENT)
 
 
@@ -132,15 +124,7 @@ def retire(scene: Scene, role: str) -> list[Key]:
     with scene.database.writing() as connection:
         for one in [*done, *(each for each in responders if any(is_certified_by(each, old) for old in done))]:
             set_state(connection, one, RETIRED)
-            audit.record(
-                connection,
-                event="signer-retired",
-                subject=one.id,
-                at=scene.at,
-                role=one.role,
-                generation=one.generation,
-                reason="expired",
-            )
+            note(connection, scene, "signer-retired", one, reason="expired")
     return [replace(one, state=RETIRED) for one in done]
 
 
