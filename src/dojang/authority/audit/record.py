@@ -1,22 +1,19 @@
 """Writing rows: in the transaction of the change that they tell of."""
 
 from datetime import UTC, datetime
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Final
 
 from dojang.authority.audit.actor import current_actor
 from dojang.authority.audit.chain import Detail, beginning_of, clean, details_text, hash_of
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Insert, Select
+    from sqlalchemy import Connection
 
 # As texts for the driver: every change of an authority's state comes through here, and composing a statement takes
 # longer than running it.
 _LAST: Final = "SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1"
-_INSERT: Final = {
-    style: f"INSERT INTO audit (seq, at, actor, event, subject, details, previous, hash) VALUES ({', '.join([mark] * 8)})"  # noqa: S608
-    for style, mark in (("qmark", "?"), ("pyformat", "%s"))
-}
+_COLUMNS: Final = "INSERT INTO audit (seq, at, actor, event, subject, details, previous, hash) VALUES "
+_INSERT: Final = {"qmark": f"{_COLUMNS}(?, ?, ?, ?, ?, ?, ?, ?)", "pyformat": f"{_COLUMNS}({', '.join(['%s'] * 8)})"}
 
 
 def record(
