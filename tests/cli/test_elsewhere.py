@@ -2,6 +2,8 @@
 
 import json
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,6 +133,17 @@ def test_what_is_no_url(shell: Shell) -> None:
     words = [*shell.issue_words()[:-1], "https://hong:secret@127.0.0.1/", *shell.code()]
     out, err = shell.run(*words, status=2)
     assert "secret" not in out + err
+
+
+def test_nothing_of_an_authority_need_be_installed(shell: Shell) -> None:
+    """Whoever only asks needs no database: issued, and renewed when it is due, without the extra for authorities."""
+    without = "import sys; sys.modules.update(sqlalchemy=None, alembic=None, starlette=None, psycopg=None);"
+    start = [sys.executable, "-c", f"{without} from dojang.cli.run import run; sys.exit(run(sys.argv[1:]))"]
+    issued = [*shell.issue_words(), *shell.code()]
+    for words in (issued, ["renew", "run", shell.address, "--window", "9999d"], ["cert", "revoke", "1234"]):
+        done = subprocess.run([*start, *words, *shell.secrets], capture_output=True, text=True)
+        assert done.returncode == (3 if "revoke" in words else 0), done.stderr
+    assert shell.server.states()[-2:] == ["confirmed", "confirmed"]
 
 
 def test_waiting(shell: Shell) -> None:

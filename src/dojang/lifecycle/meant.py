@@ -71,13 +71,13 @@ def issuer_known(place: Workplace, certificate_der: bytes) -> Origin:
 
 
 def _records(place: Workplace, meant: Meant) -> "list[tuple[str, Record]]":
-    from dojang.authority.local import LocalAuthority
-
     assert meant.serial is not None
     found: list[tuple[str, Record]] = []
     if meant.authority is not None and is_url(meant.authority):
         return found
     for name in [meant.authority] if meant.authority else place.authorities():
+        from dojang.authority.local import LocalAuthority  # where there is none, nothing of it need be installed
+
         with place.open_authority(name) as authority:
             if isinstance(authority, LocalAuthority):
                 try:
