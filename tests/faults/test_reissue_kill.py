@@ -222,4 +222,5 @@ def test_founding_an_authority_killed_anywhere(bench: Bench, watch: Watch, make_
         assert bench.run("ca", "crl", "--ca", name).status == 0
 
     strike_everywhere(bench, prepare, check)
+    assert bench.run("renew", "run", "npki:").status in (0, 14)  # the last one struck may be founded and not settled
     watch.nothing_waits()
