@@ -64,7 +64,7 @@ def office(_founded: Office) -> Iterator[Office]:
 
 def test_a_code_is_shown_once(office: Office) -> None:
     """Reference and code come out, the state says ready; afterwards no list, no record and no file has the code."""
-    made = office.new("--alternative-name", "email:hong@example.com")
+    made = office.new("--alternative-name", "email:hong@example.com", "--log-level", "debug")
     reference, code = made["reference"], made["code"]
     assert re.fullmatch(r"\d{10}", reference)
     assert CODE.fullmatch(code)

@@ -257,7 +257,7 @@ approval = _table(
     Column("decided_at", Moment, nullable=False),
     Column("evidence", LargeBinary),  # the officer's signed order (CMS)
 )
-Index("ux_approval_voice", approval.c.subject, approval.c.officer, unique=True)
+Index("ux_approval_voice", approval.c.subject, approval.c.officer, approval.c.decision, unique=True)
 
 # An officer's request that was carried out; its id is never accepted again.
 admin_request = _table(

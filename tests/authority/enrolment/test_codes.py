@@ -59,6 +59,31 @@ def test_the_fifth_wrong_code_locks(bureau) -> None:
     ]
 
 
+def test_a_limit_that_is_lowered_later(small) -> None:
+    """What was wrong before it counts at the next wrong code, and a right one is still forgiven."""
+    handed = small.hand_out()
+    reference = handed.enrolment.reference
+    for _ in range(4):
+        assert not small.guess(reference, b"0" * 16)
+    small.policy = EnrolmentPolicy(tries=2)
+    assert small.guess(reference, handed.code.reveal())
+    assert small.office.enrolment(reference).wrong_tries == 0
+    for _ in range(2):
+        assert not small.guess(reference, b"0" * 16)
+    assert small.office.enrolment(reference).state == "locked"
+
+
+def test_guessing_at_what_was_used_leads_nowhere(small) -> None:
+    """After as many tries the right code looks wrong there, too; the answers tell nothing."""
+    handed = small.hand_out()
+    reference = handed.enrolment.reference
+    small.take(reference)
+    for _ in range(5):
+        assert not small.guess(reference, b"0" * 16)
+    assert not small.guess(reference, handed.code.reveal())
+    assert small.office.enrolment(reference).state == "used"
+
+
 def test_a_right_code_takes_back_its_own_wrong_tries_alone(small) -> None:
     """The reference is forgiven, the source is not: its own code does not let it guess at others for ever."""
     small.policy = EnrolmentPolicy(source_tries=6)

@@ -95,6 +95,18 @@ def test_two_officers_approve(small) -> None:
         assert list(kept.scalars()) == [b"signed by 1", b"signed by 2"]
 
 
+def test_an_officer_changes_his_mind(small) -> None:
+    """Who has approved can still refuse while another approval is missing; all three orders are kept."""
+    small.policy = EnrolmentPolicy(usual=ProfileRule("officers", True))
+    reference = small.hand_out(HONG, actor="local:kim", evidence=b"registered").enrolment.reference
+    with acting("officer:1"):
+        small.office.approve(reference, b"yes")
+        assert small.office.refuse(reference, "on second thoughts", b"no").state == "refused"
+    with small.database.reading() as connection:
+        kept = connection.exec_driver_sql("SELECT evidence FROM approval WHERE subject = ?", (reference,)).scalars()
+        assert set(kept) == {b"registered", b"yes", b"no"}
+
+
 def test_an_unlocked_code_still_waits(small) -> None:
     """Unlocking is no approval."""
     small.policy = EnrolmentPolicy(tries=1, usual=ProfileRule("people", True))

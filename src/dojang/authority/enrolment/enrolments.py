@@ -26,11 +26,11 @@ from dojang.authority.audit.record import moment_text
 from dojang.authority.database import Database
 from dojang.authority.enrolment import records, tries
 from dojang.authority.enrolment.codes import CodeKey, check_same, code_of, decoy_for, reference_in
-from dojang.authority.enrolment.lookup import Found, look_up
+from dojang.authority.enrolment.lookup import Found, Known, look_up
 from dojang.authority.enrolment.policy import EnrolmentPolicy
 from dojang.authority.enrolment.records import Enrolment, Terms
 from dojang.authority.enrolment.sources import source_of
-from dojang.authority.enrolment.states import EXPIRING, WHY, State
+from dojang.authority.enrolment.states import EXPIRING, OPEN, WHY, State
 from dojang.errors import CodeRefused, Phrase, TooManyTries
 from dojang.secret import Secret
 
@@ -87,7 +87,7 @@ class Enrolments:
             minutes = int(self._policy.source_window.total_seconds() // 60)
             raise TooManyTries(authority=self._authority, source=source_of(source), minutes=minutes)
         key, known = self._code_key(), found.known
-        if known is None or known.recorded == "locked" or known.wrong_tries >= self._policy.tries:
+        if known is None or self._is_locked(known):
             return Offer(decoy_for(key, reference_in(reference)), self._refusal(reference, _UNKNOWN))
         secret = code_of(key, reference, known.salt)
         check_same(secret, known.salt, known.code_hash, self._authority)
@@ -104,7 +104,7 @@ class Enrolments:
         """A code fitted: its reference's wrong tries are taken back. Those of ``source`` are not."""
         known = self._look_up(reference, source).known
         if known is not None and known.wrong_tries:
-            self._database.together(lambda connection: tries.forgive(connection, reference, self._policy))
+            self._database.together(lambda connection: tries.forgive(connection, reference))
 
     def terms(self, reference: str) -> Terms:
         """What the code stands for. ``CodeRefused`` for an unknown reference."""
@@ -142,6 +142,10 @@ class Enrolments:
         at = self._clock()
         since = at - self._policy.source_window
         return look_up(self._database, reference_in(reference), source_of(source), since, at)
+
+    def _is_locked(self, known: Known) -> bool:
+        """Also what was used or has ended otherwise, once it was guessed at as often."""
+        return known.recorded == "locked" or (known.recorded not in OPEN and known.wrong_tries >= self._policy.tries)
 
     def _why_not(self, connection: Connection, reference: str, at: datetime) -> CodeRefused:
         row = records.row_of(connection, reference)

@@ -107,8 +107,12 @@ class Office:
         pre_authorised: bool = False,
         valid_days: int | None = None,
         uses: int | None = None,
+        evidence: bytes | None = None,
     ) -> Handed:
-        """A reference number and its code. ``NotFound``, ``NotPermitted``, ``Usage``, ``InvalidName``."""
+        """A reference number and its code; ``evidence`` is the order of an officer who registers.
+
+        Raises ``NotFound``, ``NotPermitted``, ``Usage``, ``InvalidName``.
+        """
         profile = self._profile(terms.profile)
         terms = settled_terms(terms, profile)
         pre_authorised = pre_authorised and bool(profile.identity_checks)
@@ -136,7 +140,7 @@ class Office:
             }
             with self._database.writing() as connection:
                 if records.row_of(connection, reference) is None:
-                    return Handed(self._insert(connection, values, at), code)
+                    return Handed(self._insert(connection, values, evidence), code)
 
     def enrolment(self, reference: str) -> Enrolment:
         """Raises ``NotFound``."""
@@ -194,10 +198,12 @@ class Office:
     def _found(self, connection: Connection, reference: str) -> Enrolment:
         return records.found(connection, reference, self._clock(), self._authority)
 
-    def _insert(self, connection: Connection, values: Mapping[str, Any], at: datetime) -> Enrolment:
+    def _insert(self, connection: Connection, values: Mapping[str, Any], evidence: bytes | None) -> Enrolment:
         if values["applicant"] is not None:
             applicants.show(connection, values["applicant"], self._authority)
         connection.execute(insert(tables.enrolment).values(**values))
+        if evidence is not None:
+            approvals.write(connection, values["reference"], "registered", values["created_at"], evidence)
         told = {name: values[name] for name in ("profile", "applicant")} | {"uses": values["uses_left"]}
         kind = "pre-authorised" if values["pre_authorised"] else "checked"
         expires_at = moment_text(values["expires_at"])

@@ -115,6 +115,7 @@ def _code_new(counter: Counter, given: Arguments) -> Answer:
         "pre_authorised": given.switch("pre_authorised"),
         "valid_days": given.maybe_number("valid_days"),
         "uses": given.maybe_number("uses"),
+        "evidence": given.evidence,
     }
     given.finish()
     handed = counter.office.new(terms, **more)
