@@ -58,7 +58,7 @@ def test_everything_can_be_done_twice(authority, do):
     """On an authority that has nothing to do, every kind of work succeeds, and again."""
     for kind in [*do.kinds, *do.kinds]:
         do(kind)
-    assert set(events(authority)) <= {"authority-founded", "crl-published", "ocsp-produced"}
+    assert set(events(authority)) <= {"authority-founded", "crl-published"}
 
 
 def test_lists_are_published_before_they_are_over(authority, do, clock):

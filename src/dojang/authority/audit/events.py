@@ -12,7 +12,6 @@ EVENTS: Final = MappingProxyType(
         # the authority itself
         "authority-founded": frozenset({"certificate", "tiers"}),
         "store-upgraded": frozenset({"before", "after"}),
-        "settings-changed": frozenset({"names"}),
         # its keys
         "signer-added": frozenset({"role", "generation", "certificate", "state"}),
         "signer-switched": frozenset({"role", "generation", "before"}),
@@ -27,12 +26,10 @@ EVENTS: Final = MappingProxyType(
         "certificate-revoked": frozenset({"reason", "revoked_at"}),
         "certificate-suspended": frozenset({"reason"}),
         "certificate-restored": frozenset(),
-        # lists and answers about them
+        # lists of them
         "crl-published": frozenset({"signer", "number", "base", "next_update"}),
-        "ocsp-produced": frozenset({"signer", "answers"}),
         # who may have a certificate
         "applicant-added": frozenset({"kind"}),
-        "applicant-changed": frozenset({"state", "fields"}),
         "check-recorded": frozenset({"kind", "evidence", "checked_at"}),
         "enrolment-created": frozenset({"profile", "applicant", "expires_at", "uses", "kind"}),
         "enrolment-approved": frozenset({"approval", "first"}),
@@ -44,12 +41,10 @@ EVENTS: Final = MappingProxyType(
         "enrolment-unlocked": frozenset({"tries"}),
         "code-wrong": frozenset({"source", "tries"}),
         "source-locked": frozenset({"tries"}),
-        "source-unlocked": frozenset({"tries"}),
         # who may administer
         "officer-added": frozenset({"roles", "certificate", "name"}),
         "officer-changed": frozenset({"roles", "state", "certificate", "name"}),
         "officer-removed": frozenset({"roles", "reason"}),
-        "order-refused": frozenset({"method", "reason", "source"}),
         # this record
         "audit-exported": frozenset({"entries", "hash"}),
     }
