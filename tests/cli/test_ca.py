@@ -16,6 +16,15 @@ def _found(run, *more):
     return run("ca", "init", "--alias", "office", "--key", key, "--name", "CN=Office CA,C=KR", *more)
 
 
+def test_each_token_of_a_hierarchy_gets_its_own_pin(run_dojang, make_token) -> None:
+    """What an address says of its own token goes before what is said for all; no PIN is tried on the other."""
+    root, issuing = make_token(pin="615243"), make_token(pin="730164")
+    keys = ("--key", f"{root.uri}?pin-source={root.pin_source}", "--issuing-key", issuing.uri)
+    names = ("--name", "CN=Root,C=KR", "--issuing-name", "CN=CA,C=KR", "--alias", "office")
+    made = run_dojang("ca", "init", *keys, *names, "--ca-pin-source", issuing.pin_source)
+    assert made.returncode == 0, made.stderr
+
+
 def test_a_root_that_issues(run, tmp_path) -> None:
     """The key is made on the token, the address holds no PIN, openssl accepts certificate and revocation list."""
     authority = _found(run)["data"]["authority"]

@@ -128,17 +128,18 @@ class Invocation:
         return self.flags.ca_pin_source or self.settings.ca_pin_source
 
     def ca_pin_provider(self, uri: "Pkcs11Uri") -> "PinProvider":
-        """The PIN of the token with the local authority's key, at ``uri``: from ``--ca-pin-source``, the settings, the
-        URI, or a person; from where ``pin_provider`` has it only if the command works on no other token.
+        """The PIN of the token with the local authority's key, at ``uri``: from the URI, ``--ca-pin-source``, the
+        settings, or a person; from where ``pin_provider`` has it only if the command works on no other token.
 
-        Nothing is guessed: the PIN of one token is never tried on another.
+        Nothing is guessed: the PIN of one token is never tried on another. An authority may have keys on several, so
+        what the URI says of its own token goes before what is said for all.
         """
-        if self.ca_pin_source:
-            return self.secrets.provider(self.ca_pin_source, "--ca-pin-source")
+        if (own := self.secrets.from_uri(uri)) is not None:
+            return own
         source = self.flags.pin_source or self.settings.pin_source
         if not all(_is_token_of(uri, one) for one in self._tokens):
             source = None
-        return self.secrets.from_uri(uri) or self.secrets.provider(source, "--ca-pin-source")
+        return self.secrets.provider(self.ca_pin_source or source, "--ca-pin-source")
 
     def may_use_agent(self, uri: "Pkcs11Uri | None" = None, source: str | None = None) -> bool:
         """Whether a running agent may sign. Who says where the PIN is has said how the token is to be opened: by URI,
