@@ -11,6 +11,7 @@ from dojang.cmp.macs import Mac, new_pbm
 from dojang.cmp.messages import Header
 from dojang.cmp.names import NOBODY, directory_name_der
 from dojang.cmp.protection import Signing
+from dojang.cmp.trust import key_id_of
 from dojang.x509.reading import read_certificate
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class BySignature:
         return Header(
             sender_der=directory_name_der(certificate.subject),
             recipient_der=directory_name_der(self._recipient or certificate.issuer),
-            sender_key_id=_key_id(certificate),
+            sender_key_id=key_id_of(certificate),
         )
 
     def protector(self) -> "Protector":
@@ -64,10 +65,3 @@ class BySignature:
     def certificates(self) -> tuple[bytes, ...]:
         signer = self._signer()
         return tuple(dict.fromkeys((signer.certificate_der, *signer.chain_der)))
-
-
-def _key_id(certificate: x509.Certificate) -> bytes | None:
-    try:
-        return certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
-    except x509.ExtensionNotFound:
-        return None

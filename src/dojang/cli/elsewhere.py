@@ -19,30 +19,21 @@ if TYPE_CHECKING:
 
 def authority_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """For a command that may speak to an authority elsewhere. Nothing is passed on; whoever opens one looks."""
-    certificate = option(
+    certificate = _kept(
         "--ca-certificate",
-        "ca_certificates",
-        multiple=True,
-        metavar="FILE",
-        help=N_("A certificate by which an authority elsewhere is believed; kept for the next time. Repeatable."),
-        expose_value=False,
-        callback=keep,
+        "FILE",
+        N_("A certificate by which an authority elsewhere is believed; kept for the next time. Repeatable."),
+        name="ca_certificates",
     )
-    reference = option(
-        "--reference",
-        metavar="R",
-        help=N_("The reference number that an authority elsewhere gave out."),
-        expose_value=False,
-        callback=keep,
-    )
-    code = option(
-        "--code-source",
-        metavar="SRC",
-        help=N_("Where the code that belongs to the reference number comes from."),
-        expose_value=False,
-        callback=keep,
-    )
+    reference = _kept("--reference", "R", N_("The reference number that an authority elsewhere gave out."))
+    code = _kept("--code-source", "SRC", N_("Where the code that belongs to the reference number comes from."))
     return certificate(reference(code(function)))
+
+
+def _kept(flag: str, metavar: str, text: str, *, name: str | None = None) -> Callable[..., Any]:
+    """An option whose value is kept with the flags; with a ``name`` of its own it may be given again."""
+    names = (flag,) if name is None else (flag, name)
+    return option(*names, metavar=metavar, multiple=name is not None, help=text, expose_value=False, callback=keep)
 
 
 class Elsewhere:

@@ -74,7 +74,7 @@ class Judge:
             try:
                 certificate = read_certificate(der)
                 named = header.sender is None or certificate.subject == header.sender
-                if header.sender_key_id in (None, _key_id(certificate)) and named:
+                if header.sender_key_id in (None, key_id_of(certificate)) and named:
                     yield der
             except (FileMalformed, *UNREADABLE):
                 continue
@@ -105,7 +105,8 @@ def shown(texts: Iterable[str]) -> list[str]:
     return ["".join(letter for letter in text[:200] if letter.isprintable()) for text in list(texts)[:4]]
 
 
-def _key_id(certificate: x509.Certificate) -> bytes | None:
+def key_id_of(certificate: x509.Certificate) -> bytes | None:
+    """The subjectKeyIdentifier."""
     try:
         return certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
     except x509.ExtensionNotFound:
