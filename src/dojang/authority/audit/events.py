@@ -45,6 +45,7 @@ EVENTS: Final = MappingProxyType(
         "officer-added": frozenset({"roles", "certificate", "name"}),
         "officer-changed": frozenset({"roles", "state", "certificate", "name"}),
         "officer-removed": frozenset({"roles", "reason"}),
+        "order-refused": frozenset({"method", "reason", "source"}),
         # this record
         "audit-exported": frozenset({"entries", "hash"}),
     }
