@@ -84,4 +84,4 @@ def until(holds: Callable[[], object], seconds: float = 20) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline
-        time.sleep(0.02)
+        time.sleep(0.05)

@@ -82,7 +82,7 @@ def test_workers_share_the_work_and_one_that_dies_is_replaced(office) -> None:
         answered, failed, over = [], [], threading.Event()
 
         def keep_asking() -> None:
-            while not over.is_set():
+            while not over.wait(0.01):
                 try:
                     answered.append(served.ask("/health")[0])
                 except (OSError, http.client.HTTPException):
