@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from pkilint.bin import lint_pkix_cert
@@ -210,6 +211,23 @@ def test_the_root_rolls_over_and_both_roots_are_good(house: House) -> None:
     assert house.chain()[-1] == house.named("root-2").certificate_der
 
 
+def test_a_third_root_leads_back_to_the_first(house: House) -> None:
+    """Over two bridges; a client is told of the newest root whichever it knows, as far as a bridge leads there."""
+    for _ in range(2):
+        house.prepare("root")
+        rollover.switch(house.scene, "root")
+    house.prepare("issuing")
+    rollover.switch(house.scene, "issuing")
+    der = house.issue()
+    for root in ("root", "root-2", "root-3"):
+        house.verify(der, root, house.chain())
+    with house.database.reading() as connection:
+        for root in ("root", "root-2"):
+            update = chains.root_update(connection, house.at, house.named(root).certificate_der)
+            assert update.new_with_new_der == house.named("root-3").certificate_der
+            assert (update.new_with_old_der is None) == (root == "root")
+
+
 def test_a_root_that_issues_itself_rolls_over_too(empty: House) -> None:
     """One tier: what issues is the root; its successor's certificates verify with the old root as well."""
     empty.found(two_tiers=False)
@@ -271,9 +289,32 @@ def test_everything_in_a_hierarchy_passes_pkilint(
     ders = {one.certificate_der for one in house.every()} | set(house.chain()) | set(house.chain("issuing"))
     assert len(ders) == 4 + 2 + 4
     for der in ders:
+        check_addresses(house, load(der))
+    for der in ders:
         (tmp_path / "one.der").write_bytes(der)
         status = lint_pkix_cert.main(["lint", "-s", "NOTICE", str(tmp_path / "one.der")])
         assert (status, capsys.readouterr().out.strip()) == (0, "")
+
+
+def check_addresses(house: House, certificate: x509.Certificate) -> None:
+    """What a certificate says of its issuer and its list is about the key that signed it; a root says nothing."""
+    (signer,) = [one for one in house.every("root", "issuing") if is_signed_by(certificate, one.certificate)]
+    places = [one.value for one in certificate.extensions if isinstance(one.value, x509.CRLDistributionPoints)]
+    said = [point.full_name[0].value for place in places for point in place]
+    has_list = signer.certificate != certificate and not signer_of_answers(certificate)
+    assert said == ([f"{BASE}/crl/{signer.id}.crl"] if has_list else [])
+
+
+def signer_of_answers(certificate: x509.Certificate) -> bool:
+    return any(isinstance(one.value, x509.OCSPNoCheck) for one in certificate.extensions)
+
+
+def is_signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (ValueError, InvalidSignature):
+        return False
+    return True
 
 
 @pytest.mark.parametrize("role", delegates.ROLES)

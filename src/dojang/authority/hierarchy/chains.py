@@ -60,17 +60,17 @@ def root_update(connection: "Connection", at: datetime, old_der: bytes | None = 
 
 
 def _crossings(connection: "Connection", root: Key, at: datetime) -> list[bytes]:
-    """Certificates of this root's key by other keys, and of theirs: nearest first."""
+    """Certificates of this root's key by other roots of ours, and of theirs by others: nearest first, each once."""
     found: list[bytes] = []
-    waiting, seen = [root.certificate], {fingerprint_of(root.certificate)}
-    others = {one.certificate: fingerprint_of(one.certificate) for one in keys(connection, "root")}
+    waiting = [root.certificate]
+    others = [one.certificate for one in keys(connection, "root") if one.id != root.id]
     while waiting:
-        for one in _certificates_of(connection, waiting.pop(0), at):
-            found.append(one)
-            for other, name in others.items():
-                if name not in seen and _is_signed_by(one, other):
-                    seen.add(name)
-                    waiting.append(other)
+        for crossing_der in _certificates_of(connection, waiting.pop(0), at):
+            issuer = next((one for one in others if _is_signed_by(crossing_der, one)), None)
+            if issuer is not None:
+                others.remove(issuer)
+                waiting.append(issuer)
+                found.append(crossing_der)
     return found
 
 

@@ -29,6 +29,8 @@ from dojang.authority.hierarchy.signers import (
     current,
     in_state,
     keys,
+    name_of,
+    next_generation,
     set_state,
 )
 from dojang.authority.tables import certificate
@@ -164,7 +166,9 @@ def _prepare_root(scene: Scene, old: Key, name: x509.Name, private: "PrivateKey"
     prove_possession(private, certificate_der)
     own = x509.load_der_x509_certificate(certificate_der)
     new_with_old = cross_sign(own, scene.above(old), until=old.certificate.not_valid_after_utc)
-    new = Key("root", "root", old.generation + 1, certificate_der, key_address, NEXT, old.crl_days)
+    with scene.database.reading() as connection:
+        generation = next_generation(connection, "root")
+    new = Key(name_of("root", generation), "root", generation, certificate_der, key_address, NEXT, old.crl_days)
     old_with_new = cross_sign(old.certificate, Above(new, private, scene.at, scene.base))
     with scene.database.writing() as connection:
         _waiting(connection, "root", private)

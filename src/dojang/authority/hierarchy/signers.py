@@ -83,12 +83,21 @@ def add(
     connection: "Connection", role: str, certificate_der: bytes, key_address: str, *, state: str, crl_days: int = 0
 ) -> Key:
     """The next generation of that role, inside ``writing()``."""
-    newest = connection.execute(select(func.max(signer.c.generation)).where(signer.c.role == role)).scalar() or 0
-    name = role if newest == 0 else f"{role}-{newest + 1}"
-    made = Key(name, role, newest + 1, certificate_der, key_address, state, crl_days)
+    generation = next_generation(connection, role)
+    made = Key(name_of(role, generation), role, generation, certificate_der, key_address, state, crl_days)
     facts = ("id", "role", "generation", "certificate_der", "key_address", "state", "crl_days")
     connection.execute(insert(signer), {fact: getattr(made, fact) for fact in facts})
     return made
+
+
+def next_generation(connection: "Connection", role: str) -> int:
+    newest = connection.execute(select(func.max(signer.c.generation)).where(signer.c.role == role)).scalar()
+    return (newest or 0) + 1
+
+
+def name_of(role: str, generation: int) -> str:
+    """What a key is called, in the record and in addresses."""
+    return role if generation == 1 else f"{role}-{generation}"
 
 
 def set_state(connection: "Connection", one: Key, state: str) -> None:
