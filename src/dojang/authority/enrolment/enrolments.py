@@ -52,10 +52,15 @@ _USE = (
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What a message under this reference must be protected with, and why that would not help."""
+    """What a message under this reference must be protected with, and why that would not help.
+
+    ``terms`` are what it stands for, where the reference is known; ``wrong_tries`` what ``right`` would take back.
+    """
 
     secret: Secret
     refusal: CodeRefused | None = None
+    terms: Terms | None = None
+    wrong_tries: int = 0
 
     def check(self) -> None:
         """Raise ``CodeRefused`` unless the code may be used now. For those who have proved to know it."""
@@ -91,9 +96,8 @@ class Enrolments:
             return Offer(decoy_for(key, reference_in(reference)), self._refusal(reference, _UNKNOWN))
         secret = code_of(key, reference, known.salt)
         check_same(secret, known.salt, known.code_hash, self._authority)
-        return Offer(
-            secret, None if known.state == "ready" else self._refusal(reference, WHY[known.state], known.state)
-        )
+        refusal = None if known.state == "ready" else self._refusal(reference, WHY[known.state], known.state)
+        return Offer(secret, refusal, known.terms, known.wrong_tries)
 
     def wrong(self, reference: str, source: str) -> None:
         """Count a code that did not fit; durable when this returns. The one too many locks the reference."""

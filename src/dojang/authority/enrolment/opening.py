@@ -1,5 +1,6 @@
 """Enrolment at an authority that is open: its records, its rules and its token, put together."""
 
+import secrets
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from dojang.authority.enrolment.enrolments import Enrolments
 from dojang.authority.enrolment.office import Office
 from dojang.authority.enrolment.officers import Officers
 from dojang.authority.enrolment.orders import Counter
-from dojang.errors import Phrase, UnsupportedOperation
+from dojang.errors import NotFound, Phrase, UnsupportedOperation
 from dojang.x509.profiles import Profile, profile
 
 if TYPE_CHECKING:
@@ -20,7 +21,15 @@ if TYPE_CHECKING:
 def enrolments_of(authority: "LocalAuthority", opener: object) -> Enrolments:
     """For conversations with applicants. The token is asked for nothing before the first of them."""
     key = _once(lambda: open_code_key(authority.database, authority.name, _ring(opener)))
-    return Enrolments(authority.database, authority.name, authority.settings.enrolment(), key, authority.now)
+
+    def key_or_none() -> CodeKey:
+        try:
+            return key()
+        except NotFound:  # the first code is yet to be made, perhaps by another process
+            return _NoKeyYet()
+
+    policy = authority.settings.enrolment()
+    return Enrolments(authority.database, authority.name, policy, key_or_none, authority.now)
 
 
 def counter_of(authority: "LocalAuthority", opener: object) -> Counter:
@@ -33,6 +42,13 @@ def counter_of(authority: "LocalAuthority", opener: object) -> Counter:
 
     office = Office(database, name, policy, known, key, authority.now)
     return Counter(office, Officers(database, name, policy, authority.now))
+
+
+class _NoKeyYet:
+    """Nobody was given a code, so whatever somebody proves to know is wrong."""
+
+    def digest(self, message: bytes) -> bytes:
+        return secrets.token_bytes(32)
 
 
 def _ring(opener: object) -> KeyRing:
