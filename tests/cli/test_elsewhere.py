@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.cmp.mock import Pki
 from tests.cmp.own_server import OwnServer, own_server
 
 from dojang.authority.audit import acting
@@ -47,6 +48,11 @@ class Shell:
         file.write_bytes(code + b"\n")
         file.chmod(0o600)
         return ["--reference", reference, "--code-source", f"file:{file}"]
+
+    def kept(self) -> list[tuple[str]]:
+        """The URLs of the authorities whose certificates are kept."""
+        with sqlite3.connect(self.home / "state" / "ledger.sqlite") as ledger:
+            return ledger.execute("SELECT address FROM events WHERE event = 'trusted'").fetchall()
 
     def issue_words(self, name: str = "Hong") -> list[str]:
         return ["cert", "issue", "--to", self.address, "--subject", f"CN={name},C=KR", "--ca", self.server.url]
@@ -167,14 +173,16 @@ def test_waiting(shell: Shell) -> None:
 
 
 def test_the_authoritys_certificate_given_beforehand(shell: Shell, tmp_path: Path) -> None:
-    """It is kept with the URL; another authority's makes every answer unbelievable that is only signed."""
-    root = tmp_path / "root.der"
+    """It is kept with the URL once an answer has led to it; another's never is, and nothing is believed by that."""
+    root, other = tmp_path / "root.der", tmp_path / "other.der"
     root.write_bytes(shell.server.counter.authority.chain_der()[-1])
+    other.write_bytes(Pki.found(tmp_path).anchor_der)
+    error = shell.json(*shell.issue_words(), *shell.code(), "--ca-certificate", other, status=12)
+    assert error["code"] == "answer-mismatch"
+    assert shell.kept() == []
     _, err = shell.run(*shell.issue_words(), *shell.code(), "--ca-certificate", root)
     assert "from now on" not in err
-    with sqlite3.connect(shell.home / "state" / "ledger.sqlite") as ledger:
-        kept = ledger.execute("SELECT address FROM events WHERE event = 'trusted'").fetchall()
-    assert kept == [(shell.server.url,)]
+    assert shell.kept() == [(shell.server.url,)]
     error = shell.json(*shell.issue_words("Kim"), *shell.code("Kim"), "--ca-certificate", tmp_path / "no.pem", status=3)
     assert error["code"] == "file-unreadable"
 

@@ -71,7 +71,7 @@ class Subscriber:
             anchors_der=(self.pki.anchor_der,) if anchored else (),
             introductions=introductions or NobodyIntroduced(),
             patience=lambda: Patience(60, self.waits.append, lambda seconds: None),
-            trust=self.trusted.extend,
+            trust=self.trusted.append,
             seconds=10,
         )
         return RemoteAuthority(url, terms)

@@ -111,7 +111,7 @@ class Desk:
             introductions=self.wallet,
             patience=lambda: Patience(self.patience, self.waits.append, lambda seconds: None),
             changed=self.changed.append,
-            trust=lambda ders: keep_anchors(self.place.ledger, url, ders),
+            trust=lambda der: keep_anchors(self.place.ledger, url, [der]),
             seconds=5,
             now=lambda: self.at,
         )

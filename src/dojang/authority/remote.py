@@ -80,14 +80,14 @@ class NobodyIntroduced:
 class Terms:
     """How an authority elsewhere is reached and believed.
 
-    ``trust`` is told of the certificates that a first answer under a code brought, to be kept for the next time;
-    ``changed`` of a certificate that was granted otherwise than it was asked for.
+    ``trust`` is told of the certificate that an answer led to, be it one of those or one that came under a code, to be
+    kept for the next time; ``changed`` of a certificate that was granted otherwise than it was asked for.
     """
 
     anchors_der: tuple[bytes, ...] = ()
     introductions: Introductions = field(default_factory=NobodyIntroduced)
     patience: Callable[[], Patience] = Patience
-    trust: Callable[[tuple[bytes, ...]], None] = field(default=lambda anchors_der: None)
+    trust: Callable[[bytes], None] = field(default=lambda anchor_der: None)
     changed: Callable[[bytes], None] = field(default=lambda certificate_der: None)
     now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
     tls_certificates: Path | None = None
@@ -244,9 +244,10 @@ class RemoteAuthority:
             raise AnswerMismatch(problems=(problem,)) from error
         if not report.ok:
             raise AnswerMismatch(problems=report.problems)
+        anchor_der = report.path_der[-1]
         if not self._anchors:
-            self._anchors += anchors
-            self._terms.trust(anchors)
+            self._anchors.append(anchor_der)
+        self._terms.trust(anchor_der)
         if granted.changed:
             self._terms.changed(granted.certificate_der)
         return Issued(granted.certificate_der, report.path_der[1:], granted.changed)

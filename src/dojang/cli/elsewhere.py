@@ -27,7 +27,8 @@ def authority_options(function: Callable[..., Any]) -> Callable[..., Any]:
     )
     reference = _kept("--reference", "R", N_("The reference number that an authority elsewhere gave out."))
     code = _kept("--code-source", "SRC", N_("Where the code that belongs to the reference number comes from."))
-    return certificate(reference(code(function)))
+    wrapped: Callable[..., Any] = certificate(reference(code(function)))
+    return wrapped
 
 
 def _kept(flag: str, metavar: str, text: str, *, name: str | None = None) -> Callable[..., Any]:
@@ -61,12 +62,10 @@ def authority_at(invocation: Invocation, url: str, ledger: "Ledger") -> "RemoteA
     from dojang.lifecycle.anchors import anchors_of, keep_anchors
 
     given = [der for path in invocation.flags.ca_certificates for der in certificates_of(path)]
-    if not invocation.flags.plan:
-        keep_anchors(ledger, url, given)
 
-    def trust(certificates_der: tuple[bytes, ...]) -> None:
-        for der in keep_anchors(ledger, url, certificates_der):
-            _tell_trusted(invocation, url, der)
+    def trust(certificate_der: bytes) -> None:
+        if keep_anchors(ledger, url, [certificate_der]) and certificate_der not in given:
+            _tell_trusted(invocation, url, certificate_der)
 
     terms = Terms(
         anchors_der=tuple(dict.fromkeys((*given, *anchors_of(ledger, url)))),
