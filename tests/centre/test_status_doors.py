@@ -161,6 +161,21 @@ def test_lists_and_certificates_are_where_certificates_say(hall: Hall) -> None:
         assert hall.fetch(path)[0] == 404
 
 
+def test_a_list_from_before_there_were_records_is_shown(hall: Hall) -> None:
+    """As it lies in the folder, until there is a newer one; of nobody but the authority's own keys."""
+    bureau = hall.bureau
+    bureau.found("issuing-7", "issuing", "root")
+    hall.office.lists.publish("issuing-7", bureau.clock())
+    content = bureau.file_of("issuing-7").read_bytes()
+    with bureau.database.writing() as connection:
+        connection.exec_driver_sql("DELETE FROM crl WHERE signer = 'issuing-7'")
+    status, headers, found = hall.fetch("/crl/issuing-7.crl")
+    assert (status, found) == (200, content)
+    assert parsedate_to_datetime(headers["expires"]) == x509.load_der_x509_crl(content).next_update_utc
+    bureau.file_of("nobody").write_bytes(content)
+    assert [hall.fetch(f"/crl/{name}.crl")[0] for name in ("nobody", "issuing-7-delta")] == [404, 404]
+
+
 def test_certificates_that_others_signed_come_along(hall: Hall) -> None:
     """All of one name and key, as certs-only PKCS#7."""
     bureau = hall.bureau

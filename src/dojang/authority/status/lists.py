@@ -13,7 +13,7 @@ Whenever a key is there to sign a list, it also signs the head of the audit reco
 
 import logging
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -76,6 +76,7 @@ class Lists:
     ) -> None:
         self._database, self._key, self._file_of = database, key, file_of
         self._settings = settings or StatusSettings()
+        self._warned: dict[str, date] = {}
 
     def publish(self, name: str, at: datetime) -> bytes:
         """The complete list of a signer; where there are deltas, also one to it from the list before."""
@@ -119,12 +120,18 @@ class Lists:
                 if self._publish_if_due(name, at):
                     done.append(name)
             except PolicyError as error:
-                _log.warning("the list of %s is due: %s", name, error.code)
+                self._warn(name, error, at.date())
             except DojangError as error:
                 failure = error
         if failure is not None:
             raise failure
         return done
+
+    def _warn(self, name: str, error: DojangError, day: date) -> None:
+        """Once a day, since it is tried every minute."""
+        if self._warned.get(name) != day:
+            self._warned[name] = day
+            _log.warning("the list of %s is due and cannot be signed here: %s", name, error.code)
 
     def _publish_if_due(self, name: str, at: datetime) -> bool:
         complete = self._newest(name, delta=False)

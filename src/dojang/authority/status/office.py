@@ -46,4 +46,4 @@ class StatusOffice:
         """Shows lists and the authority's own certificates."""
         from dojang.authority.status.published import Published
 
-        return Published(self.database)
+        return Published(self.database, self.file_of)

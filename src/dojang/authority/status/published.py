@@ -6,9 +6,11 @@ together in another (``.p7c``, RFC 5280 section 4.2.2.1).
 
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
@@ -16,7 +18,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from sqlalchemy import Select, select
 
 from dojang.authority.tables import certificate, crl, signer
+from dojang.errors import FileMalformed
 from dojang.x509.keys import spki_of
+from dojang.x509.reading import read_crl
 
 if TYPE_CHECKING:
     from dojang.authority.database import Database
@@ -44,8 +48,9 @@ class Shown:
 class Published:
     """For many threads. A few lists are kept in memory; whether they are still the newest is asked each time."""
 
-    def __init__(self, database: "Database") -> None:
-        self._database = database
+    def __init__(self, database: "Database", file_of: Callable[[str], Path]) -> None:
+        """``file_of`` names the file that a signer's complete list has, too."""
+        self._database, self._file_of = database, file_of
         self._kept: OrderedDict[int, Shown] = OrderedDict()
         self._turn = threading.Lock()
 
@@ -54,7 +59,7 @@ class Published:
         with self._database.reading() as connection:
             row = connection.execute(_newest(name)).one_or_none()
             if row is None:
-                return None
+                return self._in_file(name)
             with self._turn:
                 found = self._kept.get(row.id)
             if found is None:
@@ -64,6 +69,17 @@ class Published:
                 found = _shown(list_der, LIST_TYPE, row.this_update_at, row.next_update_at)
                 self._keep(row.id, found)
         return found
+
+    def _in_file(self, name: str) -> Shown | None:
+        """A list that was published before there was a record of lists."""
+        if self._own(name) is None:
+            return None
+        try:
+            list_der = self._file_of(name).read_bytes()
+            crl = read_crl(list_der)
+        except (OSError, FileMalformed):
+            return None
+        return _shown(list_der, LIST_TYPE, crl.last_update_utc, crl.next_update_utc or crl.last_update_utc)
 
     def certificate(self, name: str) -> Shown | None:
         """The certificate of a signer."""
