@@ -2,12 +2,14 @@
 
 import dataclasses
 import random
+import time
+import tracemalloc
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from tests.authority.audit.signers import MOMENT, Signer, root_signer
 
-from dojang.authority.audit.chain import clean, details_text, hash_of
+from dojang.authority.audit.chain import Entry, beginning_of, clean, details_text, hash_of
 from dojang.authority.audit.events import EVENTS, FORBIDDEN
 from dojang.authority.audit.heads import HEAD_SIGNING, Head
 from dojang.authority.audit.verify import MOST_FINDINGS, verify
@@ -201,3 +203,28 @@ def test_lengths_keep_fields_apart():
 def test_odd_texts_can_be_kept():
     """Zero octets and halves of characters, which a database refuses, are spelt out."""
     assert clean("홍\0길\udc80동") == "홍\\x00길\\udc80동"
+
+
+def test_a_walk_is_linear_and_needs_no_room(root):
+    """Ten times the rows take ten times as long, and not more memory."""
+
+    def rows(count: int):
+        previous = beginning_of(root.chain[0])
+        for seq in range(1, count + 1):
+            fields = (seq, MOMENT, "local:hong", "certificate-revoked", f"{seq:x}", "{}")
+            hashed = hash_of(previous, *fields)
+            yield Entry(*fields, previous, hashed)
+            previous = hashed
+
+    def cost(count: int) -> tuple[float, int]:
+        tracemalloc.start()
+        began = time.process_time()
+        assert verify(root.chain[0], rows(count)).valid
+        spent, (_now, peak) = time.process_time() - began, tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return spent, peak
+
+    cost(100)
+    few, many = cost(1_000), cost(10_000)
+    assert many[0] < 20 * few[0]
+    assert many[1] < 2 * few[1] + 50_000

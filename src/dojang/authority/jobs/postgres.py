@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _APPLYING: Final = 0x646F6A616E69  # the advisory lock of whoever applies the schema
 _CONNECTIONS: Final = 3
+_WAIT_SECONDS: Final = 5
 _NOT_FOUND: Final = "P0001"  # what the functions of its schema raise
 _STATES: Final = {"todo": "waiting", "doing": "running"}
 _BRING_FORWARD: Final = (
@@ -46,8 +47,8 @@ class ProcrastinateEngine:
             conninfo=address,
             min_size=1,
             max_size=_CONNECTIONS,
-            timeout=10,
-            kwargs={"application_name": "dojang jobs", "connect_timeout": 10},
+            timeout=_WAIT_SECONDS,
+            kwargs={"application_name": "dojang jobs", "connect_timeout": _WAIT_SECONDS},
         )
         self._app = App(connector=self._connector)
         self._worker: int | None = None
