@@ -12,13 +12,14 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, insert, literal, or_, select, text, tuple_, update
 
 from dojang.authority.database import Database
-from dojang.authority.tables import IS_RENEWABLE, authority, certificate, signer, submission
+from dojang.authority.tables import CERTIFICATE_STATES, IS_RENEWABLE, authority, certificate, signer, submission
 from dojang.errors import NotFound, Phrase
 
 PAGE: Final = 1000
 OWN_PROFILES: Final = ("root", "issuing", "cross", "ocsp", "tsa", "cmp")
 """Those of certificates for keys of authorities, ours and others'."""
-_LISTED: Final = {"suspended": text("state = 'suspended'"), "revoked": text("state = 'revoked'")}
+_IN_STATE: Final = {name: text(f"certificate.state = '{name}'") for name in CERTIFICATE_STATES}
+_IN_NONE: Final = text("1 = 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +136,7 @@ class Store:
         if for_subscribers:
             query = query.where(certificate.c.profile.not_in(OWN_PROFILES))
         if state is not None:
-            query = query.where(certificate.c.state == state, _LISTED.get(state, text("1 = 1")))
+            query = query.where(_IN_STATE.get(state, _IN_NONE))
         if after is not None:
             query = query.where(certificate.c.number > self.find(after).number)
         return self._all(query)

@@ -169,6 +169,7 @@ _certificate_index("ix_certificate_replaces", "replaces", where=text("replaces I
 _certificate_index("ix_certificate_enrolment", "enrolment", where=text("enrolment IS NOT NULL"))
 _certificate_index("ix_certificate_unconfirmed", "recorded_at", where=text("state = 'issued'"))
 _certificate_index("ix_certificate_held", "revoked_at", where=text("state = 'suspended'"))
+_certificate_index("ix_certificate_revoked", "number", where=text("state = 'revoked'"))
 _certificate_index("ix_certificate_listed", "signer", "number", where=text("state IN ('suspended', 'revoked')"))
 _certificate_index("ix_certificate_listed_after", "signer", "listed_after", where=text("listed_after IS NOT NULL"))
 _certificate_index(
