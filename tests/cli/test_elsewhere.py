@@ -191,3 +191,15 @@ def test_other_names_are_told(shell: Shell) -> None:
     """What the authority changed is a warning; the certificate is there."""
     _, err = shell.run(*shell.issue_words("Hong"), *shell.code("Kim"))
     assert "the certificate is for CN=Kim,C=KR" in err
+
+
+def test_a_person_is_asked(shell: Shell, terminal) -> None:
+    """At a terminal the reference number and the code are asked for, and the code is not shown."""
+    reference, code = shell.server.hand_out("CN=Hong,C=KR")
+    child = terminal(*shell.issue_words(), *shell.secrets[:2], "--lang", "en")
+    child.expect("The reference number: ")
+    child.sendline(reference)
+    child.expect(f"The code for {reference}: ")
+    child.sendline(code.decode())
+    child.expect("Issued.")
+    assert code.decode() not in child.before

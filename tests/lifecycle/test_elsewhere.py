@@ -30,6 +30,7 @@ from dojang.errors import (
     AuthorityUnreachable,
     AuthorityUntrusted,
     InputRequired,
+    NotPermitted,
 )
 from dojang.ledger import Ledger
 from dojang.lifecycle.anchors import anchors_of, keep_anchors
@@ -475,3 +476,28 @@ def test_a_user_cannot_speak_for_the_authority(desk: Desk) -> None:
 def _introduced(desk: Desk, name: str) -> tuple[str, Secret]:
     number, code = desk.server.hand_out(f"CN={name},C=KR")
     return number, Secret(code)
+
+
+@on_disk
+def test_revoking_with_the_code_that_brought_it(desk: Desk) -> None:
+    """Whose key is gone names the certificate by its serial; the code it was issued for is word enough."""
+    desk.introduce()
+    held = issue(desk.order(), desk.place)
+    with desk.place.open_location(desk.address) as location:
+        location.delete(held.stored.key_id)
+    done = revoke_meant(RevokeOrder(Meant(serial=held.facts.serial), "keyCompromise"), desk.place)
+    assert done.record.state == "revoked"
+    assert desk.server.states()[-1] == "revoked"
+
+
+@on_disk
+def test_revoking_without_key_and_code(desk: Desk) -> None:
+    """Nobody is asked for anything, and it is said what would help."""
+    held = desk.issue()
+    with desk.place.open_location(desk.address) as location:
+        location.delete(held.stored.key_id)
+    desk.server.asked.clear()
+    with pytest.raises(NotPermitted, match="key of the certificate is not here"):
+        revoke_meant(RevokeOrder(Meant(certificate_der=held.stored.certificate_der)), desk.place)
+    assert desk.server.asked == []
+    assert desk.place.ledger.incomplete() == []
