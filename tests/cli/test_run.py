@@ -185,3 +185,15 @@ def test_remarks_between_libraries_stay_there(run_dojang, tmp_path) -> None:
     subprocess.run(command, check=True, capture_output=True)
     done = run_dojang("cert", "show", certificate)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_part_that_is_not_installed_is_named(home) -> None:
+    """Not a traceback: which extra to install, with an exit status of its own."""
+    program = (
+        "import sys; sys.modules['sqlalchemy'] = None; sys.argv = ['dojang', 'ca', 'show', 'office', '--json']\n"
+        "from dojang.__main__ import main\nsys.exit(main())"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    error = json.loads(done.stdout)["error"]
+    assert (done.returncode, error["code"]) == (10, "extra-missing")
+    assert "pip install 'dojang[authority]'" in error["next"]

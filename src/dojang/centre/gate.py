@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
+from hashlib import sha256
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Final
 
@@ -129,6 +130,8 @@ class Gate:
                 "source": scope["dojang.source"],
                 **scope.get("dojang.facts", {}),
             }
+            if (shown := scope["state"].get("client_certificate")) is not None:
+                facts["client_certificate"] = sha256(shown).hexdigest()
             _access.info("request", extra={"facts": facts})
 
 

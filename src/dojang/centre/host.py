@@ -53,6 +53,8 @@ class Host:
         self.on_started: Callable[[], None] = lambda: None
         self.on_finding: Callable[[Readiness], None] = lambda _found: None
         """For who wants to hear of every look at database and HSM."""
+        self.on_turn: Callable[[], None] = lambda: None
+        """Called every second, by the event loop: as long as it turns, the process is alive."""
         self.started = threading.Event()
 
     def run(self, *, signals: bool = True) -> None:
@@ -87,6 +89,7 @@ class Host:
                 self._loop.add_signal_handler(number, action)
             self._loop.add_signal_handler(signal.SIGHUP, self._reload)
         self._server.on_started = self._has_started
+        self._server.on_turn = self.on_turn
         if self._is_to_stop:  # before it began
             self._begin_to_stop()
         await self._server.serve()
@@ -150,6 +153,7 @@ class _Server(uvicorn.Server):
         self._replacing: asyncio.Task[None] | None = None
         self.beat_at = time.monotonic()
         self.on_started: Callable[[], None] = lambda: None
+        self.on_turn: Callable[[], None] = lambda: None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self.servers = await self._listen()
@@ -161,6 +165,7 @@ class _Server(uvicorn.Server):
         if counter % 10 == 0:
             sweep(self.server_state.connections)
             self._state.metrics.under_way(self._state.desk.taken)
+            self.on_turn()
         return await super().on_tick(counter)
 
     @contextlib.contextmanager

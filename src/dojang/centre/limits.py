@@ -24,8 +24,8 @@ class Limits:
     header_seconds: float = 10.0
     request_seconds: float = 30.0
     connections: int = 1000
-    rate: float = 50.0
-    burst: int = 200
+    rate: float = 100.0
+    burst: int = 500
     drain_seconds: float = 25.0
     notice_seconds: float = 0.0
     trusted_proxies: tuple[Network, ...] = ()

@@ -56,8 +56,8 @@ _MOST_WORKERS = 64
 @option("--tls-key", metavar="FILE", type=FilePath(), help=N_("Its key, in PEM and without a password."))
 @option("--client-ca", metavar="FILE", type=FilePath(), help=N_("Whose certificates callers may show, in PEM."))
 @option("--require-client-certificate", is_flag=True, help=N_("Serve nobody who shows none."))
-@option("--rate", type=click.FloatRange(0), default=50, show_default=True, help=N_("Requests a second of one source."))
-@option("--burst", type=click.IntRange(1), default=200, show_default=True, help=N_("So many of them at once."))
+@option("--rate", type=click.FloatRange(0), default=100, show_default=True, help=N_("Requests a second of one source."))
+@option("--burst", type=click.IntRange(1), default=500, show_default=True, help=N_("So many of them at once."))
 @option(
     "--max-body",
     metavar="BYTES",

@@ -142,7 +142,7 @@ def _serve_alone(invocation: Invocation, order: Order, sockets: list[socket], ba
         if back is not None:
             page, ready = opened.state.metrics.page, host.readiness
             stack.enter_context(BackDoor(back, alive=host.alive, ready=ready, page=page))
-        host.on_finding = lambda _found: _keep_watchdog(host)
+        host.on_turn = partial(_keep_watchdog, host)
         host.on_reload, host.on_stopping = partial(_reload, opened), _tell_stopping
         host.on_started = lambda: _tell_started(invocation, sockets, back)
         _end_in_time(invocation, host.stop)
@@ -175,7 +175,7 @@ def _supervise(invocation: Invocation, order: Order, sockets: list[socket], back
             ready = supervisor.readiness
             stack.enter_context(BackDoor(back, alive=supervisor.alive, ready=ready, page=page_of))
         supervisor.on_ready = lambda: _tell_started(invocation, sockets, back)
-        supervisor.on_turn = lambda: _keep_watchdog(supervisor)
+        supervisor.on_turn = partial(_keep_watchdog, supervisor)
         supervisor.on_reload, supervisor.on_stopping = _tell_reload, _tell_stopping
         _end_in_time(invocation, supervisor.stop)
         status = supervisor.run()
