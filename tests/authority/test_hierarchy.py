@@ -2,7 +2,7 @@
 
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -382,6 +382,29 @@ def test_a_key_that_is_not_the_prepared_one_never_takes_over(house: House) -> No
     assert house.states("issuing") == {"issuing": CURRENT, "issuing-2": NEXT}
 
 
+@pytest.mark.parametrize("step", ["prepare", "switch", "retire"])
+def test_what_is_killed_while_a_list_is_published_is_run_again(house: House, step: str) -> None:
+    """Before the switch the old key signs, and the next run takes it from there."""
+    private, address = house.key("next")
+    steps = {
+        "prepare": lambda scene: rollover.prepare(scene, "issuing", private, address),
+        "switch": lambda scene: rollover.switch(scene, "issuing"),
+        "retire": lambda scene: rollover.retire(scene, "issuing"),
+    }
+    for name, do in steps.items():
+        if name == step:
+            before = house.states("issuing")
+            with pytest.raises(KeyboardInterrupt):
+                do(replace(house.scene, publish=killed))
+            assert {**before, "issuing-2": NEXT} == {**house.states("issuing"), "issuing-2": NEXT}
+        do(house.scene)
+    assert house.states("issuing") == {"issuing": RETIRED, "issuing-2": CURRENT}
+
+
+def killed(_signer: str) -> None:
+    raise KeyboardInterrupt
+
+
 def test_another_authority_is_cross_signed(house: House, tmp_path: Path) -> None:
     """Its subscribers verify with our root; its key keeps the name it calls itself; the certificate can be revoked."""
     other_key, user_key = new_key(), new_key()
@@ -389,6 +412,7 @@ def test_another_authority_is_cross_signed(house: House, tmp_path: Path) -> None
     other = load(certify_itself(own, parse_name("CN=다른 기관,C=KR"), other_key, house.at))
     theirs = sign_leaf(other, other_key, user_key, house.at)
     crossing = rollover.cross_certify(house.scene, other)
+    assert rollover.cross_certify(house.scene, other) == crossing
     (tmp_path / "their.crl").write_bytes(their_list(other, other_key, house.at))
     house.scene.publish("root")
     house.verify(theirs, "root", (crossing,))
@@ -400,8 +424,6 @@ def test_another_authority_is_cross_signed(house: House, tmp_path: Path) -> None
 
 
 def replace_path_length(length: int | None) -> Any:
-    from dataclasses import replace
-
     return replace(profile("root"), path_length=length)
 
 

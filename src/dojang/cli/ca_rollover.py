@@ -79,7 +79,7 @@ def switch(invocation: Invocation, root: bool, ca: str | None) -> None:
         return
     with open_authority_named(invocation, name) as authority:
         made = rollover.switch(authority.scene(), role)
-        chain = pem_of(authority.chain_der())
+        chain = pem_of(authority.roster.look().chain_der)
     invocation.result({"signer": signer_data(made), "chain": chain}, "\n".join(signer_lines(made)), quiet=[made.id])
 
 

@@ -54,8 +54,8 @@ def root_update(connection: "Connection", at: datetime, old_der: bytes | None = 
         return None
     return RootUpdate(
         new.certificate_der,
-        _crossing(connection, new.certificate, old.certificate, at),
-        _crossing(connection, old.certificate, new.certificate, at),
+        crossing_of(connection, new.certificate, old.certificate, at),
+        crossing_of(connection, old.certificate, new.certificate, at),
     )
 
 
@@ -74,9 +74,10 @@ def _crossings(connection: "Connection", root: Key, at: datetime) -> list[bytes]
     return found
 
 
-def _crossing(
+def crossing_of(
     connection: "Connection", subject: x509.Certificate, issuer: x509.Certificate, at: datetime
 ) -> bytes | None:
+    """The newest certificate that one gave to the other's key, and that is good."""
     return next((one for one in _certificates_of(connection, subject, at) if _is_signed_by(one, issuer)), None)
 
 

@@ -35,14 +35,18 @@ def cross_sign(subject: x509.Certificate, above: Above, until: datetime | None =
     _check_own_signature(subject)
     public_key: PublicKey = subject.public_key()
     check_key(public_key, profile("issuing"))
-    begin_at = max(subject.not_valid_before_utc, issuer.not_valid_before_utc)
-    end_at = min(subject.not_valid_after_utc, issuer.not_valid_after_utc, *([until] if until else []))
+    begin_at, end_at = max(subject.not_valid_before_utc, issuer.not_valid_before_utc), end_of(subject, issuer, until)
     if end_at <= max(begin_at, above.at):
         raise _unusable(subject, Phrase("it has expired, or will have before the certificate would begin"))
     wanted = replace(profile("issuing"), path_length=_path_length(subject, issuer))
     addresses = addresses_for(wanted, above.base, above.key.id)
     draft = Draft(wanted, subject.subject, public_key, (), begin_at, end_at, addresses, _key_identifier(subject))
     return sign_certificate(draft, issuer, above.private, new_serial())
+
+
+def end_of(subject: x509.Certificate, issuer: x509.Certificate, until: datetime | None) -> datetime:
+    """Neither outlives the other."""
+    return min(subject.not_valid_after_utc, issuer.not_valid_after_utc, *([until] if until else []))
 
 
 def _check_own_signature(subject: x509.Certificate) -> None:

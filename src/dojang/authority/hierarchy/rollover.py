@@ -16,7 +16,8 @@ from sqlalchemy import func, select
 
 from dojang.authority import audit
 from dojang.authority.hierarchy.certifying import Above, certify, certify_itself, check_key, checked_subject, record
-from dojang.authority.hierarchy.crossing import PROFILE, cross_sign
+from dojang.authority.hierarchy.chains import crossing_of
+from dojang.authority.hierarchy.crossing import PROFILE, cross_sign, end_of
 from dojang.authority.hierarchy.delegates import is_certified_by, note, note_added, step_down
 from dojang.authority.hierarchy.scene import Scene, check_unused
 from dojang.authority.hierarchy.signers import (
@@ -131,9 +132,15 @@ def retire(scene: Scene, role: str) -> list[Key]:
 
 
 def cross_certify(scene: Scene, subject: x509.Certificate, until: datetime | None = None) -> bytes:
-    """Another authority's key certified by our root; on record, and so revocable."""
+    """Another authority's key certified by our root; on record, and so revocable. The same again is the same answer."""
     with scene.database.reading() as connection:
         root = current(connection, "root")
+        there = crossing_of(connection, subject, root.certificate, scene.at)
+    if there is not None:
+        known = x509.load_der_x509_certificate(there)
+        wanted = subject.subject, end_of(subject, root.certificate, until)
+        if (known.subject, known.not_valid_after_utc) == wanted:
+            return there
     crossing_der = cross_sign(subject, scene.above(root), until)
     with scene.database.writing() as connection:
         _record_crossing(connection, crossing_der, root, scene)
