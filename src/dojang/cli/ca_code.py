@@ -90,18 +90,22 @@ def new(
     }
     answer = ordered(invocation, authority, "code.new", wanted, officer)
     enrolment, code = answer["enrolment"], answer["code"]
-    reference = enrolment["reference"]
     if output is not None:
         _write_letter(invocation, authority, enrolment, code, output, officer)
-    shown = code if output is None else None
-    lines = enrolment_lines(enrolment)
-    if output is None:
+    _show_new(invocation, authority, enrolment, code if output is None else None, output)
+
+
+def _show_new(
+    invocation: Invocation, authority: str, enrolment: dict[str, Any], code: str | None, output: Path | None
+) -> None:
+    reference, lines = enrolment["reference"], enrolment_lines(enrolment)
+    if code is not None:
         lines.insert(1, say("Authorization code: {code}", code=code))
         lines.append(_("The code is not shown again."))
     else:
         lines.append(say("The letter with the code: {path}", path=output))
-    data = {"authority": authority, "enrolment": enrolment, "reference": reference, "code": shown, "output": output}
-    invocation.result(data, "\n".join(lines), quiet=[reference, *([code] if output is None else [])])
+    data = {"authority": authority, "enrolment": enrolment, "reference": reference, "code": code, "output": output}
+    invocation.result(data, "\n".join(lines), quiet=[reference, *([] if code is None else [code])])
 
 
 def _write_letter(

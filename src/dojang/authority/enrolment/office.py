@@ -19,11 +19,11 @@ from dojang.authority.database import Database
 from dojang.authority.enrolment import applicants, approvals, records
 from dojang.authority.enrolment.applicants import Applicant, IdentityCheck, Kind
 from dojang.authority.enrolment.codes import CodeKey, code_of, hash_of, new_reference, new_salt, number_tag
-from dojang.authority.enrolment.policy import MOST_DAYS, EnrolmentPolicy
+from dojang.authority.enrolment.policy import EnrolmentPolicy
 from dojang.authority.enrolment.records import Enrolment, Terms
 from dojang.authority.enrolment.states import OPEN, Event, Standing, moved
-from dojang.authority.enrolment.wishes import settled_terms
-from dojang.errors import NotPermitted, Phrase, Usage
+from dojang.authority.enrolment.wishes import check_vouched, lifetime_of, settled_terms, uses_of
+from dojang.errors import Phrase, Usage
 from dojang.secret import Secret
 from dojang.x509.profiles.model import IDENTITY_CHECKS
 
@@ -113,34 +113,24 @@ class Office:
 
         Raises ``NotFound``, ``NotPermitted``, ``Usage``, ``InvalidName``.
         """
-        profile = self._profile(terms.profile)
+        profile, policy = self._profile(terms.profile), self._policy
         terms = settled_terms(terms, profile)
         pre_authorised = pre_authorised and bool(profile.identity_checks)
-        self._check_vouched(profile, applicant, pre_authorised)
-        lifetime, uses = self._lifetime(valid_days), self._uses(uses)
+        check_vouched(profile, policy.rule(profile.name), applicant, pre_authorised)
+        wanted = {
+            "profile": terms.profile,
+            "subject": terms.subject,
+            "names": json.dumps(terms.alternative_names),
+            "years": terms.years,
+            "applicant": applicant,
+            "pre_authorised": pre_authorised,
+            "uses_left": uses_of(policy, uses),
+        }
+        lifetime = lifetime_of(policy, valid_days)
         while True:
-            reference, salt = new_reference(), new_salt()
-            code = code_of(self._code_key(), reference, salt)
-            at = self._clock()
-            values = {
-                "reference": reference,
-                "salt": salt,
-                "code_hash": hash_of(code, salt),
-                "profile": terms.profile,
-                "subject": terms.subject,
-                "names": json.dumps(terms.alternative_names),
-                "years": terms.years,
-                "applicant": applicant,
-                "pre_authorised": pre_authorised,
-                "state": "drafted",
-                "created_at": at,
-                "created_by": current_actor(),
-                "expires_at": at + lifetime,
-                "uses_left": uses,
-            }
-            with self._database.writing() as connection:
-                if records.row_of(connection, reference) is None:
-                    return Handed(self._insert(connection, values, evidence), code)
+            handed = self._hand_out(wanted, lifetime, evidence)
+            if handed is not None:
+                return handed
 
     def enrolment(self, reference: str) -> Enrolment:
         """Raises ``NotFound``."""
@@ -198,6 +188,17 @@ class Office:
     def _found(self, connection: Connection, reference: str) -> Enrolment:
         return records.found(connection, reference, self._clock(), self._authority)
 
+    def _hand_out(self, wanted: Mapping[str, Any], lifetime: timedelta, evidence: bytes | None) -> Handed | None:
+        """``None`` for a reference that was given out before."""
+        reference, salt, at = new_reference(), new_salt(), self._clock()
+        code = code_of(self._code_key(), reference, salt)
+        own = {"reference": reference, "salt": salt, "code_hash": hash_of(code, salt), "expires_at": at + lifetime}
+        made = {"state": "drafted", "created_at": at, "created_by": current_actor()}
+        with self._database.writing() as connection:
+            if records.row_of(connection, reference) is not None:
+                return None
+            return Handed(self._insert(connection, {**wanted, **own, **made}, evidence), code)
+
     def _insert(self, connection: Connection, values: Mapping[str, Any], evidence: bytes | None) -> Enrolment:
         if values["applicant"] is not None:
             applicants.show(connection, values["applicant"], self._authority)
@@ -223,40 +224,6 @@ class Office:
         checked = set() if one.applicant is None else {c.kind for c in applicants.checks_of(connection, one.applicant)}
         missing = () if one.pre_authorised else tuple(kind for kind in profile.identity_checks if kind not in checked)
         return Standing(missing, approvals.missing(connection, one.reference, one.created_by, rule.four_eyes))
-
-    def _check_vouched(self, profile: "Profile", applicant: str | None, pre_authorised: bool) -> None:
-        """Somebody must stand for the identity: the checks of an applicant, or who makes the code."""
-        kinds = ", ".join(profile.identity_checks)
-        if pre_authorised and not self._policy.rule(profile.name).pre_authorised:
-            raise NotPermitted(
-                problem=Phrase(
-                    "codes by the profile '{profile}' are not made without its checks", profile=profile.name
-                ),
-                remedy=Phrase("Name the applicant with --applicant, and record: {kinds}.", kinds=kinds),
-            )
-        if profile.identity_checks and not pre_authorised and applicant is None:
-            raise NotPermitted(
-                problem=Phrase(
-                    "the profile '{profile}' requires identity checks: {kinds}", profile=profile.name, kinds=kinds
-                ),
-                remedy=Phrase("Name the applicant with --applicant, or vouch for the identity with --pre-authorised."),
-            )
-
-    def _lifetime(self, valid_days: int | None) -> timedelta:
-        days = self._policy.valid_days if valid_days is None else valid_days
-        if not 1 <= days <= MOST_DAYS:
-            raise Usage(problem=Phrase("a code is valid for 1 to {limit} days", limit=MOST_DAYS))
-        return timedelta(days=days)
-
-    def _uses(self, uses: int | None) -> int:
-        if uses is not None and uses < 1:
-            raise Usage(problem=Phrase("a code works once at least"))
-        if uses not in (None, 1) and not self._policy.is_test:
-            raise NotPermitted(
-                problem=Phrase("a code works once; only an authority for tests gives out others"),
-                remedy=Phrase("Leave out --uses. An authority for tests has 'test = true' in its authority.toml."),
-            )
-        return self._policy.uses if uses is None else uses
 
     def _tell(self, connection: Connection, event: str, reference: str, **details: Any) -> None:
         audit.record(connection, event=event, subject=reference, at=self._clock(), **details)

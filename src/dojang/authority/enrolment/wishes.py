@@ -1,7 +1,9 @@
-"""Terms as an officer wrote them, made such that the authority will issue by them; wrong ones are refused at once."""
+"""What an officer wants of a code, made such that the authority will issue by it; what is wrong is refused at once."""
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from dojang.authority.enrolment.policy import MOST_DAYS, EnrolmentPolicy, ProfileRule
 from dojang.authority.enrolment.records import Terms
 from dojang.errors import NotFound, NotPermitted, Phrase, Usage
 from dojang.x509.alternative_names import format_alternative_names, kind_of, parse_alternative_names
@@ -24,6 +26,40 @@ def settled_terms(terms: Terms, profile: "Profile") -> Terms:
     _check_subject(attribute_names(subject), profile)
     _check_names({kind_of(name) for name in names}, attribute_names(subject), profile)
     return Terms(profile.name, format_name(subject), format_alternative_names(names), _years(terms.years, profile))
+
+
+def check_vouched(profile: "Profile", rule: ProfileRule, applicant: str | None, pre_authorised: bool) -> None:
+    """Somebody must stand for the identity: the checks of an applicant, or who makes the code. ``NotPermitted``."""
+    kinds = ", ".join(profile.identity_checks)
+    if pre_authorised and not rule.pre_authorised:
+        raise NotPermitted(
+            problem=Phrase("codes by the profile '{profile}' are not made without its checks", profile=profile.name),
+            remedy=Phrase("Name the applicant with --applicant, and record: {kinds}.", kinds=kinds),
+        )
+    if profile.identity_checks and not pre_authorised and applicant is None:
+        wanted = Phrase("the profile '{profile}' requires identity checks: {kinds}", profile=profile.name, kinds=kinds)
+        remedy = Phrase("Name the applicant with --applicant, or vouch for the identity with --pre-authorised.")
+        raise NotPermitted(problem=wanted, remedy=remedy)
+
+
+def lifetime_of(policy: EnrolmentPolicy, valid_days: int | None) -> timedelta:
+    """How long a code may be used. ``Usage``."""
+    days = policy.valid_days if valid_days is None else valid_days
+    if not 1 <= days <= MOST_DAYS:
+        raise Usage(problem=Phrase("a code is valid for 1 to {limit} days", limit=MOST_DAYS))
+    return timedelta(days=days)
+
+
+def uses_of(policy: EnrolmentPolicy, uses: int | None) -> int:
+    """How often it works: once, but where the authority is for tests. ``Usage``, ``NotPermitted``."""
+    if uses is not None and uses < 1:
+        raise Usage(problem=Phrase("a code works once at least"))
+    if uses not in (None, 1) and not policy.is_test:
+        raise NotPermitted(
+            problem=Phrase("a code works once; only an authority for tests gives out others"),
+            remedy=Phrase("Leave out --uses. An authority for tests has 'test = true' in its authority.toml."),
+        )
+    return policy.uses if uses is None else uses
 
 
 def _check_subject(found: set[str], profile: "Profile") -> None:
