@@ -188,6 +188,10 @@ class _Wish:
         self.error: BaseException | None = None
         self.is_done = False
 
+    def do(self, connection: Connection) -> None:
+        """Alone in its transaction, which an error ends."""
+        self.answer = self.context.run(self.work, connection)
+
     def attempt(self, connection: Connection) -> None:
         """In a savepoint: an error is this wish's own, unless the transaction itself is lost with it."""
         savepoint = connection.begin_nested()
@@ -232,8 +236,11 @@ class _Batch:
             batch, self._waiting = self._waiting[: self.LARGEST], self._waiting[self.LARGEST :]
         try:
             with database.writing() as connection:
-                for wish in batch:
-                    wish.attempt(connection)
+                if len(batch) == 1:
+                    batch[0].do(connection)
+                else:
+                    for wish in batch:
+                        wish.attempt(connection)
         except BaseException as error:
             for wish in batch:
                 wish.error = wish.error or error

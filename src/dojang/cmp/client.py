@@ -15,9 +15,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-
 from dojang.cmp.bodies import (
     Answer,
     Body,
@@ -39,7 +36,7 @@ from dojang.cmp.bodies import (
 from dojang.cmp.faults import CmpFault, FailInfo, PkiStatus
 from dojang.cmp.messages import Header, Message, new_nonce, read_message, write_message
 from dojang.cmp.refusals import refused
-from dojang.cmp.signatures import hash_beside
+from dojang.cmp.signatures import certificate_hash
 from dojang.cmp.trust import Judge
 from dojang.errors import AnswerPending, AuthorityUnreachable, AuthorityUntrusted, Phrase
 
@@ -147,9 +144,7 @@ class Conversation:
         if self._noted("sent") and self._noted("confirming") == said:
             message = self._go_on()
         else:
-            status = None if accepted else Status(PkiStatus.REJECTION, (), frozenset((FailInfo.INCORRECT_DATA,)))
-            confirmation = Confirmation(certificate_hash(granted.certificate_der), granted.request_id, status)
-            message = self._ask(Confirmations((confirmation,)), confirming=said)
+            message = self._ask(_confirmation(granted, accepted), confirming=said)
         while not isinstance(message.body, Confirmed) and not _says(message, FailInfo.CERT_CONFIRMED):
             message = self._wait(message)
         self._settle(confirmed=said)
@@ -272,13 +267,14 @@ class Conversation:
         return AuthorityUntrusted(authority=self._judge.authority, problem=problem)
 
 
-def certificate_hash(certificate_der: bytes) -> bytes:
-    """certHash: by the hash of the certificate's own signature, or the one that fits it (RFC 9481 section 2)."""
-    algorithm = x509.load_der_x509_certificate(certificate_der).signature_algorithm_oid
-    used = hash_beside(algorithm.dotted_string) or hashes.SHA256()
-    digest = hashes.Hash(used)
-    digest.update(certificate_der)
-    return digest.finalize()
+def _confirmation(granted: Granted, accepted: bool) -> Confirmations:
+    """certConf; what is no certificate has no hash, and is rejected without one (RFC 9810 section 5.3.18)."""
+    try:
+        hashed = certificate_hash(granted.certificate_der)
+    except ValueError:
+        return Confirmations(())
+    status = None if accepted else Status(PkiStatus.REJECTION, (), frozenset((FailInfo.INCORRECT_DATA,)))
+    return Confirmations((Confirmation(hashed, granted.request_id, status),))
 
 
 def _granted(message: Message) -> Granted | None:

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
@@ -91,3 +92,11 @@ def _verify(public_key: "PublicKey", kind: str, signature: bytes, data: bytes) -
 def hash_beside(kind: str) -> hashes.HashAlgorithm | None:
     """The hash for certHash beside a signature algorithm (RFC 9481 section 2); ``None`` for an unknown one."""
     return _RSA.get(kind) or _ECDSA.get(kind) or _HASH_BESIDE.get(kind)
+
+
+def certificate_hash(certificate_der: bytes) -> bytes:
+    """certHash: by the hash of the certificate's own signature, or the one that fits it (RFC 9481 section 2)."""
+    algorithm = x509.load_der_x509_certificate(certificate_der).signature_algorithm_oid
+    digest = hashes.Hash(hash_beside(algorithm.dotted_string) or hashes.SHA256())
+    digest.update(certificate_der)
+    return digest.finalize()

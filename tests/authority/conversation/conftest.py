@@ -146,7 +146,7 @@ class Subscriber:
         return one.certificate_der
 
     def confirmation(self, certificate_der: bytes, **changes: Any) -> Confirmations:
-        from dojang.cmp.client import certificate_hash
+        from dojang.cmp.signatures import certificate_hash
 
         return Confirmations((replace(Confirmation(certificate_hash(certificate_der), 0), **changes),))
 

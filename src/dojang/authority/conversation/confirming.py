@@ -4,16 +4,12 @@ import hashlib
 import hmac
 import json
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-
 from dojang.authority.conversation.question import Question
 from dojang.authority.conversation.replies import Reply, failure
 from dojang.authority.conversation.transactions import State, Turn, go_on
 from dojang.cmp.bodies import Confirmation, Confirmations, Confirmed
 from dojang.cmp.faults import CmpFault, FailInfo
 from dojang.cmp.messages import VERSION_3
-from dojang.cmp.signatures import hash_beside
 from dojang.errors import AuthorityRefused
 
 _HASHES = {
@@ -33,7 +29,7 @@ def confirm(question: Question, last: Turn) -> Reply:
     _check_open(question, last)
     said = _statement(body, last)
     if said is not None and said.is_accepted:
-        if not _is_hash_of(said, question, _certificate(question, last)):
+        if not _is_right(said, question, last):
             return _end_badly(question, last)
         return _end_well(question, last)
     return _reject(question, last)
@@ -62,28 +58,16 @@ def _statement(body: Confirmations, last: Turn) -> Confirmation | None:
     return body.items[0]
 
 
-def _certificate(question: Question, last: Turn) -> x509.Certificate:
-    return x509.load_der_x509_certificate(question.office.certificate_der(last.serial or ""))
-
-
-def _is_hash_of(said: Confirmation, question: Question, certificate: x509.Certificate) -> bool:
-    from cryptography.hazmat.primitives.serialization import Encoding
-
-    der = certificate.public_bytes(Encoding.DER)
+def _is_right(said: Confirmation, question: Question, last: Turn) -> bool:
+    """Whether the hash is that of the certificate that was sent."""
     if said.hash_algorithm is None:
-        return hmac.compare_digest(_hash_beside(certificate, der), said.certificate_hash)
+        return hmac.compare_digest(bytes.fromhex(json.loads(last.details)["hash"]), said.certificate_hash)
     if question.message.header.version != VERSION_3:
         raise CmpFault(FailInfo.BAD_REQUEST, "hashAlg is for version 3 of the protocol")
     if said.hash_algorithm not in _HASHES:
         raise CmpFault(FailInfo.BAD_ALG, "the algorithm {algorithm} is not known here", algorithm=said.hash_algorithm)
+    der = question.office.certificate_der(last.serial or "")
     return hmac.compare_digest(hashlib.new(_HASHES[said.hash_algorithm], der).digest(), said.certificate_hash)
-
-
-def _hash_beside(certificate: x509.Certificate, der: bytes) -> bytes:
-    """The hash of the certificate's own signature."""
-    digest = hashes.Hash(hash_beside(certificate.signature_algorithm_oid.dotted_string) or hashes.SHA256())
-    digest.update(der)
-    return digest.finalize()
 
 
 def _end_well(question: Question, last: Turn) -> Reply:

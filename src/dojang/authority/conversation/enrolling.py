@@ -22,6 +22,7 @@ from dojang.authority.conversation.wishes import PKCS10_ID, Wish, wish_in
 from dojang.cmp.bodies import Answer, Certified, Kind, Poll, Status, Wait, Waiting
 from dojang.cmp.faults import CmpFault, FailInfo, PkiStatus
 from dojang.cmp.messages import confirm_wait, implicit_confirm, read_message
+from dojang.cmp.signatures import certificate_hash
 from dojang.errors import CodeRefused
 from dojang.x509.alternative_names import parse_alternative_names
 from dojang.x509.name import parse_name
@@ -83,7 +84,8 @@ def _first(question: Question, sender: Bearer, wish: Wish) -> Order:
     if wish.replaces is not None:
         raise CmpFault(FailInfo.BAD_CERT_ID, "a code is for a first certificate, which replaces none")
     sender.offer.check()
-    terms = question.office.enrolments.terms(sender.reference)
+    terms = sender.offer.terms
+    assert terms is not None  # of a code that may be used
     names = tuple(parse_alternative_names(terms.alternative_names) or ())
     return Order(
         kind="issue",
@@ -127,7 +129,7 @@ def _issue(question: Question, wish: Wish, order: Order, last: Turn | None) -> R
     def entry(certificate_der: bytes) -> Entry:
         reply = _granted(question, wish, order, certificate_der)
         serial = f"{x509.load_der_x509_certificate(certificate_der).serial_number:x}"
-        kept = json.dumps({"request_id": wish.request_id})
+        kept = json.dumps({"request_id": wish.request_id, "hash": certificate_hash(certificate_der).hex()})
         turn = question.turn("done" if order.confirmed else "granted", wish.kind.name.lower(), reply, serial, kept)
         write = _entry(question, turn, last)
 

@@ -85,7 +85,8 @@ def _bearer(office: Office, message: Message, algorithm: Algorithm, protection: 
     except CmpFault:
         office.enrolments.wrong(reference, source)
         raise
-    office.enrolments.right(reference, source)
+    if offer.wrong_tries:
+        office.enrolments.right(reference, source)
     return Bearer(reference, offer, mac)
 
 
