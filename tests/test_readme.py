@@ -1,8 +1,10 @@
 """What the README shows is true: commands, the Python example, settings, names of scripts, exit codes."""
 
+import contextlib
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +20,7 @@ README = (ROOT / "README.md").read_text()
 SECRETS = {
     "hong.pin": "482913",
     "ca.pin": "730164",
+    "root.pin": "615243",
     "so.pin": "59310284",
     "kim.password": "Spring-2026!",
     "new.password": "Summer-2027!",
@@ -45,7 +48,10 @@ def reader(softhsm_dir: Path) -> Iterator[tuple[Path, dict[str, str]]]:
         (folder / name).write_text(pin)
         (folder / name).chmod(0o600)
     (folder / "letter.txt").write_text("To whom it may concern\n")
-    return folder, {**os.environ, **exports, **home, "PATH": scripts}
+    yield folder, {**os.environ, **exports, **home, "PATH": scripts}
+    for file in folder.glob("*.pid"):  # what a reader who stopped half-way would have left running
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(file.read_text()), signal.SIGKILL)
 
 
 def test_commands_run_in_order(reader):
