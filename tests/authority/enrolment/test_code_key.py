@@ -45,7 +45,7 @@ def test_it_is_made_once(bureau, ring, token) -> None:
     with pytest.raises(NotFound):
         open_code_key(bureau.database, "test", ring)
     with ThreadPoolExecutor(16) as pool:
-        keys = list(pool.map(lambda _: make_code_key(bureau.database, "test", ring), range(16)))
+        keys = list(pool.map(lambda _: make_code_key(bureau.database, "test", ring, bureau.at), range(16)))
     assert len({key.digest(b"message") for key in keys}) == 1
     (made,) = secrets_on(ring, token)
     assert made.attributes["sensitive"]
@@ -67,17 +67,17 @@ def test_what_was_cut_short_is_taken_up(bureau, ring, token) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        make_code_key(bureau.database, "test", Cut())
+        make_code_key(bureau.database, "test", Cut(), bureau.at)
     assert address_of_key(bureau.database) is None
     (left,) = secrets_on(ring, token)
-    make_code_key(bureau.database, "test", ring)
+    make_code_key(bureau.database, "test", ring, bureau.at)
     (found,) = secrets_on(ring, token)
     assert found.key_id == left.key_id
 
 
 def test_a_code_from_the_token(bureau, ring) -> None:
     """What the token computes is proved by the token, in another process as well as here."""
-    bureau.key = make_code_key(bureau.database, "test", ring)
+    bureau.key = make_code_key(bureau.database, "test", ring, bureau.at)
     with acting("local:clerk"):
         handed = bureau.hand_out()
     bureau.key = open_code_key(bureau.database, "test", ring)

@@ -1,7 +1,8 @@
 """The secret on the authority's token from which codes are computed: found, or made when it is first needed."""
 
 import hashlib
-from typing import Final, Protocol, runtime_checkable
+from datetime import datetime
+from typing import Any, Final, Protocol, runtime_checkable
 
 from sqlalchemy import Connection, insert, select
 
@@ -46,7 +47,7 @@ def open_code_key(database: Database, authority: str, ring: KeyRing) -> CodeKey:
     return ring.open(address)
 
 
-def make_code_key(database: Database, authority: str, ring: KeyRing) -> CodeKey:
+def make_code_key(database: Database, authority: str, ring: KeyRing, at: datetime) -> CodeKey:
     """The secret, made and recorded when there is none yet.
 
     Its id follows from the authority's certificate: a run that was killed between making and recording it left a key
@@ -60,7 +61,8 @@ def make_code_key(database: Database, authority: str, ring: KeyRing) -> CodeKey:
             key_id = hashlib.sha256(b"dojang codes\0" + certificate_der).digest()[:_ID_BYTES]
             address = ring.make(beside, key_id, f"{authority}-codes")
             connection.execute(insert(tables.signer).values(id=ROLE, role=ROLE, key_address=address))
-            audit.record(connection, event="signer-added", subject=ROLE, role=ROLE, generation=1, state="current")
+            details: dict[str, Any] = {"role": ROLE, "generation": 1, "state": "current"}
+            audit.record(connection, event="signer-added", subject=ROLE, at=at, **details)
     return ring.open(address)
 
 

@@ -35,7 +35,7 @@ def enrolments_of(authority: "LocalAuthority", opener: object) -> Enrolments:
 def counter_of(authority: "LocalAuthority", opener: object) -> Counter:
     """For orders of the office. The secret for codes is made when the first one is needed."""
     database, name, policy = authority.database, authority.name, authority.settings.enrolment()
-    key = _once(lambda: make_code_key(database, name, _ring(opener)))
+    key = _once(lambda: make_code_key(database, name, _ring(opener), authority.now()))
 
     def known(wanted: str) -> Profile:
         return profile(wanted, authority.folder / "profiles")
