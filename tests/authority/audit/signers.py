@@ -29,14 +29,20 @@ class Signer:
         issuer = x509.load_der_x509_certificate(self.chain[0]).subject
         return Signer(key, (_certificate(name, key, issuer, self.key, ca, usage), *self.chain))
 
+    def crossed(self, name: str, other: "Signer") -> bytes:
+        """A certificate of this one for the key of another root of that name."""
+        return _certificate(
+            name, other.key, x509.load_der_x509_certificate(self.chain[0]).subject, self.key, True, None
+        )
+
     def head(self, root: bytes, entries: int, last_hash: str) -> Head:
         text = text_of(root, entries, last_hash, MOMENT)
         return Head(text, sign_text(self.key, text), self.chain)
 
 
-def root_signer(key: Any = None) -> Signer:
-    key = key or ec.generate_private_key(ec.SECP256R1())
-    return Signer(key, (_certificate("Root", key, None, key, True, None),))
+def root_signer(name: str = "Root") -> Signer:
+    key = ec.generate_private_key(ec.SECP256R1())
+    return Signer(key, (_certificate(name, key, None, key, True, None),))
 
 
 def _certificate(name: str, key: Any, issuer: x509.Name | None, signer: Any, ca: bool, usage: str | None) -> bytes:

@@ -6,14 +6,16 @@ from datetime import timedelta
 
 import pytest
 from sqlalchemy import insert, text
-from tests.authority.audit.signers import AT, Signer
+from tests.authority.audit.signers import AT, Signer, root_signer
 
 from dojang.authority import audit, tables
+from dojang.authority.answers import key_fingerprint_of
 from dojang.authority.audit.chain import is_intact
 from dojang.authority.audit.reading import entries, heads, last_row, latest, newest_head
 from dojang.authority.audit.sealing import seal, sealing_signer
 from dojang.authority.audit.verify import verify
 from dojang.authority.database import Database
+from dojang.authority.store import Record, insert_record
 from dojang.errors import StateUnreadable
 
 
@@ -134,6 +136,27 @@ def test_which_key_signs_heads(database, issuing):
         row = {"id": "audit", "role": "audit", "certificate_der": certificate, "key_address": "pkcs11:object=audit"}
         connection.execute(insert(tables.signer), row)
     assert sealing_signer(database) == "audit"
+
+
+def test_a_head_leads_to_the_first_root_after_a_rollover(database, root):
+    """Signed under a second root, it leads to the first by the certificate that the first gave to the second."""
+    second = root_signer("Root 2")
+    below = second.below("Issuing 2")
+    row = {"id": "issuing-2", "role": "issuing", "generation": 2, "state": "next", "key_address": "x"}
+    write(database, 1)
+    two = {"id": "root-2", "role": "root", "generation": 2, "state": "next", "key_address": "y"}
+    with database.writing() as connection:
+        connection.execute(insert(tables.signer), {**row, "certificate_der": below.chain[0]})
+        connection.execute(insert(tables.signer), {**two, "certificate_der": second.chain[0]})
+    seal(database, lambda _signer: below.key, AT, signer="issuing-2")
+    assert [one.kind for one in checked(database, root).findings] == ["head-forged"]
+    crossing = root.crossed("Root 2", second)
+    print_of = key_fingerprint_of(second.key.public_key())
+    record = Record("c1", "root", crossing, "cross", "CN=Root 2", AT, AT, AT, "confirmed", key_fingerprint=print_of)
+    with database.writing() as connection:
+        insert_record(connection, record)
+    outcome = checked(database, root)
+    assert (outcome.valid, outcome.sealed) == (True, 1)
 
 
 def touch(database: Database, *statements: str) -> None:

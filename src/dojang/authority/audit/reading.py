@@ -1,7 +1,7 @@
 """Reading rows and heads, a page at a time: a million of them need no more memory than a thousand."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from dojang.authority.audit.chain import Entry
 from dojang.authority.audit.heads import Head, issued_by, text_of
@@ -63,18 +63,16 @@ def heads(database: "Database") -> Iterator[Head]:
     """The signed heads in the order of the rows that they cover."""
     from sqlalchemy import select
 
-    from dojang.authority.audit.record import root_certificate
     from dojang.authority.tables import audit_head
 
     with database.reading() as connection:
-        root_der, chains = root_certificate(connection), _chains(connection)
+        chains = Chains(connection)
     query, last = select(audit_head).order_by(audit_head.c.seq).limit(PAGE), None
     while True:
         with database.reading() as connection:
             page = connection.execute(query if last is None else query.where(audit_head.c.seq > last)).all()
         for row in page:
-            text = text_of(root_der, row.seq, row.hash.hex(), row.signed_at)
-            yield Head(text, row.signature, chains.get(row.signer, ()))
+            yield _head(row, chains)
         if len(page) < PAGE:
             return
         last = page[-1].seq
@@ -82,41 +80,62 @@ def heads(database: "Database") -> Iterator[Head]:
 
 def newest_head(database: "Database") -> Head | None:
     """The head over the most rows."""
-    from sqlalchemy import func, select
-
-    from dojang.authority.audit.record import root_certificate
-    from dojang.authority.tables import audit_head
-
-    newest = select(func.max(audit_head.c.seq)).scalar_subquery()
-    with database.reading() as connection:
-        row = connection.execute(select(audit_head).where(audit_head.c.seq == newest)).first()
-        if row is None:
-            return None
-        text = text_of(root_certificate(connection), row.seq, row.hash.hex(), row.signed_at)
-        return Head(text, row.signature, _chains(connection).get(row.signer, ()))
-
-
-def _chains(connection: "Connection") -> dict[str, tuple[bytes, ...]]:
-    """The certificate of each signer and those above it, as far as they are known, by the signer's id."""
     from sqlalchemy import select
 
-    from dojang.authority.tables import signer
+    from dojang.authority.tables import audit_head
 
-    rows = connection.execute(select(signer.c.id, signer.c.certificate_der).order_by(signer.c.generation)).all()
-    known = {row[0]: bytes(row[1]) for row in rows if row[1] is not None}
-    return {one: _chain(der, tuple(known.values())) for one, der in known.items()}
+    with database.reading() as connection:
+        row = connection.execute(select(audit_head).order_by(audit_head.c.seq.desc()).limit(1)).first()
+        return None if row is None else _head(row, Chains(connection))
 
 
-def _chain(der: bytes, known: tuple[bytes, ...]) -> tuple[bytes, ...]:
-    from cryptography import x509
+def _head(row: Any, chains: "Chains") -> Head:
+    text = text_of(chains.root_der, row.seq, row.hash.hex(), row.signed_at)
+    return Head(text, row.signature, chains.of(row.signer))
 
-    certificates = {one: x509.load_der_x509_certificate(one) for one in known}
-    chain = [der]
-    while (last := certificates[chain[-1]]).issuer != last.subject:
-        above = [
-            one for one in known if certificates[one].subject == last.issuer and issued_by(last, certificates[one])
-        ]
-        if not above or above[0] in chain:
-            break
-        chain.append(above[0])
-    return tuple(chain)
+
+class Chains:
+    """The certificates that lead from each signer to the first root, across generations; the root's own is the last."""
+
+    def __init__(self, connection: "Connection") -> None:
+        """All that could be on the way: certificates of signers, and those by which roots certified each other."""
+        from cryptography import x509
+        from sqlalchemy import select
+
+        from dojang.authority.audit.record import root_certificate
+        from dojang.authority.hierarchy.certifying import fingerprint_of
+        from dojang.authority.hierarchy.crossing import PROFILE
+        from dojang.authority.tables import certificate, signer
+
+        self.root_der = root_certificate(connection)
+        own = select(signer.c.id, signer.c.certificate_der).where(signer.c.certificate_der.is_not(None))
+        found = connection.execute(own.order_by(signer.c.generation)).all()
+        self._own = {row.id: bytes(row.certificate_der) for row in found}
+        self._known = {der: x509.load_der_x509_certificate(der) for der in (self.root_der, *self._own.values())}
+        prints = [fingerprint_of(one) for one in self._known.values() if one.subject == one.issuer]
+        crossing = select(certificate.c.certificate_der).where(
+            certificate.c.key_fingerprint.in_(prints), certificate.c.profile == PROFILE
+        )
+        for der in connection.execute(crossing).scalars():
+            self._known[bytes(der)] = x509.load_der_x509_certificate(der)
+        self._found: dict[str, tuple[bytes, ...]] = {}
+
+    def of(self, name: str) -> tuple[bytes, ...]:
+        """The shortest way; the signer's certificate alone where there is none."""
+        if name not in self._found:
+            self._found[name] = self._search(self._own[name]) if name in self._own else ()
+        return self._found[name]
+
+    def _search(self, der: bytes) -> tuple[bytes, ...]:
+        waiting: list[tuple[bytes, ...]] = [(der,)]
+        seen = {der}
+        while waiting:
+            way = waiting.pop(0)
+            if way[-1] == self.root_der:
+                return way
+            last = self._known[way[-1]]
+            for one, issuer in self._known.items():
+                if one not in seen and issuer.subject == last.issuer and issued_by(last, issuer):
+                    seen.add(one)
+                    waiting.append((*way, one))
+        return (der,)
