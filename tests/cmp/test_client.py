@@ -1,8 +1,10 @@
 """One conversation, message by message: what is believed, what is sent again, and when it is given up."""
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from random import Random
 from typing import Any
 
 import pytest
@@ -11,8 +13,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from dojang.authority.base import Submission
 from dojang.authority.parties import ByCode
-from dojang.authority.remote import Forgetful
+from dojang.authority.remote import Forgetful, RemoteAuthority, Terms
 from dojang.cmp.bodies import (
     Answer,
     Body,
@@ -29,15 +32,18 @@ from dojang.cmp.bodies import (
     Wait,
     Waiting,
 )
-from dojang.cmp.client import PAUSES, Conversation, Patience, certificate_hash
+from dojang.cmp.client import PAUSES, Conversation, Patience
 from dojang.cmp.crmf import CertificateTemplate, build_request
 from dojang.cmp.faults import FailInfo, PkiStatus
 from dojang.cmp.macs import Mac, new_pbm
 from dojang.cmp.messages import Header, Message, implicit_confirm, new_nonce, read_message, write_message
 from dojang.cmp.refusals import MEANINGS
+from dojang.cmp.schema import Frame, decode, der_of
+from dojang.cmp.signatures import certificate_hash
 from dojang.cmp.trust import Judge
 from dojang.cmp.wanted import revocation_of
-from dojang.errors import AnswerPending, AuthorityRefused, AuthorityUnreachable, AuthorityUntrusted
+from dojang.der import BIT_STRING, SEQUENCE, tlv
+from dojang.errors import AnswerPending, AuthorityRefused, AuthorityUnreachable, AuthorityUntrusted, DojangError
 from dojang.secret import Secret
 from dojang.x509.name import parse_name
 
@@ -239,3 +245,48 @@ def test_no_certificate_in_what_was_granted() -> None:
     """A status without a certificate is no answer."""
     with pytest.raises(AuthorityRefused):
         Peer([Certified(Kind.IP, (Answer(0, Status()),))]).conversation().certify(REQUEST)
+
+
+@pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")
+@pytest.mark.parametrize("seed", range(4))
+def test_damaged_answers(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However the authority's answers are damaged, before they are protected or after, we end with an error of ours."""
+    random = Random(seed)
+    bodies = (GRANTED, ASKED_TO_WAIT, Waiting((Wait(0, 3),)), Failure(Status(2, ("no",))), Confirmed())
+
+    def damaged(der: bytes) -> bytes:
+        place = random.randrange(len(der))
+        return der[:place] + random.randbytes(random.randrange(3)) + der[place + random.randrange(3) :]
+
+    def post(der: bytes) -> bytes:
+        answer = answering(read_message(der), random.choice(bodies))
+        if random.random() < 0.3:
+            return damaged(answer)
+        frame, algorithm = decode(Frame, answer), read_message(answer).header.protection
+        parts = der_of(frame.header), damaged(der_of(frame.body))
+        protection = Mac(CODE, algorithm).protect(tlv(SEQUENCE, *parts))
+        return tlv(SEQUENCE, *parts, tlv(0xA0, tlv(BIT_STRING, b"\0", protection)))
+
+    for number in range(60):
+        terms = Terms(introductions=Introduced(), patience=lambda: Patience(10, sleep=lambda seconds: None))
+        authority = RemoteAuthority("http://127.0.0.1:9/", terms)
+        monkeypatch.setattr(authority, "_lines", Peer([]))
+        monkeypatch.setattr(authority._lines, "post", post)
+        transaction = f"{number:032x}"
+        with contextlib.suppress(DojangError):
+            authority.submit(Submission("issue", REQUEST.requests[0].to_der(), "", transaction))
+            authority.confirm(transaction)
+        with contextlib.suppress(DojangError):
+            authority.cancel(transaction)
+
+
+class Introduced:
+    """A reference number and its code."""
+
+    source = None
+
+    def reference(self, *, needed: bool) -> str:
+        return "123"
+
+    def code(self, reference: str, source: str | None) -> Secret:
+        return CODE
