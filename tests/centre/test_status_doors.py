@@ -19,6 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from cryptography.x509 import ocsp
 from tests.authority.status.bureau import Bureau, ask, opened
+from tests.x509.web import direct
 
 from dojang.authority.database import Database
 from dojang.authority.status.office import StatusOffice
@@ -28,6 +29,8 @@ from dojang.centre.health import Pulse
 from dojang.centre.limits import Limits
 from dojang.centre.metrics import Metrics
 from dojang.centre.state import Centre
+from dojang.x509.lookup import Sources, look_up
+from dojang.x509.revocation import list_addresses
 
 
 @dataclass
@@ -187,6 +190,29 @@ def test_certificates_that_others_signed_come_along(hall: Hall) -> None:
     assert set(pkcs7.load_der_pkcs7_certificates(content)) == {bureau.own["root"], crossed}
     done = subprocess.run(["openssl", "pkcs7", "-inform", "DER", "-print_certs", "-noout"], input=content)
     assert done.returncode == 0
+
+
+def test_certificates_lead_here(hall: Hall) -> None:
+    """Our own client asks where a certificate says: the responder, the list, and who issued it."""
+    bureau, issuer, at = hall.bureau, hall.bureau.own["issuing"], hall.bureau.clock()
+    bureau.base = f"http://127.0.0.1:{hall.port}/office"
+    subscriber, revoked = bureau.issue(), bureau.issue()
+    bureau.base = ""
+    bureau.change(revoked, "revoked", "keyCompromise")
+    hall.office.lists.publish("issuing", at)
+    (issuer_address,) = [
+        one.access_location.value
+        for one in subscriber.extensions.get_extension_for_class(x509.AuthorityInformationAccess).value
+        if one.access_method == x509.AuthorityInformationAccessOID.CA_ISSUERS
+    ]
+    with direct():
+        for certificate, state in ((subscriber, "good"), (revoked, "revoked")):
+            (found,) = look_up([certificate, issuer], Sources(), at)
+            assert (found.standing.state, found.standing.source) == (state, "ocsp"), found
+            (listed,) = look_up([certificate, issuer], Sources(list_addresses=tuple(list_addresses(certificate))), at)
+            assert (listed.standing.state, listed.standing.source) == (state, "crl"), listed
+    path = issuer_address.removeprefix(f"http://127.0.0.1:{hall.port}")
+    assert x509.load_der_x509_certificate(hall.fetch(path)[2]) == issuer
 
 
 @pytest.mark.parametrize("nonce", ["-nonce", "-no_nonce"])

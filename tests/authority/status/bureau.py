@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from sqlalchemy import insert, select, update
 
+from dojang.authority.addresses import addresses_for
 from dojang.authority.certificate import Draft, sign_certificate
 from dojang.authority.database import Database
 from dojang.authority.status.lists import Lists
@@ -40,6 +41,8 @@ class Bureau:
     clock: Any
     keys: dict[str, Any] = field(default_factory=dict)
     own: dict[str, x509.Certificate] = field(default_factory=dict)
+    base: str = ""
+    """The authority's own address, for what certificates say of where to ask."""
 
     def key(self, name: str) -> Any:
         found = self.keys[name]
@@ -105,7 +108,8 @@ class Bureau:
         wanted, at = profile(kind), self.clock()
         last = self.own[signer].not_valid_after_utc if signer in self.own else datetime.max.replace(tzinfo=at.tzinfo)
         names = parse_name(subject), public_key, ()
-        draft = Draft(wanted, *names, at, min(at + timedelta(days=wanted.validity_days), last))
+        addresses = addresses_for(wanted, self.base, signer)
+        draft = Draft(wanted, *names, at, min(at + timedelta(days=wanted.validity_days), last), addresses)
         der = sign_certificate(draft, self.own.get(signer), self.keys[signer], x509.random_serial_number())
         return x509.load_der_x509_certificate(der)
 
