@@ -112,9 +112,18 @@ class Opened:
             _close_later(before)
 
     def reload(self) -> None:
-        """Open every authority anew, with its settings and keys as they are now; one that cannot be stays as it was."""
+        """Open every authority anew, with its settings and keys as they are now; one that cannot be stays as it was.
+
+        Raises what was wrong with the first such.
+        """
+        failures: list[Exception] = []
         for name in list(self._authorities):
-            self.admit(name)
+            try:
+                self.admit(name)
+            except Exception as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
 
     def begin_jobs(self) -> None:
         """From now on do what is due, unless another process comes first."""
