@@ -16,7 +16,7 @@ from dojang.authority.tables import CERTIFICATE_STATES, IS_RENEWABLE, authority,
 from dojang.errors import NotFound, Phrase
 
 PAGE: Final = 1000
-OWN_PROFILES: Final = ("root", "issuing", "cross", "ocsp", "tsa", "cmp")
+OWN_PROFILES: Final = ("root", "issuing", "cross", "ocsp", "tsa", "cmp", "audit")
 """Those of certificates for keys of authorities, ours and others'."""
 _IN_STATE: Final = {name: text(f"certificate.state = '{name}'") for name in CERTIFICATE_STATES}
 _IN_NONE: Final = text("1 = 0")

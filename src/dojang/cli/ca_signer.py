@@ -33,7 +33,7 @@ STATES = {
     "retiring": N_("on its way out"),
     "retired": N_("retired"),
 }
-DELEGATES = ("ocsp", "tsa", "cmp")
+DELEGATES = ("ocsp", "tsa", "cmp", "audit")
 key_option = option(
     "--key", metavar="ADDRESS", required=True, help=N_("Token or key; a key that is not there is made.")
 )
@@ -89,8 +89,8 @@ def signer_data(one: "Key") -> dict[str, Any]:
 
 @command(
     help=N_(
-        "Certify a key that works for the authority: that answers OCSP, stamps time or speaks CMP. It takes over from "
-        "the one before."
+        "Certify a key that works for the authority: that answers OCSP, stamps time, speaks CMP or signs the audit "
+        "record. It takes over from the one before."
     ),
     examples=[
         "dojang ca signer add --role ocsp --key 'pkcs11:token=Responder'",

@@ -50,7 +50,7 @@ CA_SIGNER = Section(
     N_("The keys of an authority: list them, add and renew those that work for it."),
     {
         "list": Entry("dojang.cli.ca_signer:list_", N_("List an authority's keys and what each does.")),
-        "add": Entry("dojang.cli.ca_signer:add", N_("Certify a key for OCSP, time stamps or CMP.")),
+        "add": Entry("dojang.cli.ca_signer:add", N_("Certify a key for OCSP, time stamps, CMP or the audit record.")),
         "renew": Entry("dojang.cli.ca_signer:renew", N_("Renew the certificates of those keys.")),
     },
 )

@@ -1,4 +1,4 @@
-"""The keys that work for an authority under its certificate: answering OCSP, stamping time, speaking CMP.
+"""The keys that work for an authority under its certificate: for OCSP, time stamps, CMP, and heads of its audit record.
 
 Their certificates are short, and are renewed for the same key before they expire; by the key that certified them as
 long as that has lists and answers to give, because an answer must come from a key that it certified itself
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes as PublicKey
     from sqlalchemy import Connection
 
-ROLES = ("ocsp", "tsa", "cmp")
-_TITLES = {"ocsp": "OCSP", "tsa": "TSA", "cmp": "CMP"}
+ROLES = ("ocsp", "tsa", "cmp", "audit")
+_TITLES = {"ocsp": "OCSP", "tsa": "TSA", "cmp": "CMP", "audit": "Audit"}
 
 
 def usual_subject(issuer: x509.Certificate, role: str) -> x509.Name:

@@ -20,7 +20,7 @@
     vid = "optional"                       # the Korean VID: "none" (unless said), "optional" or "required"
     identity-checks = ["in-person"]        # what must have been checked before a code is given out
     fee = { currency = "KRW", amount = 4400 }   # for a year, or for the term where it is counted in days
-    signer = "ocsp"                        # for a key of the authority itself, "ocsp", "tsa" or "cmp"; nobody else's
+    signer = "ocsp"                        # for a key of the authority itself, "ocsp", "tsa", "cmp" or "audit"
     ocsp-no-check = true                   # RFC 6960 section 4.2.2.2.1
     authority = false                      # true for the certificate of an authority, then also:
     path-length = 0

@@ -27,7 +27,7 @@ EXTENDED_KEY_USAGES = {
 }
 KEY_ALGORITHMS = ("rsa-2048", "rsa-3072", "rsa-4096", "ec-p256", "ec-p384", "ec-p521", "ed25519")
 ALTERNATIVE_NAME_KINDS = ("dns", "ip", "email", "uri")
-SIGNER_ROLES = ("ocsp", "tsa", "cmp")
+SIGNER_ROLES = ("ocsp", "tsa", "cmp", "audit")
 RENEWAL_CHANGES = ("key", "algorithm", "subject", "alternative-names")
 VID_RULES = ("none", "optional", "required")
 IDENTITY_CHECKS = (
