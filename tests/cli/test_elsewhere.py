@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from tests.cmp.mock import Pki
-from tests.cmp.own_server import OwnServer, own_server
+from tests.cmp.own_server import OwnServer, own_server, self_signed
 
 from dojang.authority.audit import acting
 from dojang.authority.enrolment import EnrolmentPolicy
@@ -203,3 +203,16 @@ def test_a_person_is_asked(shell: Shell, terminal) -> None:
     child.sendline(code.decode())
     child.expect("Issued.")
     assert code.decode() not in child.before
+
+
+def test_over_tls(shell: Shell, tmp_path: Path) -> None:
+    """A server that TLS does not show to be it is told nothing; the setting names what its certificate comes from."""
+    context, certificate = self_signed(tmp_path)
+    with own_server(tmp_path / "authority", context) as server:
+        shell.server = server
+        words = [*shell.issue_words(), *shell.code()]
+        assert shell.json(*words, status=13)["code"] == "authority-untrusted"
+        assert server.asked == []
+        (shell.home / "config.toml").write_text(f'ca-tls-certificate = "{certificate}"\n')
+        assert shell.json(*words)["authority"] == server.url
+        assert server.url.startswith("https://")

@@ -1,8 +1,11 @@
 """An authority of ours that answers CMP over HTTP on loopback, and whoever stands between it and the subscriber."""
 
+import ssl
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -57,11 +60,11 @@ class OwnServer:
 
 
 @contextmanager
-def own_server(folder: Path) -> Iterator[OwnServer]:
+def own_server(folder: Path, tls: ssl.SSLContext | None = None) -> Iterator[OwnServer]:
     """Runs in threads of this process until the block ends."""
     counter = found_counter(folder)
     counter.clock = _Present()  # type: ignore[assignment]
-    with web_server() as web:
+    with web_server(tls) as web:
         server = OwnServer(web.base + PATH, counter)
         web.put(PATH, server.page)
         try:
@@ -70,10 +73,19 @@ def own_server(folder: Path) -> Iterator[OwnServer]:
             counter.authority.close()
 
 
+def self_signed(folder: Path) -> tuple[ssl.SSLContext, Path]:
+    """For a server on 127.0.0.1 that nobody has reason to trust, and the file that gives one."""
+    certificate, key = folder / "tls.pem", folder / "tls.key"
+    words = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=127.0.0.1"
+    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run([*words.split(), *names], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    return context, certificate
+
+
 class _Present:
     """The time as it is."""
 
-    def __call__(self) -> Any:
-        from datetime import UTC, datetime
-
+    def __call__(self) -> datetime:
         return datetime.now(UTC).replace(microsecond=0)

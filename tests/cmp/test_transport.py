@@ -1,8 +1,6 @@
 """Carrying messages over HTTP: what comes back, what does not, and what is never believed."""
 
 import socket
-import ssl
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -10,6 +8,7 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
+from tests.cmp.own_server import self_signed
 from tests.x509.web import Web, answering, send, web_server
 
 from dojang.cmp.transport import MEDIA_TYPE, HttpTransport
@@ -142,10 +141,7 @@ def test_one_connection_for_a_conversation() -> None:
 
 def test_tls_is_checked(tmp_path: Path) -> None:
     """A server whose certificate nobody trusts is not spoken to; the file with its authority makes it trusted."""
-    certificate, key = tmp_path / "tls.pem", tmp_path / "tls.key"
-    _self_signed(certificate, key)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
+    context, certificate = self_signed(tmp_path)
     with web_server(context) as web:
         url = web.put("/cmp", _cmp(b"answer"))
         with pytest.raises(AuthorityUntrusted) as caught:
@@ -154,13 +150,7 @@ def test_tls_is_checked(tmp_path: Path) -> None:
         assert web.asked == []
         assert _post(url, tls_certificates=certificate) == b"answer"
         with pytest.raises(InvalidSetting):
-            _post(url, tls_certificates=key)
-
-
-def _self_signed(certificate: Path, key: Path) -> None:
-    words = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=127.0.0.1"
-    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
-    subprocess.run([*words.split(), *names], check=True, capture_output=True)
+            _post(url, tls_certificates=tmp_path / "tls.key")
 
 
 def test_the_environments_proxy(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -132,7 +132,8 @@ on_disk = pytest.mark.parametrize("desk", ["disk"], indirect=True)
 def desk(
     request: pytest.FixtureRequest, tmp_path: Path, softhsm_module: str, server: OwnServer, quick_passwords: None
 ) -> Iterator[Desk]:
-    address, pins = f"npki:{tmp_path}/NPKI", None
+    files = {"disk": "npki:{}/NPKI", "pkcs12": "pkcs12:{}/hong.p12", "pem": "pem:{}/hong.pem"}
+    address, pins = files.get(request.param, "").format(tmp_path), None
     if request.param == "token":
         token = request.getfixturevalue("make_token")()
         address, pins = token.uri, Secret(token.pin)
@@ -166,6 +167,19 @@ def test_a_code_brings_a_certificate(desk: Desk) -> None:
     assert desk.server.states()[-1] == "confirmed"
     assert desk.signs(held.stored)
     assert anchors_of(desk.place.ledger, desk.server.url) == (desk.server.counter.authority.chain_der()[-1],)
+
+
+@pytest.mark.parametrize(
+    ("desk", "algorithm"), [("pkcs12", "rsa-2048"), ("pem", "ed25519"), ("token", "ec-p384")], indirect=["desk"]
+)
+def test_every_place_and_every_key(desk: Desk, algorithm: str) -> None:
+    """Whatever signs, and wherever it lies: the request, and the messages of its renewal."""
+    desk.introduce()
+    held = issue(desk.order(algorithm=algorithm), desk.place)
+    assert held.facts.algorithm == algorithm
+    done = renew(RenewOrder(held.stored.address), desk.place)
+    assert done.credential.facts.algorithm == algorithm
+    assert desk.signs(done.credential.stored)
 
 
 def test_renewing_needs_nothing_but_the_old_key(desk: Desk) -> None:
