@@ -82,6 +82,27 @@ def test_a_header_that_is_too_long_is_refused(server: Server):
         assert _rest(connection).startswith(b"HTTP/1.1 431 ")
 
 
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", b"400"),
+        (b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd", b"400"),
+        (b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n", b"400"),
+        (b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999999\r\n\r\n", b"400"),
+        (b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n", b"400"),
+        (b"GET /echo HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", b"200"),
+        (b"POST /echo HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1001\r\n\r\n", b"413"),
+        (b"POST /echo HTTP/1.0\r\nContent-Length: 2\r\n\r\nab", b"200"),
+        (b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", b"200"),
+    ],
+)
+def test_odd_requests_have_one_answer(server: Server, request_bytes, status):
+    """And it comes at once: neither two lengths nor none confuse it, and nobody is switched to another protocol."""
+    with server.raw() as connection:
+        connection.sendall(request_bytes)
+        assert connection.recv(1000).split(b" ")[1] == status
+
+
 def test_too_many_connections_are_turned_away_and_those_that_are_open_go_on(server: Server):
     """The ninth of eight hears 503 and when to come again; the eight are served."""
     open_ones = [server.connection() for _ in range(8)]
@@ -98,6 +119,26 @@ def test_too_many_connections_are_turned_away_and_those_that_are_open_go_on(serv
     assert open_ones[0].getresponse().status == 200
     for one in open_ones:
         one.close()
+
+
+def test_the_limits_hold_without_httptools_too(run_centre, monkeypatch):
+    """In pure Python: headers too slow, too long, a body too long; and a connection is used again."""
+    from uvicorn.protocols.http.h11_impl import H11Protocol
+
+    monkeypatch.setattr("dojang.centre.protocol._implementation", lambda: H11Protocol)
+    with run_centre(QUICK) as server:
+        with server.raw() as slow, server.raw() as long, server.raw() as large:
+            slow.sendall(b"GET /echo HTTP/1.1\r\na: b\r\n")
+            long.sendall(b"GET /echo HTTP/1.1\r\n" + b"a: " + b"b" * 5000)
+            large.sendall(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1001\r\n\r\n")
+            assert _rest(long).startswith(b"HTTP/1.1 431 ")
+            assert large.recv(100).startswith(b"HTTP/1.1 413 ")
+            assert _rest(slow).startswith(b"HTTP/1.1 408 ")
+        connection = server.connection()
+        for _ in range(3):
+            connection.request("POST", "/echo", b"again")
+            assert connection.getresponse().read() == b"again"
+        connection.close()
 
 
 def test_work_that_takes_too_long_is_answered_with_come_again(run_centre):
