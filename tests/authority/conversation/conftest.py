@@ -11,7 +11,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from dojang.authority import Founder, LocalAuthority, create_authority
+from dojang.authority import Founder, LocalAuthority, create_authority, open_authority
 from dojang.authority.conversation import Conversation
 from dojang.authority.conversation.local import LocalOffice
 from dojang.authority.enrolment import EnrolmentPolicy, Enrolments, Handed, Office, Terms
@@ -52,10 +52,11 @@ class Clock:
 
 @dataclass
 class Counter:
-    """The authority with its office: codes to hand out, and the conversation that takes them."""
+    """The authority with its office: codes to hand out, and the conversation that takes them. ``keys`` by address."""
 
     authority: LocalAuthority
     clock: Clock
+    keys: dict[str, Any]
     policy: EnrolmentPolicy = field(default_factory=lambda: EnrolmentPolicy(uses=1, is_test=True))
 
     @property
@@ -181,24 +182,24 @@ def failure_in(answer: Message) -> FailInfo:
     return failure
 
 
-def found_counter(folder: Path, database: str | None = None, clock: Clock | None = None) -> Counter:
+def found_counter(folder: Path, database: str | None = None) -> Counter:
     """A root and an issuing authority with keys in memory."""
-    clock = clock or Clock()
-    authority = create_authority(
+    clock = Clock()
+    keys = {f"pkcs11:object={role}": ec.generate_private_key(ec.SECP256R1()) for role in ("root", "issuing")}
+    root, issuing = (
+        Founder(parse_name(f"CN=Test {address[14:]},O=Example,C=KR"), key, address) for address, key in keys.items()
+    )
+    create_authority(
         folder,
         name="test",
-        subject=parse_name("CN=Test Root,O=Example,C=KR"),
-        key=ec.generate_private_key(ec.SECP256R1()),
-        key_address="pkcs11:object=root",
-        issuing=Founder(
-            parse_name("CN=Test CA,O=Example,C=KR"),
-            ec.generate_private_key(ec.SECP256R1()),
-            "pkcs11:object=issuing",
-        ),
+        subject=root.subject,
+        key=root.key,
+        key_address=root.key_address,
+        issuing=issuing,
         database=database,
         clock=clock,
-    )
-    return Counter(authority, clock)
+    ).close()
+    return Counter(open_authority(folder, "test", keys.__getitem__, clock=clock), clock, keys)
 
 
 @pytest.fixture

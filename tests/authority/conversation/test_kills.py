@@ -5,6 +5,7 @@ import signal
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,13 +53,12 @@ def killed_at(turn: int, phase: str) -> Iterator[None]:
 
 def answer_elsewhere(counter: Counter, der: bytes, turn: int, phase: str) -> bool:
     """Another process answers the message, and is killed on the way; false when it came to its end before that."""
-    keys = {one.key_address: counter.authority.roster.private(one.id) for one in counter.authority.roster.now().keys}
-    folder = counter.authority.folder
+    folder, keys = counter.authority.folder, counter.keys
     child = os.fork()
     if child == 0:
         try:
             with open_authority(folder.parent, folder.name, keys.__getitem__, clock=counter.clock) as authority:
-                own = Counter(authority, counter.clock, counter.policy)
+                own = replace(counter, authority=authority)
                 conversation = Conversation(LocalOffice(authority, own.enrolments))
                 with killed_at(turn, phase):
                     conversation.answer(der, SOURCE)
