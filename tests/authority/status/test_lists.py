@@ -15,7 +15,7 @@ from dojang.authority.database import Database
 from dojang.authority.status.lists import Lists
 from dojang.authority.status.settings import StatusSettings
 from dojang.authority.tables import crl, signer
-from dojang.errors import NotPermitted, TokenRemoved
+from dojang.errors import RootOffline, TokenRemoved
 
 DELTAS = {"delta_hours": 24, "on_revocation": "delta", "base": "http://pki.example.kr/office/"}
 
@@ -195,7 +195,7 @@ def test_lists_are_published_when_they_are_due(any_bureau: Any, clock: Any) -> N
 
 def test_a_root_whose_key_is_away_holds_nobody_up(bureau: Any, clock: Any) -> None:
     """It is passed over; a token that is gone is told of when all else is done."""
-    bureau.keys["root"] = NotPermitted(problem="it is offline", remedy="-")
+    bureau.keys["root"] = RootOffline(authority="office")
     assert bureau.lists().publish_due(clock()) == ["issuing"]
     bureau.keys["root"] = bureau.keys["issuing"]
     bureau.keys["issuing"] = TokenRemoved(token="HSM")

@@ -14,7 +14,7 @@ from tests.authority.status.bureau import opened
 from dojang.authority.database import Database
 from dojang.authority.status.stock import Stock
 from dojang.der import SEQUENCE, children, parse, tlv
-from dojang.errors import NotPermitted, TokenRemoved
+from dojang.errors import CertificateUnusable, RootOffline, TokenRemoved
 from dojang.x509.ocsp import Question
 from dojang.x509.ocsp_responder import why_not_authorized
 
@@ -283,8 +283,12 @@ def test_strangers_certificates_are_not_answered_for(bureau: Any, request_about:
 
 @pytest.mark.parametrize(
     ("failure", "status"),
-    [(GONE, "TRY_LATER"), (NotPermitted(problem="it is away", remedy="-"), "UNAUTHORIZED")],
-    ids=["token", "offline"],
+    [
+        (GONE, "TRY_LATER"),
+        (RootOffline(authority="office"), "UNAUTHORIZED"),
+        (CertificateUnusable(subject="CN=ocsp", problem="the private key does not belong to it"), "INTERNAL_ERROR"),
+    ],
+    ids=["token", "offline", "another"],
 )
 def test_without_its_key_it_says_so(bureau: Any, request_about: Any, failure: Exception, status: str) -> None:
     """Unsigned; as soon as the key is there again, it answers."""
@@ -351,6 +355,24 @@ def test_one_question_to_the_database_an_answer(bureau: Any, request_about: Any)
         plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {asked[0]}").all()
     (step,) = [row[-1] for row in plan]
     assert re.fullmatch(r"SEARCH certificate USING INDEX \w+ \(serial=\?\)", step)
+
+
+def test_what_is_in_stock_is_answered_at_once(bureau: Any, request_about: Any, clock: Any) -> None:
+    """Without a key; what has to be signed is for whoever can wait, and so is everything where records are far away."""
+    subscriber, responder = bureau.issue(), bureau.responder()
+    request, live = (request_about(subscriber, bureau.own["issuing"], nonce) for nonce in (None, NONCE))
+    assert responder.answer_at_once(request) is None
+    first = responder.answer(request)
+    assert responder.answer_at_once(request) == first
+    assert responder.answer_at_once(b"nonsense") == responder.answer(b"nonsense")
+    assert responder.answer_at_once(live) is None
+    bureau.change(subscriber, "revoked", "superseded")
+    assert responder.answer_at_once(request) is None
+    assert load(responder.answer(request)).certificate_status is REVOKED
+    clock.turn(1)
+    assert responder.answer_at_once(request) is None
+    bureau.database.is_embedded = False
+    assert responder.answer_at_once(b"nonsense") is None
 
 
 def test_a_lost_connection_is_replaced(postgres: Any, tmp_path: Any, clock: Any, request_about: Any) -> None:

@@ -74,29 +74,34 @@ class Issuers:
 
     def find(self, named: CertId) -> Issuer | None:
         """The issuer of a certificate; ``None`` when it is somebody else."""
-        if time.monotonic() - self._looked_at > _AGAIN:
-            self._look()
+        if self._is_old():
+            with self._turn:
+                if self._is_old():
+                    self._look()
         return self._known.get((named.algorithm, named.name_hash, named.key_hash))
 
     def all(self) -> list[Issuer]:
         """Every one, as of now."""
-        self._look()
+        with self._turn:
+            self._look()
         return list(dict.fromkeys(self._known.values()))
 
+    def _is_old(self) -> bool:
+        return time.monotonic() - self._looked_at > _AGAIN
+
     def _look(self) -> None:
-        with self._turn:
-            with self._database.reading() as connection:
-                rows = connection.execute(_SIGNERS).all()
-            loaded = [(row.id, row.role, x509.load_der_x509_certificate(row.certificate_der)) for row in rows]
-            delegates = [KeyHolder(name, one, delegated=True) for name, role, one in loaded if role == "ocsp"]
-            self._known = {
-                key: issuer
-                for name, role, one in loaded
-                if role != "ocsp"
-                for issuer in [_issuer(name, one, delegates)]
-                for key in names_of(one)
-            }
-            self._looked_at = time.monotonic()
+        with self._database.reading() as connection:
+            rows = connection.execute(_SIGNERS).all()
+        loaded = [(row.id, row.role, x509.load_der_x509_certificate(row.certificate_der)) for row in rows]
+        delegates = [KeyHolder(name, one, delegated=True) for name, role, one in loaded if role == "ocsp"]
+        self._known = {
+            key: issuer
+            for name, role, one in loaded
+            if role != "ocsp"
+            for issuer in [_issuer(name, one, delegates)]
+            for key in names_of(one)
+        }
+        self._looked_at = time.monotonic()
 
 
 def _issuer(name: str, certificate: x509.Certificate, delegates: list[KeyHolder]) -> Issuer:

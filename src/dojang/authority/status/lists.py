@@ -25,7 +25,7 @@ from dojang.authority.audit.sealing import seal
 from dojang.authority.status.list_signing import REMOVED, Entry, Scope, sign_list
 from dojang.authority.status.settings import StatusSettings
 from dojang.authority.tables import IS_LISTED, certificate, crl, signer
-from dojang.errors import DojangError, PolicyError
+from dojang.errors import DojangError, RootOffline
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes as PrivateKey
@@ -111,15 +111,14 @@ class Lists:
     def publish_due(self, at: datetime) -> list[str]:
         """Publish every list that is over soon; the signers that have a new one.
 
-        A key that is not to be used here, as a root's in a server, is passed over; another's failure is raised when
-        everything else is done.
+        A root that is offline is passed over; another failure is raised when everything else is done.
         """
         done, failure = [], None
         for name in self._in_service(at):
             try:
                 if self._publish_if_due(name, at):
                     done.append(name)
-            except PolicyError as error:
+            except RootOffline as error:
                 self._warn(name, error, at.date())
             except DojangError as error:
                 failure = error

@@ -9,7 +9,7 @@ from dojang.authority.status.clerk import Clerk
 from dojang.authority.status.issuers import Issuer, KeyHolder
 from dojang.authority.status.prepared import USUAL_HASH, Due
 from dojang.authority.status.request import CertId
-from dojang.errors import PolicyError
+from dojang.errors import RootOffline
 
 if TYPE_CHECKING:
     from dojang.authority.database import Database
@@ -23,7 +23,7 @@ class Preparation:
         self._database, self._clerk, self._at = database, clerk, at
 
     def run(self, issuer: Issuer, most: int | None) -> int:
-        """The number of answers signed, ``most`` of them; none where the key is not to be used here."""
+        """The number of answers signed, ``most`` of them; none for a root that is offline."""
         holder, named, signed = issuer.answers(self._at), issuer.named(USUAL_HASH), 0
         for page in self._pages(issuer, holder):
             left = None if most is None else most - signed
@@ -31,7 +31,7 @@ class Preparation:
                 break
             try:
                 made = [(due.serial, self._made(due, holder, named)) for due in self._due(page, holder, named)[:left]]
-            except PolicyError:
+            except RootOffline:
                 return signed
             if made:
                 with self._database.writing() as connection:

@@ -21,7 +21,7 @@ from dojang.authority.status.preparing import Preparation
 from dojang.authority.status.request import HASHES, Asked, CertId, RequestMalformed, read_request
 from dojang.authority.status.settings import StatusSettings
 from dojang.authority.status.stock import Stock, Stocked
-from dojang.errors import DojangError, PolicyError
+from dojang.errors import DojangError, RootOffline
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes as PrivateKey
@@ -186,7 +186,7 @@ def _refused(status: OCSPResponseStatus) -> OcspAnswer:
 
 
 def _status_of(error: DojangError) -> OCSPResponseStatus:
-    """RFC 6960 section 2.3; without a key that may be used here nothing can be said of what it issued."""
-    if isinstance(error, PolicyError):
+    """RFC 6960 section 2.3; nobody here can speak for a root that is offline."""
+    if isinstance(error, RootOffline):
         return OCSPResponseStatus.UNAUTHORIZED
     return OCSPResponseStatus.TRY_LATER if error.retryable else OCSPResponseStatus.INTERNAL_ERROR
