@@ -28,8 +28,8 @@ def test_the_corpus_is_survived(target: str, path: Path) -> None:
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_some_seconds_of_fuzzing_are_survived(target: str) -> None:
-    """Twelve seconds each, a minute for all of them, the same each time."""
-    fuzz(target, 12, 1)
+    """Eight seconds each, a minute for all of them, the same each time."""
+    fuzz(target, 8, 1)
 
 
 @pytest.mark.soak
