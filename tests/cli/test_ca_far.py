@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from tests.centre.serving import Served, serving
 
+ROLES = [word for role in ("revoker", "registrar", "auditor") for word in ("--role", role)]
+
 
 @dataclass
 class Far:
@@ -54,7 +56,7 @@ def far(make_token, dojang_at, tmp_path_factory, softhsm_module) -> Iterator[Far
     data("ca", "init", "--alias", "office", "--key", f"{authority.uri};object=root", "--name", "CN=Root,C=KR", *words)
     made = data("cert", "issue", "--to", token.uri, "--subject", "CN=Kim,C=KR", "--label", "kim")["credential"]
     data("cert", "show", made["address"], "-o", folder / "kim.pem")
-    data("ca", "officer", "add", "--certificate", folder / "kim.pem", "--role", "revoker", "--role", "registrar")
+    data("ca", "officer", "add", "--certificate", folder / "kim.pem", *ROLES)
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=centre"
     files = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", folder / "tls.key", "-out", folder / "tls.pem"]
     subprocess.run([*command.split(), *files], check=True, capture_output=True)
@@ -94,6 +96,8 @@ def test_the_record_says_which_officer_it_was(far: Far) -> None:
     officer = far.own_data("ca", "officer", "list")["officers"][0]
     rows = far.own_data("audit", "tail")["entries"]
     assert f"officer:{officer['id']}" in {row["actor"] for row in rows}
+    assert far.data("audit", "tail")["entries"] == rows
+    assert far.said("audit", "tail", "--follow")["status"] == 2
 
 
 def test_errors_are_those_of_the_command_there(far: Far) -> None:

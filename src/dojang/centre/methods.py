@@ -5,7 +5,7 @@ the authority is.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -93,6 +93,15 @@ def _publish(authority: "LocalAuthority", given: Arguments) -> Answer:
     return {"crl": {"number": authority.info().crl_number, "der": der.hex()}}
 
 
+def _tail(authority: "LocalAuthority", given: Arguments) -> Answer:
+    """Rows of the record as they are stored, so that whoever reads them can hash them."""
+    from dojang.authority.audit.reading import latest
+
+    lines = given.number("lines", 0, _MOST, _USUAL)
+    given.finish()
+    return {"entries": [asdict(one) for one in latest(authority.database, lines)]}
+
+
 METHODS: Final[Mapping[str, Method]] = MappingProxyType(
     {
         "authority.show": Method(_show, changes=False),
@@ -101,6 +110,7 @@ METHODS: Final[Mapping[str, Method]] = MappingProxyType(
         "certificate.revoke": Method(_revoke, "revoker"),
         "certificate.suspend": Method(_changing(lambda authority, serial: authority.suspend(serial)), "revoker"),
         "certificate.restore": Method(_changing(lambda authority, serial: authority.restore(serial)), "revoker"),
+        "audit.tail": Method(_tail, "auditor", changes=False),
         "crl.publish": Method(_publish, "revoker"),
     }
 )

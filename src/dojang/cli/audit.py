@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dojang.cli.ca import ca_option
+from dojang.cli.ca_orders import is_ordered, officer_option, ordered
 from dojang.cli.context import Invocation
 from dojang.cli.files import read_file, write_file
 from dojang.cli.frame import FilePath, command, option
@@ -118,18 +119,31 @@ def _outcome_text(outcome: "Outcome") -> str:
 @ca_option
 @option("-n", "--lines", type=click.IntRange(min=0), default=20, show_default=True, help=N_("How many."))
 @option("--follow", is_flag=True, help=N_("Go on with what is added, until Ctrl-C or --timeout."))
-def tail(invocation: Invocation, ca: str | None, lines: int, follow: bool) -> int:
-    """Oldest first; no PIN is asked."""
-    from dojang.authority.audit.reading import latest
-
-    with open_authority_named(invocation, chosen_authority(invocation, ca)) as authority:
+@officer_option
+def tail(invocation: Invocation, ca: str | None, lines: int, follow: bool, officer: str | None) -> int:
+    """Oldest first; no PIN is asked but an officer's."""
+    name = chosen_authority(invocation, ca)
+    if is_ordered(name, officer):
         if follow:
-            return _follow(invocation, authority.database, lines)
-        found = latest(authority.database, lines)
+            raise Usage(problem=N_("--follow is for an authority here; an officer's order gets one answer"))
+        found = _ordered_tail(invocation, name, lines, officer)
+    else:
+        from dojang.authority.audit.reading import latest
+
+        with open_authority_named(invocation, name) as authority:
+            if follow:
+                return _follow(invocation, authority.database, lines)
+            found = latest(authority.database, lines)
     text = "\n".join(map(_line, found)) or _("Nothing is on record yet.")
     quiet = [str(one.seq) for one in found]
     invocation.result({"entries": [entry_data(one) for one in found]}, text, quiet=quiet)
     return 0
+
+
+def _ordered_tail(invocation: Invocation, name: str, lines: int, officer: str | None) -> "list[Entry]":
+    from dojang.authority.audit.chain import Entry
+
+    return [Entry(**one) for one in ordered(invocation, name, "audit.tail", {"lines": lines}, officer)["entries"]]
 
 
 def _follow(invocation: Invocation, database: "Database", lines: int) -> int:
