@@ -24,8 +24,6 @@ from dojang.authority.addresses import addresses_for
 from dojang.authority.base import Submission
 from dojang.authority.certificate import Draft
 from dojang.authority.terms import beginning_of, chosen_years, end_of, later, window_opens_at
-from dojang.cmp.faults import CmpFault
-from dojang.cmp.proof import request_from_crmf
 from dojang.der import MalformedDer
 from dojang.errors import AuthorityRefused, DojangError, Phrase
 from dojang.npki.vid import IDENTIFY_DATA, IdentifyData
@@ -88,18 +86,27 @@ class Rulebook:
 
     def _read(self, submission: Submission) -> CertificateRequest:
         """The request, once it has proved that the asker holds the key."""
+        if submission.request_form == "crmf":
+            return self._read_crmf(submission.request_der)
         try:
-            if submission.request_form == "crmf":
-                return request_from_crmf(submission.request_der)
             request = read_request(submission.request_der)
-        except CmpFault as error:
-            raise self._unacceptable(error.phrase) from error
         except DojangError as error:
             raise AuthorityRefused(authority=self.authority, problem=Phrase("the request cannot be decoded")) from error
         try:
             return CertificateRequest.proven(request)
         except DojangError as error:
             raise self._unacceptable(error.facts["problem"]) from error
+
+    def _read_crmf(self, request_der: bytes) -> CertificateRequest:
+        from dojang.cmp.faults import CmpFault
+        from dojang.cmp.proof import request_from_crmf
+
+        try:
+            return request_from_crmf(request_der)
+        except CmpFault as error:
+            raise self._unacceptable(error.phrase) from error
+        except DojangError as error:
+            raise AuthorityRefused(authority=self.authority, problem=Phrase("the request cannot be decoded")) from error
 
     def _unacceptable(self, problem: object) -> AuthorityRefused:
         return refusal(self.authority, "the request is not acceptable: {problem}", problem=problem)
