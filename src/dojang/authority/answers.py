@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from dojang.authority import audit
 from dojang.authority.base import Entry, Submission
 from dojang.authority.certificate import Draft
-from dojang.authority.hierarchy.roster import is_current
+from dojang.authority.hierarchy.roster import may_sign
 from dojang.authority.life import OVER
 from dojang.authority.revocation import make_move
 from dojang.authority.rules import Predecessor, Rulebook, refusal
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class KeySwitched(Exception):
-    """What was signed is not to be recorded: another key signs by now."""
+    """What was signed is not to be recorded: its key does not sign any more."""
 
 
 class Given(NamedTuple):
@@ -73,12 +73,12 @@ class Answers:
     ) -> Given:
         """Inside a transaction: put the answer on record and return it, or what another process answered meanwhile.
 
-        ``KeySwitched`` where the key of ``rules`` does not sign any more.
+        ``KeySwitched`` where the key of ``rules`` does not sign any more, or its certificate does not stand.
         """
         before = find_answer(connection, submission.transaction_id)
         if before is not None:
             return self._again(before, submission)
-        if not is_current(connection, rules.signer):
+        if not may_sign(connection, rules.signer, rules.issuer):
             raise KeySwitched
         old = self.predecessor(submission)
         if old is not None:

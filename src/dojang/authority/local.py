@@ -310,7 +310,7 @@ class LocalAuthority:
         return self._answers.given(submission)
 
     def _recorded(self, submission: Submission, **more: Any) -> Given:
-        """Signed and on record; signed again where another process has switched to the next key meanwhile."""
+        """Signed and on record; looked at anew where the key does not sign any more, as after a switch elsewhere."""
         while True:
             try:
                 return self.database.together(self._signed(submission, **more))
@@ -330,11 +330,10 @@ class LocalAuthority:
     ) -> "Work":
         """The certificate is signed; what is returned puts it on record and answers with it."""
         at = self.now()
-        roll = self.roster.now()
+        roll = self._standing_roll()
         self._check_term(roll, at)
         if self.watches_clock:
             self._watch.check(at)
-        self._check_standing(roll)
         issuer = roll.issuer.certificate
         rules = Rulebook(self.name, issuer, at, roll.issuer.id, self.settings.address)
         draft = rules.draft(
@@ -369,12 +368,14 @@ class LocalAuthority:
             if not start_at <= at <= end_at:
                 raise AuthorityExpired(authority=self.name, not_before=start_at, not_after=end_at)
 
-    def _check_standing(self, roll: Roll) -> None:
-        """An issuing authority that its root has revoked or put on hold issues nothing."""
-        if roll.is_two_tier:
-            state = self._store.find(f"{roll.issuer.certificate.serial_number:x}").state
-            if state != "confirmed":
-                raise refusal(self.name, "its own certificate is {state}", state=state)
+    def _standing_roll(self) -> Roll:
+        """Who signs now. An issuing authority that its root has revoked or put on hold issues nothing."""
+        roll = self.roster.now()
+        if roll.standing != "confirmed":
+            roll = self.roster.look()  # it may be back
+        if roll.standing != "confirmed":
+            raise refusal(self.name, "its own certificate is {state}", state=roll.standing)
+        return roll
 
     @property
     def _answers(self) -> Answers:

@@ -1,7 +1,7 @@
 """Who signs for an authority now, and with which chain: asked of the database every few seconds, and before it counts.
 
 A server that was started before a switch goes on with the new key: what was signed with the old one after the switch is
-not recorded (``is_current``), but signed again.
+not recorded (``may_sign``), but signed again.
 """
 
 import threading
@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import select
+from cryptography import x509
+from sqlalchemy import bindparam, select
 
 from dojang.authority.folder import CRL_NAME, ROOT_CRL_NAME
 from dojang.authority.hierarchy.chains import chain_of, root_of
 from dojang.authority.hierarchy.scene import private_of
 from dojang.authority.hierarchy.signers import Key, current, issuer_now, keys
-from dojang.authority.tables import IS_CURRENT, signer
+from dojang.authority.tables import IS_CURRENT, certificate, signer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,18 +31,22 @@ if TYPE_CHECKING:
 
 _AGAIN: Final = 5.0
 """Seconds after which another process's switch is looked for."""
-_CURRENT: Final = select(signer.c.id).where(IS_CURRENT)
+_IN_USE: Final = select(signer.c.id).where(IS_CURRENT, signer.c.id == bindparam("name"))
 
 
 @dataclass(frozen=True, slots=True)
 class Roll:
-    """As it was at one look. ``root`` is the root in use, ``above`` the one that certified the issuer."""
+    """As it was at one look. ``root`` is the root in use, ``above`` the one that certified the issuer.
+
+    ``standing`` is the state of the issuer's certificate.
+    """
 
     issuer: Key
     root: Key
     above: Key
     chain_der: tuple[bytes, ...]
     keys: tuple[Key, ...]
+    standing: str
 
     @property
     def is_two_tier(self) -> bool:
@@ -112,17 +117,25 @@ class Roster:
             issuer = issuer_now(connection)
             root, above = current(connection, "root"), root_of(connection, issuer)
             chain_der = chain_of(connection, issuer, self._clock())
-            return Roll(issuer, root, above, chain_der, tuple(keys(connection)))
+            standing = standing_of(connection, issuer.certificate)
+            return Roll(issuer, root, above, chain_der, tuple(keys(connection)), standing)
 
 
-_seen: "WeakKeyDictionary[RootTransaction, frozenset[str]]" = WeakKeyDictionary()
+_seen: "WeakKeyDictionary[RootTransaction, dict[str, bool]]" = WeakKeyDictionary()
 
 
-def is_current(connection: "Connection", name: str) -> bool:
-    """Inside ``writing()``: whether that key signs now. Asked of the database once in a transaction."""
+def may_sign(connection: "Connection", name: str, certificate: x509.Certificate) -> bool:
+    """Inside ``writing()``: whether that key signs now, and its certificate stands. Asked once in a transaction."""
     transaction = connection.get_transaction()
     assert transaction is not None
-    found = _seen.get(transaction)
-    if found is None:
-        found = _seen[transaction] = frozenset(connection.execute(_CURRENT).scalars())
-    return name in found
+    known = _seen.setdefault(transaction, {})
+    if name not in known:
+        is_in_use = connection.execute(_IN_USE, {"name": name}).first() is not None
+        known[name] = is_in_use and standing_of(connection, certificate) == "confirmed"
+    return known[name]
+
+
+def standing_of(connection: "Connection", own: x509.Certificate) -> str:
+    """The state of an issuer's certificate; a root's is on no record, and stands."""
+    query = select(certificate.c.state).where(certificate.c.serial == f"{own.serial_number:x}")
+    return connection.execute(query).scalar_one_or_none() or "confirmed"
