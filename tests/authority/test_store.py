@@ -1,5 +1,8 @@
 """What an authority has on record: pages of it, what is due, and many who ask at once."""
 
+import itertools
+import os
+import signal
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -306,3 +309,45 @@ def test_the_reason_of_a_reissue_is_told(desk: Any, new_key: Any) -> None:
         other = "superseded" if reason == "keyCompromise" else "keyCompromise"
         with pytest.raises(AuthorityRefused, match="another request"):
             desk.authority.submit(replace(submission, reason=other))
+
+
+def test_killed_under_load_everybody_who_was_answered_is_on_record(desk: Any, tmp_path: Path, new_key: Any) -> None:
+    """SIGKILL while four threads are being answered, twice: each answer is on record, and no serial is there twice."""
+    key, request = desk.authority.roster.private("root"), build_request(new_key(), parse_name("CN=a"))
+    answered = []
+    for turn in range(2):
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(reader)
+            _answer_for_ever(tmp_path / "authorities", key, request, writer, f"turn{turn}")
+        os.close(writer)
+        with os.fdopen(reader) as lines:
+            answered += [next(lines).split() for _ in range(40)]
+            os.kill(child, signal.SIGKILL)
+            answered += [line.split() for line in lines if line.endswith("\n")]
+        os.waitpid(child, 0)
+    recorded = [record.serial for record in desk.authority.issued()]
+    assert len(set(recorded)) == len(recorded)
+    assert {serial for _, serial in answered} <= set(recorded)
+    for transaction, serial in answered[::20]:
+        again = desk.authority.submit(Submission("issue", request, "personal", transaction))
+        assert serial_of(again.certificate_der) == serial
+
+
+def _answer_for_ever(folder: Path, key: Any, request: bytes, writer: int, turn: str) -> None:
+    """In a process of its own, which has to be killed."""
+    with open_authority(folder, "test", lambda address: key) as authority:
+
+        def ask(mark: str) -> None:
+            for number in itertools.count():
+                name = f"{turn}-{mark}-{number}"
+                der = authority.submit(Submission("issue", request, "personal", name)).certificate_der
+                os.write(writer, f"{name} {serial_of(der)}\n".encode())
+
+        threads = [threading.Thread(target=ask, args=(mark,)) for mark in "abcd"]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    os._exit(1)
