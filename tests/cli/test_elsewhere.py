@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
 from tests.cmp.mock import Pki
 from tests.cmp.own_server import OwnServer, own_server, self_signed
 
@@ -17,6 +19,7 @@ from dojang.authority.audit import acting
 from dojang.authority.enrolment import EnrolmentPolicy
 from dojang.authority.enrolment.policy import ProfileRule
 from dojang.cli.run import run as run_here
+from dojang.x509.name import format_name
 
 
 @dataclass
@@ -92,7 +95,9 @@ def test_from_a_code_to_a_revocation(shell: Shell) -> None:
     out, err = shell.run(*shell.issue_words(), *code)
     assert "Issued." in out
     assert "is believed from now on by this certificate" in err
-    assert "Test Root" in err
+    root = x509.load_der_x509_certificate(shell.server.counter.authority.chain_der()[-1])
+    assert format_name(root.subject) in err
+    assert root.fingerprint(SHA256()).hex() in err
     address = f"{shell.address};object=Hong"
     renewed = shell.json("renew", "now", address)
     assert renewed["previous"]["state"] == "retired"
