@@ -126,7 +126,9 @@ def test_an_officer_works_from_afar(hall: Hall):
         assert approved["enrolment"]["state"] == "ready"
     assert ("enrolment-approved", lee.actor, reference) in hall.bureau.audited()
     with hall.bureau.database.reading() as connection:
-        query = select(tables.approval.c.evidence).where(tables.approval.c.subject == reference)
+        approvals = tables.approval
+        his = (approvals.c.subject == reference) & (approvals.c.officer == lee.actor)
+        query = select(approvals.c.evidence).where(his)
         kept = read_order(connection.execute(query).scalar_one())
     assert (kept.method, kept.arguments, kept.certificate_der) == (
         "enrolment.approve",
