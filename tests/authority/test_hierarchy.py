@@ -287,7 +287,8 @@ def test_everything_in_a_hierarchy_passes_pkilint(
     house.prepare("issuing")
     rollover.switch(house.scene, "issuing")
     ders = {one.certificate_der for one in house.every()} | set(house.chain()) | set(house.chain("issuing"))
-    assert len(ders) == 4 + 2 + 4
+    keys_that_issue, crossings, answering = 4, 2, 2
+    assert len(ders) == keys_that_issue + crossings + answering + len(delegates.ROLES) - 1
     for der in ders:
         check_addresses(house, load(der))
     for der in ders:
@@ -322,7 +323,7 @@ def test_delegates_are_certified_and_verify(house: House, role: str) -> None:
     """By the issuing key, for their purpose, named after it unless told otherwise."""
     made = delegates.add_delegate(house.scene, role, *house.key(role))
     assert (made.id, made.state) == (role, CURRENT)
-    assert made.certificate.subject == parse_name(f"CN=발급 {role.upper()},O=보기,C=KR")
+    assert made.certificate.subject == parse_name(f"CN=발급 {delegates.TITLES[role]},O=보기,C=KR")
     purpose = {"ocsp": "ocsphelper", "tsa": "timestampsign"}.get(role)
     house.verify(made.certificate_der, "root", house.chain(), *(("-purpose", purpose) if purpose else ()))
 

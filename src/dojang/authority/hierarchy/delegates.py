@@ -38,13 +38,13 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 ROLES = ("ocsp", "tsa", "cmp", "audit")
-_TITLES = {"ocsp": "OCSP", "tsa": "TSA", "cmp": "CMP", "audit": "Audit"}
+TITLES = {"ocsp": "OCSP", "tsa": "TSA", "cmp": "CMP", "audit": "Audit"}
 
 
 def usual_subject(issuer: x509.Certificate, role: str) -> x509.Name:
     """The issuer's name with the role behind its common name."""
     parts = [
-        x509.NameAttribute(part.oid, f"{part.value!s} {_TITLES[role]}") if part.oid == NameOID.COMMON_NAME else part
+        x509.NameAttribute(part.oid, f"{part.value!s} {TITLES[role]}") if part.oid == NameOID.COMMON_NAME else part
         for part in issuer.subject
     ]
     return x509.Name(parts)
