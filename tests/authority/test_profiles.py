@@ -253,7 +253,7 @@ def test_the_signers_own_profiles_are_nobody_elses(desk: Any) -> None:
     """Who could ask for an OCSP signer's certificate could unsay revocations."""
     offered = {one.name for one in desk.authority.profiles()}
     assert {"personal-general", "financial-business", "tls-server"} <= offered
-    for name in ("root", "issuing", "ocsp", "tsa", "cmp"):
+    for name in ("root", "issuing", "ocsp", "tsa", "cmp", "audit"):
         assert name not in offered
         with pytest.raises(AuthorityRefused, match="does not issue by the profile"):
             desk.ask(profile=name)
