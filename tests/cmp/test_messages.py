@@ -132,7 +132,7 @@ def test_a_signature_holds_for_these_bytes_and_this_key_only(key: ec.EllipticCur
     assert other.value.failure is FailInfo.BAD_ALG
 
 
-def test_openssl_answers_what_we_write(mock_server: MockServer) -> None:
+def test_openssl_answers_what_we_write(shared_server: MockServer) -> None:
     """The mock server gives its certificate for our ir under PBM, and takes our certConf and our rr."""
     mac = Mac(Secret(SECRET), new_pbm())
     header = Header(
@@ -142,7 +142,7 @@ def test_openssl_answers_what_we_write(mock_server: MockServer) -> None:
         message_at=datetime.now(UTC),
         sender_key_id=REFERENCE.encode(),
     )
-    answer = read_message(mock_server.post(write_message(header, bodies.Certification(Kind.IR, (REQUEST,)), mac)))
+    answer = read_message(shared_server.post(write_message(header, bodies.Certification(Kind.IR, (REQUEST,)), mac)))
     assert isinstance(answer.body, bodies.Certified), answer.body
     assert answer.body.answers[0].status.is_granted
     assert answer.header.recipient_nonce == header.sender_nonce

@@ -23,7 +23,7 @@ _NULL = tlv(NULL)
 _SALT_BYTES = 16
 _LONGEST_SALT = 1024
 _LONGEST_KEY = 64
-_HASHES = {
+HASHES = {
     "1.3.14.3.2.26": "sha1",
     "2.16.840.1.101.3.4.2.4": "sha224",
     "2.16.840.1.101.3.4.2.1": "sha256",
@@ -91,7 +91,7 @@ class Mac:
 
 def _pbm(secret: Secret, parameters: bytes, most: int) -> tuple[bytes, str]:
     asked = decode(PasswordBasedMac, parameters)
-    hash_, mac = _named(_HASHES, asked.owf), _named(_MACS, asked.mac)
+    hash_, mac = _named(HASHES, asked.owf), _named(_MACS, asked.mac)
     _check(PBM, asked.salt, asked.iterations, most)
     once, key = getattr(hashlib, hash_), secret.reveal() + asked.salt
     for _ in range(asked.iterations):

@@ -9,17 +9,9 @@ from dojang.authority.conversation.replies import Reply, failure
 from dojang.authority.conversation.transactions import State, Turn, go_on
 from dojang.cmp.bodies import Confirmation, Confirmations, Confirmed
 from dojang.cmp.faults import CmpFault, FailInfo
+from dojang.cmp.macs import HASHES
 from dojang.cmp.messages import VERSION_3
 from dojang.errors import AuthorityRefused
-
-_HASHES = {
-    "2.16.840.1.101.3.4.2.1": "sha256",
-    "2.16.840.1.101.3.4.2.2": "sha384",
-    "2.16.840.1.101.3.4.2.3": "sha512",
-    "2.16.840.1.101.3.4.2.8": "sha3_256",
-    "2.16.840.1.101.3.4.2.9": "sha3_384",
-    "2.16.840.1.101.3.4.2.10": "sha3_512",
-}
 
 
 def confirm(question: Question, last: Turn) -> Reply:
@@ -64,10 +56,11 @@ def _is_right(said: Confirmation, question: Question, last: Turn) -> bool:
         return hmac.compare_digest(bytes.fromhex(json.loads(last.details)["hash"]), said.certificate_hash)
     if question.message.header.version != VERSION_3:
         raise CmpFault(FailInfo.BAD_REQUEST, "hashAlg is for version 3 of the protocol")
-    if said.hash_algorithm not in _HASHES:
+    name = HASHES.get(said.hash_algorithm)
+    if name is None or name == "sha1":
         raise CmpFault(FailInfo.BAD_ALG, "the algorithm {algorithm} is not known here", algorithm=said.hash_algorithm)
     der = question.office.certificate_der(last.serial or "")
-    return hmac.compare_digest(hashlib.new(_HASHES[said.hash_algorithm], der).digest(), said.certificate_hash)
+    return hmac.compare_digest(hashlib.new(name, der).digest(), said.certificate_hash)
 
 
 def _end_well(question: Question, last: Turn) -> Reply:
