@@ -358,7 +358,8 @@ def _sqlite(url: URL) -> Engine:
         connection = sqlite3.connect(
             address, uri=True, timeout=_WAIT_SECONDS, isolation_level=None, check_same_thread=False
         )
-        connection.executescript("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")
+        # The inner pages of the indexes over millions of certificates stay in 16 MiB of memory.
+        connection.executescript("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA cache_size = -16384;")
         return connection
 
     engine = create_engine("sqlite://", creator=connect, poolclass=QueuePool, pool_size=_KEPT, max_overflow=-1)
