@@ -1,8 +1,8 @@
 """A certificate authority of one's own: a key on a token, a folder with its records, and nothing to run.
 
-The folder of an authority holds ``store.sqlite`` and ``crl.der`` (with a separate root also ``root-crl.der``), and may
-hold ``profiles/*.toml`` that add to the profiles shipped with dojang or replace them, and ``authority.toml``, which may
-say that the records are in another database.
+The folder of an authority holds ``store.sqlite`` and ``crl.der`` (with a separate root also ``root-crl.der``; deltas lie
+beside them), and may hold ``profiles/*.toml`` that add to the profiles shipped with dojang or replace them, and
+``authority.toml``, which may say that the records are in another database.
 
 Any number of threads may use one, and any number of processes the same database. What several want recorded at the same
 moment becomes durable together.
