@@ -79,7 +79,7 @@ def serving(folder: Path, environment: Mapping[str, str], *words: object) -> Ite
         manager.close()
 
 
-def until(holds: Callable[[], object], seconds: float = 20) -> None:
+def until(holds: Callable[[], object], seconds: float = 40) -> None:
     """Wait for it, and not for ever."""
     deadline = time.monotonic() + seconds
     while not holds():

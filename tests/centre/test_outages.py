@@ -180,6 +180,12 @@ def site(make_token, softhsm_module, tmp_path_factory) -> Iterator[Site]:
         yield found
 
 
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has no answer asks again soon."""
+    monkeypatch.setattr("dojang.cmp.client.PAUSES", (0.1, 0.2, 0.4))
+
+
 def _found(directory: Path, address: str, token, database: str) -> LocalAuthority:
     """A root in memory, which is away from here on, and below it the key on the token; for tests."""
     from dojang.authority.local import open_authority
