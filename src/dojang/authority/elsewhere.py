@@ -68,7 +68,7 @@ class Elsewhere(Protocol):
     name: str
 
     def has_reference(self, *, needed: bool = False) -> bool:
-        """Whether there is a reference number; if ``needed``, it may be asked for. Raises ``InputRequired``."""
+        """Whether there is a reference number with its code; if ``needed``, it may be asked for. ``InputRequired``."""
         ...
 
     def asked_by(self, asker: Asker) -> AskedElsewhere:

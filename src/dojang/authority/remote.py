@@ -175,8 +175,11 @@ class RemoteAuthority:
         return self._asker.signer()
 
     def has_reference(self, *, needed: bool = False) -> bool:
-        """A code speaks for who has no key yet, or no key any more."""
-        return self._terms.introductions.reference(needed=needed) is not None
+        """A code speaks for who has no key yet, or no key any more; that it can be had is made sure of, too."""
+        reference = self._terms.introductions.reference(needed=needed)
+        if reference is not None:
+            self._terms.introductions.code(reference, None)
+        return reference is not None
 
     def revoke(self, serial: str, reason: str) -> None:
         """By its serial alone no certificate can be named to it; see ``revoke_for``."""

@@ -84,6 +84,7 @@ class _Introductions:
     def __init__(self, invocation: Invocation) -> None:
         """Nothing is read and nobody is asked yet."""
         self._invocation = invocation
+        self._number = invocation.flags.reference
         self._codes: dict[str, Secret] = {}
 
     @property
@@ -95,10 +96,9 @@ class _Introductions:
         return source if source.startswith(("env:", "keyring:")) else None
 
     def reference(self, *, needed: bool) -> str | None:
-        given = self._invocation.flags.reference
-        if given is not None or not needed:
-            return given
-        return self._invocation.ask(N_("The reference number"), option="--reference R")
+        if self._number is None and needed:
+            self._number = self._invocation.ask(N_("The reference number"), option="--reference R")
+        return self._number
 
     def code(self, reference: str, source: str | None) -> "Secret":
         if reference not in self._codes:

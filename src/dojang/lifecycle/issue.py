@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from secrets import token_bytes
 from typing import TYPE_CHECKING
 
+from dojang.authority.elsewhere import Elsewhere
 from dojang.ledger import Fact, Operation, OperationRecord
 from dojang.lifecycle.aftercare import tell_checks
 from dojang.lifecycle.asking import Terms, ask_step, asked_by, certify, terms_of, write_request
@@ -59,6 +60,8 @@ def issue(order: IssueOrder, place: Workplace) -> Held:
         terms = terms_of(authority, order.profile, order.algorithm)
         refuse_early(location, order.label, order.subject, order.alternative_names)
         _refuse_no_backup(order, location)
+        if isinstance(authority, Elsewhere):
+            authority.has_reference(needed=True)
         location.has_key(token_bytes(KEY_ID_BYTES))  # asks for the PIN, so that a wrong one ends here
         with (
             _begin(order, place, location, terms) as operation,
