@@ -21,16 +21,16 @@ def office(make_token, dojang_at, tmp_path_factory, softhsm_module):
     """A root and an issuing authority below it, on two tokens with PINs of their own; and how to serve it."""
     home = tmp_path_factory.mktemp("served") / "home" / "dojang"
     home.mkdir(parents=True)
-    run, root, issuing = dojang_at(home), make_token(pin="5678"), make_token(pin="1357")
+    run, root, issuing = dojang_at(home), make_token(pin="5678"), make_token(pin="hush-1a7c")
     words = ["ca", "init", "--alias", "office", "--key", f"{root.uri}?pin-value=5678", "--name", "CN=Root,C=KR"]
-    words += ["--issuing-key", f"{issuing.uri}?pin-value=1357", "--issuing-name", "CN=Office,C=KR", "--json"]
+    words += ["--issuing-key", f"{issuing.uri}?pin-value=hush-1a7c", "--issuing-name", "CN=Office,C=KR", "--json"]
     founded = run(*words)
     assert founded.returncode == 0, founded.stderr
     own = {"HOME": str(home.parent), "DOJANG_HOME": str(home), "DOJANG_MODULE": softhsm_module}
     environment = {**os.environ, **own, "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
 
     @contextmanager
-    def serve(*words: object, pin: str = "1357", **more: str) -> Iterator[Served]:
+    def serve(*words: object, pin: str = "hush-1a7c", **more: str) -> Iterator[Served]:
         env = {**environment, "SECRET_OF_THE_TOKEN": pin, **more}
         words = ("--ca-pin-source", "env:SECRET_OF_THE_TOKEN", *words)
         with serving(tmp_path_factory.mktemp("manager"), env, *words) as served:
@@ -133,13 +133,13 @@ def test_workers_know_no_secret_from_outside_and_end_with_whoever_started_them(o
         until(lambda: len(served.workers()) == 2)
         workers = served.workers()
         for pid in workers:
-            assert b"1357" not in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            assert b"hush-1a7c" not in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
             environment = Path(f"/proc/{pid}/environ").read_bytes()
             assert b"SECRET_OF_THE_TOKEN" not in environment
             assert b"NOTIFY_SOCKET" not in environment
         served.process.kill()
         until(lambda: not any(map(_is_alive, workers)))
-        assert "1357" not in served.log()
+        assert "hush-1a7c" not in served.log()
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -199,7 +199,7 @@ def test_what_cannot_be_served_is_refused_before_anybody_listens(office, tmp_pat
 def test_the_pin_is_found_where_the_service_manager_puts_it(office, tmp_path) -> None:
     """LoadCredential=ca-pin: nothing else need be said."""
     pin = tmp_path / "ca-pin"
-    pin.write_text("1357\n")
+    pin.write_text("hush-1a7c\n")
     pin.chmod(0o400)
     words = ["serve", "--listen", "127.0.0.1:0", "--admin-listen", "none", "--timeout", "0.1", "--no-input", "--json"]
     served = office.run(*words, env={"CREDENTIALS_DIRECTORY": str(tmp_path)})
