@@ -4,6 +4,7 @@ database = "postgresql://ca@db.example.kr/office"   # unless it is store.sqlite 
 test = false                                        # a test authority: allows what conformance tests want
 address = "http://ca.example.kr/office"             # where others reach its lists, answers and certificates
 unconfirmed-hours = 24                              # what nobody has confirmed until then is revoked
+notify-subscribers = false                          # have the server mail them when they can renew, by [notices.mail]
 
 [cmp]
 longest-iterations = 100000                         # a MAC that wants more of them is refused
@@ -56,6 +57,7 @@ class AuthoritySettings:
     test: bool = False
     address: str | None = None
     unconfirmed_hours: int = 24
+    notify_subscribers: bool = False
     cmp: CmpSettings = field(default_factory=CmpSettings)
     status: StatusSettings = field(default_factory=StatusSettings)
     tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes as PrivateKey
 
     from dojang.authority.enrolment.codes import CodeKey
+    from dojang.authority.jobs.notices import NoticeSender
     from dojang.authority.jobs.runner import Done, JobRunner
     from dojang.authority.local import LocalAuthority
 
@@ -91,6 +92,8 @@ class Opened:
         self._directory, self._root_online = directory, root_online
         self._authorities: dict[str, LocalAuthority] = {}
         self._runners: dict[str, JobRunner] | None = None
+        self.senders: Sequence[NoticeSender] = ()
+        """What reaches subscribers, for authorities that want them told."""
         self.keys = keys
         self.state = Centre(self._authorities, Metrics(), desk)
 
@@ -143,7 +146,9 @@ class Opened:
 
         assert self._runners is not None
         before = self._runners.get(name)
-        self._runners[name] = runner_of(self._authorities[name], tell=self._tell_job)
+        authority = self._authorities[name]
+        senders = self.senders if authority.settings.notify_subscribers else ()
+        self._runners[name] = runner_of(authority, senders=senders, tell=self._tell_job)
         self._runners[name].start()
         if before is not None:
             before.close()

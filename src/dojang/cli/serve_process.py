@@ -129,7 +129,7 @@ def work(invocation: Invocation, descriptor: int) -> int:
         host.on_reload = opened.reload
         host.on_finding = leash.tell
         host.on_started = lambda: leash.tell(host.readiness())
-        _begin_jobs(opened, order)
+        _begin_jobs(invocation, opened, order)
         leash.watch(host.stop)
         host.run()
     return 0
@@ -146,7 +146,7 @@ def _serve_alone(invocation: Invocation, order: Order, sockets: list[socket], ba
         host.on_reload, host.on_stopping = partial(_reload, opened), _tell_stopping
         host.on_started = lambda: _tell_started(invocation, sockets, back)
         _end_in_time(invocation, host.stop)
-        _begin_jobs(opened, order)
+        _begin_jobs(invocation, opened, order)
         host.run()
     _say(invocation, "stopped", {}, say("Ended."))
     return 0
@@ -217,9 +217,16 @@ def _hosted(
     return host, opened
 
 
-def _begin_jobs(opened: Opened, order: Order) -> None:
-    if order.jobs:
-        opened.begin_jobs()
+def _begin_jobs(invocation: Invocation, opened: Opened, order: Order) -> None:
+    if not order.jobs:
+        return
+    notices = invocation.settings.notices
+    if notices is not None and notices.mail is not None:
+        from dojang.centre.notices import MailToSubscribers
+
+        secret = partial(invocation.secrets.password, new=False)
+        opened.senders = (MailToSubscribers(notices.mail, secret),)
+    opened.begin_jobs()
 
 
 def _worker_command(invocation: Invocation) -> list[str]:

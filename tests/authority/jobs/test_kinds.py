@@ -11,6 +11,7 @@ from dojang.authority import tables
 from dojang.authority.audit.reading import entries, newest_head
 from dojang.authority.jobs.engine import Job
 from dojang.authority.jobs.kinds import handlers_of, runner_of
+from dojang.authority.jobs.notices import _ADDRESS
 from dojang.authority.jobs.outcomes import outcomes
 from dojang.authority.jobs.schedule import SCHEDULE
 from dojang.errors import NoticeUndelivered
@@ -135,6 +136,13 @@ def test_a_notice_that_did_not_arrive_is_tried_again(authority, desk, do, clock)
         with pytest.raises(NoticeUndelivered):
             do("notify-renewals")
     assert [notice.addresses for notice in do.post.sent] == [("hong@example.com",)]
+
+
+def test_an_address_is_one_mailbox():
+    """What a mail program might take for several recipients, or for a header, is never written to."""
+    odd = ("a@b,c@d", "a@b\nBcc: c@d", "<a@b>", "a b@c", "a@b@c", "a", "@b", "a@", '"a"@b', "a@b;c@d")
+    assert [one for one in odd if _ADDRESS.fullmatch(one)] == []
+    assert _ADDRESS.fullmatch("hong.gildong+ca@example.co.kr")
 
 
 def test_a_replaced_certificate_is_not_spoken_of(authority, desk, do, clock, new_key):

@@ -1,5 +1,6 @@
 """Telling subscribers that a certificate can be renewed: once at each number of days, by whatever reaches them."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 THRESHOLDS: Final = (1, 7, 14, 30)
 """Days before expiry at which a notice is given; the smallest that is not smaller than what is left counts."""
 _PAGE: Final = 500
+_ADDRESS: Final = re.compile(r"[^\s,;:<>()\[\]\\\"@]+@[^\s,;:<>()\[\]\\\"@]+")
+"""One mailbox; anything that a mail program might take for several is left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,7 @@ def _addresses(certificate_der: bytes) -> tuple[str, ...]:
         found += names.get_values_for_type(x509.RFC822Name)
     except x509.ExtensionNotFound:
         pass
-    return tuple(dict.fromkeys(found))
+    return tuple(one for one in dict.fromkeys(found) if _ADDRESS.fullmatch(one))
 
 
 def _given(authority: "LocalAuthority", page: "Sequence[Record]") -> set[tuple[str, int]]:
