@@ -76,7 +76,7 @@ def _routes(server: "Server") -> list[Route]:
     async def fail(request: Request) -> Response:
         kinds = {
             "bug": RuntimeError("code=SECRET-IN-A-BUG"),
-            "away": AuthorityUnreachable(authority="a", problem="pin-value=1234"),
+            "away": AuthorityUnreachable(authority="a", problem="pin-value=SECRET"),
             "missing": NotFound(what="it", where="here", command="dojang ca list"),
         }
         raise kinds[request.path_params["kind"]]
