@@ -20,6 +20,11 @@ NAMES = {"tls-server": ("dns:www.example.kr", "ip:10.0.0.1", "ip:2001:db8::1"), 
 SUBJECT = "CN=홍길동,serialNumber=0001+UID=hong,OU=개인,O=주식회사 보기,L=서울,ST=서울,C=KR"
 
 
+@pytest.fixture
+def records_at() -> None:
+    """What is asked here is the same wherever the records are."""
+
+
 def run(*command: object) -> str:
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -76,6 +76,11 @@ class Office:
         return x509.load_der_x509_certificate(self.issue(*arguments, **named))
 
 
+@pytest.fixture
+def records_at() -> None:
+    """What is asked here is the same wherever the records are."""
+
+
 @pytest.fixture(scope="module")
 def office(tmp_path_factory: pytest.TempPathFactory) -> Office:
     return Office(tmp_path_factory.mktemp("office"))

@@ -1,7 +1,7 @@
 """A certificate authority of one's own: a key on a token, a folder with its records, and nothing to run.
 
-The folder of an authority holds ``store.sqlite`` and ``crl.der`` (with a separate root also ``root-crl.der``; deltas lie
-beside them), and may hold ``profiles/*.toml`` that add to the profiles shipped with dojang or replace them, and
+The folder of an authority holds ``store.sqlite`` and ``crl.der`` (with a separate root also ``root-crl.der``; deltas
+lie beside them), and may hold ``profiles/*.toml`` that add to the profiles shipped with dojang or replace them, and
 ``authority.toml``, which may say that the records are in another database.
 
 Any number of threads may use one, and any number of processes the same database. What several want recorded at the same
@@ -198,8 +198,11 @@ class LocalAuthority:
         return self._issued(given)
 
     def submit_many(self, submissions: Sequence[Submission]) -> list[Issued | Exception]:
-        """The answer to each, or the error that ``submit`` would raise; what is new is recorded in one transaction."""
-        answers: list[Given | Exception | None] = [self._attempt(self._given, one) for one in submissions]
+        """The answer to each, or the error that ``submit`` would raise; what is new is recorded together."""
+        known = self._store.known_among([one.transaction_id for one in submissions])
+        answers: list[Given | Exception | None] = [
+            self._attempt(self._given if one.transaction_id in known else self._check_form, one) for one in submissions
+        ]
         works: dict[int, Work] = {}
         for number, submission in enumerate(submissions):
             if answers[number] is None:

@@ -181,6 +181,18 @@ class Store:
         with self.database.reading() as connection:
             return find_answer(connection, transaction_id)
 
+    def known_among(self, transaction_ids: Sequence[str]) -> set[str]:
+        """Those of them that got an answer."""
+        column = submission.c.transaction_id
+        with self.database.reading() as connection:
+            return {
+                known
+                for begin in range(0, len(transaction_ids), PAGE)
+                for known in connection.execute(
+                    select(column).where(column.in_(transaction_ids[begin : begin + PAGE]))
+                ).scalars()
+            }
+
     def _all(self, query: "Select[Any]") -> list[Record]:
         with self.database.reading() as connection:
             return [Record(*row) for row in connection.execute(query)]

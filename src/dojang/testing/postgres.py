@@ -89,7 +89,7 @@ def private_postgres(*, durable: bool = False) -> Iterator[PrivatePostgres]:
         try:
             yield server
         finally:
-            server.stop()
+            server.stop(immediate=True)  # nothing of it is kept
 
 
 def _programs() -> Path:
