@@ -1,6 +1,7 @@
 """``--ca URL``: what people and scripts are told while an authority is asked over HTTP."""
 
 import json
+import os
 import sqlite3
 import subprocess
 import sys
@@ -19,6 +20,8 @@ from dojang.authority.audit import acting
 from dojang.authority.enrolment import EnrolmentPolicy
 from dojang.authority.enrolment.policy import ProfileRule
 from dojang.cli.run import run as run_here
+from dojang.cmp.bodies import Certification, Confirmations, Poll
+from dojang.errors import TimedOut
 from dojang.x509.name import format_name
 
 
@@ -158,23 +161,19 @@ def test_nothing_of_an_authority_need_be_installed(shell: Shell) -> None:
 
 
 def test_waiting(shell: Shell) -> None:
-    """Until an officer has approved it, it is told to wait and ends with 11; the same command finishes it then."""
+    """Until an officer has approved it is told when it asks again; after --timeout the same command goes on there."""
     shell.server.counter.policy = EnrolmentPolicy(usual=ProfileRule("people", True))
-    code = shell.code()
-    asked: list[bytes] = []
-
-    def approving(body: bytes, honest: Callable[[bytes], bytes]) -> bytes:
-        answer = honest(body)
-        asked.append(body)
-        if len(asked) == 2:
-            with acting("local:another"):
-                shell.server.counter.office.approve(code[1])
-        return answer
-
-    shell.server.between = approving
-    out, err = shell.run(*shell.issue_words(), *code)
-    assert "asking again in 5 seconds" in err
+    words = [*shell.issue_words(), *shell.code()]
+    command = [sys.executable, "-m", "dojang", *words, *shell.secrets, "--timeout", "5"]
+    ended = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "LC_ALL": "C.UTF-8"})
+    assert ended.returncode == TimedOut.exit_status, ended.stderr
+    assert "asking again in 5 seconds" in ended.stderr
+    with acting("local:another"):
+        shell.server.counter.office.approve(words[words.index("--reference") + 1])
+    out, err = shell.run(*words)
+    assert "is finished now" in err
     assert "Issued." in out
+    assert [type(one.body) for one in shell.server.messages] == [Certification, Poll, Poll, Confirmations]
 
 
 def test_the_authoritys_certificate_given_beforehand(shell: Shell, tmp_path: Path) -> None:
