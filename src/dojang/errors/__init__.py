@@ -269,7 +269,10 @@ class RootOffline(PolicyError):
     code = "root-offline"
     exit_status = 9
     sentence = "The root key of the authority {authority} stays offline, so a server does not use it."
-    next_step = "Set up an issuing authority below the root: dojang ca init --issuing-key ADDRESS --issuing-name DN."
+    next_step = (
+        "Do this where the root's key is, with a command such as: dojang ca crl --root --ca {authority}. A root that still "
+        "issues itself gets an issuing key by: dojang ca rollover prepare --ca {authority} --key ADDRESS --name DN"
+    )
 
 
 class AgentRefused(PolicyError):
