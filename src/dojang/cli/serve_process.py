@@ -238,8 +238,17 @@ def _worker_command(invocation: Invocation) -> list[str]:
 
 def _environment(invocation: Invocation) -> dict[str, str]:
     """What workers inherit: no PIN, and no socket of the service manager, who hears of one process only."""
-    hidden = {*variables_with_secrets(invocation), "NOTIFY_SOCKET", "WATCHDOG_USEC", "CREDENTIALS_DIRECTORY"}
+    hidden = {*variables_with_secrets(invocation)} - _read_by_jobs(invocation)
+    hidden |= {"NOTIFY_SOCKET", "WATCHDOG_USEC", "CREDENTIALS_DIRECTORY"}
     return {name: value for name, value in os.environ.items() if name not in hidden}
+
+
+def _read_by_jobs(invocation: Invocation) -> set[str]:
+    """Variables with the password of the mail server, which each process reads when it has something to send."""
+    notices = invocation.settings.notices
+    mail = {} if notices is None or notices.mail is None else notices.mail._asdict()
+    sources = [value for name, value in mail.items() if name.endswith("_source") and value]
+    return {source.removeprefix("env:") for source in sources if source.startswith("env:")}
 
 
 def _tell_started(invocation: Invocation, sockets: Sequence[socket], back: socket | None) -> None:
