@@ -3,6 +3,8 @@
 from cryptography.hazmat.primitives.serialization import Encoding
 from tests.contract.token.abilities import attempt
 
+from dojang.pkcs11 import hmac_keys
+
 FIRST, SECOND = b"\x0b\x01", b"\x0b\x02"
 VALUE = bytes(range(256)) * 4
 
@@ -62,3 +64,15 @@ def test_a_data_object_is_stored_or_refused(token, abilities):
         assert token.read_data(key_id=key_id) == [VALUE]
         assert token.destroy(key_id, "data") == 1
         assert token.read_data(label=label) == []
+
+
+def test_a_secret_for_codes_is_made_or_refused(token):
+    """It computes what no other secret does, the same each time; a token that cannot do that keeps nothing of it."""
+    ids = (b"\x0e\x01", b"\x0e\x02")
+    if attempt(lambda: [hmac_keys.generate_hmac_key(token, label="codes", key_id=one) for one in ids]) is None:
+        assert not any(hmac_keys.has_hmac_key(token, one) for one in ids)
+        return
+    digests = {hmac_keys.hmac_digest(token, b"message", key_id=one) for one in ids * 2}
+    assert len(digests) == 2
+    for one in ids:
+        assert token.destroy(one, "secret-key") == 1
