@@ -37,6 +37,16 @@ def test_a_profile_that_wants_checks(bureau) -> None:
     assert ("check-recorded", "officer:7", applicant.id) in bureau.audited()
 
 
+def test_a_check_counts_for_everything_that_waits_for_it(small) -> None:
+    """However many certificates one applicant is to get."""
+    small.wants("personal", "email")
+    applicant = small.office.add_applicant("business", "Example", {}).id
+    for _ in range(101):
+        small.hand_out(HONG, applicant=applicant)
+    small.office.record_check(applicant, "email", EVIDENCE)
+    assert small.office.enrolments(states=("drafted",)) == []
+
+
 def test_a_code_before_the_checks_needs_somebody_who_vouches(small) -> None:
     """Without an applicant it is refused, pre-authorised it works at once, unless the authority forbids that."""
     small.wants("personal", "in-person")

@@ -93,7 +93,7 @@ class Office:
             check = applicants.record_check(
                 connection, applicant, kind=kind, evidence_hash=evidence_hash, at=at, authority=self._authority
             )
-            for one in records.listed(connection, at, states=OPEN, applicant=applicant):
+            for one in records.listed(connection, at, states=OPEN, applicant=applicant, limit=None):
                 self._move(connection, one, "settle")
         return check
 

@@ -93,7 +93,7 @@ def listed(
     states: Sequence[str] = (),
     applicant: str | None = None,
     after: str | None = None,
-    limit: int = PAGE,
+    limit: int | None = PAGE,
 ) -> list[Enrolment]:
     """In the order in which they were made, at most ``limit``; ``after`` is the last reference of the page before."""
     table = tables.enrolment
