@@ -270,8 +270,8 @@ class RootOffline(PolicyError):
     exit_status = 9
     sentence = "The root key of the authority {authority} stays offline, so a server does not use it."
     next_step = (
-        "Give a root that still issues itself an issuing key (dojang ca rollover prepare --key ADDRESS --name DN); what "
-        "only the root can sign, do by a command where its key is: dojang ca crl --root --ca {authority}"
+        "Give a root that still issues itself an issuing key (dojang ca rollover prepare --key ADDRESS --name DN); "
+        "what only the root can sign, do by a command where its key is: dojang ca crl --root --ca {authority}"
     )
 
 
