@@ -38,12 +38,14 @@ REASONS = ("superseded", "keyCompromise")
         "one is there; with --reason keyCompromise it is revoked first, and stays so whatever follows (run the same "
         "again for the new one). With --to the new key is made in another place, as where a key cannot be copied. "
         "Where the old place is gone, a file with the certificate or its serial is enough. After its end, use 'dojang "
-        "cert issue'. A local authority does this for whoever has its PIN: that is the proof of identity it asks for."
+        "cert issue'. A local authority does this for whoever has its PIN: that is the proof of identity it asks for. "
+        "One elsewhere takes the word of the old key for it, or a code (--reference, --code-source)."
     ),
     examples=[
         "dojang cert reissue 'npki:?cn=Hong Gildong' --new-password-source prompt",
         "dojang cert reissue 'pkcs11:token=Hong;object=sign' --to pkcs11:token=Second",
         "dojang cert reissue --serial 3f2a91 --to pkcs11:token=Second --reason keyCompromise",
+        "dojang cert reissue hong.pem --to pkcs11:token=Second --reference 1234567890 --code-source prompt",
     ],
 )
 @source_argument
