@@ -15,7 +15,7 @@ from dojang.errors import Phrase, Usage
 if TYPE_CHECKING:
     from dojang.centre.limits import Network
     from dojang.centre.tls import TlsFiles
-    from dojang.cli.serve_process import Order
+    from dojang.cli.serve_order import Order
 
 CREDENTIAL = "ca-pin"
 """The systemd credential (LoadCredential=) with the PIN of the authority's token."""
@@ -127,7 +127,7 @@ def serve(
         return _print_unit(invocation)
     from dojang.centre.limits import Limits
     from dojang.cli import serve_process
-    from dojang.cli.serve_process import Order
+    from dojang.cli.serve_order import Order
 
     _prepare(invocation)
     if worker is not None:

@@ -5,98 +5,33 @@ import os
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from socket import socket
 from typing import TYPE_CHECKING, Any, Final
 
 from dojang.centre.backdoor import BackDoor
 from dojang.centre.desk import WAITING, Desk
 from dojang.centre.health import Pulse
-from dojang.centre.limits import Limits, read_network
 from dojang.centre.logs import Log, tell
 from dojang.centre.metrics import FOLDER_VARIABLE, page_of
 from dojang.centre.opening import Opened, open_centre
 from dojang.centre.sockets import address_of, listen, read_address
 from dojang.centre.supervisor import Leash, Supervisor
-from dojang.centre.tls import TlsFiles
 from dojang.cli.context import Invocation
 from dojang.cli.language import say
 from dojang.cli.secrets import variables_with_secrets
+from dojang.cli.serve_order import Order, Pins
 from dojang.cli.service_manager import reloading, tell_manager, watchdog_seconds
 from dojang.cli.workplace import key_opener
-from dojang.secret import Secret
 
 if TYPE_CHECKING:
     from dojang.centre.host import Host
-    from dojang.pkcs11.pin import PinProvider, PinRequest
-    from dojang.pkcs11.uri import Pkcs11Uri
 
 _LAST_WORDS: Final = 3.0
 """Seconds after the end of serving in which work in drivers may come to its own end."""
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What a process of the centre is to serve, and how."""
-
-    names: tuple[str, ...]
-    limits: Limits
-    tls: TlsFiles | None
-    threads: int
-    access_log: bool
-    root_online: bool
-    jobs: bool
-    level: str
-
-    def to_json(self) -> dict[str, Any]:
-        """For a worker, who reads it with ``from_json``."""
-        limits = asdict(self.limits) | {"trusted_proxies": [str(one) for one in self.limits.trusted_proxies]}
-        tls = None if self.tls is None else {name: _plain(value) for name, value in asdict(self.tls).items()}
-        return asdict(replace(self, tls=None)) | {"limits": limits, "tls": tls}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "Order":
-        limits = dict(data["limits"])
-        limits["trusted_proxies"] = tuple(map(read_network, limits["trusted_proxies"]))
-        tls = data["tls"]
-        if tls is not None:
-            files = {name: Path(value) for name, value in tls.items() if isinstance(value, str)}
-            tls = TlsFiles(**{**tls, **files})
-        return cls(**{**data, "names": tuple(data["names"]), "limits": Limits(**limits), "tls": tls})
-
-
-def _plain(value: object) -> object:
-    return str(value) if isinstance(value, Path) else value
-
-
-class Pins:
-    """The PINs of the tokens that the centre uses: those handed down, else from where the settings say, each once."""
-
-    def __init__(self, invocation: Invocation, known: Mapping[str, str] | None = None) -> None:
-        """``known`` by serial number of the token."""
-        self._invocation = invocation
-        self._known = {serial: Secret(pin) for serial, pin in (known or {}).items()}
-
-    def for_token(self, uri: "Pkcs11Uri") -> "PinProvider":
-        """The provider for the token of ``uri``."""
-        ask = self._invocation.ca_pin_provider(uri)
-
-        def provide(request: "PinRequest") -> Secret | None:
-            if request.serial in self._known:
-                return self._known[request.serial]
-            pin = ask(request)
-            if pin is not None:
-                self._known[request.serial] = pin
-            return pin
-
-        return provide
-
-    def to_hand_down(self) -> dict[str, str]:
-        return {serial: pin.reveal().decode() for serial, pin in self._known.items()}
 
 
 def serve(invocation: Invocation, order: Order, where: Sequence[str], admin: str | None, workers: int) -> int:
@@ -106,7 +41,7 @@ def serve(invocation: Invocation, order: Order, where: Sequence[str], admin: str
         order.tls.context()
     with ExitStack() as stack:
         sockets = [stack.enter_context(one) for text in where for one in listen(*read_address(text))]
-        back = None if admin is None else stack.enter_context(listen(*read_address(admin))[0])
+        back = [] if admin is None else [stack.enter_context(one) for one in listen(*read_address(admin))]
         if workers == 1:
             return _serve_alone(invocation, order, sockets, back)
         return _supervise(invocation, order, sockets, back, workers)
@@ -135,13 +70,13 @@ def work(invocation: Invocation, descriptor: int) -> int:
     return 0
 
 
-def _serve_alone(invocation: Invocation, order: Order, sockets: list[socket], back: socket | None) -> int:
+def _serve_alone(invocation: Invocation, order: Order, sockets: list[socket], back: list[socket]) -> int:
     with ExitStack() as stack:
         host, opened = _hosted(stack, invocation, order, Pins(invocation), sockets)
         invocation.flags.no_input = True
-        if back is not None:
-            page, ready = opened.state.metrics.page, host.readiness
-            stack.enter_context(BackDoor(back, alive=host.alive, ready=ready, page=page))
+        page, ready = opened.state.metrics.page, host.readiness
+        for one in back:
+            stack.enter_context(BackDoor(one, alive=host.alive, ready=ready, page=page))
         host.on_turn = partial(_keep_watchdog, host)
         host.on_reload, host.on_stopping = partial(_reload, opened), _tell_stopping
         host.on_started = lambda: _tell_started(invocation, sockets, back)
@@ -152,7 +87,7 @@ def _serve_alone(invocation: Invocation, order: Order, sockets: list[socket], ba
     return 0
 
 
-def _supervise(invocation: Invocation, order: Order, sockets: list[socket], back: socket | None, workers: int) -> int:
+def _supervise(invocation: Invocation, order: Order, sockets: list[socket], back: list[socket], workers: int) -> int:
     """The PIN is asked for and tried here, once; workers are handed it and never ask."""
     pins = Pins(invocation)
     with _opened(invocation, order, pins):
@@ -171,9 +106,8 @@ def _supervise(invocation: Invocation, order: Order, sockets: list[socket], back
             drain_seconds=order.limits.drain_seconds + order.limits.notice_seconds,
             environment=_environment(invocation),
         )
-        if back is not None:
-            ready = supervisor.readiness
-            stack.enter_context(BackDoor(back, alive=supervisor.alive, ready=ready, page=page_of))
+        for one in back:
+            stack.enter_context(BackDoor(one, alive=supervisor.alive, ready=supervisor.readiness, page=page_of))
         supervisor.on_ready = lambda: _tell_started(invocation, sockets, back)
         supervisor.on_turn = partial(_keep_watchdog, supervisor)
         supervisor.on_reload, supervisor.on_stopping = _tell_reload, _tell_stopping
@@ -251,9 +185,9 @@ def _read_by_jobs(invocation: Invocation) -> set[str]:
     return {source.removeprefix("env:") for source in sources if source.startswith("env:")}
 
 
-def _tell_started(invocation: Invocation, sockets: Sequence[socket], back: socket | None) -> None:
+def _tell_started(invocation: Invocation, sockets: Sequence[socket], back: list[socket]) -> None:
     addresses = [address_of(one) for one in sockets]
-    admin = None if back is None else address_of(back)
+    admin = address_of(back[0]) if back else None
     facts = {"pid": os.getpid(), "addresses": addresses, "admin": admin}
     tell("serving", addresses=addresses, admin=admin)
     _say(invocation, "serving", facts, say("Serving at {addresses}.", addresses=", ".join(addresses)))
