@@ -79,26 +79,31 @@ class Lists:
         self._warned: dict[str, date] = {}
 
     def publish(self, name: str, at: datetime) -> bytes:
-        """The complete list of a signer; where there are deltas, also one to it from the list before."""
-        own, before = self._signer(name), self._newest(name, delta=False)
+        """The complete list of a signer; where there are deltas, also one to it from the list before.
+
+        Those two say the same (RFC 5280 section 5.2.4): they are read at once.
+        """
+        own, base = self._signer(name), self._base(name, at) if self._settings.has_deltas else None
         number = self._take_number(name)
         with self._database.reading() as connection:
             entries = _entries(connection, name)
-        scope = Scope(number, at, at + timedelta(days=own.crl_days), delta_addresses=self._delta_addresses(name))
-        list_der = self._signed(own, entries, scope)
-        self._record(name, scope, list_der)
-        if self._settings.has_deltas and before is not None and at < before.next_update_at:
-            self._publish_delta(own, number, before.number, at)
+            changes = _changes(connection, name, base.number) if base else []
+        until_at, addresses = at + timedelta(days=own.crl_days), self._delta_addresses(name)
+        list_der = self._publish(own, entries, Scope(number, at, until_at, delta_addresses=addresses))
+        if base:
+            self._publish(own, changes, self._delta_scope(number, base, at))
         seal(self._database, self._key, at, signer=name)
         return list_der
 
     def publish_delta(self, name: str, at: datetime) -> bytes:
         """What changed since the last complete list; that one anew, where it is over."""
-        base = self._newest(name, delta=False)
-        if base is None or at >= base.next_update_at:
+        base = self._base(name, at)
+        if base is None:
             return self.publish(name, at)
-        own = self._signer(name)
-        list_der = self._publish_delta(own, self._take_number(name), base.number, at)
+        own, number = self._signer(name), self._take_number(name)
+        with self._database.reading() as connection:
+            changes = _changes(connection, name, base.number)
+        list_der = self._publish(own, changes, self._delta_scope(number, base, at))
         seal(self._database, self._key, at, signer=name)
         return list_der
 
@@ -152,10 +157,15 @@ class Lists:
             rows = [_Signer(*row) for row in connection.execute(query)]
         return [one.id for one in rows if at < _certificate(one).not_valid_after_utc]
 
-    def _publish_delta(self, own: _Signer, number: int, base_number: int, at: datetime) -> bytes:
-        with self._database.reading() as connection:
-            entries = _changes(connection, own.id, base_number)
-        scope = Scope(number, at, at + self._settings.delta_term, base_number)
+    def _base(self, name: str, at: datetime) -> Listed | None:
+        """The last complete list, while it holds."""
+        found = self._newest(name, delta=False)
+        return found if found is not None and at < found.next_update_at else None
+
+    def _delta_scope(self, number: int, base: Listed, at: datetime) -> Scope:
+        return Scope(number, at, at + self._settings.delta_term, base.number)
+
+    def _publish(self, own: _Signer, entries: Sequence[Entry], scope: Scope) -> bytes:
         list_der = self._signed(own, entries, scope)
         self._record(own.id, scope, list_der)
         return list_der
