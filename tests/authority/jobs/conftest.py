@@ -10,8 +10,8 @@ from dojang.authority.jobs.embedded import EmbeddedEngine
 from dojang.authority.jobs.engine import JobEngine
 from dojang.authority.jobs.postgres import ProcrastinateEngine
 
-QUICK = 0.4
-"""Seconds that a claim lasts in these tests."""
+QUICK, SLOW, LONG = 0.4, 1.5, 60.0
+"""Seconds that a claim lasts: where one is to run out, where it is kept for longer, and where nobody is to lose it."""
 
 
 class SetBack:
@@ -25,7 +25,7 @@ class SetBack:
 
 
 def engine_on(
-    database: Database, clock: Callable[[], datetime] | None = None, *, claim_seconds: float = QUICK
+    database: Database, clock: Callable[[], datetime] | None = None, *, claim_seconds: float = LONG
 ) -> JobEngine:
     if database.is_embedded:
         return EmbeddedEngine(database, clock=clock or SetBack(), claim_seconds=claim_seconds)
@@ -44,7 +44,7 @@ def open_engine(database) -> Iterator[Callable[..., JobEngine]]:
     """Each call is as another process would open it."""
     opened: list[JobEngine] = []
 
-    def make(claim_seconds: float = QUICK) -> JobEngine:
+    def make(claim_seconds: float = LONG) -> JobEngine:
         opened.append(engine_on(database, claim_seconds=claim_seconds))
         return opened[-1]
 

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from tests.authority.jobs.conftest import QUICK
+from tests.authority.jobs.conftest import QUICK, SLOW
 
 from dojang.authority.jobs.engine import Job, JobEngine
 
 NEVER = timedelta(days=1)
 
 
-def claim_soon(engine: JobEngine, kind: str = "a", seconds: float = 10) -> Job:
+def claim_soon(engine: JobEngine, kind: str = "a", seconds: float = 30) -> Job:
     """What ``engine`` claims as soon as it can; it keeps as a runner does."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -88,23 +88,25 @@ def test_what_failed_gives_way_to_one_that_waits(engine):
     assert engine.claim(["a"]) is not None
 
 
-def test_a_claim_that_is_kept_is_not_taken(engine, open_engine):
+def test_a_claim_that_is_kept_is_not_taken(open_engine):
     """A process that gives signs of life keeps a job for longer than a claim lasts."""
+    engine, other = open_engine(SLOW), open_engine(SLOW)
     engine.enqueue("a", "k", engine.now())
-    job, other = engine.claim(["a"]), open_engine()
-    for _turn in range(8):
+    job, began = engine.claim(["a"]), time.monotonic()
+    while time.monotonic() < began + 2 * SLOW:
         engine.keep()
         other.keep()
         assert other.claim(["a"]) is None
-        time.sleep(QUICK / 4)
+        time.sleep(SLOW / 10)
     engine.done(job)
     assert engine.standing() == []
 
 
-def test_a_claim_that_is_not_kept_is_taken_over(engine, open_engine):
+def test_a_claim_that_is_not_kept_is_taken_over(open_engine):
     """A process that gives no sign loses its job to another; its late word changes nothing."""
+    engine, other = open_engine(QUICK), open_engine(QUICK)
     engine.enqueue("a", "k", engine.now())
-    lost, other = engine.claim(["a"]), open_engine()
+    lost = engine.claim(["a"])
     taken = claim_soon(other)
     assert taken.attempt == 2
     engine.done(lost)
@@ -127,9 +129,9 @@ PROGRAM = """
 import sys
 from dojang.authority.database import Database
 from dojang.authority.jobs.engine import job_engine
-from tests.authority.jobs.conftest import engine_on
+from tests.authority.jobs.conftest import QUICK, engine_on
 database = Database.open(sys.argv[1])
-engine = engine_on(database)
+engine = engine_on(database, claim_seconds=QUICK)
 if sys.argv[2] == "enqueue":
     sys.stdin.readline()
     print(sum(engine.enqueue("a", str(number % 10), engine.now()) for number in range(500)), flush=True)
@@ -165,8 +167,9 @@ def test_two_processes_cannot_make_a_duplicate(engine, other_process):
     assert sorted(one.key for one in engine.standing()) == [str(number) for number in range(10)]
 
 
-def test_the_job_of_a_killed_process_is_picked_up(engine, other_process):
+def test_the_job_of_a_killed_process_is_picked_up(open_engine, other_process):
     """kill -9 while a job runs: another process gets it, as the second attempt."""
+    engine = open_engine(QUICK)
     engine.enqueue("a", "k", engine.now())
     process = other_process("claim")
     assert process.stdout.readline() == "k\n"

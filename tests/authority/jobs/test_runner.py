@@ -6,7 +6,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from tests.authority.jobs.conftest import QUICK, SetBack, engine_on
+from tests.authority.jobs.conftest import QUICK, SLOW, SetBack, engine_on
 
 from dojang.authority.audit import current_actor
 from dojang.authority.jobs.outcomes import outcomes
@@ -21,7 +21,7 @@ DAY = Periodic("day", timedelta(days=1))
 def runner_on(database, handlers, rows=(), *, engine=None, **options) -> JobRunner:
     engine = engine or engine_on(database)
     schedule = Schedule("test", handlers, rows)
-    quick = {"look_seconds": 0.05, "keep_seconds": QUICK / 4, **options}
+    quick = {"look_seconds": 0.05, "keep_seconds": 0.1, **options}
     return JobRunner(engine, database, handlers, schedule, **quick)
 
 
@@ -158,9 +158,10 @@ def test_a_long_job_is_not_taken_away(database, engine):
 
     def work(job, at):
         runs.append(job.key)
-        time.sleep(3 * QUICK)
+        time.sleep(2 * SLOW)
 
-    with runner_on(database, {"a": work}), runner_on(database, {"a": work}):
+    first, second = (engine_on(database, claim_seconds=SLOW) for _number in range(2))
+    with runner_on(database, {"a": work}, engine=first), runner_on(database, {"a": work}, engine=second):
         engine.enqueue("a", "k", engine.now())
         until(lambda: outcomes(database))
     assert runs == ["k"]
@@ -210,7 +211,7 @@ def test_a_clock_set_back_delays_by_no_more_than_a_period(tmp_path):
 
     database, clock = Database.create(f"sqlite:///{tmp_path / 'some.sqlite'}"), SetBack()
     clock.off = timedelta(days=30)
-    engine = engine_on(database, clock)
+    engine = engine_on(database, clock, claim_seconds=QUICK)
     schedule = Schedule("office", ["day"], [DAY])
     schedule.ask(engine, lambda: {"day"})
     engine.enqueue("a", "k", engine.now())
@@ -219,7 +220,7 @@ def test_a_clock_set_back_delays_by_no_more_than_a_period(tmp_path):
     schedule.ask(engine, lambda: {"day"})
     (waiting,) = (one for one in engine.standing() if one.state == "waiting")
     assert waiting.run_at - engine.now() <= DAY.every
-    other = engine_on(database, clock)
+    other = engine_on(database, clock, claim_seconds=QUICK)
     other.keep()
     deadline = time.monotonic() + 10
     while (job := other.claim(["a"])) is None:
