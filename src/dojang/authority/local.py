@@ -183,13 +183,14 @@ class LocalAuthority:
         request: CertificateRequest | None = None,
         along: Along | None = None,
         confirmed: bool = False,
+        is_new: bool = False,
     ) -> Issued:
         """A certificate, recorded before it leaves. Raises ``AuthorityRefused`` and ``AuthorityExpired``.
 
         ``request`` is what is asked for, where that was read and proved already. ``confirmed`` when nobody will do that
-        later.
+        later. ``is_new`` where it is known that nothing was answered yet; should somebody answer meanwhile, that holds.
         """
-        given = self._given(submission)
+        given = None if is_new else self._given(submission)
         if given is None:
             given = self._recorded(submission, request=request, along=along, confirmed=confirmed)
         if confirmed and submission.kind == "reissue" and submission.replaces_der is not None:

@@ -12,6 +12,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, insert, literal, or_, select, text, tuple_, update
 
 from dojang.authority.database import Database
+from dojang.authority.swift import add_row, first_row
 from dojang.authority.tables import CERTIFICATE_STATES, IS_RENEWABLE, authority, certificate, signer, submission
 from dojang.errors import NotFound, Phrase
 
@@ -223,20 +224,23 @@ def find_record(connection: Connection, serial: str) -> Record | None:
 
 
 def find_answer(connection: Connection, transaction_id: str) -> Answered | None:
-    row = connection.execute(_ANSWERED, {"transaction_id": transaction_id}).one_or_none()
-    return None if row is None else Answered(*row)
+    row = first_row(connection, _ANSWERED, transaction_id=transaction_id)
+    if row is None:
+        return None
+    kind, fingerprint, serial, cancelled, reason = row
+    return Answered(kind, fingerprint, serial, bool(cancelled), reason)
 
 
 def insert_record(connection: Connection, record: Record) -> None:
     """Inside ``writing()``. A serial that was used before raises ``sqlalchemy.exc.IntegrityError``."""
     values = {name: getattr(record, name) for name in Record.__dataclass_fields__ if name != "number"}
-    connection.execute(_INSERT, values | {"changed_at": record.changed_at or record.recorded_at})
+    add_row(connection, _INSERT, values | {"changed_at": record.changed_at or record.recorded_at})
 
 
 def insert_answer(connection: Connection, transaction_id: str, answer: Answered) -> None:
     """Inside ``writing()``."""
     values = {name: getattr(answer, name) for name in Answered.__dataclass_fields__}
-    connection.execute(_ANSWER, values | {"transaction_id": transaction_id})
+    add_row(connection, _ANSWER, values | {"transaction_id": transaction_id})
 
 
 def set_cancelled(connection: Connection, transaction_id: str) -> None:
@@ -245,16 +249,25 @@ def set_cancelled(connection: Connection, transaction_id: str) -> None:
     connection.execute(update(submission).where(mine).values(cancelled=True))
 
 
+_MOVE: Final = (
+    update(certificate)
+    .where(certificate.c.serial == bindparam("wanted"))
+    .values({name: bindparam(name) for name in _CHANGED})
+)
+_LAST_LIST: Final = select(signer.c.crl_number).where(signer.c.id == bindparam("holder"))
+_TELL: Final = _MOVE.values(listed_after=_LAST_LIST.scalar_subquery())
+
+
 def write_life(connection: Connection, record: Record, *, listed: bool) -> None:
     """Make the row say what became of the certificate, and the row of what it replaces whether that is in use.
 
     ``listed`` when the next revocation list has to say something else of it.
     """
-    values: dict[str, Any] = {name: getattr(record, name) for name in _CHANGED}
+    values: dict[str, Any] = {name: getattr(record, name) for name in _CHANGED} | {"wanted": record.serial}
     if listed:
-        last = select(signer.c.crl_number).where(signer.c.id == record.signer)
-        values["listed_after"] = last.scalar_subquery()
-    connection.execute(update(certificate).where(certificate.c.serial == record.serial).values(values))
+        connection.execute(_TELL, values | {"holder": record.signer})
+    else:
+        connection.execute(_MOVE, values)
     if record.replaces is not None:
         _note_replaced(connection, record.replaces, record.changed_at)
 

@@ -87,6 +87,7 @@ class LocalOffice:
             request=order.request,
             along=lambda certificate_der: self._entry(order, certificate_der, entry(certificate_der)),
             confirmed=order.confirmed,
+            is_new=True,
         )
 
     def confirm(self, transaction_id: str, entry: Entry) -> None:

@@ -121,6 +121,7 @@ class Roster:
             return Roll(issuer, root, above, chain_der, tuple(keys(connection)), standing)
 
 
+_STANDING: Final = select(certificate.c.state).where(certificate.c.serial == bindparam("own"))
 _seen: "WeakKeyDictionary[RootTransaction, dict[str, bool]]" = WeakKeyDictionary()
 
 
@@ -137,5 +138,5 @@ def may_sign(connection: "Connection", name: str, certificate: x509.Certificate)
 
 def standing_of(connection: "Connection", own: x509.Certificate) -> str:
     """The state of an issuer's certificate; a root's is on no record, and stands."""
-    query = select(certificate.c.state).where(certificate.c.serial == f"{own.serial_number:x}")
-    return connection.execute(query).scalar_one_or_none() or "confirmed"
+    state = connection.execute(_STANDING, {"own": f"{own.serial_number:x}"}).scalar_one_or_none()
+    return state or "confirmed"
