@@ -10,6 +10,7 @@ moment becomes durable together.
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
 from functools import cached_property, partial
@@ -54,6 +55,7 @@ Work = Callable[[Connection], Given]
 KeyOpener = Callable[[str], "PrivateKey"]
 Clock = Callable[[], datetime]
 _LONGEST_TRANSACTION = 256
+_SIGN_AT_ONCE = 4  # while the token works on one signature, the next certificates are made ready
 
 
 def utc_now() -> datetime:
@@ -204,14 +206,15 @@ class LocalAuthority:
         answers: list[Given | Exception | None] = [
             self._attempt(self._given if one.transaction_id in known else self._check_form, one) for one in submissions
         ]
+        new = [number for number, answer in enumerate(answers) if answer is None]
+        with ThreadPoolExecutor(_SIGN_AT_ONCE) as hands:
+            signed = hands.map(lambda number: self._attempt(self._signed, submissions[number]), new)
         works: dict[int, Work] = {}
-        for number, submission in enumerate(submissions):
-            if answers[number] is None:
-                work = self._attempt(self._signed, submission)
-                if isinstance(work, Exception):
-                    answers[number] = work
-                else:
-                    works[number] = work
+        for number, work in zip(new, signed, strict=True):
+            if isinstance(work, Exception):
+                answers[number] = work
+            else:
+                works[number] = work
         for number, answer in zip(works, self.database.together_all(list(works.values())), strict=True):
             again = isinstance(answer, KeySwitched)
             answers[number] = self._attempt(self._recorded, submissions[number]) if again else answer
