@@ -45,9 +45,16 @@ def list_(invocation: Invocation, ca: str | None) -> None:
             standing = {one.kind: one for one in engine.standing()}
         ended = {one.kind: one for one in outcomes(authority.database)}
     jobs = [_job_data(kind, standing.get(kind), ended.get(kind)) for kind in KINDS]
-    columns = [N_("Work"), N_("State"), N_("Due"), N_("Last done"), N_("Failures"), N_("Problem")]
+    columns = [N_("Work"), N_("What is done"), N_("State"), N_("Due"), N_("Last done"), N_("Failures"), N_("Problem")]
     rows = [
-        [one["kind"], _(STATES[one["state"] or ""]), one["run_at"], one["done_at"], one["failures"], one["problem"]]
+        [
+            one["kind"],
+            _(KINDS[one["kind"]]),
+            _(STATES[one["state"] or ""]),
+            *(f"{at:%Y-%m-%d %H:%M}" if (at := one[name]) else "" for name in ("run_at", "done_at")),
+            one["failures"],
+            one["problem"],
+        ]
         for one in jobs
     ]
     quiet = [one["kind"] for one in jobs]
