@@ -44,6 +44,10 @@ def new_key() -> Any:
     return ec.generate_private_key(ec.SECP256R1())
 
 
+# What is asked is about certificates, whatever database they are in.
+about_certificates = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
 @dataclass
 class House:
     """An authority on a database with software keys; ``at`` is the time there."""
@@ -183,6 +187,7 @@ def test_the_old_key_retires_when_its_last_certificate_has_expired(house: House)
         rollover.retire(house.scene, "issuing")
 
 
+@about_certificates
 def test_the_root_rolls_over_and_both_roots_are_good(house: House) -> None:
     """In every phase, whoever knows the old root or only the new one can verify everything, old and new."""
     issued = [house.issue()]
@@ -211,6 +216,7 @@ def test_the_root_rolls_over_and_both_roots_are_good(house: House) -> None:
     assert house.chain()[-1] == house.named("root-2").certificate_der
 
 
+@about_certificates
 def test_a_third_root_leads_back_to_the_first(house: House) -> None:
     """Over two bridges; a client is told of the newest root whichever it knows, as far as a bridge leads there."""
     for _ in range(2):
@@ -228,6 +234,7 @@ def test_a_third_root_leads_back_to_the_first(house: House) -> None:
             assert (update.new_with_old_der is None) == (root == "root")
 
 
+@about_certificates
 def test_a_root_that_issues_itself_rolls_over_too(empty: House) -> None:
     """One tier: what issues is the root; its successor's certificates verify with the old root as well."""
     empty.found(two_tiers=False)
@@ -276,6 +283,7 @@ def test_what_a_client_is_told_of_a_new_root(house: House) -> None:
             rollover.switch(house.scene, "root")
 
 
+@about_certificates
 def test_everything_in_a_hierarchy_passes_pkilint(
     house: House, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -318,6 +326,7 @@ def is_signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> boo
     return True
 
 
+@about_certificates
 @pytest.mark.parametrize("role", delegates.ROLES)
 def test_delegates_are_certified_and_verify(house: House, role: str) -> None:
     """By the issuing key, for their purpose, named after it unless told otherwise."""
@@ -383,6 +392,7 @@ def test_a_key_that_is_not_the_prepared_one_never_takes_over(house: House) -> No
     assert house.states("issuing") == {"issuing": CURRENT, "issuing-2": NEXT}
 
 
+@about_certificates
 @pytest.mark.parametrize("step", ["prepare", "switch", "retire"])
 def test_what_is_killed_while_a_list_is_published_is_run_again(house: House, step: str) -> None:
     """Before the switch the old key signs, and the next run takes it from there."""
@@ -443,6 +453,7 @@ def their_list(issuer: x509.Certificate, key: Any, at: datetime) -> bytes:
     return sign_list(issuer, key, (), Scope(1, at, at + timedelta(days=9)))
 
 
+@about_certificates
 def test_what_cannot_be_cross_signed(house: House) -> None:
     """A subscriber's certificate, an expired one, a weak key; and no more authorities below than our root allows."""
     with pytest.raises(CertificateUnusable, match="not an authority's"):

@@ -69,7 +69,7 @@ def test_giving_a_key_killed_anywhere(bench: Bench, vault: tuple[str, Labels], w
         assert len(in_state(bench, role, "current" if what == "add" else "next")) == 1
         nothing_waits(bench)
 
-    # A delegate's key has every effect that the others have, but for the second and third certificate.
+    # All three go the same way; the others have a list and further certificates to sign on it.
     strike_everywhere(bench, prepare, check, every=1 if what == "add" else 3)
     assert bench.run("ca", "crl").status == 0
 
