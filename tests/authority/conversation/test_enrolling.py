@@ -6,15 +6,18 @@ from dataclasses import replace
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from sqlalchemy import select
 from tests.authority.conversation.conftest import SUBJECT, Counter, Subscriber, failure_in
 
 from dojang.authority.enrolment.policy import ProfileRule
+from dojang.authority.tables import audit
 from dojang.cmp import bodies
 from dojang.cmp.bodies import Certified, Confirmation, Confirmations, Confirmed, Kind, Pkcs10, Poll, Waiting
 from dojang.cmp.crmf import CertificateId
 from dojang.cmp.faults import FailInfo, PkiStatus
 from dojang.cmp.macs import Mac, new_pbmac1
 from dojang.cmp.messages import certificate_profile, implicit_confirm
+from dojang.secret import Secret
 from dojang.x509.name import format_name, parse_name
 from dojang.x509.request import build_request
 
@@ -213,3 +216,21 @@ def test_every_answer_is_readable_by_others(bearer: Subscriber, counter: Counter
         assert rest == b""
         assert decoded["header"]["pvno"] == 2
     assert isinstance(bearer.send(asked).body, Certified)
+
+
+def test_the_record_of_the_authority_says_who_it_was(bearer: Subscriber, counter: Counter) -> None:
+    """A reference number for what a code did, a serial for what a certificate's key did, nobody for a wrong code."""
+    holder = bearer.enrol().again()
+    wrong = bearer.again(code=Secret("WRONGWRONGWRONG0"))
+    wrong.ask(wrong.request())
+    holder.granted(holder.ask(holder.request(Kind.CR)))
+    serial = x509.load_der_x509_certificate(holder.certificate_der or b"").serial_number
+    with counter.authority.database.reading() as connection:
+        told = {(row.actor, row.event) for row in connection.execute(select(audit.c.actor, audit.c.event))}
+    assert {
+        (f"cmp:{bearer.reference}", "certificate-issued"),
+        (f"cmp:{bearer.reference}", "enrolment-used"),
+        (f"cmp:{bearer.reference}", "certificate-confirmed"),
+        (f"cmp:certificate {serial:x}", "certificate-issued"),
+        ("cmp:nobody", "code-wrong"),
+    } <= told

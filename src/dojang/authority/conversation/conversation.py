@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Final
 
+from dojang.authority.audit import acting
 from dojang.authority.conversation.confirming import confirm, give_up
 from dojang.authority.conversation.enrolling import enrol, poll
 from dojang.authority.conversation.informing import inform
@@ -65,7 +66,8 @@ class Conversation:
         except (CmpFault, DojangError) as error:
             return unprotected(self._office, asked, _fault(error, tell))
         try:
-            return self._converse(question)
+            with acting(question.sender.actor):
+                return self._converse(question)
         except (CmpFault, DojangError) as error:
             return self._refusal(question, _fault(error, tell))
 

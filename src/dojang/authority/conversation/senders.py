@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from dojang.authority.audit import acting
 from dojang.authority.conversation.office import Known, Office
 from dojang.authority.conversation.replies import key_id_of
 from dojang.cmp.faults import CmpFault, FailInfo
@@ -40,6 +41,11 @@ class Bearer:
         return b"code:" + self.reference.encode()
 
     @property
+    def actor(self) -> str:
+        """As whom the record of the authority has it."""
+        return f"cmp:{self.reference}"
+
+    @property
     def secret(self) -> "Secret":
         return self.offer.secret
 
@@ -54,6 +60,10 @@ class Holder:
     @property
     def key(self) -> bytes:
         return b"cert:" + hashlib.sha256(self.known.certificate_der).digest()
+
+    @property
+    def actor(self) -> str:
+        return f"cmp:certificate {self.known.serial}"
 
     @property
     def mac(self) -> None:
@@ -83,7 +93,8 @@ def _bearer(office: Office, message: Message, algorithm: Algorithm, protection: 
     try:
         mac.verify(protection, message.protected_der)
     except CmpFault:
-        office.enrolments.wrong(reference, source)
+        with acting("cmp:nobody"):
+            office.enrolments.wrong(reference, source)
         raise
     if offer.wrong_tries:
         office.enrolments.right(reference, source)
