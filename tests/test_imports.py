@@ -193,3 +193,9 @@ def test_version_loads_nothing_heavy():
 def test_help_loads_no_cryptography():
     """``dojang --help`` draws its page without cryptography, a PKCS#11 module or a database."""
     assert _loaded_by("--help") & {"cryptography", "asn1crypto", "ctypes", "_ctypes", "sqlite3"} == set()
+
+
+def test_only_an_authority_loads_its_database(home: Path) -> None:
+    """``dojang where`` loads no database library, nor does ``dojang ca profiles`` where there is no authority."""
+    for words in (["where", "--json"], ["ca", "profiles", "--json"]):
+        assert _loaded_by(*words) & {"sqlalchemy", "alembic", "psycopg", "starlette", "uvicorn"} == set(), words
