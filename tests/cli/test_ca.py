@@ -4,6 +4,8 @@ import subprocess
 
 import pytest
 
+from dojang.testing.postgres import private_postgres
+
 
 @pytest.fixture
 def run(json_run):
@@ -152,3 +154,23 @@ def test_one_profile_is_shown_whole(run) -> None:
     assert "ocsp" not in {each["name"] for each in run("ca", "profiles")["data"]["profiles"]}
     done = run("ca", "profiles", "nobody", ok=False)
     assert (done["status"], done["error"]["code"]) == (3, "not-found")
+
+
+def test_records_on_a_server(run, home) -> None:
+    """Founded, shown, listed and revoked from there; its password is nobody's business on a command line."""
+    with private_postgres() as server:
+        url = server.new_database()
+        _found(run, "--database", url)
+        issued = run("cert", "issue", "--to", run.token.uri, "--subject", "CN=Hong")["data"]["credential"]
+        run("ca", "revoke", issued["serial"], "--reason", "superseded")
+        (listed,) = run("ca", "list")["data"]["certificates"]
+        assert (listed["serial"], listed["state"]) == (issued["serial"], "revoked")
+        assert "postgresql" in run("ca", "show")["data"]["authority"]["settings"]["database"]
+        assert list(home.glob("**/store.sqlite")) == []
+        server.stop()
+        gone = run("ca", "list", ok=False)
+        assert (gone["status"], gone["error"]["code"]) == (11, "database-unavailable")
+        refused = run(
+            "ca", "init", "--key", run.token.uri, "--name", "CN=B", "--database", "postgresql://a:hush@b/c", ok=False
+        )
+        assert (refused["status"], "hush" in str(refused)) == (2, False)
