@@ -10,6 +10,8 @@ from dojang.cli.workplace import chosen_authority, open_authority_named
 from dojang.errors import BatchIncomplete, DojangError, NothingDue, Phrase, Usage
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from dojang.authority.jobs.engine import Standing
     from dojang.authority.jobs.outcomes import Outcome
     from dojang.authority.jobs.runner import Done
@@ -25,7 +27,8 @@ KINDS = {
     "renew-signers": N_("Renew the certificates of the authority's own keys"),
     "notify-renewals": N_("Tell subscribers what can be renewed"),
 }
-STATES = {"waiting": N_("waits"), "running": N_("runs"), "": N_("not asked for")}
+IDLE = "idle"
+STATES = {"waiting": N_("waits"), "running": N_("runs"), IDLE: N_("not asked for")}
 
 
 @command(
@@ -46,19 +49,23 @@ def list_(invocation: Invocation, ca: str | None) -> None:
         ended = {one.kind: one for one in outcomes(authority.database)}
     jobs = [_job_data(kind, standing.get(kind), ended.get(kind)) for kind in KINDS]
     columns = [N_("Work"), N_("What is done"), N_("State"), N_("Due"), N_("Last done"), N_("Failures"), N_("Problem")]
-    rows = [
-        [
-            one["kind"],
-            _(KINDS[one["kind"]]),
-            _(STATES[one["state"] or ""]),
-            *(f"{at:%Y-%m-%d %H:%M}" if (at := one[name]) else "" for name in ("run_at", "done_at")),
-            one["failures"],
-            one["problem"],
-        ]
-        for one in jobs
-    ]
+    rows = [_row(**one) for one in jobs]
     quiet = [one["kind"] for one in jobs]
     invocation.result({"jobs": jobs}, lambda: invocation.out.table(columns, rows), quiet=quiet)
+
+
+def _row(
+    *,
+    kind: str,
+    state: str | None,
+    run_at: "datetime | None",
+    done_at: "datetime | None",
+    failures: int,
+    problem: str | None,
+    **_more: object,
+) -> list[object]:
+    moments = [f"{at:%Y-%m-%d %H:%M}" if at else "" for at in (run_at, done_at)]
+    return [kind, _(KINDS[kind]), _(STATES[state or IDLE]), *moments, failures, problem]
 
 
 def _job_data(kind: str, standing: "Standing | None", ended: "Outcome | None") -> dict[str, Any]:
