@@ -9,7 +9,8 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.asn1 import GeneralizedTime
 
-from dojang.cmp.bodies import Body, Information, information_in, read_body, typed_of, write_body
+from dojang.cmp.bodies import Body, Information
+from dojang.cmp.body_forms import information_in, read_body, typed_of, write_body
 from dojang.cmp.faults import CmpFault, FailInfo
 from dojang.cmp.names import NOBODY, directory_name, directory_name_der
 from dojang.cmp.protection import Protector
