@@ -145,9 +145,7 @@ def list_(
             pages = partial(authority.due) if due else partial(authority.records, state=state)
             records, following = _paged(pages, after, limit)
             found = [record_data(one) for one in records]
-    rows = [
-        [one["serial"], one["subject"], _(RECORD_STATES[one["state"]]), f"{one['not_after']:%Y-%m-%d}"] for one in found
-    ]
+    rows = [[one["serial"], one["subject"], _state(one), f"{one['not_after']:%Y-%m-%d}"] for one in found]
     columns = [N_("Serial"), N_("Subject"), N_("State"), N_("Until")]
     nothing = _("Nothing matches.") if state or due or after else _("Nothing has been issued yet.")
     text = invocation.out.table(columns, rows) if rows else nothing
@@ -170,6 +168,11 @@ def _paged(
             return found, None
         after = page[-1].serial
     return found, after
+
+
+def _state(record: dict[str, Any]) -> str:
+    state = record["state"]
+    return _(RECORD_STATES[state])
 
 
 def record_data(record: "Record | KnownRecord") -> dict[str, Any]:
@@ -295,5 +298,5 @@ def _change(
     else:
         with workplace(invocation) as place:
             record = record_data(verb(place, name))
-    words = {"serial": record["serial"], "subject": record["subject"], "state": _(RECORD_STATES[record["state"]])}
+    words = {"serial": record["serial"], "subject": record["subject"], "state": _state(record)}
     invocation.result({"certificate": record}, say("{serial} ({subject}): {state}", **words), quiet=[record["serial"]])

@@ -96,7 +96,7 @@ _MOST_WORKERS = 64
 @option("--root-online", is_flag=True, help=N_("Let a root issue that has no issuing authority below it."))
 @option("--no-jobs", is_flag=True, help=N_("Leave what is due now and then (lists, notices, expiry) to other hosts."))
 @option("--print-unit", is_flag=True, help=N_("Print a systemd unit and do nothing else."))
-@option("--worker", type=int, hidden=True)
+@option("--worker", type=int, hidden=True, help=N_("For the processes that this one starts."))
 def serve(
     invocation: Invocation,
     ca: tuple[str, ...],
