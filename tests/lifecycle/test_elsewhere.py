@@ -40,6 +40,7 @@ from dojang.lifecycle.meant import Meant
 from dojang.lifecycle.recover import recover
 from dojang.lifecycle.reissue import ReissueOrder, reissue
 from dojang.lifecycle.renew import RenewOrder, renew
+from dojang.lifecycle.renewals import renew_all
 from dojang.lifecycle.revoke import RevokeOrder, revoke_meant
 from dojang.lifecycle.workplace import Workplace
 from dojang.locations.registry import open_location
@@ -515,3 +516,15 @@ def test_revoking_without_key_and_code(desk: Desk) -> None:
         revoke_meant(RevokeOrder(Meant(certificate_der=held.stored.certificate_der)), desk.place)
     assert desk.server.asked == []
     assert desk.place.ledger.incomplete() == []
+
+
+@on_disk
+def test_many_at_once(desk: Desk) -> None:
+    """Several threads ask the same authority, each over a connection of its own; every one gets its own answer."""
+    names = ("Hong", "Kim", "Park")
+    held = [desk.issue(name) for name in names]
+    outcomes = list(renew_all(desk.place, held, jobs=3))
+    assert [one.error for one in outcomes] == [None] * 3
+    renewed = {one.renewal.credential.facts.subject for one in outcomes}
+    assert renewed == {f"CN={name},C=KR" for name in names}
+    assert all(desk.signs(one.renewal.credential.stored) for one in outcomes)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dojang.authority.folder import authority_names
     from dojang.authority.founding import Founder, create_authority
     from dojang.authority.local import AuthorityInfo, LocalAuthority, list_authorities, open_authority
+    from dojang.authority.remote import RemoteAuthority
     from dojang.authority.store import Record
 
 _HOME = {
@@ -28,6 +29,7 @@ _HOME = {
     "list_authorities": "local",
     "open_authority": "local",
     "Record": "store",
+    "RemoteAuthority": "remote",
 }
 
 __all__ = [
@@ -37,6 +39,7 @@ __all__ = [
     "Issued",
     "LocalAuthority",
     "Record",
+    "RemoteAuthority",
     "Submission",
     "authority_names",
     "create_authority",
