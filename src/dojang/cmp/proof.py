@@ -1,13 +1,13 @@
 """Proof of possession (RFC 4211 section 4): that whoever asks for a certificate holds the private key."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from dojang.cmp.crmf import KEY_AGREEMENT, KEY_ENCIPHERMENT, RA_VERIFIED, SIGNATURE, RequestMessage, read_request
 from dojang.cmp.faults import CmpFault, FailInfo
 from dojang.cmp.macs import Mac
+from dojang.cmp.names import NOBODY
 from dojang.cmp.schema import PublicKeyMac, SigningKeyInput, SigningKeyProof, decode, der_of
 from dojang.cmp.signatures import verify
 from dojang.der import BIT_STRING, INTEGER, SEQUENCE, SET, oid, tlv
@@ -18,7 +18,7 @@ from dojang.x509.reading import read_request as read_pkcs10
 from dojang.x509.request import CertificateRequest
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes as PublicKey
+    from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes as CertificatePublicKey
 
 _SENDER, _ATTRIBUTES = 0xA0, 0xA0
 _EXTENSION_REQUEST = oid("1.2.840.113549.1.9.14")
@@ -26,14 +26,14 @@ _NO_ALGORITHM = tlv(SEQUENCE, oid("1.3.6.1.5.5.7.6.2"))  # id-alg-noSignature (R
 _VERSION = tlv(INTEGER, b"\x00")
 
 
-def public_key_of(request: RequestMessage) -> "PublicKey":
+def public_key_of(request: RequestMessage) -> "CertificatePublicKey":
     """The key to certify. Raises ``CmpFault`` with badCertTemplate; keys are never made here for others."""
     der = request.template.public_key_der
     # A SubjectPublicKeyInfo with nothing in its BIT STRING asks the authority to make the key (RFC 9483 section 4.1.6).
     if der is None or der.endswith(tlv(BIT_STRING, b"\x00")):
         raise CmpFault(FailInfo.BAD_CERT_TEMPLATE, "the request has no public key, and none is made here")
     try:
-        return load_der_public_key(der)
+        return cast("CertificatePublicKey", load_der_public_key(der))
     except UNREADABLE as error:
         raise CmpFault(FailInfo.BAD_CERT_TEMPLATE, "the request's key is of an unknown kind") from error
 
@@ -58,6 +58,8 @@ def certificate_request(request: RequestMessage) -> CertificateRequest:
 
     Raises ``CmpFault`` with badCertTemplate.
     """
+    if not request.template.extensions_der:
+        return CertificateRequest(request.template.subject or NOBODY, public_key_of(request))
     try:
         return CertificateRequest.unproven(read_pkcs10(_as_pkcs10(request)))
     except FileMalformed as error:
@@ -74,9 +76,8 @@ def request_from_crmf(request_der: bytes) -> CertificateRequest:
 def _as_pkcs10(request: RequestMessage) -> bytes:
     """The template in the dress of PKCS#10, for reading only: its signature is empty and proves nothing."""
     template = request.template
-    subject = x509.Name([]) if template.subject is None else template.subject
-    extensions = tlv(SEQUENCE, *template.extensions_der)
-    asked = tlv(SEQUENCE, _EXTENSION_REQUEST, tlv(SET, extensions)) if template.extensions_der else b""
+    subject = template.subject or NOBODY
+    asked = tlv(SEQUENCE, _EXTENSION_REQUEST, tlv(SET, tlv(SEQUENCE, *template.extensions_der)))
     content = (_VERSION, subject.public_bytes(), template.public_key_der or b"", tlv(_ATTRIBUTES, asked))
     return tlv(SEQUENCE, tlv(SEQUENCE, *content), _NO_ALGORITHM, tlv(BIT_STRING, b"\x00"))
 
