@@ -233,12 +233,24 @@ def test_every_refusal_has_words(failure: FailInfo) -> None:
     """Its own word is told; where we know what it means, that and what to do."""
     status = Status(PkiStatus.REJECTION, ("said\x1b[2J so",), frozenset((failure,)))
     for answer in (Failure(status), Certified(Kind.IP, (Answer(0, status),))):
-        with pytest.raises(AuthorityRefused) as caught:
+        leaf = AuthorityUnreachable if failure is FailInfo.SYSTEM_UNAVAIL else AuthorityRefused
+        with pytest.raises(leaf) as caught:
             Peer([answer]).conversation().certify(REQUEST)
         assert failure.spelling in str(caught.value)
         assert "\x1b" not in str(caught.value)
         if failure in MEANINGS:
             assert str(MEANINGS[failure].problem) in str(caught.value)
+
+
+@pytest.mark.parametrize("failure", [FailInfo.SYSTEM_UNAVAIL, FailInfo.SYSTEM_FAILURE])
+def test_an_authority_without_its_keys(failure: FailInfo) -> None:
+    """It cannot protect what it says; the request waits, and is sent again as it was."""
+    body = Failure(Status(PkiStatus.REJECTION, (), frozenset((failure,))))
+    peer = Peer([lambda asked: write_message(read_message(answering(asked, body)).header, body), GRANTED])
+    with pytest.raises(AnswerPending):
+        peer.conversation().certify(REQUEST)
+    peer.conversation().certify(REQUEST)
+    assert len(set(peer.asked)) == 1
 
 
 def test_no_certificate_in_what_was_granted() -> None:

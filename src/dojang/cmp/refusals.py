@@ -6,7 +6,7 @@ from typing import NamedTuple
 from dojang.cmp.bodies import Status
 from dojang.cmp.faults import FailInfo
 from dojang.cmp.trust import shown
-from dojang.errors import AuthorityRefused, Phrase
+from dojang.errors import AuthorityRefused, AuthorityUnreachable, Phrase
 
 
 class Meaning(NamedTuple):
@@ -63,12 +63,14 @@ MEANINGS: Mapping[FailInfo, Meaning] = {
 }
 
 
-def refused(authority: str, status: Status) -> AuthorityRefused:
-    """The refusal, with what the authority said of it itself."""
+def refused(authority: str, status: Status) -> AuthorityRefused | AuthorityUnreachable:
+    """The refusal, with what the authority said of it itself; one that only cannot now may do it later."""
     known = next((MEANINGS[one] for one in sorted(status.failures) if one in MEANINGS), None)
     said = ", ".join([*(one.spelling for one in sorted(status.failures)), *shown(status.text)])
     if known is None:
         problem = Phrase("it says: {said}", said=said) if said else Phrase("it says no more than that")
         return AuthorityRefused(authority=authority, problem=problem)
     problem = Phrase("{meaning} ({said})", meaning=known.problem, said=said)
+    if FailInfo.SYSTEM_UNAVAIL in status.failures:
+        return AuthorityUnreachable(authority=authority, problem=problem, sent=True, next_step=known.next_step)
     return AuthorityRefused(authority=authority, problem=problem, next_step=known.next_step)

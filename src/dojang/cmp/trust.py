@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 
 from dojang.cmp.bodies import Failure
-from dojang.cmp.faults import CmpFault
+from dojang.cmp.faults import CmpFault, FailInfo
 from dojang.cmp.macs import Mac, is_mac
 from dojang.cmp.messages import Message
 from dojang.cmp.protection import verify_signature
 from dojang.cmp.schema import Algorithm
-from dojang.errors import AuthorityUntrusted, FileMalformed, Phrase
+from dojang.errors import AnswerPending, AuthorityUntrusted, FileMalformed, Phrase
 from dojang.x509.path import check_path
 from dojang.x509.reading import UNREADABLE, read_certificate
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 # id-kp-cmcCA, id-kp-cmcRA (RFC 6402): who may speak for an authority without being one.
 SPEAKERS = frozenset(map(x509.ObjectIdentifier, ("1.3.6.1.5.5.7.3.27", "1.3.6.1.5.5.7.3.28")))
+
+
+AWAY = frozenset((FailInfo.SYSTEM_UNAVAIL, FailInfo.SYSTEM_FAILURE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,9 @@ class Judge:
     secret: "Callable[[], Secret] | None" = None
 
     def check(self, message: Message) -> None:
-        """Raises ``AuthorityUntrusted`` for what is not protected, or not by the authority."""
+        """Raises ``AuthorityUntrusted`` for what is not protected, or not by the authority, and ``AnswerPending`` where
+        nobody claims to have an answer.
+        """
         algorithm, protection = message.header.protection, message.protection
         if algorithm is None or protection is None:
             raise self._unprotected(message)
@@ -89,10 +94,13 @@ class Judge:
             return Phrase("the key that signed its answer is not an authority's")
         return None
 
-    def _unprotected(self, message: Message) -> AuthorityUntrusted:
+    def _unprotected(self, message: Message) -> AuthorityUntrusted | AnswerPending:
+        """An authority whose own keys are away can protect nothing; that is as good as no answer, whoever says it."""
         body = message.body
         if not isinstance(body, Failure):
             return self._untrusted(Phrase("its answer is not protected"))
+        if body.status.failures & AWAY:
+            return AnswerPending(authority=self.authority, problem=Phrase("it cannot work at the moment"))
         said = "; ".join([*(one.spelling for one in sorted(body.status.failures)), *shown(body.status.text)])
         return self._untrusted(Phrase("it refused without any protection; whoever it was said: {said}", said=said))
 
