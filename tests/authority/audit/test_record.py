@@ -204,3 +204,25 @@ def test_pages_follow_each_other(database, root, monkeypatch):
     assert [entry.seq for entry in entries(database, after=3, up_to=9)] == [4, 5, 6, 7, 8, 9]
     assert [entry.seq for entry in latest(database, 5)] == [9, 10, 11, 12, 13]
     assert all(map(is_intact, entries(database)))
+
+
+def test_what_is_done_together_stays_each_one_s_own(database):
+    """Threads whose wishes become durable in one transaction are told apart: each row names who wanted it."""
+    from threading import Thread
+
+    def wish(number: int) -> None:
+        def work(connection) -> None:
+            audit.record(connection, event="certificate-revoked", subject=str(number), at=AT, reason="superseded")
+
+        with audit.acting(f"cmp:{number}"):
+            database.together(work)
+
+    threads = [Thread(target=wish, args=(number,)) for number in range(12)]
+    with database.writing():
+        for thread in threads:
+            thread.start()
+    for thread in threads:
+        thread.join()
+    assert {(entry.actor, entry.subject) for entry in entries(database)} == {
+        (f"cmp:{number}", str(number)) for number in range(12)
+    }
