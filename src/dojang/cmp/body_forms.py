@@ -1,6 +1,6 @@
 """How each kind of body stands on the wire (RFC 9810 section 5.3)."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 from cryptography.hazmat.asn1 import BitString, Null
@@ -68,6 +68,9 @@ from dojang.cmp.schema import (
 from dojang.der import oid, tlv
 
 
+_MOST_INFORMATION = 64
+
+
 def read_body(tag: int, content_der: bytes) -> Body:
     """Raises ``CmpFault``, nearly always badDataFormat."""
     reader = _READERS.get(tag)
@@ -122,8 +125,10 @@ def typed_of(item: Information) -> TypedValue:
     return typed(oid(item.kind), item.value_der)
 
 
-def information_in(values: Iterable[TypedValue]) -> tuple[Information, ...]:
-    """Raises ``CmpFault`` with badDataFormat."""
+def information_in(values: Sequence[TypedValue]) -> tuple[Information, ...]:
+    """Raises ``CmpFault`` with badDataFormat, also for more than anybody has to say."""
+    if len(values) > _MOST_INFORMATION:
+        raise malformed()
     return tuple(Information(oid_of(one), value_of(one)) for one in values)
 
 

@@ -24,6 +24,8 @@ VERSION_2, VERSION_3 = 2, 3
 LARGEST: Final = 1 << 18
 NONCE_BYTES: Final = 16
 _MOST_CERTIFICATES = 32
+_LONGEST_FIELD = 256
+"""Bytes of an identifier or a nonce. Whoever answers repeats them, and the log shows them, before he knows who asks."""
 _BODY, _PROTECTION, _CERTIFICATES = 0xA0, 0xA0, 0xA1
 _NOBODY_DER = directory_name_der(NOBODY)
 
@@ -171,6 +173,9 @@ def _header(der: bytes) -> Header:
         version=found.version,
     )
     _ = header.sender, header.recipient  # that they can be read
+    repeated = (header.transaction_id, header.sender_nonce, header.recipient_nonce, header.sender_key_id)
+    if any(len(one or b"") > _LONGEST_FIELD for one in repeated):
+        raise malformed()
     return header
 
 

@@ -145,6 +145,26 @@ def test_a_message_that_cannot_be_read_is_answered(counter: Counter, bearer: Sub
     assert rows(counter)[1] == 0
 
 
+def test_a_stranger_cannot_have_much_repeated_or_remembered(counter: Counter, bearer: Subscriber) -> None:
+    """Long names, identifiers and lists are refused before they are taken apart, and the answer is a short one."""
+    long_name = directory_name_der(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "x" * 60)] * 100))
+    much = (Information("1.2.3"),) * 65
+    for changes in (
+        {"sender_der": long_name},
+        {"recipient_der": long_name},
+        {"transaction_id": b"t" * 257},
+        {"sender_nonce": b"n" * 257},
+        {"sender_key_id": b"k" * 257},
+        {"information": much},
+    ):
+        answer_der = counter.conversation.answer(bearer.message(bearer.request(), **changes), SOURCE)
+        assert failure_in(read_message(answer_der)) is FailInfo.BAD_DATA_FORMAT
+        assert len(answer_der) < 1000
+    answer_der = counter.conversation.answer(bearer.message(General(Kind.GENM, much)), SOURCE)
+    assert failure_in(read_message(answer_der)) is FailInfo.BAD_DATA_FORMAT
+    bearer.enrol()
+
+
 def test_the_clocks_may_differ_by_so_much(bearer: Subscriber, counter: Counter) -> None:
     """Fifteen minutes either way; beyond that badTime. A message without a time is taken."""
     from datetime import timedelta
