@@ -52,7 +52,7 @@ def test_no_room_at_any_size_leaves_half_a_credential(bench: Bench) -> None:
     for number, size in enumerate((600, 1500, 20_000, 33_000, 70_000)):
         name = f"subscriber-{number}"
         run = _run(bench, bench.issue_words("disk", name), _limit(size))
-        assert run.returncode in (0, 9), run.stderr
+        assert run.returncode in (0, 9, 11), run.stderr
         if run.returncode:
             _no_traceback(run)
             assert bench.json(*bench.issue_words("disk", name))

@@ -22,7 +22,7 @@ from dojang.pkcs11 import ModuleSearch, Pkcs11Uri, open_token, wrapping
 from dojang.secret import Secret
 from dojang.testing.softhsm import SoftHsm
 
-SIZE = "400k"
+SIZE = "2M"
 
 
 def fill() -> None:
