@@ -234,3 +234,21 @@ def test_the_record_of_the_authority_says_who_it_was(bearer: Subscriber, counter
         (f"cmp:certificate {serial:x}", "certificate-issued"),
         ("cmp:nobody", "code-wrong"),
     } <= told
+
+
+def test_a_profile_may_want_new_keys_and_its_own_time(counter: Counter) -> None:
+    """General purpose: renewed in its window only and with a new key, and a key serves for one certificate."""
+
+    def bearer_with(key: object) -> Subscriber:
+        handed = counter.hand_out(profile_name="personal-general", pre_authorised=True)
+        return Subscriber(counter, handed.enrolment.reference, handed.code, key=key)
+
+    holder = bearer_with(ec.generate_private_key(ec.SECP256R1())).enrol()
+    early = holder.again()
+    assert failure_in(early.ask(early.request(Kind.KUR))) is FailInfo.NOT_AUTHORIZED
+    second = bearer_with(holder.signing_key)
+    assert failure_in(second.ask(second.request())) is FailInfo.DUPLICATE_CERT_REQ
+    counter.clock.turn(days=350)
+    kept = holder.again(key=holder.signing_key)
+    assert failure_in(kept.ask(kept.request(Kind.KUR))) is FailInfo.BAD_CERT_TEMPLATE
+    assert holder.again().enrol(Kind.KUR).state() == "confirmed"
