@@ -67,7 +67,6 @@ from dojang.cmp.schema import (
 )
 from dojang.der import oid, tlv
 
-
 _MOST_INFORMATION = 64
 
 
