@@ -1,5 +1,6 @@
 """Whatever is wrong with a message: the right failInfo, nothing stored, and the authority goes on."""
 
+import contextlib
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from sqlalchemy import func, select
 from tests.authority.conversation.conftest import SOURCE, Counter, Subscriber, failure_in, found_counter
 
-from dojang.authority import tables
+from dojang.authority import open_authority, tables
 from dojang.authority.conversation.refusals import REASONS
 from dojang.cmp import bodies
 from dojang.cmp.bodies import Certification, Confirmations, General, Information, Kind, Pkcs10, Poll, Revocation
@@ -249,6 +250,68 @@ def test_a_certificate_that_is_not_good_signs_for_nothing(holder: Subscriber, co
         answer = asked.ask(body)
         assert failure_in(answer) is expected
         assert answer.protection is not None
+
+
+@pytest.mark.parametrize("change", ["revoke", "suspend"])
+@pytest.mark.parametrize("kind", [Kind.KUR, Kind.CR])
+def test_what_was_asked_for_is_not_taken_with_a_certificate_that_ended_meanwhile(
+    holder: Subscriber, counter: Counter, change: str, kind: Kind
+) -> None:
+    """A key that is found to be stolen, or may be, confirms nothing that it has asked for before."""
+    counter.clock.turn(days=350)
+    granted = holder.granted(holder.ask(holder.request(kind)))
+    serial = f"{x509.load_der_x509_certificate(holder.certificate_der).serial_number:x}"
+    if change == "revoke":
+        counter.authority.revoke(serial, "keyCompromise")
+    else:
+        counter.authority.suspend(serial)
+    expected = FailInfo.CERT_REVOKED if change == "revoke" else FailInfo.NOT_AUTHORIZED
+    open_ = holder.last
+    assert failure_in(holder.ask(holder.confirmation(granted))) is expected
+    assert holder.state(granted) == "issued"
+    if change == "suspend":
+        counter.authority.restore(serial)
+        replace(holder, last=open_).ask(holder.confirmation(granted))
+        assert holder.state(granted) == "confirmed"
+
+
+def test_a_revocation_while_the_certificate_is_signed_comes_first(
+    holder: Subscriber, counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look at the signer's certificate and the record of the new one: nothing is recorded."""
+    serial = f"{x509.load_der_x509_certificate(holder.certificate_der).serial_number:x}"
+    before, database = rows(counter)[0], counter.authority.database
+    together = database.together
+
+    def late(work: Any) -> Any:
+        monkeypatch.undo()
+        counter.authority.revoke(serial, "keyCompromise")
+        return together(work)
+
+    monkeypatch.setattr(database, "together", late)
+    assert failure_in(holder.ask(holder.request(Kind.CR))) is FailInfo.CERT_REVOKED
+    assert rows(counter)[0] == before
+
+
+def test_an_answer_that_was_rolled_back_never_leaves(
+    bearer: Subscriber, counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where another process answers before the second attempt, its answer is given, and its certificate alone."""
+    folder, database = counter.authority.folder.parent, counter.authority.database
+    asked, together, answers = bearer.message(bearer.request()), database.together, []
+
+    def twice(work: Any) -> Any:
+        monkeypatch.undo()
+        with contextlib.suppress(InterruptedError), database.writing() as connection:
+            work(connection)
+            raise InterruptedError
+        with open_authority(folder, "test", counter.keys.__getitem__, clock=counter.clock) as other:
+            answers.append(replace(counter, authority=other).conversation.answer(asked, SOURCE))
+        return together(work)
+
+    monkeypatch.setattr(database, "together", twice)
+    assert counter.conversation.answer(asked, SOURCE) == answers[0]
+    assert bearer.state(bearer.granted(read_message(answers[0]))) == "issued"
 
 
 def test_the_signer_must_be_whom_the_message_names(holder: Subscriber, counter: Counter) -> None:

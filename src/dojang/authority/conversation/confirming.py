@@ -3,15 +3,20 @@
 import hashlib
 import hmac
 import json
+from typing import TYPE_CHECKING
 
 from dojang.authority.conversation.question import Question
 from dojang.authority.conversation.replies import Reply, failure
+from dojang.authority.conversation.senders import check_standing
 from dojang.authority.conversation.transactions import State, Turn, go_on
 from dojang.cmp.bodies import Confirmation, Confirmations, Confirmed
 from dojang.cmp.faults import CmpFault, FailInfo
 from dojang.cmp.macs import HASHES
 from dojang.cmp.messages import VERSION_3
 from dojang.errors import AuthorityRefused
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 
 def confirm(question: Question, last: Turn) -> Reply:
@@ -67,8 +72,13 @@ def _end_well(question: Question, last: Turn) -> Reply:
     reply = question.replies.reply(Confirmed())
     turn = _turn(question, last, "confirmed", reply)
     place, at = question.place, question.at
+
+    def entry(connection: "Connection") -> None:
+        check_standing(connection, question.sender)
+        go_on(connection, place, last, turn, at)
+
     try:
-        question.office.confirm(place.text, lambda connection: go_on(connection, place, last, turn, at))
+        question.office.confirm(place.text, entry)
     except AuthorityRefused as error:
         raise CmpFault(FailInfo.CERT_REVOKED, "the certificate cannot be confirmed any more") from error
     return reply

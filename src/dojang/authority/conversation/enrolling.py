@@ -16,7 +16,7 @@ from dojang.authority.base import Entry
 from dojang.authority.conversation.office import Order
 from dojang.authority.conversation.question import Question
 from dojang.authority.conversation.replies import Reply
-from dojang.authority.conversation.senders import Bearer, Holder, check_holder
+from dojang.authority.conversation.senders import Bearer, Holder, check_holder, check_standing
 from dojang.authority.conversation.transactions import Overtaken, Turn, begin, go_on
 from dojang.authority.conversation.wishes import PKCS10_ID, Wish, wish_in
 from dojang.cmp.bodies import Answer, Certified, Kind, Poll, Status, Wait, Waiting
@@ -124,25 +124,26 @@ def _is_implicit(question: Question, wish: Wish) -> bool:
 
 
 def _issue(question: Question, wish: Wish, order: Order, last: Turn | None) -> Reply:
-    recorded: list[Reply] = []
+    # What is tried in a transaction may be rolled back and tried again: only the certificate on record has an answer.
+    replies: dict[bytes, Reply] = {}
 
     def entry(certificate_der: bytes) -> Entry:
-        reply = _granted(question, wish, order, certificate_der)
+        reply = replies[certificate_der] = _granted(question, wish, order, certificate_der)
         serial = f"{x509.load_der_x509_certificate(certificate_der).serial_number:x}"
         kept = json.dumps({"request_id": wish.request_id, "hash": certificate_hash(certificate_der).hex()})
         turn = question.turn("done" if order.confirmed else "granted", wish.kind.name.lower(), reply, serial, kept)
         write = _entry(question, turn, last)
 
-        def write_and_tell(connection: "Connection") -> None:
+        def check_and_write(connection: "Connection") -> None:
+            check_standing(connection, question.sender)
             write(connection)
-            recorded.append(reply)
 
-        return write_and_tell
+        return check_and_write
 
-    question.office.issue(order, entry)
-    if not recorded:
+    reply = replies.get(question.office.issue(order, entry))
+    if reply is None:
         raise Overtaken
-    return recorded[-1]
+    return reply
 
 
 def _entry(question: Question, turn: Turn, last: Turn | None) -> Entry:

@@ -72,7 +72,7 @@ class LocalOffice:
     def certificate_der(self, serial: str) -> bytes:
         return self._authority.find(serial).certificate_der
 
-    def issue(self, order: Order, entry: Callable[[bytes], Entry]) -> None:
+    def issue(self, order: Order, entry: Callable[[bytes], Entry]) -> bytes:
         submission = Submission(
             kind=order.kind,
             request_der=order.request_der,
@@ -82,13 +82,14 @@ class LocalOffice:
             years=order.years,
             enrolment=order.reference,
         )
-        self._authority.submit(
+        issued = self._authority.submit(
             submission,
             request=order.request,
             along=lambda certificate_der: self._entry(order, certificate_der, entry(certificate_der)),
             confirmed=order.confirmed,
             is_new=True,
         )
+        return issued.certificate_der
 
     def confirm(self, transaction_id: str, entry: Entry) -> None:
         self._authority.confirm(transaction_id, entry=entry)

@@ -103,8 +103,11 @@ class Office(Protocol):
         """A certificate that was issued."""
         ...
 
-    def issue(self, order: Order, entry: Callable[[bytes], Entry]) -> None:
-        """Sign the certificate, then record it and what ``entry`` makes of its DER, both or neither."""
+    def issue(self, order: Order, entry: Callable[[bytes], Entry]) -> bytes:
+        """Sign the certificate, then record it and what ``entry`` makes of its DER, both or neither.
+
+        Returns the one on record, which is another where somebody has answered the transaction meanwhile.
+        """
         ...
 
     def confirm(self, transaction_id: str, entry: Entry) -> None:

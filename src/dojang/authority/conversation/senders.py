@@ -14,6 +14,7 @@ from cryptography.x509.oid import NameOID
 from dojang.authority.audit import acting
 from dojang.authority.conversation.office import Known, Office
 from dojang.authority.conversation.replies import key_id_of
+from dojang.authority.store import find_record
 from dojang.cmp.faults import CmpFault, FailInfo
 from dojang.cmp.macs import Mac, is_mac
 from dojang.cmp.messages import Message
@@ -21,6 +22,8 @@ from dojang.cmp.protection import verify_signature
 from dojang.cmp.schema import Algorithm
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from dojang.authority.enrolment.enrolments import Offer
     from dojang.secret import Secret
 
@@ -136,10 +139,7 @@ def _holder(office: Office, message: Message, algorithm: Algorithm, protection: 
 def check_holder(office: Office, holder: Holder) -> None:
     """Whether the certificate is good enough to ask for something new. Raises ``CmpFault``."""
     known, at = holder.known, office.now()
-    if known.state == "revoked":
-        raise CmpFault(FailInfo.CERT_REVOKED, "the signer's certificate is revoked")
-    if known.state == "suspended":
-        raise CmpFault(FailInfo.NOT_AUTHORIZED, "the signer's certificate is on hold")
+    _check_state(known.state)
     if known.is_replaced:
         raise CmpFault(FailInfo.SIGNER_NOT_TRUSTED, "the signer's certificate was replaced already")
     if not holder.certificate.not_valid_before_utc <= at <= holder.certificate.not_valid_after_utc:
@@ -147,6 +147,23 @@ def check_holder(office: Office, holder: Holder) -> None:
     usage = _key_usage(holder.certificate)
     if usage is not None and not usage.digital_signature:
         raise CmpFault(FailInfo.NOT_AUTHORIZED, "the signer's certificate is not for signing messages")
+
+
+def check_standing(connection: "Connection", sender: Sender) -> None:
+    """Inside ``writing()``: that the certificate of whoever has one was neither revoked nor put on hold meanwhile.
+
+    What was asked for with a key that turned out to be stolen must not be had with it afterwards. Raises ``CmpFault``.
+    """
+    if isinstance(sender, Holder):
+        record = find_record(connection, sender.known.serial)
+        _check_state(record.state if record else "revoked")
+
+
+def _check_state(state: str) -> None:
+    if state == "revoked":
+        raise CmpFault(FailInfo.CERT_REVOKED, "the signer's certificate is revoked")
+    if state == "suspended":
+        raise CmpFault(FailInfo.NOT_AUTHORIZED, "the signer's certificate is on hold")
 
 
 def _is_authority(certificate: x509.Certificate) -> bool:

@@ -89,8 +89,9 @@ def _conversation(authority: "LocalAuthority", metrics: "Metrics") -> "Conversat
     class Counting(LocalOffice):
         """Every certificate that it issues is counted."""
 
-        def issue(self, order: "Order", entry: "Callable[[bytes], Entry]") -> None:
-            super().issue(order, entry)
+        def issue(self, order: "Order", entry: "Callable[[bytes], Entry]") -> bytes:
+            certificate_der = super().issue(order, entry)
             metrics.issued(self.name, order.profile)
+            return certificate_der
 
     return Conversation(Counting(authority, authority.enrolments))
