@@ -193,6 +193,23 @@ def test_lists_are_published_when_they_are_due(any_bureau: Any, clock: Any) -> N
     assert number_of(bureau.listed()) == number_of(bureau.listed(delta=True)) == 4
 
 
+@pytest.mark.parametrize("settings", [{}, DELTAS, {**DELTAS, "on_revocation": "delta"}])
+def test_a_change_that_nobody_told_of_is_told_of_by_the_next_round(
+    bureau: Any, clock: Any, settings: dict[str, Any]
+) -> None:
+    """As when a run was killed between the record and the list; once, and by the list that the settings say."""
+    lists, subscriber = bureau.lists(**settings), bureau.issue()
+    for name in ("issuing", "root"):
+        lists.publish(name, clock())
+    while lists.publish_due(clock()):
+        pass
+    bureau.change(subscriber, "revoked", "keyCompromise")
+    assert lists.publish_due(clock()) == ["issuing"]
+    found = bureau.listed(delta=settings.get("on_revocation") == "delta")
+    assert reasons_in(found) == {subscriber.serial_number: "keyCompromise"}
+    assert lists.publish_due(clock()) == []
+
+
 def test_a_root_whose_key_is_away_holds_nobody_up(bureau: Any, clock: Any) -> None:
     """It is passed over; a token that is gone is told of when all else is done."""
     bureau.keys["root"] = RootOffline(authority="office")

@@ -114,8 +114,9 @@ class Lists:
         return self.publish(name, at)
 
     def publish_due(self, at: datetime) -> list[str]:
-        """Publish every list that is over soon; the signers that have a new one.
+        """Publish every list that is over soon, or does not tell of a change; the signers that have a new one.
 
+        Whoever makes a change tells of it at once; but that run may have been killed, or its key have been away.
         A root that is offline is passed over; another failure is raised when everything else is done.
         """
         done, failure = [], None
@@ -142,13 +143,25 @@ class Lists:
         if complete is None or complete.is_due(at):
             self.publish(name, at)
             return True
+        last = self._newest(name, delta=True) if self._settings.has_deltas else None
+        if self._is_untold(name, complete, last):
+            self.tell(name, at)
+            return True
         if not self._settings.has_deltas:
             return False
-        last = self._newest(name, delta=True)
         if last is not None and not last.is_due(at):
             return False
         self.publish_delta(name, at)
         return True
+
+    def _is_untold(self, name: str, complete: Listed, delta: Listed | None) -> bool:
+        """Whether something changed that no list tells of which has to; in doubt, as while one was made, yes."""
+        told = complete.number
+        if delta is not None and self._settings.on_revocation == "delta":
+            told = max(told, delta.number)
+        later = select(certificate.c.serial).where(certificate.c.signer == name, certificate.c.listed_after >= told)
+        with self._database.reading() as connection:
+            return connection.execute(later.limit(1)).first() is not None
 
     def _in_service(self, at: datetime) -> list[str]:
         """The signers that have lists: all that are not retired and have not expired."""
