@@ -1,6 +1,7 @@
 """The database under an authority: the same on SQLite and PostgreSQL."""
 
 import contextlib
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, create_engine, insert, select, text
 
 from dojang.authority import audit, migrations, tables
+from dojang.authority.audit.guards import triggers
 from dojang.authority.database import Database
 from dojang.errors import DatabaseUnavailable, InvalidSetting, NotFound, StateUnreadable
 from dojang.testing.postgres import PrivatePostgres, private_postgres
@@ -35,6 +37,21 @@ def migrated(database_url: str, tmp_path: Path) -> Any:
     return engine
 
 
+def guards_of(connection: Connection) -> set[str]:
+    """The triggers that are there."""
+    query = {
+        "sqlite": "SELECT name FROM sqlite_master WHERE type = 'trigger'",
+        "postgresql": "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal",
+    }
+    return set(connection.execute(text(query[connection.dialect.name])).scalars())
+
+
+def wanted_guards(dialect: str) -> set[str]:
+    """Those of the tables whose rows are only added."""
+    statements = [one for table in ("audit", "audit_head") for one in triggers(table, dialect)]
+    return {name for one in statements for name in re.findall(r"CREATE TRIGGER (\w+)", one)}
+
+
 def test_the_steps_lead_to_the_tables(database_url: str, tmp_path: Path) -> None:
     """What the migrations make is what the code uses, on either database; and so is what a new one gets."""
     engine = migrated(database_url, tmp_path)
@@ -43,6 +60,7 @@ def test_the_steps_lead_to_the_tables(database_url: str, tmp_path: Path) -> None
             connection, opts={"compare_server_default": connection.dialect.name != "sqlite"}
         )
         assert compare_metadata(context, tables.metadata) == []
+        assert guards_of(connection) == wanted_guards(connection.dialect.name)
     engine.dispose()
 
 

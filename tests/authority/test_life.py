@@ -135,8 +135,8 @@ def test_months_of_a_hold_are_counted_where_it_is() -> None:
 def test_a_hold_ends_with_the_certificate() -> None:
     """If that is sooner than six months."""
     held = record(state="suspended", reason="certificateHold", revoked_at=BEGIN + timedelta(days=300))
-    assert hold_ends_at(held) == held.not_after_at
-    assert standing_of(held, held.not_after_at) == "hold-over"
+    assert standing_of(held, held.not_after_at) == "suspended"  # its last second
+    assert standing_of(held, hold_ends_at(held)) == "expired"
 
 
 def test_what_was_replaced_stands_apart() -> None:

@@ -16,7 +16,7 @@ revoke     moves     moves      moves     moves      moves      moves    nothing
 
 from calendar import monthrange
 from dataclasses import replace
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final, Literal
 
 from dojang.authority.store import Record
@@ -29,6 +29,7 @@ KEY_COMPROMISE: Final = "keyCompromise"
 OVER: Final = "cessationOfOperation"
 """Why something is revoked that nobody confirmed, or that was on hold for too long."""
 MONTHS_ON_HOLD: Final = 6
+_SECOND: Final = timedelta(seconds=1)
 
 _NOTHING_TO_DO: Final[set[tuple[Move, Standing]]] = {
     *(("confirm", standing) for standing in ("confirmed", "replaced")),
@@ -93,9 +94,9 @@ def _revoked(record: Record, at: datetime, reason: str) -> Record:
 
 
 def hold_ends_at(record: Record, zone: tzinfo = UTC) -> datetime:
-    """When a hold is over: after six months, or with the certificate if that is sooner."""
+    """The first moment at which a hold is over: after six months, or after the certificate if that is sooner."""
     assert record.revoked_at is not None
-    return min(months_later(record.revoked_at, MONTHS_ON_HOLD, zone), record.not_after_at)
+    return min(months_later(record.revoked_at, MONTHS_ON_HOLD, zone), record.not_after_at + _SECOND)
 
 
 def months_later(at: datetime, months: int, zone: tzinfo = UTC) -> datetime:

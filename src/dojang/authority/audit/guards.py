@@ -24,11 +24,17 @@ _POSTGRES: Final = (
     "CREATE TRIGGER {table}_no_truncate BEFORE TRUNCATE ON {table}"
     " FOR EACH STATEMENT EXECUTE FUNCTION dojang_only_grows()",
 )
+_STATEMENTS: Final = {"sqlite": _SQLITE, "postgresql": _POSTGRES}
 
 
 def only_grows(table: Table) -> None:
     """Have ``table``, whose rows ``seq`` numbers, made with these triggers."""
-    for dialect, statements in (("sqlite", _SQLITE), ("postgresql", _POSTGRES)):
-        for statement in statements:
-            made = DDL(statement.format(table=table.name, refusal=_REFUSAL))  # type: ignore[no-untyped-call]
+    for dialect in _STATEMENTS:
+        for statement in triggers(table.name, dialect):
+            made = DDL(statement)  # type: ignore[no-untyped-call]
             event.listen(table, "after_create", made.execute_if(dialect=dialect))
+
+
+def triggers(table: str, dialect: str) -> list[str]:
+    """The statements that make them."""
+    return [statement.format(table=table, refusal=_REFUSAL) for statement in _STATEMENTS[dialect]]

@@ -10,7 +10,8 @@ import sqlalchemy as sa
 from alembic import op
 from cryptography import x509
 
-from dojang.authority.tables import for_postgres, metadata
+from dojang.authority.audit.guards import triggers
+from dojang.authority.migrations.centre_tables import make_tables
 from dojang.x509.keys import spki_of
 
 revision = "0002"
@@ -41,9 +42,10 @@ def upgrade() -> None:
         op.drop_index(name)
     for name in _OLD:
         op.rename_table(name, f"old_{name}")
-    if connection.dialect.name == "postgresql":
-        for_postgres()
-    metadata.create_all(connection, checkfirst=False)
+    make_tables()
+    for table in ("audit", "audit_head"):
+        for statement in triggers(table, connection.dialect.name):
+            op.execute(statement)
     for statement in _FILL:
         connection.execute(sa.text(statement.format(in_order=in_order)))
     for rows in _fingerprints(connection):
