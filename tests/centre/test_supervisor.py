@@ -70,6 +70,14 @@ def test_a_pin_that_was_refused_is_not_tried_again(tmp_path, status):
         assert len(_lines(diary)) == 2
 
 
+def test_a_pin_that_one_worker_found_refused_is_tried_by_no_other(tmp_path):
+    """All have the same one: who dies of something else later is not started again either."""
+    script = READY + "time.sleep(0 if orders['first'] else 0.5)\nsys.exit(7 if orders['first'] else 3)\n"
+    with supervised(tmp_path, script, count=3, pauses=(0.01,)) as (_supervisor, ended, diary):
+        until(lambda: ended == [7])
+        assert len(_lines(diary)) == 3
+
+
 def test_one_ready_worker_is_enough_and_is_told_of_once(tmp_path):
     """The problems of others are named all the same."""
     lame = READY + (

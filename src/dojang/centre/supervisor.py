@@ -4,8 +4,8 @@ A worker is a program started afresh (never a fork of a process that has a PKCS#
 listening sockets and one end of a socket pair, its leash: down it come its orders, one JSON document, up it go its
 findings, a line each; when the other end is gone, so is whoever started it, and the worker ends in good order.
 
-A worker that dies is started again, after a pause that grows while it keeps dying. One that ends over a PIN is not:
-nobody but a person may decide to try that again.
+A worker that dies is started again, after a pause that grows while it keeps dying. Once one has ended over a PIN, none
+is: all have the same PIN, and nobody but a person may decide to try that again.
 """
 
 import contextlib
@@ -84,6 +84,7 @@ class Supervisor:
         self._deaths: dict[int, int] = {}
         self._due: dict[int, float] = {}
         self._stopping = False
+        self._refused = 0  # the status of a worker that ended over a PIN
         self._was_ready = False
         self.on_ready: Callable[[], None] = lambda: None
         """Called once, when the first worker is ready."""
@@ -98,7 +99,6 @@ class Supervisor:
             for number, word in ((signal.SIGTERM, STOP), (signal.SIGINT, STOP), (signal.SIGHUP, RELOAD)):
                 signal.signal(number, partial(self._signalled, word))
         self._due = dict.fromkeys(range(self._count), 0.0)
-        last = 0
         while not self._stopping:
             self._start_those_due()
             try:
@@ -107,10 +107,10 @@ class Supervisor:
                 news = None
             if news is not None and news.word == STOP:
                 break
-            last = self._hear(news) or last
+            self._hear(news)
             self.on_turn()
             if not self._workers and not self._due:
-                return last
+                return self._refused
         self._end()
         return 0
 
@@ -137,17 +137,15 @@ class Supervisor:
         """The processes that run now."""
         return [worker.process.pid for worker in list(self._workers.values())]
 
-    def _hear(self, news: _News | None) -> int:
+    def _hear(self, news: _News | None) -> None:
         if news is None:
-            return 0
+            return
         if news.word == RELOAD:
             self.on_reload()
             for worker in self._workers.values():
                 worker.process.send_signal(signal.SIGHUP)
         elif news.word == DIED and news.worker is not None:
             self._bury(news.worker, news.status)
-            return news.status
-        return 0
 
     def _patience(self) -> float:
         now = time.monotonic()
@@ -201,6 +199,9 @@ class Supervisor:
         deaths = 0 if steady else self._deaths.get(worker.number, 0)
         self._deaths[worker.number] = deaths + 1
         if status in NEVER_AGAIN:
+            self._refused = status
+            self._due.clear()
+        if self._refused:
             tell("worker not restarted", 40, worker=worker.number, status=status)
             return
         pause = self._pauses[min(deaths, len(self._pauses) - 1)]
