@@ -1,5 +1,6 @@
 """Officers: whose certificate counts, which roles allow what, and orders given by name."""
 
+import functools
 import json
 from datetime import timedelta
 from typing import Any
@@ -9,6 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.name import _ASN1Type
 from sqlalchemy import insert, update
 
 from dojang.authority import tables
@@ -20,15 +22,22 @@ from dojang.x509.name import parse_name
 KEY = ec.generate_private_key(ec.SECP256R1())
 
 
-def certificate(bureau, subject: str, days: float = 10, issuer: str = "CN=Office,C=KR") -> x509.Certificate:
-    """One of the authority that signs officers' certificates; all have one key here."""
-    is_ca = subject == issuer
+@functools.cache
+def key_of(subject: str) -> ec.EllipticCurvePrivateKey:
+    return KEY if subject == "CN=Office,C=KR" else ec.generate_private_key(ec.SECP256R1())
+
+
+def certificate(
+    bureau, subject: str, days: float = 10, issuer: str = "CN=Office,C=KR", name: x509.Name | None = None
+) -> x509.Certificate:
+    """One of the authority that signs officers' certificates. ``name`` is another way to write the subject."""
+    is_ca, key = subject == issuer, key_of(subject).public_key()
     return (
-        x509.CertificateBuilder(parse_name(issuer), parse_name(subject), KEY.public_key(), x509.random_serial_number())
+        x509.CertificateBuilder(parse_name(issuer), name or parse_name(subject), key, x509.random_serial_number())
         .not_valid_before(bureau.at - timedelta(days=1))
         .not_valid_after(bureau.at + timedelta(days=days))
         .add_extension(x509.BasicConstraints(is_ca, None), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(KEY.public_key()), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
         .sign(KEY, hashes.SHA256())
     )
 
@@ -46,9 +55,9 @@ def office_authority(small, tmp_path) -> x509.Certificate:
     return root
 
 
-def issue(bureau, subject: str) -> bytes:
+def issue(bureau, subject: str, name: x509.Name | None = None) -> bytes:
     """A certificate on the authority's own record."""
-    made = certificate(bureau, subject)
+    made = certificate(bureau, subject, name=name)
     values: dict[str, Any] = dict.fromkeys(("not_before_at", "not_after_at", "recorded_at", "changed_at"), bureau.at)
     values |= {"serial": f"{made.serial_number:x}", "signer": "root", "certificate_der": der(made), "subject": subject}
     values |= {"profile": "personal", "key_fingerprint": b"", "state": "confirmed"}
@@ -123,6 +132,20 @@ def test_a_renewed_certificate_is_the_same_officer(small) -> None:
     with pytest.raises(NotPermitted):
         small.officers.officer_of(old)
     assert small.officers.listed() == [second]
+
+
+def test_a_name_written_otherwise_or_a_key_under_another_name_is_no_second_officer(small) -> None:
+    """Another kind of string, other spaces and letters: the same officer. The same key under another name: refused."""
+    first = small.officers.add(issue(small, "CN=Kim Min,C=KR"), ["registrar"])
+    printable = x509.NameAttribute(x509.NameOID.COMMON_NAME, "KIM  Min", _ASN1Type.PrintableString)
+    other = x509.Name([x509.NameAttribute(x509.NameOID.COUNTRY_NAME, "KR"), printable])
+    second = small.officers.add(issue(small, "another key", name=other), ["approver"])
+    assert (second.id, small.officers.listed()) == (first.id, [second])
+    borrowed = issue(small, "another key", name=parse_name("CN=Lee,C=KR"))
+    with pytest.raises(NotPermitted, match="another officer has its key"):
+        small.officers.add(borrowed, ["approver"])
+    small.officers.remove(second.id)
+    small.officers.add(borrowed, ["approver"])
 
 
 def test_roles(small) -> None:

@@ -6,18 +6,21 @@
     auditor     reads everything, the audit record too
 
 An officer is a subject: when the certificate is renewed, the new one takes the place of the old, and the two never
-count as two people. A certificate counts while it is registered, valid, and neither revoked nor on hold: one of this
-authority's by its own records, another's by a path to the anchors of ``authority.toml`` and the lists named there.
+count as two people; nor does a key that two subjects share. A certificate counts while it is registered, valid, and
+neither revoked nor on hold: one of this authority's by its own records, another's by a path to the anchors of
+``authority.toml`` and the lists named there.
 """
 
 import hashlib
 import json
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
+from cryptography import x509
 from sqlalchemy import Connection, Row, insert, select, update
 
 from dojang.authority import audit, tables
@@ -25,6 +28,7 @@ from dojang.authority.audit.actor import current_actor
 from dojang.authority.database import Database
 from dojang.authority.enrolment.policy import EnrolmentPolicy
 from dojang.errors import AlreadyExists, InvalidSetting, NotFound, NotPermitted, Phrase, Usage
+from dojang.x509.keys import same_key
 from dojang.x509.name import format_name
 from dojang.x509.path import check_path
 from dojang.x509.reading import certificates_in, read_certificate
@@ -75,7 +79,7 @@ class Officers:
         """
         wanted = _roles(roles)
         subject = read_certificate(certificate_der).subject
-        officer_id = hashlib.sha256(subject.public_bytes()).digest()[:_ID_BYTES].hex()
+        officer_id = _id_of(subject)
         values: dict[str, Any] = {
             "name": format_name(subject),
             "certificate_der": certificate_der,
@@ -88,6 +92,7 @@ class Officers:
         }
         with self._database.writing() as connection:
             self._check_standing(connection, certificate_der)
+            _check_alone(connection, officer_id, certificate_der)
             before = _row(connection, officer_id)
             if before is None:
                 connection.execute(insert(tables.officer).values(id=officer_id, **values))
@@ -178,6 +183,20 @@ def _roles(wanted: Sequence[str]) -> list[str]:
     if unknown or not wanted:
         raise Usage(problem=Phrase("an officer is one or more of: {roles}", roles=", ".join(ROLES)))
     return [role for role in ROLES if role in wanted]
+
+
+def _id_of(subject: x509.Name) -> str:
+    """The same for one name, whatever kinds of string and spaces it is written with (RFC 5280 section 7.1)."""
+    words = unicodedata.normalize("NFKC", format_name(subject)).casefold().split()
+    return hashlib.sha256(" ".join(words).encode()).digest()[:_ID_BYTES].hex()
+
+
+def _check_alone(connection: Connection, officer_id: str, certificate_der: bytes) -> None:
+    """Whoever holds one key is one person, under whatever names. ``NotPermitted`` when another officer has it."""
+    table, key = tables.officer, read_certificate(certificate_der).public_key()
+    others = select(table.c.certificate_der).where(table.c.state == "active", table.c.id != officer_id)
+    if any(same_key(read_certificate(der).public_key(), key) for der in connection.execute(others).scalars()):
+        raise _not_accepted(Phrase("another officer has its key"))
 
 
 def _check_change(before: Row[Any], values: dict[str, Any], authority: str) -> None:
