@@ -16,6 +16,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, create_engine, insert, select, text
+from sqlalchemy.exc import OperationalError
 
 from dojang.authority import audit, migrations, tables
 from dojang.authority.audit.guards import triggers
@@ -208,6 +209,24 @@ def test_a_full_disk_is_said_so(tmp_path: Path) -> None:
     assert officers(database) == []
     database.together(partial(add, name="again"))
     assert officers(database) == ["again"]
+    database.close()
+
+
+def test_a_transaction_that_ended_by_itself_is_not_taken_for_done(tmp_path: Path) -> None:
+    """A full disk makes SQLite undo everything; what is written after that, by whoever overlooked it, is no success."""
+    database = Database.create(f"sqlite:///{tmp_path / 'x.sqlite'}")
+
+    def overlook(connection: Connection) -> None:
+        add(connection, "first")
+        pages = connection.execute(text("PRAGMA page_count")).scalar()
+        connection.execute(text(f"PRAGMA max_page_count = {pages}"))
+        with contextlib.suppress(OperationalError):
+            for number in range(100):
+                add(connection, f"{number}" * 900)
+
+    with pytest.raises(DatabaseUnavailable):
+        database.together(overlook)
+    assert officers(database) == []
     database.close()
 
 

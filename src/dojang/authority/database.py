@@ -130,6 +130,7 @@ class Database:
                     yield connection
                 finally:
                     self._mine.connection = None
+                self._check_open(connection)
 
     def together(self, work: Callable[[Connection], T]) -> T:
         """Do ``work`` in one transaction with what other threads want done at the same time.
@@ -163,6 +164,12 @@ class Database:
 
         with self._translated():
             upgrade(self._engine, self.owner, embedded=self.is_embedded)
+
+    def _check_open(self, connection: Connection) -> None:
+        """SQLite ends a transaction by itself when the disk is full: whoever overlooked that is told here."""
+        driver = connection.connection.driver_connection
+        if self.is_embedded and not (driver is not None and driver.in_transaction):
+            raise DatabaseUnavailable(where=self.place, problem=Phrase("it ended the transaction by itself"))
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:

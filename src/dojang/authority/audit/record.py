@@ -64,11 +64,15 @@ def root_certificate(connection: "Connection") -> bytes:
 
 
 def _execute(connection: "Connection", statement: str, values: tuple[object, ...] = ()) -> Any:
-    """A cursor of the driver's, in the transaction that is open. What it complains of is asked for again in the
-    ordinary way, which knows what to make of it.
+    """A cursor of the driver's, in the transaction that is open; what it complains of is raised as by ``execute``.
+
+    It is not tried again: a disk that is full may have ended the transaction, and the row would be there alone.
     """
+    dialect = connection.dialect
     driver: Any = connection.connection.driver_connection
     try:
         return driver.execute(statement, values)
-    except connection.dialect.loaded_dbapi.Error:
-        return connection.exec_driver_sql(statement, values)
+    except dialect.loaded_dbapi.Error as error:
+        from sqlalchemy.exc import DBAPIError
+
+        raise DBAPIError.instance(statement, None, error, dialect.loaded_dbapi.Error, dialect=dialect) from error
