@@ -53,8 +53,11 @@ def test_the_certificates_of_the_authority(bearer: Subscriber, counter: Counter)
 
 
 def test_the_newest_list(bearer: Subscriber, counter: Counter) -> None:
-    """currentCRL; crlStatusList with a list that is as new has nothing, with an older one or none the newest."""
-    counter.authority.publish_crl()
+    """currentCRL; crlStatusList with a list that is as new has nothing, with an older one or none the newest.
+
+    On any host: the file lies on the one where it was signed.
+    """
+    counter.authority.publish_crl().unlink()
     found = asked(bearer, informing.CURRENT_CRL)
     newest = x509.load_der_x509_crl(found.value_der or b"")
     issuer = newest.issuer.public_bytes()
