@@ -89,6 +89,23 @@ def test_the_unexpected_is_a_failure_like_any_other(database):
     assert outcomes(database)[0].problem == "ZeroDivisionError"
 
 
+def test_work_goes_on_whoever_fails_to_hear_of_it(database):
+    """Neither the thread that works nor the one that keeps its claims ends over something that nobody foresaw."""
+    seen, told = [], []
+
+    def tell(done):
+        told.append(done)
+        raise OSError("no space for a figure")
+
+    with runner_on(database, {"a": lambda job, at: seen.append(job.key)}, tell=tell) as runner:
+        for key in ("first", "second"):
+            runner._engine.enqueue("a", key, runner._engine.now())
+            runner.wake()
+            until(lambda key=key: key in seen)
+        until(lambda: len(told) == 2)
+        assert all(thread.is_alive() for thread in (*runner._threads, runner._keeper))
+
+
 def test_pauses_grow_to_an_hour():
     """A quarter of a minute at first, twice as long each time, an hour in the end, never all at the same moment."""
     pauses = [pause_after(attempt).total_seconds() for attempt in range(1, 40)]

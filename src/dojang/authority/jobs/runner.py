@@ -119,6 +119,8 @@ class JobRunner:
                     continue
             except DojangError as error:
                 _LOG.warning("jobs cannot be looked for: %s", error)
+            except Exception:  # a thread that ends would be missed by nobody, and its work by everybody
+                _LOG.exception("jobs cannot be looked for")
             with self._news:
                 if not self._stopping.is_set():
                     self._news.wait(self._look)
@@ -131,6 +133,8 @@ class JobRunner:
                     self._schedule.ask(self._engine, self._known)
             except DojangError as error:
                 _LOG.warning("jobs cannot be kept: %s", error)
+            except Exception:
+                _LOG.exception("jobs cannot be kept")
             self._closed.wait(self._keep)
 
     def _known(self) -> set[str]:
