@@ -3,6 +3,7 @@
 import json
 import signal
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -114,6 +115,22 @@ def test_a_worker_that_died_is_replaced_with_the_same_orders(tmp_path):
         until(lambda: supervisor.pids() not in ([], [pid]) and supervisor.readiness().ok)
         before, after = (line["orders"] for line in _lines(diary))
         assert before == after
+
+
+def test_a_worker_that_cannot_be_started_is_started_later(tmp_path, monkeypatch):
+    """The others go on meanwhile: a machine without room for one more process may have some soon."""
+    started, start = [], subprocess.Popen
+
+    def crowded(*arguments, **options):
+        started.append(arguments)
+        if len(started) == 2:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        return start(*arguments, **options)
+
+    monkeypatch.setattr("dojang.centre.supervisor.subprocess.Popen", crowded)
+    with supervised(tmp_path, SERVES, count=2, pauses=(0.05,)) as (supervisor, ended, _diary):
+        until(lambda: len(supervisor.pids()) == 2 and supervisor.readiness() == Readiness(ok=True, problems={}))
+        assert (len(started), ended) == (3, [])
 
 
 def test_a_worker_hears_when_whoever_started_it_is_gone():

@@ -154,15 +154,21 @@ class Supervisor:
     def _start_those_due(self) -> None:
         now = time.monotonic()
         for number in [number for number, due in self._due.items() if due <= now]:
-            del self._due[number]
-            self._start(number)
+            try:
+                self._start(number)
+            except OSError as error:  # no memory, or too many processes, for the moment
+                self._due[number] = time.monotonic() + self._pauses[-1]
+                tell("worker not started", 40, worker=number, problem=str(error), again_in=self._pauses[-1])
+            else:
+                del self._due[number]
 
     def _start(self, number: int) -> None:
         ours, theirs = socket.socketpair()
         handed = [*self._sockets, theirs]
         for one in handed:
             one.set_inheritable(True)
-        with theirs:
+        with contextlib.ExitStack() as unless_started, theirs:
+            unless_started.callback(ours.close)
             process = subprocess.Popen(  # noqa: S603 - our own program
                 [*self._command, str(theirs.fileno())],
                 pass_fds=[one.fileno() for one in handed],
@@ -170,6 +176,7 @@ class Supervisor:
                 env=self._environment,
                 start_new_session=True,  # a Ctrl-C on the terminal is for us, who pass it on
             )
+            unless_started.pop_all()
         worker = self._workers[number] = Worker(number, process, ours)
         orders = {**self._orders, "listen": [one.fileno() for one in self._sockets], "first": number == 0}
         threading.Thread(target=self._attend, args=(worker, orders), name=f"worker-{number}", daemon=True).start()
