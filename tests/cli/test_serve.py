@@ -207,8 +207,13 @@ def test_the_pin_is_found_where_the_service_manager_puts_it(office, tmp_path) ->
 
 
 def test_the_unit_is_what_systemd_takes(run_dojang, tmp_path) -> None:
-    """systemd's own checker finds nothing to complain about, and nothing is left to be filled in."""
-    text = run_dojang("serve", "--print-unit").stdout
+    """systemd's own checker finds nothing to complain about, nothing is left to be filled in, and what was asked for
+    beside it is what the service is started with."""
+    options = ["--ca", "100% office", "--listen", "0.0.0.0:443", "--listen", "[::]:443", "--workers", "4", "--no-jobs"]
+    text = run_dojang("serve", "--print-unit", *options, "--tls-key", "centre.key").stdout
+    (started,) = (line for line in text.splitlines() if line.startswith("ExecStart="))
+    given = f'--listen 0.0.0.0:443 --listen "[::]:443" --workers 4 --tls-key {Path.cwd() / "centre.key"} --no-jobs'
+    assert started.endswith(f'serve --no-input --ca "100%% office" {given}')
     assert "@" not in text.replace("@system-service", "")
     assert {"Type=notify", "NoNewPrivileges=yes", "ProtectSystem=strict"} <= set(text.splitlines())
     unit = tmp_path / "dojang-serve.service"

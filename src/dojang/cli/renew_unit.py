@@ -3,6 +3,7 @@
 import re
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -46,11 +47,12 @@ def unit_text(which: str, *, user: bool) -> str:
     return unit_from(FILES[which], user=user)
 
 
-def unit_from(file: str, *, user: bool) -> str:
-    """The unit in that file, with this program's own path in it."""
+def unit_from(file: str, *, user: bool, words: Sequence[str] = ()) -> str:
+    """The unit in that file, with this program's own path in it, and ``words`` where it leaves room for options."""
     kind = "user" if user else "system"
     parts = {
         "dojang": _program(),
+        "options": "".join(f" {_quoted(word)}" for word in words),
         "place": "" if user else _read("place.system"),
         "hardening": _read(f"hardening.{kind}"),
         "target": "default.target" if user else "multi-user.target",
@@ -69,4 +71,10 @@ def _program() -> str:
     """How this program is started, quoted for a unit."""
     found = shutil.which("dojang", path=str(Path(sys.executable).parent)) or shutil.which("dojang")
     words = [found] if found else [sys.executable, "-m", "dojang"]
-    return " ".join(f'"{word}"' if re.search(r"[^\w./+-]", word) else word for word in words).replace("%", "%%")
+    return " ".join(map(_quoted, words))
+
+
+def _quoted(word: str) -> str:
+    """As a unit spells it: ``%`` and ``$`` would stand for something else."""
+    spelled = re.sub(r'(["\\])', r"\\\1", word).replace("%", "%%").replace("$", "$$")
+    return f'"{spelled}"' if re.search(r"[^\w./:+-]", word) else spelled

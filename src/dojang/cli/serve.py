@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from dojang.cli.context import Invocation
 from dojang.cli.frame import FilePath, command, option
@@ -95,7 +96,7 @@ _MOST_WORKERS = 64
 @option("--no-access-log", is_flag=True, help=N_("No line in the log for each request."))
 @option("--root-online", is_flag=True, help=N_("Let a root issue that has no issuing authority below it."))
 @option("--no-jobs", is_flag=True, help=N_("Leave what is due now and then (lists, notices, expiry) to other hosts."))
-@option("--print-unit", is_flag=True, help=N_("Print a systemd unit and do nothing else."))
+@option("--print-unit", is_flag=True, help=N_("Print a systemd unit with the other options and do nothing else."))
 @option("--worker", type=int, hidden=True, help=N_("For the processes that this one starts."))
 def serve(
     invocation: Invocation,
@@ -200,6 +201,20 @@ def _plan(order: "Order", where: tuple[str, ...], admin: str, workers: int) -> l
 def _print_unit(invocation: Invocation) -> int:
     from dojang.cli.renew_unit import unit_from
 
-    text = unit_from(UNIT, user=False)
+    text = unit_from(UNIT, user=False, words=_words_given())
     invocation.result({"name": UNIT, "text": text}, text.rstrip("\n"), quiet=[text.rstrip("\n")])
     return 0
+
+
+def _words_given() -> list[str]:
+    """The options of this very command line, for the service to be started with; it is started in another folder."""
+    context = click.get_current_context()
+    words: list[str] = []
+    for parameter in context.command.params:
+        given = context.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
+        if not given or parameter.name == "print_unit":
+            continue
+        name, value = parameter.opts[0], context.params.get(parameter.name or "")
+        for one in value if isinstance(value, tuple) else (value,):
+            words += [name] if one is True else [name, str(one.absolute() if isinstance(one, Path) else one)]
+    return words
