@@ -59,6 +59,7 @@ from dojang.cmp.schema import (
     der_of,
     encode,
     encode_list,
+    few,
     malformed,
     oid_of,
     tlv_of,
@@ -66,8 +67,6 @@ from dojang.cmp.schema import (
     value_of,
 )
 from dojang.der import oid, tlv
-
-_MOST_INFORMATION = 64
 
 
 def read_body(tag: int, content_der: bytes) -> Body:
@@ -125,10 +124,8 @@ def typed_of(item: Information) -> TypedValue:
 
 
 def information_in(values: Sequence[TypedValue]) -> tuple[Information, ...]:
-    """Raises ``CmpFault`` with badDataFormat, also for more than anybody has to say."""
-    if len(values) > _MOST_INFORMATION:
-        raise malformed()
-    return tuple(Information(oid_of(one), value_of(one)) for one in values)
+    """Raises ``CmpFault`` with badDataFormat."""
+    return tuple(Information(oid_of(one), value_of(one)) for one in few(values))
 
 
 def _status(found: StatusInfo) -> Status:
@@ -179,9 +176,9 @@ def _key_pair(certificate_der: bytes) -> KeyPair:
 
 
 def _read_revocations(content: bytes) -> Body:
-    found = decode_list(Revocations, content).items
+    found = few(decode_list(Revocations, content).items)
     return RevocationRequest(
-        tuple(Revocation(template_of(one.template), tuple(map(der_of, one.extensions or ()))) for one in found)
+        tuple(Revocation(template_of(one.template), tuple(map(der_of, few(one.extensions or ())))) for one in found)
     )
 
 
@@ -210,7 +207,7 @@ def _read_failure(content: bytes) -> Body:
 
 
 def _read_confirmations(content: bytes) -> Body:
-    return Confirmations(tuple(map(_confirmation, decode_list(CertStatuses, content).items)))
+    return Confirmations(tuple(map(_confirmation, few(decode_list(CertStatuses, content).items))))
 
 
 def _confirmation(found: CertStatus) -> Confirmation:
@@ -234,7 +231,7 @@ def _read_confirmed(content: bytes) -> Body:
 
 
 def _read_poll(content: bytes) -> Body:
-    return Poll(tuple(one.request_id for one in decode_list(PollQuestions, content).items))
+    return Poll(tuple(one.request_id for one in few(decode_list(PollQuestions, content).items)))
 
 
 def _read_waiting(content: bytes) -> Body:

@@ -24,6 +24,7 @@ from dojang.cmp.schema import (
     decode_list,
     der_of,
     encode,
+    few,
     malformed,
     oid_of,
     tlv_of,
@@ -155,7 +156,7 @@ def template_of(template: Template) -> CertificateTemplate:
     return CertificateTemplate(
         subject=template.subject,
         public_key_der=None if key is None else tlv(SEQUENCE, *map(der_of, key)),
-        extensions_der=tuple(map(der_of, template.extensions or ())),
+        extensions_der=tuple(map(der_of, few(template.extensions or ()))),
         issuer=template.issuer,
         serial=template.serial,
         not_before_at=validity.not_before.as_datetime() if validity and validity.not_before else None,
@@ -200,7 +201,7 @@ def certificate_id_der(named: CertificateId) -> bytes:
 def pairs_of(values: Sequence[TypedValue] | None) -> tuple[tuple[str, bytes], ...]:
     """OIDs with their values. Raises ``CmpFault`` with badDataFormat for one without a value."""
     found = []
-    for one in values or ():
+    for one in few(values or ()):
         kind, value = oid_of(one), value_of(one)
         if value is None:
             raise malformed()

@@ -5,6 +5,7 @@ Three forms that ``hazmat.asn1`` cannot say have a way round each. An OPTIONAL A
 SEQUENCE OF, which cannot stand alone, is the only field of a SEQUENCE put around it (``decode_list``, ``encode_list``).
 """
 
+from collections.abc import Sequence
 from typing import Annotated, TypeVar
 
 from cryptography import x509
@@ -15,6 +16,7 @@ from dojang.cmp.faults import CmpFault, FailInfo
 from dojang.der import SEQUENCE, tlv
 
 T = TypeVar("T")
+_MOST_ITEMS = 64
 
 # What stands in a SEQUENCE with an optional ANY at its end: an OID, and perhaps one value more.
 Algorithm = list[TLV]
@@ -298,6 +300,13 @@ def encode(value: object) -> bytes:
 def encode_list(value: object) -> bytes:
     """The SEQUENCE OF that is the one field of ``value``."""
     return bytes(asn1.decode_der(TLV, asn1.encode_der(value)).data)
+
+
+def few(items: Sequence[T]) -> Sequence[T]:
+    """The same, before each is taken apart. Raises ``CmpFault`` with badDataFormat for more than anybody has to say."""
+    if len(items) > _MOST_ITEMS:
+        raise malformed()
+    return items
 
 
 def tlv_of(der: bytes | memoryview) -> TLV:

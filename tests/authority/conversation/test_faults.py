@@ -161,8 +161,15 @@ def test_a_stranger_cannot_have_much_repeated_or_remembered(counter: Counter, be
         answer_der = counter.conversation.answer(bearer.message(bearer.request(), **changes), SOURCE)
         assert failure_in(read_message(answer_der)) is FailInfo.BAD_DATA_FORMAT
         assert len(answer_der) < 1000
-    answer_der = counter.conversation.answer(bearer.message(General(Kind.GENM, much)), SOURCE)
-    assert failure_in(read_message(answer_der)) is FailInfo.BAD_DATA_FORMAT
+    revocations = Rr((Revocation(CertificateTemplate(serial=5)),) * 65)
+    for body in (
+        General(Kind.GENM, much),
+        Poll((0,) * 65),
+        Confirmations((bodies.Confirmation(b""),) * 65),
+        revocations,
+    ):
+        answer = read_message(counter.conversation.answer(bearer.message(body), SOURCE))
+        assert failure_in(answer) is FailInfo.BAD_DATA_FORMAT
     bearer.enrol()
 
 
