@@ -149,3 +149,27 @@ def test_a_server_without_the_new_key_refuses_and_loses_nothing(office: Office) 
         assert len(list(boss.issued())) == 1
         office.private[address] = held
         assert server.submit(asked).chain_der[0] == boss.certificate_der()
+
+
+def test_a_slow_look_does_not_bring_the_old_key_back(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two threads that look at the records, one before a switch and one after, the later one holds."""
+    began, over = threading.Event(), threading.Event()
+    with office.open() as authority, office.open() as boss:
+        look = authority.roster._look
+
+        def slow_at_first() -> Any:
+            found = look()
+            if not began.is_set():
+                began.set()
+                over.wait(0.5)
+            return found
+
+        monkeypatch.setattr(authority.roster, "_look", slow_at_first)
+        slow = threading.Thread(target=authority.roster.look)
+        slow.start()
+        assert began.wait(10)
+        office.roll(boss, "issuing")
+        authority.roster.look()
+        over.set()
+        slow.join()
+        assert authority.roster.now().issuer.id == "issuing-2"

@@ -71,7 +71,7 @@ class Roster:
     ) -> None:
         self._folder, self._database, self._open_key, self._clock = folder, database, open_key, clock
         self._private: dict[str, PrivateKey] = {}
-        self._turn = threading.Lock()
+        self._turn, self._looking = threading.Lock(), threading.Lock()
         self._roll, self._looked_at = self._look(), time.monotonic()
 
     def now(self) -> Roll:
@@ -81,9 +81,10 @@ class Roster:
         return self._roll
 
     def look(self) -> Roll:
-        """As of this moment."""
-        self._roll, self._looked_at = self._look(), time.monotonic()
-        return self._roll
+        """As of this moment. One thread looks at a time, so that none puts an older look in the place of a newer."""
+        with self._looking:
+            self._roll, self._looked_at = self._look(), time.monotonic()
+            return self._roll
 
     def named(self, name: str) -> Key:
         """A key of any generation that has a certificate."""
