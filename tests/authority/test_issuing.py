@@ -112,6 +112,11 @@ def test_confirm_and_cancel(desk: Any, new_key: Any) -> None:
     authority.confirm("kept")
     with pytest.raises(AuthorityRefused, match="revoke it instead"):
         authority.cancel("kept")
+    (kept,) = authority.issued()
+    authority.suspend(kept.serial)
+    with pytest.raises(AuthorityRefused, match="revoke it instead"):
+        authority.cancel("kept")
+    authority.restore(kept.serial)
     submission = Submission("issue", build_request(new_key(), SUBJECT), "personal", "dropped")
     authority.submit(submission)
     authority.cancel("dropped")

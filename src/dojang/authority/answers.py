@@ -159,7 +159,7 @@ class Answers:
         if answered is None or answered.cancelled:
             return
         record = self.store.find(answered.serial)
-        if record.state == "confirmed":
+        if "confirmed" in (record.state, record.state_before):  # before a hold, too
             raise refusal(self.authority, "the certificate was confirmed; revoke it instead")
         make_move(connection, record, "revoke", at, authority=self.authority, reason=OVER)
         set_cancelled(connection, transaction_id)
