@@ -383,6 +383,25 @@ def test_another_key_does_not_slip_in(house: House) -> None:
         rollover.switch(house.scene, "root")
 
 
+@pytest.mark.parametrize("role", rollover.ROLES)
+def test_the_same_key_prepared_by_two_runs_at_once_waits_once(
+    house: House, role: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The slower one has the answer of the faster: nothing is left waiting after the switch."""
+    prove = rollover.prove_possession
+    private, address = house.key(f"{role}-2")
+
+    def overtaken(*arguments: Any) -> None:
+        monkeypatch.setattr(rollover, "prove_possession", prove)
+        rollover.prepare(house.scene, role, private, address)
+        prove(*arguments)
+
+    monkeypatch.setattr(rollover, "prove_possession", overtaken)
+    assert rollover.prepare(house.scene, role, private, address).id == f"{role}-2"
+    with house.database.reading() as connection:
+        assert [one.state for one in keys(connection, role)] == [CURRENT, NEXT]
+
+
 def test_a_key_that_is_not_the_prepared_one_never_takes_over(house: House) -> None:
     """It signs a challenge first; what waits goes on waiting."""
     waiting = house.prepare("issuing")

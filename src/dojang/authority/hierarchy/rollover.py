@@ -160,7 +160,8 @@ def _prepare_issuing(scene: Scene, root: Key, name: x509.Name, private: "Private
     certificate_der = certify(wanted, name, cast("PublicKey", private.public_key()), scene.above(root))
     prove_possession(private, certificate_der)
     with scene.database.writing() as connection:
-        _waiting(connection, "issuing", private)
+        if (there := _waiting(connection, "issuing", private)) is not None:
+            return there  # another run of the same was faster
         made = add(connection, "issuing", certificate_der, key_address, state=NEXT, crl_days=wanted.crl_days)
         record(connection, certificate_der, wanted.name, root.id, scene.at)
         note_added(connection, made, scene)
@@ -178,7 +179,8 @@ def _prepare_root(scene: Scene, old: Key, name: x509.Name, private: "PrivateKey"
     new = Key(name_of("root", generation), "root", generation, certificate_der, key_address, NEXT, old.crl_days)
     old_with_new = cross_sign(old.certificate, Above(new, private, scene.at, scene.base))
     with scene.database.writing() as connection:
-        _waiting(connection, "root", private)
+        if (there := _waiting(connection, "root", private)) is not None:
+            return there  # another run of the same was faster
         made = add(connection, "root", certificate_der, key_address, state=NEXT, crl_days=old.crl_days)
         _record_crossing(connection, new_with_old, old, scene)
         _record_crossing(connection, old_with_new, made, scene)
