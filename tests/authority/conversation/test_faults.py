@@ -14,6 +14,7 @@ from tests.authority.conversation.conftest import SOURCE, Counter, Subscriber, f
 
 from dojang.authority import open_authority, tables
 from dojang.authority.conversation.refusals import REASONS
+from dojang.authority.conversation.transactions import forget
 from dojang.cmp import bodies
 from dojang.cmp.bodies import Certification, Confirmations, General, Information, Kind, Pkcs10, Poll, Revocation
 from dojang.cmp.bodies import RevocationRequest as Rr
@@ -97,6 +98,7 @@ def changed_request(bearer: Subscriber, **changes: Any) -> Certification:
         (lambda one: one.message(Poll((0,))), FailInfo.BAD_REQUEST),
         (lambda one: one.message(Confirmations(())), FailInfo.BAD_REQUEST),
         (lambda one: one.message(General(Kind.GENM, ())), FailInfo.BAD_REQUEST),
+        (lambda one: one.message(General(Kind.GENP, (Information("1.3.6.1.5.5.7.4.17"),))), FailInfo.BAD_REQUEST),
         (lambda one: one.message(General(Kind.GENM, (Information("1.2.3"),))), FailInfo.ADD_INFO_NOT_AVAILABLE),
         (lambda one: one.message(Rr((Revocation(CertificateTemplate(serial=5)),))), FailInfo.ADD_INFO_NOT_AVAILABLE),
         (
@@ -280,6 +282,20 @@ def test_what_was_asked_for_is_not_taken_with_a_certificate_that_ended_meanwhile
         counter.authority.restore(serial)
         replace(holder, last=open_).ask(holder.confirmation(granted))
         assert holder.state(granted) == "confirmed"
+
+
+def test_a_hold_that_was_lifted_is_not_brought_back_by_the_same_message(holder: Subscriber, counter: Counter) -> None:
+    """However long ago it was, though the message does not say its time."""
+    assert holder.certificate_der is not None
+    said = holder.message(revocation_of(holder.certificate_der, 6), message_at=None)
+    first = counter.conversation.answer(said, SOURCE)
+    assert holder.state() == "suspended"
+    counter.authority.restore(f"{x509.load_der_x509_certificate(holder.certificate_der).serial_number:x}")
+    counter.clock.turn(days=100)
+    with counter.authority.database.writing() as connection:
+        forget(connection, counter.clock())
+    assert counter.conversation.answer(said, SOURCE) == first
+    assert holder.state() == "confirmed"
 
 
 def test_a_revocation_while_the_certificate_is_signed_comes_first(

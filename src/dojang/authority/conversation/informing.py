@@ -31,6 +31,8 @@ def inform(question: Question) -> Reply:
     """Every question has its answer, which may be that there is nothing; badRequest for what is not understood."""
     body = question.message.body
     assert isinstance(body, General)
+    if body.kind != Kind.GENM:
+        raise CmpFault(FailInfo.BAD_REQUEST, "this kind of message is not for an authority")
     if isinstance(question.sender, Holder):
         check_holder(question.office, question.sender)
     if not 1 <= len(body.items) <= _MOST_QUESTIONS:

@@ -1,5 +1,7 @@
 """rr: a certificate revoked at the word of its own key, or of the code that it was issued for (RFC 9483, 4.2)."""
 
+from dataclasses import replace
+
 from dojang.authority.conversation.office import Known
 from dojang.authority.conversation.question import Question
 from dojang.authority.conversation.replies import Reply, status_of
@@ -40,6 +42,9 @@ def revoke(question: Question) -> Reply:
     assert known is not None
     reply = question.replies.reply(Revoked((Status(),), (named,)))
     turn, place, at = question.turn("done", "rr", reply, known.serial), question.place, question.at
+    if reason == "certificateHold":
+        # A hold can be lifted, and the same message, which need not say its time, must not bring it back.
+        turn = replace(turn, expires_at=max(turn.expires_at, known.certificate.not_valid_after_utc))
     question.office.revoke(known.serial, reason, lambda connection: begin(connection, place, turn, at))
     return reply
 
