@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -174,6 +175,20 @@ def test_waiting(shell: Shell) -> None:
     assert "is finished now" in err
     assert "Issued." in out
     assert [type(one.body) for one in shell.server.messages] == [Certification, Poll, Poll, Confirmations]
+
+
+def test_a_code_is_never_tried_for_another_reference_number(shell: Shell) -> None:
+    """A command that finds an earlier one cut short asks for that with its own code: no wrong try is counted."""
+    first, lost = shell.code(), shell.home / "first-code"
+    (shell.home / "code").rename(lost)
+    first[-1] = f"file:{lost}"
+    shell.server.between = lambda body, honest: lambda handler, body: handler.connection.shutdown(socket.SHUT_RDWR)
+    shell.run(*shell.issue_words(), *first, status=11)
+    shell.server.between = None
+    _, err = shell.run(*shell.issue_words("Kim"), *shell.code("Kim"))
+    assert "is finished now" in err
+    enrolment = shell.server.counter.office.enrolment(first[1])
+    assert enrolment.wrong_tries == 0
 
 
 def test_the_authoritys_certificate_given_beforehand(shell: Shell, tmp_path: Path) -> None:

@@ -101,8 +101,10 @@ class _Introductions:
         return self._number
 
     def code(self, reference: str, source: str | None) -> "Secret":
+        """What is said now is for the reference number that is said with it; an earlier run's may be another."""
         if reference not in self._codes:
-            source = self._invocation.flags.code_source or source
+            if self._number in (None, reference):
+                source = self._invocation.flags.code_source or source
             self._codes[reference] = self._invocation.secrets.code(source, reference)
         return self._codes[reference]
 
