@@ -474,7 +474,10 @@ def their_list(issuer: x509.Certificate, key: Any, at: datetime) -> bytes:
 
 @about_certificates
 def test_what_cannot_be_cross_signed(house: House) -> None:
-    """A subscriber's certificate, an expired one, a weak key; and no more authorities below than our root allows."""
+    """A subscriber's certificate, an expired one, a weak key, our own; and no more authorities below than our root
+    allows."""
+    with pytest.raises(CertificateUnusable, match="the very key"):
+        rollover.cross_certify(house.scene, house.named("root").certificate)
     with pytest.raises(CertificateUnusable, match="not an authority's"):
         rollover.cross_certify(house.scene, load(house.issue()))
     expired = load(certify_itself(profile("root"), parse_name("CN=x"), new_key(), house.at - timedelta(days=8000)))

@@ -15,6 +15,7 @@ from dojang.authority.addresses import addresses_for
 from dojang.authority.certificate import Draft, sign_certificate
 from dojang.authority.hierarchy.certifying import Above, check_key, new_serial
 from dojang.errors import CertificateUnusable, Phrase
+from dojang.x509.keys import same_key
 from dojang.x509.name import format_name
 from dojang.x509.profiles import profile
 from dojang.x509.reading import UNREADABLE
@@ -29,11 +30,14 @@ PROFILE = "cross"
 def cross_sign(subject: x509.Certificate, above: Above, until: datetime | None = None) -> bytes:
     """The key and the name of ``subject``, certified by ``above``: as long as ``subject`` lasts, or ``until``.
 
-    ``CertificateUnusable`` where it is no authority's, cannot stand below us, or has a key that is not good enough.
+    ``CertificateUnusable`` where it is no authority's, cannot stand below us, has our own key or one that is not good
+    enough.
     """
     issuer = above.key.certificate
     _check_own_signature(subject)
     public_key: PublicKey = subject.public_key()
+    if same_key(public_key, issuer.public_key()):
+        raise _unusable(subject, Phrase("its key is the very key that would certify it"))
     check_key(public_key, profile("issuing"))
     begin_at, end_at = max(subject.not_valid_before_utc, issuer.not_valid_before_utc), end_of(subject, issuer, until)
     if end_at <= max(begin_at, above.at):
