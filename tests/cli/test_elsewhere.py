@@ -191,6 +191,16 @@ def test_a_code_is_never_tried_for_another_reference_number(shell: Shell) -> Non
     assert enrolment.wrong_tries == 0
 
 
+def test_a_request_that_waits_is_finished_by_a_run_over_every_place(shell: Shell) -> None:
+    """``renew run`` without an address, which the error names, finds the authority at its URL."""
+    shell.server.between = lambda body, honest: lambda handler, body: handler.connection.shutdown(socket.SHUT_RDWR)
+    shell.run(*shell.issue_words(), *shell.code(), status=11)
+    shell.server.between = None
+    _, err = shell.run("renew", "run")
+    assert "is finished now" in err
+    assert shell.server.states()[-1] == "confirmed"
+
+
 def test_the_authoritys_certificate_given_beforehand(shell: Shell, tmp_path: Path) -> None:
     """It is kept with the URL once an answer has led to it; another's never is, and nothing is believed by that."""
     root, other = tmp_path / "root.der", tmp_path / "other.der"

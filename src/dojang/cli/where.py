@@ -19,6 +19,7 @@ from dojang.errors import DojangError, ModuleUnloadable, Phrase, TokenNotFound, 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from dojang.authority.base import CertificateAuthority
     from dojang.ledger import Ledger
     from dojang.lifecycle.where import Found
     from dojang.lifecycle.workplace import Workplace
@@ -158,8 +159,12 @@ def by_known_modules(invocation: Invocation, place: "Workplace", known: Known) -
     While some module has not answered, a token that no other has is ``TokenNotFound``: asking on would not end.
     """
     from dojang.cli.workplace import open_authority_named, open_location_at, open_signer_at
+    from dojang.cmp.urls import is_url
 
     search = partial(_search_for, invocation, known)
+
+    def authority(name: str) -> "AbstractContextManager[CertificateAuthority]":
+        return place.open_authority(name) if is_url(name) else open_authority_named(invocation, name, search)
 
     def opened(address: str) -> "AbstractContextManager[Location]":
         return open_location_at(invocation, address, search=search(address))
@@ -167,7 +172,7 @@ def by_known_modules(invocation: Invocation, place: "Workplace", known: Known) -
     return replace(
         place,
         open_location=opened,
-        open_authority=lambda name: open_authority_named(invocation, name, search),
+        open_authority=authority,
         open_authoritys_token=lambda address: open_signer_at(invocation, address, search(address)),
     )
 
