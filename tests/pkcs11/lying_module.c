@@ -39,7 +39,7 @@ static CK_RV get_slot_list(unsigned char present, CK_ULONG *slots, CK_ULONG *cou
     CK_RV rv = ((CK_RV (*)(unsigned char, CK_ULONG *, CK_ULONG *))real->functions[GET_SLOT_LIST])(present, slots, count);
     if (lie("slots") && !slots) *count = ~0UL >> 8;
     if (lie("slots grow") && slots) { ++*count; return CKR_BUFFER_TOO_SMALL; }
-    if (lie("slots twice") && slots && *count > 1) slots[1] = slots[0];
+    if (lie("slots twice") && slots && *count > 1) slots[*count - 1] = slots[0]; /* the last one is empty */
     return rv;
 }
 
