@@ -218,8 +218,12 @@ class Module:
                 return
             yield True
 
+    def patience(self) -> tuple[float, ...]:
+        """Seconds to wait, one after the other, for what others are writing; none where the module waits by itself."""
+        return _HIDDEN_PATIENCE[:4] if self.path.rpartition("/")[2].startswith(HIDES_WHAT_IS_WRITTEN) else ()
+
     def _hides_tokens(self) -> bool:
-        if not self.path.rpartition("/")[2].startswith(HIDES_WHAT_IS_WRITTEN):
+        if not self.patience():
             return False
         from dojang.pkcs11.softhsm import tokens_on_disk
 

@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
@@ -213,10 +214,23 @@ class OpenToken:
         check_pin_length(pin, request)
         return pin
 
+    def _show_pin(self, session: Session, user: int, pin: Secret | None) -> None:
+        """C_Login. A module that hides what is being written may miss the token's PIN: then none was checked."""
+        waits = iter(self.token.module.patience())
+        while True:
+            try:
+                session.cryptoki.login(session.handle, user, None if pin is None else pin.reveal())
+            except CryptokiError as error:
+                if error.rv != ck.CKR_USER_PIN_NOT_INITIALIZED or (pause := next(waits, None)) is None:
+                    raise
+                time.sleep(pause)
+            else:
+                return
+
     def _try_pin(self, session: Session, role: str, pin: Secret | None, user: int) -> None:
         def login() -> bool:
             try:
-                session.cryptoki.login(session.handle, user, None if pin is None else pin.reveal())
+                self._show_pin(session, user, pin)
             except CryptokiError as error:
                 if error.rv == ck.CKR_USER_ALREADY_LOGGED_IN:
                     return False  # by another part of this process, since we looked: this PIN was not checked
