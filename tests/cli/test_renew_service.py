@@ -81,7 +81,7 @@ def serve(desk, tmp_path: Path):
 
 
 def test_it_renews_what_has_its_turn(desk, serve) -> None:
-    """The due one is renewed, the other left alone; then it waits, says until when, and ends within a second."""
+    """The due one is renewed, the other left alone; then it waits, says until when, and ends within seconds."""
     due, early = desk.issue("due"), desk.issue("early", profile="tls-client")
     with serve("npki:", WATCHDOG_USEC="400000") as daemon:
         renewed = daemon.event("renewed", "failed")
@@ -90,7 +90,7 @@ def test_it_renews_what_has_its_turn(desk, serve) -> None:
         assert daemon.event("waiting", "renewed")["event"] == "waiting"
         daemon.manager.wait_for("STATUS=")
         daemon.manager.wait_for("WATCHDOG=1")
-        assert daemon.stop() < 1
+        assert daemon.stop() < 5
         daemon.manager.wait_for("STOPPING=1")
     states = {one["address"]: one["state"] for one in desk.data("cert", "list", "npki:")["credentials"]}
     assert states[due] == states[early] == "valid"
@@ -121,7 +121,7 @@ def test_one_that_fails_stops_no_other(desk, serve) -> None:
         daemon.process.send_signal(signal.SIGHUP)
         assert daemon.event("failed", "reloaded")["code"] == "invalid-setting"
         assert daemon.event("waiting")
-        assert daemon.stop() < 1
+        assert daemon.stop() < 5
 
 
 def test_a_token_that_is_put_in(desk, serve, make_token) -> None:
@@ -130,11 +130,11 @@ def test_a_token_that_is_put_in(desk, serve, make_token) -> None:
         daemon.event("waiting")
         make_token()
         daemon.event("waiting")
-        assert daemon.stop(signal.SIGINT) < 1
+        assert daemon.stop(signal.SIGINT) < 5
 
 
 def test_a_clock_that_is_set(desk, serve, tmp_path: Path) -> None:
-    """Put forward by most of a year, it renews within seconds; put back, it goes on and still ends within a second."""
+    """Put forward by most of a year, it renews within seconds; put back, it goes on and still ends within seconds."""
     source = Path(__file__).parents[1] / "faults" / "stories" / "clock.c"
     subprocess.run(["gcc", "-O2", "-shared", "-fPIC", "-o", tmp_path / "clock.so", source], check=True)
     offset = tmp_path / "offset"
@@ -147,7 +147,7 @@ def test_a_clock_that_is_set(desk, serve, tmp_path: Path) -> None:
         assert daemon.event("renewed", "failed")["credential"]["address"] == address
         daemon.event("waiting")
         _jump(offset, days=0)
-        assert daemon.stop() < 1
+        assert daemon.stop() < 5
 
 
 def _jump(offset: Path, days: int) -> None:
@@ -187,7 +187,7 @@ def test_a_notice_arrives_once(desk) -> None:
 
 
 def test_ending_in_the_middle(desk, serve) -> None:
-    """In the middle of a renewal that takes long it ends within a second, and the next run recovers it."""
+    """In the middle of a renewal that takes long it ends within seconds, and the next run recovers it."""
     address = desk.issue("cut")
     desk.configure('[renew]\npre-hook = ["sleep", "30"]\n')
     with serve("npki:", "--no-watch") as daemon:
@@ -196,7 +196,7 @@ def test_ending_in_the_middle(desk, serve) -> None:
         while "claimed" not in _steps(ledger):
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        assert daemon.stop() < 1
+        assert daemon.stop() < 5
     desk.configure("")
     run = desk.data("renew", "run", "npki:")
     assert [one["outcome"] for one in run["recovered"]] == ["undone"]

@@ -15,7 +15,7 @@ from dojang import errors
 from dojang.pkcs11 import constants as ck
 from dojang.pkcs11 import find_token, list_tokens, open_token
 from dojang.pkcs11 import module as module_room
-from dojang.pkcs11.cryptoki import CryptokiError
+from dojang.pkcs11.cryptoki import Cryptoki, CryptokiError
 from dojang.pkcs11.daemons import silent_daemon
 from dojang.pkcs11.structures import TokenInfoStruct
 from dojang.pkcs11.whereabouts import TokenIdentity, find_slot
@@ -52,6 +52,33 @@ def test_whoever_has_a_token_open_logs_in_with_the_new_pin(make_token, search, g
         log_out(opened)
         assert signer.sign_digest(DIGEST, "sha256")
         assert not token.refresh().user_pin.count_low
+
+
+@pytest.mark.parametrize(("missed", "ends"), [(1, "signed"), (2, "refused")])
+def test_a_pin_that_is_being_written_is_looked_for_once_more(make_token, search, guard, monkeypatch, missed, ends):
+    """SoftHSM may read a token while another process writes it, and then says that it has no PIN: no try was made, and
+    started anew it reads the whole. Said again, it is believed.
+    """
+    made = make_token()
+    with open_token(made.uri, Secret(made.pin), search=search, guard=guard) as opened:
+        opened.generate_key_pair("ec-p256", label="k")
+    real, calls = Cryptoki.login, []
+
+    def login(self, *words):
+        calls.append(self)
+        if len(calls) <= missed:
+            raise CryptokiError("C_Login", ck.CKR_USER_PIN_NOT_INITIALIZED)
+        return real(self, *words)
+
+    monkeypatch.setattr(Cryptoki, "login", login)
+    with open_token(made.uri, Secret(made.pin), search=search, guard=guard) as opened:
+        if ends == "signed":
+            assert opened.signer(label="k").sign_digest(DIGEST, "sha256")
+        else:
+            with pytest.raises(errors.PinNotSet):
+                opened.log_in()
+        assert len(calls) == 2
+        assert not opened.token.refresh().user_pin.count_low
 
 
 def test_a_wrong_so_pin_for_a_blank_token_costs_one_try(search, guard):

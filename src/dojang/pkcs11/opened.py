@@ -101,6 +101,7 @@ class OpenToken:
         self._pool = self._shared.pool
         self._remembered = token.module.remembered
         self._key = token.key
+        self._missed_pin = False
         self.is_open = True
 
     def __enter__(self) -> Self:
@@ -215,17 +216,19 @@ class OpenToken:
         return pin
 
     def _show_pin(self, session: Session, user: int, pin: Secret | None) -> None:
-        """C_Login. A module that hides what is being written may miss the token's PIN: then none was checked."""
-        waits = iter(self.token.module.patience())
-        while True:
-            try:
-                session.cryptoki.login(session.handle, user, None if pin is None else pin.reveal())
-            except CryptokiError as error:
-                if error.rv != ck.CKR_USER_PIN_NOT_INITIALIZED or (pause := next(waits, None)) is None:
-                    raise
-                time.sleep(pause)
-            else:
-                return
+        """C_Login. A module that hides what is being written may miss the token's PIN: then none was checked, and it
+        reads the file again only when it is started anew, which is done once.
+        """
+        try:
+            session.cryptoki.login(session.handle, user, None if pin is None else pin.reveal())
+        except CryptokiError as error:
+            pauses = self.token.module.patience()
+            if error.rv != ck.CKR_USER_PIN_NOT_INITIALIZED or not pauses or self._missed_pin:
+                raise
+            self._missed_pin = True
+            time.sleep(sum(pauses))
+            raise CryptokiError(error.function, ck.CKR_CRYPTOKI_NOT_INITIALIZED) from error
+        self._missed_pin = False
 
     def _try_pin(self, session: Session, role: str, pin: Secret | None, user: int) -> None:
         def login() -> bool:
