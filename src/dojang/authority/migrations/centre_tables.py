@@ -11,6 +11,11 @@ def make_tables() -> None:
         make()
 
 
+def _partial_index(name: str, table: str, columns: list[str], where: str, *, unique: bool = False) -> None:
+    condition = sa.text(where)
+    op.create_index(name, table, columns, unique=unique, sqlite_where=condition, postgresql_where=condition)
+
+
 def _admin_request() -> None:
     op.create_table(
         "admin_request",
@@ -124,14 +129,7 @@ def _job() -> None:
         sqlite_strict=True,
     )
     op.create_index("ix_job_due", "job", ["state", "run_at"], unique=False)
-    op.create_index(
-        "ux_job_waiting",
-        "job",
-        ["kind", "key"],
-        unique=True,
-        sqlite_where=sa.text("state = 'waiting'"),
-        postgresql_where=sa.text("state = 'waiting'"),
-    )
+    _partial_index("ux_job_waiting", "job", ["kind", "key"], "state = 'waiting'", unique=True)
 
 
 def _job_outcome() -> None:
@@ -186,14 +184,7 @@ def _signer() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_signer"),
         sqlite_strict=True,
     )
-    op.create_index(
-        "ux_signer_current",
-        "signer",
-        ["role"],
-        unique=True,
-        sqlite_where=sa.text("state = 'current'"),
-        postgresql_where=sa.text("state = 'current'"),
-    )
+    _partial_index("ux_signer_current", "signer", ["role"], "state = 'current'", unique=True)
     op.create_index("ux_signer_generation", "signer", ["role", "generation"], unique=True)
 
 
@@ -238,22 +229,8 @@ def _crl() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_crl"),
         sqlite_strict=True,
     )
-    op.create_index(
-        "ux_crl_complete",
-        "crl",
-        ["signer", "number"],
-        unique=True,
-        sqlite_where=sa.text("base_number IS NULL"),
-        postgresql_where=sa.text("base_number IS NULL"),
-    )
-    op.create_index(
-        "ux_crl_delta",
-        "crl",
-        ["signer", "number"],
-        unique=True,
-        sqlite_where=sa.text("base_number IS NOT NULL"),
-        postgresql_where=sa.text("base_number IS NOT NULL"),
-    )
+    _partial_index("ux_crl_complete", "crl", ["signer", "number"], "base_number IS NULL", unique=True)
+    _partial_index("ux_crl_delta", "crl", ["signer", "number"], "base_number IS NOT NULL", unique=True)
 
 
 def _enrolment() -> None:
@@ -337,71 +314,24 @@ def _certificate() -> None:
         sa.UniqueConstraint("serial", name="uq_certificate_serial"),
         sqlite_strict=True,
     )
-    op.create_index(
-        "ix_certificate_enrolment",
-        "certificate",
-        ["enrolment"],
-        unique=False,
-        sqlite_where=sa.text("enrolment IS NOT NULL"),
-        postgresql_where=sa.text("enrolment IS NOT NULL"),
-    )
-    op.create_index(
-        "ix_certificate_held",
-        "certificate",
-        ["revoked_at"],
-        unique=False,
-        sqlite_where=sa.text("state = 'suspended'"),
-        postgresql_where=sa.text("state = 'suspended'"),
-    )
+    _certificate_indexes()
+
+
+def _certificate_indexes() -> None:
+    _partial_index("ix_certificate_enrolment", "certificate", ["enrolment"], "enrolment IS NOT NULL")
+    _partial_index("ix_certificate_held", "certificate", ["revoked_at"], "state = 'suspended'")
     op.create_index("ix_certificate_key", "certificate", ["key_fingerprint"], unique=False)
-    op.create_index(
-        "ix_certificate_listed",
-        "certificate",
-        ["signer", "number"],
-        unique=False,
-        sqlite_where=sa.text("state IN ('suspended', 'revoked')"),
-        postgresql_where=sa.text("state IN ('suspended', 'revoked')"),
-    )
-    op.create_index(
-        "ix_certificate_listed_after",
-        "certificate",
-        ["signer", "listed_after"],
-        unique=False,
-        sqlite_where=sa.text("listed_after IS NOT NULL"),
-        postgresql_where=sa.text("listed_after IS NOT NULL"),
-    )
-    op.create_index(
+    _partial_index("ix_certificate_listed", "certificate", ["signer", "number"], "state IN ('suspended', 'revoked')")
+    _partial_index("ix_certificate_listed_after", "certificate", ["signer", "listed_after"], "listed_after IS NOT NULL")
+    _partial_index(
         "ix_certificate_renewable",
         "certificate",
         ["profile", "not_after_at", "serial"],
-        unique=False,
-        sqlite_where=sa.text("state = 'confirmed' AND replaced_at IS NULL"),
-        postgresql_where=sa.text("state = 'confirmed' AND replaced_at IS NULL"),
+        "state = 'confirmed' AND replaced_at IS NULL",
     )
-    op.create_index(
-        "ix_certificate_replaces",
-        "certificate",
-        ["replaces"],
-        unique=False,
-        sqlite_where=sa.text("replaces IS NOT NULL"),
-        postgresql_where=sa.text("replaces IS NOT NULL"),
-    )
-    op.create_index(
-        "ix_certificate_revoked",
-        "certificate",
-        ["number"],
-        unique=False,
-        sqlite_where=sa.text("state = 'revoked'"),
-        postgresql_where=sa.text("state = 'revoked'"),
-    )
-    op.create_index(
-        "ix_certificate_unconfirmed",
-        "certificate",
-        ["recorded_at"],
-        unique=False,
-        sqlite_where=sa.text("state = 'issued'"),
-        postgresql_where=sa.text("state = 'issued'"),
-    )
+    _partial_index("ix_certificate_replaces", "certificate", ["replaces"], "replaces IS NOT NULL")
+    _partial_index("ix_certificate_revoked", "certificate", ["number"], "state = 'revoked'")
+    _partial_index("ix_certificate_unconfirmed", "certificate", ["recorded_at"], "state = 'issued'")
 
 
 def _ocsp_answer() -> None:
