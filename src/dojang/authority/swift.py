@@ -17,14 +17,14 @@ def add_row(connection: Connection, statement: Insert, values: Mapping[str, Any]
     if connection.dialect.name != "sqlite":
         connection.execute(statement, values)
         return
-    _execute(connection, _insertion(statement.table.name, tuple(values)), [_plain(one) for one in values.values()])
+    execute(connection, _insertion(statement.table.name, tuple(values)), [_plain(one) for one in values.values()])
 
 
 def first_row(connection: Connection, query: "Select[Any]", **values: Any) -> Sequence[Any] | None:
     """The only row of a query whose columns need no translation."""
     if connection.dialect.name != "sqlite":
         return connection.execute(query, values).one_or_none()
-    row: Sequence[Any] | None = _execute(connection, _selection(query), values).fetchone()
+    row: Sequence[Any] | None = execute(connection, _selection(query), values).fetchone()
     return row
 
 
@@ -38,7 +38,11 @@ def _selection(query: "Select[Any]") -> str:
     return str(query)  # as it is without a dialect: with the parameters by their names
 
 
-def _execute(connection: Connection, statement: str, values: Any) -> Any:
+def execute(connection: Connection, statement: str, values: Any = ()) -> Any:
+    """A cursor of the driver's, in the transaction that is open; what it complains of is raised as by ``execute``.
+
+    It is not tried again: a disk that is full may have ended the transaction, and a row would be there alone.
+    """
     dialect = connection.dialect
     driver: Any = connection.connection.driver_connection
     try:

@@ -1,7 +1,7 @@
 """Writing rows: in the transaction of the change that they tell of."""
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from dojang.authority.audit.actor import current_actor
 from dojang.authority.audit.chain import Detail, beginning_of, clean, details_text, hash_of
@@ -30,12 +30,14 @@ def record(
     ``actor`` is who is at work unless said otherwise. ``ValueError`` for an event or a detail that ``EVENTS`` does not
     have. There must be a root certificate: the first row is bound to it.
     """
+    from dojang.authority.swift import execute
+
     told = details_text(event, details)
     last, previous = _last(connection)
     who, about = clean(actor or current_actor()), clean(subject)
     fields = (last + 1, moment_text(at or datetime.now(UTC)), who, event, about, told)
     hashed = bytes.fromhex(hash_of(previous.hex(), *fields))
-    _execute(connection, _INSERT[connection.dialect.paramstyle], (*fields, previous, hashed))
+    execute(connection, _INSERT[connection.dialect.paramstyle], (*fields, previous, hashed))
 
 
 def moment_text(at: datetime) -> str:
@@ -45,7 +47,9 @@ def moment_text(at: datetime) -> str:
 
 def _last(connection: "Connection") -> tuple[int, bytes]:
     """Number and hash of the last row. One writes at a time, so nobody comes in between."""
-    row = _execute(connection, _LAST).fetchone()
+    from dojang.authority.swift import execute
+
+    row = execute(connection, _LAST).fetchone()
     if row is not None:
         return row[0], row[1]
     return 0, bytes.fromhex(beginning_of(root_certificate(connection)))
@@ -61,18 +65,3 @@ def root_certificate(connection: "Connection") -> bytes:
     found = connection.execute(query).scalar()
     assert found is not None, "an authority has a root before anything happens to it"
     return bytes(found)
-
-
-def _execute(connection: "Connection", statement: str, values: tuple[object, ...] = ()) -> Any:
-    """A cursor of the driver's, in the transaction that is open; what it complains of is raised as by ``execute``.
-
-    It is not tried again: a disk that is full may have ended the transaction, and the row would be there alone.
-    """
-    dialect = connection.dialect
-    driver: Any = connection.connection.driver_connection
-    try:
-        return driver.execute(statement, values)
-    except dialect.loaded_dbapi.Error as error:
-        from sqlalchemy.exc import DBAPIError
-
-        raise DBAPIError.instance(statement, None, error, dialect.loaded_dbapi.Error, dialect=dialect) from error
