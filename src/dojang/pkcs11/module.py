@@ -25,6 +25,7 @@ _START_PATIENCE = (0.02, 0.05, 0.1)
 """Seconds between attempts of C_Initialize after CKR_GENERAL_ERROR: SoftHSM answers it when another process happens to
 be writing a token file, about once in forty simultaneous starts."""
 
+_WRITTEN_SECONDS = 0.3
 _HIDDEN_PATIENCE = (0.02, 0.04, 0.08, 0.16, 0.32, 0.64)
 """Seconds between restarts of a module that does not show every token it has."""
 
@@ -218,12 +219,15 @@ class Module:
                 return
             yield True
 
-    def patience(self) -> tuple[float, ...]:
-        """Seconds to wait, one after the other, for what others are writing; none where the module waits by itself."""
-        return _HIDDEN_PATIENCE[:4] if self.path.rpartition("/")[2].startswith(HIDES_WHAT_IS_WRITTEN) else ()
+    def wait_for_writers(self) -> bool:
+        """Wait until others may have written what this module hides meanwhile; false where it hides nothing."""
+        hides = self.path.rpartition("/")[2].startswith(HIDES_WHAT_IS_WRITTEN)
+        if hides:
+            time.sleep(_WRITTEN_SECONDS)
+        return hides
 
     def _hides_tokens(self) -> bool:
-        if not self.patience():
+        if not self.path.rpartition("/")[2].startswith(HIDES_WHAT_IS_WRITTEN):
             return False
         from dojang.pkcs11.softhsm import tokens_on_disk
 

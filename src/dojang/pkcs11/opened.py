@@ -2,7 +2,6 @@
 
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
@@ -18,7 +17,7 @@ from dojang.pkcs11.guard import PinGuard
 from dojang.pkcs11.listing import find_token
 from dojang.pkcs11.mechanisms import MechanismTable
 from dojang.pkcs11.objects import PRIVATE_KEY_KINDS, TokenObject, search_for
-from dojang.pkcs11.pin import PinProvider, PinRequest, check_pin_length
+from dojang.pkcs11.pin import PinProvider, check_pin_length
 from dojang.pkcs11.quirks import max_sessions, quirk_of
 from dojang.pkcs11.retry import NEVER, wanted_rung
 from dojang.pkcs11.same_key import half_of, narrowed
@@ -197,16 +196,7 @@ class OpenToken:
             raise errors.LoginRequired(token=self._label)
         if info.protected_authentication_path:
             return None  # the PIN is typed on the token's keypad and never passes through here
-        state = info.user_pin
-        request = PinRequest(
-            token=info.label,
-            serial=info.serial,
-            role=role,
-            count_low=state.count_low,
-            final_try=state.final_try,
-            min_length=info.min_pin_length,
-            max_length=info.max_pin_length,
-        )
+        request = info.pin_request(role)
         pin = self._pin if isinstance(self._pin, Secret) else self._pin(request)
         if pin is None:
             raise errors.SecretUnavailable(
@@ -222,11 +212,10 @@ class OpenToken:
         try:
             session.cryptoki.login(session.handle, user, None if pin is None else pin.reveal())
         except CryptokiError as error:
-            pauses = self.token.module.patience()
-            if error.rv != ck.CKR_USER_PIN_NOT_INITIALIZED or not pauses or self._missed_pin:
+            missed = error.rv == ck.CKR_USER_PIN_NOT_INITIALIZED and not self._missed_pin
+            if not (missed and self.token.module.wait_for_writers()):
                 raise
             self._missed_pin = True
-            time.sleep(sum(pauses))
             raise CryptokiError(error.function, ck.CKR_CRYPTOKI_NOT_INITIALIZED) from error
         self._missed_pin = False
 

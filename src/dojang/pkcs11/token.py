@@ -11,7 +11,7 @@ from dojang.pkcs11.failures import explain
 from dojang.pkcs11.guard import PinGuard
 from dojang.pkcs11.mechanisms import MechanismTable
 from dojang.pkcs11.module import Module
-from dojang.pkcs11.pin import PinState
+from dojang.pkcs11.pin import PinRequest, PinState
 from dojang.pkcs11.quirks import quirk_of
 from dojang.pkcs11.session import Session, SessionPool
 from dojang.pkcs11.structures import UNAVAILABLE, TokenInfoStruct, text, utf8
@@ -72,6 +72,19 @@ class TokenInfo(NamedTuple):
     def protected_authentication_path(self) -> bool:
         """The PIN is typed on the device itself."""
         return bool(self.flags & ck.CKF_PROTECTED_AUTHENTICATION_PATH)
+
+    def pin_request(self, role: str) -> PinRequest:
+        """What somebody is told who is asked for the PIN of that role."""
+        state = self.user_pin
+        return PinRequest(
+            token=self.label,
+            serial=self.serial,
+            role=role,
+            count_low=state.count_low,
+            final_try=state.final_try,
+            min_length=self.min_pin_length,
+            max_length=self.max_pin_length,
+        )
 
     @property
     def user_pin(self) -> PinState:
