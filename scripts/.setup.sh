@@ -13,11 +13,14 @@ p11tool gnutls-bin
 p11-kit p11-kit
 openssl openssl
 gcc gcc
+swig swig
 EOF
     [ -e /usr/include/stdio.h ] || echo libc6-dev
+    [ -e /usr/include/PCSC/winscard.h ] || echo libpcsclite-dev
     [ -n "$(ls /usr/lib/*/pkcs11/p11-kit-client.so 2>/dev/null)" ] || echo p11-kit-modules
     [ -e /usr/sbin/pkcsslotd ] || echo opencryptoki
     [ -n "$(suitable_python)" ] || echo python3-venv
+    has_headers || echo python3-dev
     [ -z "${for_tests:-}" ] || missing_test_packages
 }
 
@@ -45,6 +48,11 @@ missing_test_packages() {
 /usr/bin/git git
 /usr/lib/postgresql/*/bin/postgres postgresql
 /usr/lib/*/engines-3/pkcs11.so libengine-pkcs11-openssl
+/usr/bin/oathtool oathtool
+/usr/bin/pskctool pskctool
+/usr/bin/zbarimg zbar-tools
+/usr/bin/pdftotext poppler-utils
+/usr/share/poppler poppler-data
 END
 }
 
@@ -55,6 +63,11 @@ suitable_python() {
             return
         fi
     done
+}
+
+# What compiles a package that comes without a wheel: the headers of the Python that is used, or of the one to come.
+has_headers() {
+    "$(suitable_python)" -c 'import os, sysconfig; os.stat(sysconfig.get_path("include") + "/Python.h")' 2>/dev/null
 }
 
 install_packages() {
