@@ -18,6 +18,7 @@ FLOORS = {
     "secret": 1,
     "places": 1,
     "renewal_settings": 1,
+    "columns": 2,
     "pkcs11": 2,
     "npki": 2,
     "x509": 2,

@@ -15,27 +15,36 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, create_engine, insert, select, text
+from sqlalchemy import Connection, MetaData, create_engine, insert, select, text
 from sqlalchemy.exc import OperationalError
 
 from dojang.authority import audit, migrations, tables
 from dojang.authority.audit.guards import triggers
 from dojang.authority.database import Database
 from dojang.errors import DatabaseUnavailable, InvalidSetting, NotFound, StateUnreadable
+from dojang.otp import tables as otp_tables
 from dojang.testing.postgres import PrivatePostgres, private_postgres
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def migrated(database_url: str, tmp_path: Path) -> Any:
-    """An engine on an empty database that went through every step."""
+def migrated(database_url: str, step: str = "head") -> Any:
+    """An engine on an empty database that went through every step, or as far as ``step``."""
     url = database_url.replace("postgresql:", "postgresql+psycopg:")
     engine = create_engine(url)
     with engine.connect() as connection, connection.begin():
         config = Config(attributes={"connection": connection})
         config.set_main_option("script_location", str(Path(migrations.__file__).parent))
-        command.upgrade(config, "head")
+        command.upgrade(config, step)
     return engine
+
+
+def whole_schema() -> MetaData:
+    """The authority's own tables and those of one-time passwords, as one."""
+    whole = MetaData()
+    for table in (*tables.metadata.sorted_tables, *otp_tables.metadata.sorted_tables):
+        table.to_metadata(whole)
+    return whole
 
 
 def guards_of(connection: Connection) -> set[str]:
@@ -53,14 +62,18 @@ def wanted_guards(dialect: str) -> set[str]:
     return {name for one in statements for name in re.findall(r"CREATE TRIGGER (\w+)", one)}
 
 
-def test_the_steps_lead_to_the_tables(database_url: str, tmp_path: Path) -> None:
-    """What the migrations make is what the code uses, on either database; and so is what a new one gets."""
-    engine = migrated(database_url, tmp_path)
+@pytest.mark.parametrize("opened_at", ["head", "0002"])
+def test_the_steps_lead_to_the_tables(database_url: str, opened_at: str) -> None:
+    """What the migrations make is what the code uses, on either database; also where an older one is opened."""
+    engine = migrated(database_url, opened_at)
+    with engine.begin() as connection:  # the record of what happened begins with the root certificate
+        connection.execute(insert(tables.signer).values(id="root", role="root", certificate_der=b"0", key_address="-"))
+    Database.open(database_url).close()
     with engine.connect() as connection:
         context = MigrationContext.configure(
             connection, opts={"compare_server_default": connection.dialect.name != "sqlite"}
         )
-        assert compare_metadata(context, tables.metadata) == []
+        assert compare_metadata(context, whole_schema()) == []
         assert guards_of(connection) == wanted_guards(connection.dialect.name)
     engine.dispose()
 

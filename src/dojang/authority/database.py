@@ -17,17 +17,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, MetaData, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
 from dojang.authority import tables
+from dojang.columns import for_postgres
 from dojang.errors import AlreadyExists, DatabaseUnavailable, InvalidSetting, Phrase, StateUnreadable
 
 T = TypeVar("T")
 
-SCHEMA: Final = "0002"
+SCHEMA: Final = "0003"
 _WAIT_SECONDS: Final = 60
 _CONNECT_SECONDS: Final = 10
 _KEPT: Final = 8  # connections kept open; SQLite opens more when more threads read at once, PostgreSQL as many again
@@ -302,13 +303,24 @@ def stamp(connection: Connection, *, embedded: bool) -> None:
 
 def _make_tables(connection: Connection, database: Database) -> None:
     """All of them in one transaction, in the place of what a killed founding left."""
+    schema = _schema()
     if database.is_embedded:
         set_pragma(connection, "journal_mode = WAL")  # kept in the file
+    else:
+        for_postgres()
     with connection.execution_options(**{WRITING: True}).begin():
         if not database.is_embedded:
-            _check_vacant(connection, database)
-        tables.metadata.create_all(connection, checkfirst=False)
+            _check_vacant(connection, database, schema)
+        for metadata in schema:
+            metadata.create_all(connection, checkfirst=False)
         stamp(connection, embedded=database.is_embedded)
+
+
+def _schema() -> list[MetaData]:
+    """Every table there is; those of one-time passwords are loaded by what needs them only."""
+    from dojang.otp import tables as otp_tables
+
+    return [tables.metadata, otp_tables.metadata]
 
 
 def set_pragma(connection: Connection, setting: str) -> None:
@@ -318,13 +330,14 @@ def set_pragma(connection: Connection, setting: str) -> None:
     driver.execute(f"PRAGMA {setting}")
 
 
-def _check_vacant(connection: Connection, database: Database) -> None:
+def _check_vacant(connection: Connection, database: Database, schema: list[MetaData]) -> None:
     if schema_of(connection, embedded=False) is None:
         return
     states = connection.execute(tables.authority.select()).all()
     if any(row.state == "founded" for row in states):
         raise AlreadyExists(what=Phrase("authority {name}", name=states[0].name), where=database.place)
-    tables.metadata.drop_all(connection, checkfirst=True)
+    for metadata in reversed(schema):
+        metadata.drop_all(connection, checkfirst=True)
     connection.execute(text("DROP TABLE alembic_version"))
 
 
@@ -404,7 +417,6 @@ def _postgres_for_glances(url: URL) -> Engine:
 
 
 def _postgres_options() -> dict[str, Any]:
-    tables.for_postgres()
     return {
         "connect_timeout": _CONNECT_SECONDS,
         "application_name": "dojang",

@@ -1,37 +1,24 @@
-"""What an authority's database holds: every table, once, for SQLite and PostgreSQL alike.
+"""What an authority's database holds: every table of its own, once, for SQLite and PostgreSQL alike.
 
-A moment is kept as UTC text of one width, so that it sorts as text on both; give and get aware datetimes. A yes or no
-is an integer. The migrations make the same schema step by step; a test holds the two together.
+The tables of one-time passwords, which stand in the same database, are in ``otp.tables``. The migrations make the same
+schema step by step; a test holds the three together.
 
 Partial indexes are used only where a query spells the condition as it stands here, literally: use the conditions below.
 """
 
-from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
-from sqlalchemy import (
-    BigInteger,
-    CheckConstraint,
-    Column,
-    Dialect,
-    ForeignKey,
-    Identity,
-    Index,
-    Integer,
-    LargeBinary,
-    MetaData,
-    Table,
-    Text,
-    TypeDecorator,
-    text,
-)
+from sqlalchemy import CheckConstraint, Column, ForeignKey, Identity, Index, Integer, LargeBinary, Text, text
 
 from dojang.authority.audit.guards import only_grows
+from dojang.columns import BIG, Flag, Moment, new_metadata, one_of, partial_index, strict_table
 
 ROLES: Final = ("root", "issuing", "ocsp", "tsa", "cmp", "codes", "audit")
 # ``next`` is published and signs nothing yet; ``retiring`` signs no certificates, only what is said of those it signed.
 SIGNER_STATES: Final = ("next", "current", "retiring", "retired")
 CERTIFICATE_STATES: Final = ("issued", "confirmed", "suspended", "revoked")
+FACTORS: Final = ("otp", "card", "sms", "mail", "ars")
 
 # Conditions of partial indexes, for the indexes and for the queries that are to use them.
 IS_CURRENT: Final = text("state = 'current'")
@@ -41,65 +28,8 @@ IS_LISTED: Final = text("certificate.state IN ('suspended', 'revoked')")
 IS_RENEWABLE: Final = text("certificate.state = 'confirmed' AND certificate.replaced_at IS NULL")
 
 
-class Moment(TypeDecorator[datetime]):
-    """An aware datetime, kept to the second: ``2026-01-31T12:00:00+00:00``."""
-
-    impl = Text
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> str | None:
-        return None if value is None else value.astimezone(UTC).isoformat(timespec="seconds")
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        return None if value is None else datetime.fromisoformat(value)
-
-
-class Flag(TypeDecorator[bool]):
-    """Yes or no, as 1 or 0."""
-
-    impl = Integer
-    cache_ok = True
-
-    def process_bind_param(self, value: bool | None, dialect: Dialect) -> int | None:
-        return None if value is None else int(value)
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> bool | None:
-        return None if value is None else bool(value)
-
-
-BIG: Final = BigInteger().with_variant(Integer(), "sqlite")  # only INTEGER numbers rows by itself there
-
-metadata: Final = MetaData(
-    naming_convention={
-        "ix": "ix_%(column_0_label)s",
-        "uq": "uq_%(table_name)s_%(column_0_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
-
-
-def _one_of(column: str, values: tuple[str, ...]) -> CheckConstraint:
-    return CheckConstraint(f"{column} IN ({', '.join(map(repr, values))})", name=column)
-
-
-def _table(name: str, *parts: Any) -> Table:
-    return Table(name, metadata, *parts, sqlite_strict=True)
-
-
-_PARTIAL: Final[list[tuple[Index, Any]]] = []
-
-
-def _index(name: str, *columns: Any, where: Any, unique: bool = False) -> None:
-    _PARTIAL.append((Index(name, *columns, unique=unique, sqlite_where=where), where))
-
-
-def for_postgres() -> None:
-    """Say the conditions of partial indexes in PostgreSQL's words too: that loads what else speaks to it."""
-    for index, where in _PARTIAL:
-        index.dialect_kwargs["postgresql_where"] = where
-
+metadata: Final = new_metadata()
+_table: Final = partial(strict_table, metadata)
 
 # The authority itself: one row. It is ``founding`` until its folder has taken its name, so that a killed run is seen.
 authority = _table(
@@ -107,7 +37,7 @@ authority = _table(
     Column("name", Text, primary_key=True),
     Column("state", Text, nullable=False),
     Column("founded_at", Moment, nullable=False),
-    _one_of("state", ("founding", "founded")),
+    one_of("state", ("founding", "founded")),
 )
 
 # A key that signs, or computes, for the authority. ``id`` is its role, later generations are ``issuing-2`` and so on.
@@ -123,11 +53,11 @@ signer = _table(
     Column("crl_days", Integer, nullable=False, server_default="0"),
     Column("crl_number", Integer, nullable=False, server_default="0"),
     Column("crl_published", Integer, nullable=False, server_default="0"),
-    _one_of("role", ROLES),
-    _one_of("state", SIGNER_STATES),
+    one_of("role", ROLES),
+    one_of("state", SIGNER_STATES),
 )
 Index("ux_signer_generation", signer.c.role, signer.c.generation, unique=True)
-_index("ux_signer_current", signer.c.role, unique=True, where=IS_CURRENT)
+partial_index("ux_signer_current", signer.c.role, unique=True, where=IS_CURRENT)
 
 # ``number`` counts in the order of recording. ``replaced_at`` is set while a successor is confirmed. ``changed_at`` is
 # the last change of state, ``revoked_at`` what the revocation list says (the beginning of a hold, too).
@@ -153,7 +83,7 @@ certificate = _table(
     Column("replaces", Text, ForeignKey("certificate.serial")),
     Column("replaced_at", Moment),
     Column("enrolment", Text, ForeignKey("enrolment.reference")),
-    _one_of("state", CERTIFICATE_STATES),
+    one_of("state", CERTIFICATE_STATES),
     CheckConstraint(
         "(state IN ('suspended', 'revoked')) = (reason IS NOT NULL AND revoked_at IS NOT NULL)", name="reason"
     ),
@@ -161,7 +91,7 @@ certificate = _table(
 
 
 def _certificate_index(name: str, *columns: str, where: Any) -> None:
-    _index(name, *(certificate.c[column] for column in columns), where=where)
+    partial_index(name, *(certificate.c[column] for column in columns), where=where)
 
 
 Index("ix_certificate_key", certificate.c.key_fingerprint)
@@ -199,7 +129,7 @@ applicant = _table(
     Column("state", Text, nullable=False, server_default="registered"),
     Column("registered_at", Moment, nullable=False),
     Column("registered_by", Text, nullable=False),
-    _one_of("kind", ("person", "business")),
+    one_of("kind", ("person", "business")),
 )
 
 identity_check = _table(
@@ -308,7 +238,7 @@ crl = _table(
 )
 _COMPLETE, _DELTA = text("base_number IS NULL"), text("base_number IS NOT NULL")
 for _name, _which in (("ux_crl_complete", _COMPLETE), ("ux_crl_delta", _DELTA)):
-    _index(_name, crl.c.signer, crl.c.number, unique=True, where=_which)
+    partial_index(_name, crl.c.signer, crl.c.number, unique=True, where=_which)
 
 # An OCSP answer signed before anybody asked. ``says`` is what it says and with whose key; one that says something else
 # than the certificate's record is not used any more. ``algorithm`` is the hash that the request names the issuer with.
@@ -360,10 +290,10 @@ job = _table(
     Column("run_at", Moment, nullable=False),
     Column("claimed_by", Text),
     Column("claimed_until", Moment),
-    _one_of("state", ("waiting", "running")),
+    one_of("state", ("waiting", "running")),
 )
 _WAITS = text("state = 'waiting'")
-_index("ux_job_waiting", job.c.kind, job.c.key, unique=True, where=_WAITS)
+partial_index("ux_job_waiting", job.c.kind, job.c.key, unique=True, where=_WAITS)
 Index("ix_job_due", job.c.state, job.c.run_at)
 
 # How each kind of work went the last time, whichever engine keeps the jobs.
@@ -385,3 +315,21 @@ renewal_notice = _table(
     Column("threshold", Integer, primary_key=True),
     Column("given_at", Moment, nullable=False),
 )
+
+# A factor that an applicant has passed, good for one request only: ``request_hash`` covers the key to be certified, the
+# profile and who asks. ``used_serial`` is the certificate that was issued on it; then it is good for nothing more.
+factor_evidence = _table(
+    "factor_evidence",
+    Column("id", Text, primary_key=True),
+    Column("reference", Text, nullable=False),
+    Column("request_hash", LargeBinary, nullable=False),
+    Column("factor", Text, nullable=False),
+    Column("device", Text),
+    Column("passed_at", Moment, nullable=False),
+    Column("expires_at", Moment, nullable=False, index=True),
+    Column("evidence_hash", LargeBinary, nullable=False),
+    Column("used_serial", Text, ForeignKey("certificate.serial")),
+    one_of("factor", FACTORS),
+)
+Index("ix_factor_evidence_request", factor_evidence.c.reference, factor_evidence.c.request_hash)
+partial_index("ix_factor_evidence_used", factor_evidence.c.used_serial, where=text("used_serial IS NOT NULL"))
