@@ -17,12 +17,13 @@ KINDS: Final = ("totp", "hotp", "ocra")
 HASHES: Final = ("sha1", "sha256", "sha512")
 DEVICE_STATES: Final = ("active", "locked", "suspended", "removed")
 CARD_STATES: Final = ("active", "locked", "suspended", "removed")
-CHANNELS: Final = ("sms", "call", "mail")
-CODE_STATES: Final = ("live", "used", "spent", "replaced")
+CHANNELS: Final = ("sms", "ars", "mail")
+# ``pressed``: the right digits came back from a call; ``spent``: too many wrong tries; ``unsent``: nobody was reached.
+CODE_STATES: Final = ("live", "pressed", "used", "spent", "replaced", "unsent")
 
 # Conditions of partial indexes, for the indexes and for the queries that are to use them.
 IS_CURRENT: Final = text("state = 'current'")
-IS_LIVE: Final = text("state = 'live'")
+IS_OPEN: Final = text("state IN ('live', 'pressed')")
 
 metadata: Final = new_metadata()
 _table: Final = partial(strict_table, metadata)
@@ -91,7 +92,8 @@ security_card = _table(
 )
 partial_index("ix_security_card_kek", security_card.c.kek, security_card.c.id, where=text("kek IS NOT NULL"))
 
-# A code that was sent by message, of which only a salted hash is here; one at most is live for a purpose.
+# A code that was sent by message, or is pressed in a call; only a keyed hash of it is here. One at most is open for a
+# purpose.
 message_code = _table(
     "message_code",
     Column("id", Text, primary_key=True),
@@ -108,7 +110,8 @@ message_code = _table(
     one_of("channel", CHANNELS),
     one_of("state", CODE_STATES),
 )
-partial_index("ux_message_code_live", message_code.c.applicant, message_code.c.purpose, unique=True, where=IS_LIVE)
+partial_index("ux_message_code_open", message_code.c.applicant, message_code.c.purpose, unique=True, where=IS_OPEN)
+Index("ix_message_code_applicant", message_code.c.applicant, message_code.c.purpose, message_code.c.created_at)
 
 # A message that was sent, kept for as long as it counts against a limit.
 message_sent = _table(
@@ -120,3 +123,10 @@ message_sent = _table(
 )
 Index("ix_message_sent_target", message_sent.c.target_tag, message_sent.c.at)
 Index("ix_message_sent_source", message_sent.c.source, message_sent.c.at)
+
+# The outcome of a call that was told already, kept for as long as it would be fresh if it came again.
+message_outcome = _table(
+    "message_outcome",
+    Column("nonce", Text, primary_key=True),
+    Column("at", Moment, nullable=False, index=True),
+)

@@ -11,7 +11,8 @@ _STATES = "state IN ('active', 'locked', 'suspended', 'removed')"
 
 
 def upgrade() -> None:
-    for make in (_otp_kek, _otp_device, _security_card, _message_code, _message_sent, _factor_evidence):
+    messages = (_message_code, _message_sent, _message_outcome)
+    for make in (_otp_kek, _otp_device, _security_card, *messages, _factor_evidence):
         make()
 
 
@@ -109,13 +110,17 @@ def _message_code() -> None:
         sa.Column("state", sa.Text(), server_default="live", nullable=False),
         sa.Column("created_at", sa.Text(), nullable=False),
         sa.Column("expires_at", sa.Text(), nullable=False),
-        sa.CheckConstraint("channel IN ('sms', 'call', 'mail')", name="ck_message_code_channel"),
-        sa.CheckConstraint("state IN ('live', 'used', 'spent', 'replaced')", name="ck_message_code_state"),
+        sa.CheckConstraint("channel IN ('sms', 'ars', 'mail')", name="ck_message_code_channel"),
+        sa.CheckConstraint(
+            "state IN ('live', 'pressed', 'used', 'spent', 'replaced', 'unsent')", name="ck_message_code_state"
+        ),
         sa.PrimaryKeyConstraint("id", name="pk_message_code"),
         sqlite_strict=True,
     )
     op.create_index("ix_message_code_expires_at", "message_code", ["expires_at"], unique=False)
-    _partial_index("ux_message_code_live", "message_code", ["applicant", "purpose"], "state = 'live'", unique=True)
+    is_open = "state IN ('live', 'pressed')"
+    _partial_index("ux_message_code_open", "message_code", ["applicant", "purpose"], is_open, unique=True)
+    op.create_index("ix_message_code_applicant", "message_code", ["applicant", "purpose", "created_at"], unique=False)
 
 
 def _message_sent() -> None:
@@ -131,6 +136,17 @@ def _message_sent() -> None:
     op.create_index("ix_message_sent_at", "message_sent", ["at"], unique=False)
     op.create_index("ix_message_sent_target", "message_sent", ["target_tag", "at"], unique=False)
     op.create_index("ix_message_sent_source", "message_sent", ["source", "at"], unique=False)
+
+
+def _message_outcome() -> None:
+    op.create_table(
+        "message_outcome",
+        sa.Column("nonce", sa.Text(), nullable=False),
+        sa.Column("at", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("nonce", name="pk_message_outcome"),
+        sqlite_strict=True,
+    )
+    op.create_index("ix_message_outcome_at", "message_outcome", ["at"], unique=False)
 
 
 def _factor_evidence() -> None:
