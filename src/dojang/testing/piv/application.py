@@ -96,12 +96,16 @@ class Application:
             return b""
         whole = command._replace(data=self._chain + command.data)
         self._chain = b""
+        return self._obey(whole)
+
+    def _obey(self, command: Command) -> bytes:
+        """What a whole command answers; a card with more applications asks the one that is selected."""
         handler = self._HANDLERS.get(command.ins)
         if handler is None:
             raise Refused(Status.UNKNOWN_INS)
         if not self._selected and command.ins != Ins.SELECT:
             raise Refused(Status.CONDITIONS_NOT_SATISFIED)
-        return handler(self, whole)
+        return handler(self, command)
 
     def _select(self, command: Command) -> bytes:
         wanted = command.data

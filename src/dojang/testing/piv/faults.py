@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final
 
-from dojang.testing.piv.apdu import Command, Ins, Status
+from dojang.testing.piv.apdu import Command, Status
 
 Proceed = Callable[[], bytes]
 Effect = Callable[[Command, Proceed], bytes]
@@ -40,12 +40,12 @@ class Faults:
         self._lock = threading.Lock()
         self.happened = 0
 
-    def add(self, effect: Effect, *, on: Ins | Collection[Ins] = (), after: int = 0, times: int | None = 1) -> None:
+    def add(self, effect: Effect, *, on: int | Collection[int] = (), after: int = 0, times: int | None = 1) -> None:
         """Let ``after`` commands of the kinds ``on`` (all kinds when empty) pass, then disturb ``times`` of them.
 
         ``times=None`` means all that follow. The parts of a chained command count one by one.
         """
-        kinds = frozenset({int(on)} if isinstance(on, Ins) else map(int, on))
+        kinds = frozenset({int(on)} if isinstance(on, int) else map(int, on))
         with self._lock:
             self._armed.append(_Armed(effect, kinds, after, times))
 

@@ -21,15 +21,19 @@ def length(count: int) -> bytes:
 def parse(data: bytes) -> dict[int, bytes]:
     """The data objects in ``data`` by tag, one level deep, in their order."""
     found: dict[int, bytes] = {}
-    at = 0
-    while at < len(data):
-        tag, at = _tag(data, at)
-        count, at = _length(data, at)
-        if at + count > len(data):
-            raise Malformed
-        found[tag] = data[at : at + count]
-        at += count
+    while data:
+        tag, value, data = first(data)
+        found[tag] = value
     return found
+
+
+def first(data: bytes) -> tuple[int, bytes, bytes]:
+    """Tag and value of the first data object in ``data``, and what comes after it."""
+    tag, at = _tag(data, 0)
+    count, at = _length(data, at)
+    if at + count > len(data):
+        raise Malformed
+    return tag, data[at : at + count], data[at + count :]
 
 
 def _tag(data: bytes, at: int) -> tuple[int, int]:
