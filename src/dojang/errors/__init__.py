@@ -2,7 +2,8 @@
 
     DojangError
     ├── UserError            the person at the keyboard can fix it
-    │   ├── Usage · InvalidUri · InvalidAddress · InvalidName · InvalidSource · SecretUnavailable · InputRequired
+    │   ├── Usage · InvalidUri · InvalidAddress · InvalidName · InvalidSource · InvalidOtp
+    │   ├── SecretUnavailable · InputRequired
     │   ├── NotFound · Ambiguous · AlreadyExists · SerialMismatch · Interrupted · NothingDue · NothingToDo
     │   ├── CredentialBusy · OperationUnfinished · BatchIncomplete · AgentNotRunning
     │   ├── PinIncorrect · PinKnownWrong · PinUnusable · KeyMismatch

@@ -38,6 +38,13 @@ class InvalidName(UserError):
     next_step = "Write it as 'CN=Hong Gildong,O=Example,C=KR' (RFC 4514)."
 
 
+class InvalidOtp(UserError):
+    code = "invalid-otp"
+    exit_status = 2
+    sentence = "These one-time passwords cannot be: {problem}."
+    next_step = "Correct what was given, then try again."
+
+
 class InvalidSource(UserError):
     code = "invalid-source"
     exit_status = 2

@@ -47,41 +47,23 @@ class OcraVector(NamedTuple):
         )
 
 
+def _codes(printed: str) -> list[str]:
+    return printed.split()
+
+
 def _one_way() -> list[OcraVector]:
-    digits = ["237653", "243178", "653583", "740991", "608993", "388898", "816933", "224598", "750600", "294470"]
+    digits = _codes("237653 243178 653583 740991 608993 388898 816933 224598 750600 294470")
     table = [OcraVector("OCRA-1:HOTP-SHA1-6:QN08", (str(n) * 8,), code) for n, code in enumerate(digits)]
-    digits = [
-        "65347737",
-        "86775851",
-        "78192410",
-        "71565254",
-        "10104329",
-        "65983500",
-        "70069104",
-        "91771096",
-        "75011558",
-        "08522129",
-    ]
+    digits = _codes("65347737 86775851 78192410 71565254 10104329 65983500 70069104 91771096 75011558 08522129")
     suite = "OCRA-1:HOTP-SHA256-8:C-QN08-PSHA1"
     table += [OcraVector(suite, ("12345678",), code, counter=n, pin=True) for n, code in enumerate(digits)]
-    digits = ["83238735", "01501458", "17957585", "86776967", "86807031"]
+    digits = _codes("83238735 01501458 17957585 86776967 86807031")
     suite = "OCRA-1:HOTP-SHA256-8:QN08-PSHA1"
     table += [OcraVector(suite, (str(n) * 8,), code, pin=True) for n, code in enumerate(digits)]
-    digits = [
-        "07016083",
-        "63947962",
-        "70123924",
-        "25341727",
-        "33203315",
-        "34205738",
-        "44343969",
-        "51946085",
-        "20403879",
-        "31409299",
-    ]
+    digits = _codes("07016083 63947962 70123924 25341727 33203315 34205738 44343969 51946085 20403879 31409299")
     suite = "OCRA-1:HOTP-SHA512-8:C-QN08"
     table += [OcraVector(suite, (str(n) * 8,), code, counter=n) for n, code in enumerate(digits)]
-    digits = ["95209754", "55907591", "22048402", "24218844", "36209546"]
+    digits = _codes("95209754 55907591 22048402 24218844 36209546")
     suite = "OCRA-1:HOTP-SHA512-8:QN08-T1M"
     return table + [OcraVector(suite, (str(n) * 8,), code, timed=True) for n, code in enumerate(digits)]
 
@@ -94,16 +76,16 @@ def _mutual() -> list[OcraVector]:
         ("OCRA-1:HOTP-SHA512-8:QA08", False, "CLI", "79496648 76831980 12250499 90856481 12761449"),
         ("OCRA-1:HOTP-SHA512-8:QA08-PSHA1", True, "SRV", "18806276 70020315 01600026 18951020 32528969"),
     ]:
-        for n, code in enumerate(codes.split()):
+        for n, code in enumerate(_codes(codes)):
             pair = (f"CLI2222{n}", f"SRV1111{n}")
             table.append(OcraVector(suite, pair if first == "CLI" else pair[::-1], code, pin=pin))
     return table
 
 
 def _signatures() -> list[OcraVector]:
-    digits = ["53095496", "04110475", "31331128", "76028668", "46554205"]
+    digits = _codes("53095496 04110475 31331128 76028668 46554205")
     table = [OcraVector("OCRA-1:HOTP-SHA256-8:QA08", (f"SIG1{n}000",), code) for n, code in enumerate(digits)]
-    digits = ["77537423", "31970405", "10235557", "95213541", "65360607"]
+    digits = _codes("77537423 31970405 10235557 95213541 65360607")
     suite = "OCRA-1:HOTP-SHA512-8:QA10-T1M"
     return table + [OcraVector(suite, (f"SIG1{n}00000",), code, timed=True) for n, code in enumerate(digits)]
 

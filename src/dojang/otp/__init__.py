@@ -1,0 +1,1 @@
+"""One-time passwords: computed where the seed is kept, checked where devices are registered."""
