@@ -111,6 +111,7 @@ _INDEX = {name: index for index, (name, _) in enumerate(_SIGNATURES)}
 
 _MOST_GROWTH = 8
 _LONGEST_DIGEST = 64
+_MOST_ADDED = 32  # by a mode with padding or a tag
 _NO_HANDLE = 0  # CK_INVALID_HANDLE
 
 
@@ -404,6 +405,19 @@ class Cryptoki:
         length = c_ulong(_LONGEST_DIGEST)
         self._call("C_Digest", session, data, len(data), addressof(digest), addressof(length))
         return digest.raw[: length.value]
+
+    def encrypt(self, session: int, mechanism: Mechanism, key: int, plain: bytes) -> bytes:
+        self._call("C_EncryptInit", session, mechanism.address, key)
+        ciphertext = create_string_buffer(len(plain) + _MOST_ADDED)
+        length = c_ulong(len(ciphertext))
+        self._call("C_Encrypt", session, plain, len(plain), addressof(ciphertext), addressof(length))
+        return ciphertext.raw[: length.value]
+
+    def random(self, session: int, count: int) -> bytes:
+        """So many bytes of the token's own generator."""
+        drawn = create_string_buffer(count)
+        self._call("C_GenerateRandom", session, addressof(drawn), count)
+        return drawn.raw
 
     def decrypt(self, session: int, mechanism: Mechanism, key: int, ciphertext: bytes) -> bytes:
         self._call("C_DecryptInit", session, mechanism.address, key)

@@ -95,6 +95,17 @@ class OaepParams(Packed):
     ]
 
 
+class GcmParams(Packed):
+    _fields_ = [
+        ("iv", c_void_p),
+        ("iv_len", c_ulong),
+        ("iv_bits", c_ulong),
+        ("aad", c_void_p),
+        ("aad_len", c_ulong),
+        ("tag_bits", c_ulong),
+    ]
+
+
 class AttributeStruct(Packed):
     _fields_ = [("type", c_ulong), ("value", c_void_p), ("value_len", c_ulong)]
 
