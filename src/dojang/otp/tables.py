@@ -16,7 +16,8 @@ KEK_STATES: Final = ("current", "retiring", "retired")
 KINDS: Final = ("totp", "hotp", "ocra")
 HASHES: Final = ("sha1", "sha256", "sha512")
 DEVICE_STATES: Final = ("active", "locked", "suspended", "removed")
-CARD_STATES: Final = ("active", "locked", "suspended", "removed")
+# A card counts from when its print is whole; ``unprinted`` is what a run that was killed before leaves behind.
+CARD_STATES: Final = ("unprinted", "active", "locked", "removed")
 CHANNELS: Final = ("sms", "ars", "mail")
 # ``pressed``: the right digits came back from a call; ``spent``: too many wrong tries; ``unsent``: nobody was reached.
 CODE_STATES: Final = ("live", "pressed", "used", "spent", "replaced", "unsent")
@@ -72,7 +73,8 @@ otp_device = _table(
 )
 partial_index("ix_otp_device_kek", otp_device.c.kek, otp_device.c.id, where=text("kek IS NOT NULL"))
 
-# A security card. ``sealed`` holds its entries; ``first`` and ``second`` are the two that were asked for last.
+# A security card. ``sealed`` holds its entries, each for itself; ``first`` and ``second`` are the two that are asked for
+# until they are answered, and ``answered`` counts the challenges that were.
 security_card = _table(
     "security_card",
     Column("id", Text, primary_key=True),
@@ -83,8 +85,9 @@ security_card = _table(
     Column("first", Integer),
     Column("second", Integer),
     Column("challenged_at", Moment),
+    Column("answered", BIG, nullable=False, server_default="0"),
     Column("wrong_tries", Integer, nullable=False, server_default="0"),
-    Column("state", Text, nullable=False, server_default="active"),
+    Column("state", Text, nullable=False, server_default="unprinted"),
     Column("created_at", Moment, nullable=False),
     one_of("state", CARD_STATES),
     CheckConstraint("(state = 'removed') = (sealed IS NULL AND kek IS NULL)", name="sealed"),
