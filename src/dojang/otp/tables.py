@@ -73,8 +73,8 @@ otp_device = _table(
 )
 partial_index("ix_otp_device_kek", otp_device.c.kek, otp_device.c.id, where=text("kek IS NOT NULL"))
 
-# A security card. ``sealed`` holds its entries, each for itself; ``first`` and ``second`` are the two that are asked for
-# until they are answered, and ``answered`` counts the challenges that were.
+# A security card. ``sealed`` holds its entries, each for itself; ``first`` and ``second`` are the two that are asked
+# for until they are answered, and ``answered`` counts the challenges that were.
 security_card = _table(
     "security_card",
     Column("id", Text, primary_key=True),
