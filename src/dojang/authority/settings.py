@@ -16,6 +16,8 @@ poll-seconds = 5                                    # when to ask again for what
 [status]                                            # see ``status.settings``
 
 [enrolment]                                         # see ``enrolment.policy``
+
+[factors]                                           # see ``factors.policy``
 """
 
 import json
@@ -33,7 +35,10 @@ from dojang.errors import InvalidSetting, Phrase
 
 if TYPE_CHECKING:
     from dojang.authority.enrolment.policy import EnrolmentPolicy
+    from dojang.authority.factors.policy import FactorPolicy
 
+# Tables that are read by who needs them; those of these that are there are checked at once.
+_TABLES: Final = ("enrolment", "factors")
 _ADDRESS: Final = re.compile(r"https?://[^\s/]+(/\S*)?")
 
 
@@ -75,13 +80,22 @@ class AuthoritySettings:
         except ValueError as error:
             raise InvalidSetting(path=self.path, problem=error.args[0]) from error
 
+    def factors(self) -> "FactorPolicy":
+        """What the table ``[factors]`` says. Raises ``InvalidSetting``."""
+        from dojang.authority.factors.policy import policy_from
+
+        try:
+            return policy_from(self.tables.get("factors", {}))
+        except ValueError as error:
+            raise InvalidSetting(path=self.path, problem=error.args[0]) from error
+
 
 def load(folder: Path) -> AuthoritySettings:
     """The settings of the authority in ``folder``. Raises ``InvalidSetting`` for a key or value that cannot be."""
     path = folder / SETTINGS_NAME
     data = _read(path)
     embedded = f"sqlite:///{(folder / STORE_NAME).absolute()}"
-    own = {key: value for key, value in data.items() if key not in ("cmp", "status", "enrolment")}
+    own = {key: value for key, value in data.items() if key not in ("cmp", "status", *_TABLES)}
     values = _values(AuthoritySettings, own, path, without=("path", "cmp", "status", "tables"))
     address = values.get("address")
     if address is not None:
@@ -93,11 +107,13 @@ def load(folder: Path) -> AuthoritySettings:
         path=path,
         cmp=CmpSettings(**_section(CmpSettings, data, "cmp", path)),
         status=StatusSettings(**status),
-        tables={name: _table(data, name, path) for name in ("enrolment",)},
+        tables={name: _table(data, name, path) for name in _TABLES},
         **({"database": embedded} | values),
     )
     if settings.tables["enrolment"]:
         settings.enrolment()
+    if settings.tables["factors"]:
+        settings.factors()
     return settings
 
 

@@ -1,9 +1,11 @@
 """``dojang ca profiles``: what can be issued, for whom, for how long; and everything that one profile says."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dojang.cli.ca import ca_option
 from dojang.cli.context import Invocation
+from dojang.cli.factor_words import factor_name
 from dojang.cli.frame import argument, command
 from dojang.cli.language import N_, _, say, spoken
 from dojang.cli.workplace import authority_names, chosen_authority, open_authority_named
@@ -12,7 +14,9 @@ from dojang.errors import NotFound, Phrase
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from dojang.x509.profiles import Profile, ValueRule
+    from dojang.x509.profiles import FactorRule, Factors, Profile, ValueRule
+
+OCCASIONS = {"issue": N_("issuing"), "renew": N_("renewing"), "reissue": N_("reissuing")}
 
 
 @command(
@@ -49,11 +53,13 @@ def profiles(invocation: Invocation, name: str | None, ca: str | None) -> None:
 def _known(invocation: Invocation, ca: str | None, *, own: bool) -> "list[Profile]":
     from dojang.x509 import profiles as shipped
 
-    folder = None
-    if ca is not None or len(authority_names(invocation)) == 1:
-        with open_authority_named(invocation, chosen_authority(invocation, ca)) as authority:
-            folder = invocation.settings.authorities_dir / authority.name / "profiles"
-    return [one for one in shipped.profiles(folder) if own or one.is_for_subscribers]
+    if ca is None and len(authority_names(invocation)) != 1:
+        return [one for one in shipped.profiles() if own or one.is_for_subscribers]
+    with open_authority_named(invocation, chosen_authority(invocation, ca)) as authority:
+        folder = invocation.settings.authorities_dir / authority.name / "profiles"
+        policy = authority.settings.factors()
+    found = (one for one in shipped.profiles(folder) if own or one.is_for_subscribers)
+    return [replace(one, factors=policy.rule(one)) for one in found]
 
 
 def _show(invocation: Invocation, known: "list[Profile]", name: str) -> None:
@@ -89,6 +95,7 @@ def profile_data(profile: "Profile") -> dict[str, Any]:
         "addresses": dict(profile.addresses),
         "fee": {"currency": profile.fee.currency, "amount": profile.fee.amount} if profile.fee else None,
         "identity_checks": list(profile.identity_checks),
+        "factors": profile.factors.to_data() if profile.factors else None,
         "subject_required": list(profile.subject_required),
         "subject_allowed": list(profile.subject_allowed),
         "subject_rules": _rules_data(profile.subject_rules),
@@ -127,10 +134,35 @@ def _lines(profile: "Profile") -> "Iterator[str]":
         yield say("Fee: {amount} {currency} a year", amount=f"{profile.fee.amount:,}", currency=profile.fee.currency)
     if profile.identity_checks:
         yield say("Identity checks: {checks}", checks=", ".join(profile.identity_checks))
-    told = ("name", "titles", "validity_days", "validity_years", "renewal_window_days", "fee", "identity_checks")
+    if profile.factors is not None:
+        yield say("Factors: {factors} ({occasions})", **factor_words(profile.factors))
+    told = (
+        "name",
+        "titles",
+        "validity_days",
+        "validity_years",
+        "renewal_window_days",
+        "fee",
+        "identity_checks",
+        "factors",
+    )
     for key, value in profile_data(profile).items():
         if key not in told and value not in (None, [], {}):
             yield f"{key.replace('_', '-')}: {_plain(value)}"
+
+
+def factor_words(rule: "FactorRule") -> dict[str, str]:
+    """What is wanted, and before what, as a person says it."""
+    return {
+        "factors": _joined(rule.wanted, outermost=True),
+        "occasions": ", ".join(_(OCCASIONS[one]) for one in rule.occasions),
+    }
+
+
+def _joined(factors: "Factors", *, outermost: bool = False) -> str:
+    parts = [factor_name(part) if isinstance(part, str) else _joined(part) for part in factors.parts]
+    text = (_(" and ") if factors.how == "all" else _(" or ")).join(parts)
+    return text if outermost or len(parts) == 1 else f"({text})"
 
 
 def _plain(value: Any) -> str:

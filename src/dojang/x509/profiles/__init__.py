@@ -42,6 +42,10 @@
     required = true                        # at least one
     dns = { pattern = ".*\\\\.example\\\\.kr" }
 
+    [factors]                              # what a subscriber passes before it is issued; see ``factors``
+    all = ["sms", { any = ["otp", "card"] }]
+    for = ["issue", "reissue"]             # these unless said; also "renew"
+
 A folder of one's own may add profiles or replace these; a profile there that is ``like`` its own name is like ours.
 
 The policies of ours stand below 1.3.6.1.4.1.32473.410.1: 32473 is the enterprise number that RFC 5612 keeps for
@@ -58,6 +62,9 @@ from typing import Any
 
 from dojang.errors import InvalidSetting, NotFound, Phrase
 from dojang.x509.profiles.building import from_table, merged
+from dojang.x509.profiles.factors import FACTORS as FACTORS
+from dojang.x509.profiles.factors import FactorRule as FactorRule
+from dojang.x509.profiles.factors import Factors as Factors
 from dojang.x509.profiles.model import IDENTITY_CHECKS as IDENTITY_CHECKS
 from dojang.x509.profiles.model import KEY_ALGORITHMS as KEY_ALGORITHMS
 from dojang.x509.profiles.model import KEY_USAGES as KEY_USAGES

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from dojang.errors import Phrase
+from dojang.x509.profiles.factors import rule_in
 from dojang.x509.profiles.model import (
     ADDRESS_KINDS,
     ALTERNATIVE_NAME_KINDS,
@@ -34,10 +35,10 @@ _ADDRESS: Final = re.compile(
 
 
 def merged(parent: Mapping[str, Any], child: Mapping[str, Any]) -> dict[str, Any]:
-    """The child's settings over its parent's; tables are merged, everything else is replaced."""
+    """The child's settings over its parent's; tables are merged, everything else and ``factors`` is replaced."""
     whole = {**parent, **child}
     for key, value in child.items():
-        if isinstance(value, dict) and isinstance(parent.get(key), dict):
+        if key != "factors" and isinstance(value, dict) and isinstance(parent.get(key), dict):
             whole[key] = merged(parent[key], value)
     for one, other in (("validity-days", "validity-years"), ("validity-years", "validity-days")):
         if one in child and other not in child:
@@ -83,6 +84,7 @@ def from_table(name: str, data: Mapping[str, Any]) -> Profile:
         alternative_names_required=alternative.switch("required"),
         subject_rules=_rules(subject, _known_types()),
         alternative_name_rules=_rules(alternative, frozenset(ALTERNATIVE_NAME_KINDS)),
+        factors=rule_in(table.anything("factors"), "factors"),
     )
     for part in (table, title, subject, alternative):
         part.refuse_unread()
@@ -209,6 +211,10 @@ _RULES_OF_SENSE: Final[tuple[tuple[Callable[[Profile], bool], Phrase], ...]] = (
         Phrase("the subject requires what it does not allow"),
     ),
     (lambda one: bool(one.signer_role) and one.is_ca, Phrase("'signer' is not for authorities")),
+    (
+        lambda one: one.factors is not None and not one.is_for_subscribers,
+        Phrase("'factors' are for what subscribers ask for"),
+    ),
     (
         lambda one: (_OCSP_SIGNING in one.extended_key_usage) != (one.signer_role == "ocsp"),
         Phrase("'signer = \"ocsp\"' and the extended key usage 'ocsp-signing' go together"),

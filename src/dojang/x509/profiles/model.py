@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
+from dojang.x509.profiles.factors import FactorRule
+
 KEY_USAGES = (
     "digital-signature",
     "non-repudiation",
@@ -115,6 +117,7 @@ class Profile:
     alternative_names_required: bool
     subject_rules: tuple[ValueRule, ...] = ()
     alternative_name_rules: tuple[ValueRule, ...] = ()
+    factors: FactorRule | None = None
 
     @property
     def is_for_subscribers(self) -> bool:

@@ -94,6 +94,10 @@ class Table:
         """Whether it says ``false`` in place of its value."""
         return self._data.get(key) is False and self._take(key, None) is False
 
+    def anything(self, key: str) -> Any:
+        """The value as it stands, for whoever checks it; ``False`` when it is not there."""
+        return self._take(key, False)
+
     def called(self, key: str) -> str:
         """What a person calls this setting: with the table it stands in."""
         return f"{self._name}.{key}" if self._name else key
