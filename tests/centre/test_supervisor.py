@@ -90,8 +90,28 @@ def test_one_ready_worker_is_enough_and_is_told_of_once(tmp_path):
     with supervised(tmp_path, lame, count=2) as (supervisor, _ended, _diary):
         told: list[int] = []
         supervisor.on_ready = lambda: told.append(1)
-        until(lambda: supervisor.readiness() == Readiness(ok=True, problems={"1:hsm:a": "daemon-silent"}))
+        problems = {"1:hsm:a": "daemon-silent"}
+        until(lambda: supervisor.readiness() == Readiness(ok=True, problems=problems, degraded=True))
         assert len(told) <= 1
+
+
+@pytest.mark.parametrize("stubborn", [False, True], ids=["ends when told", "is killed"])
+def test_a_worker_that_stays_lame_beside_a_healthy_one_is_replaced(tmp_path, monkeypatch, stubborn):
+    """It was ready and is not any more; who never was, is left to find out what it lacks."""
+    monkeypatch.setattr("dojang.centre.supervisor.LAME", 0.1)
+    monkeypatch.setattr("dojang.centre.supervisor._GRACE", 0.1)
+    monkeypatch.setattr("dojang.centre.supervisor._LISTEN", 0.05)
+    lame = READY + (
+        f"signal.signal(signal.SIGTERM, {'signal.SIG_IGN' if stubborn else 'lambda *_: sys.exit(0)'})\n"
+        "lame = not orders['first'] and len(open(orders['diary']).readlines()) <= 2\n"
+        "said = [(True, {}), (False, {'hsm:a': 'not-found'})] if lame else [(True, {})]\n"
+        "for ok, problems in said:\n"
+        "    leash.sendall(json.dumps({'ok': ok, 'problems': problems}).encode() + b'\\n')\n"
+        "time.sleep(60)\n"
+    )
+    with supervised(tmp_path, lame, count=2, pauses=(0.01,)) as (supervisor, ended, diary):
+        until(lambda: len(_lines(diary)) == 3 and supervisor.readiness() == Readiness(ok=True, problems={}))
+        assert ended == []
 
 
 def test_a_worker_that_does_not_end_is_killed(tmp_path, monkeypatch):

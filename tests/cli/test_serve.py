@@ -11,9 +11,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.centre.serving import Served, serving, until
+
+from dojang.pkcs11.softhsm import token_folder
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +40,7 @@ def office(make_token, dojang_at, tmp_path_factory, softhsm_module):
             yield served
 
     serve.run, serve.folder = run, home / "state/authorities/office"  # type: ignore[attr-defined]
+    serve.serial = issuing.serial  # type: ignore[attr-defined]
     return serve
 
 
@@ -107,6 +111,26 @@ def test_workers_share_the_work_and_one_that_dies_is_replaced(office) -> None:
         now = served.workers()
         assert served.stop() == 0
         assert not any(map(_is_alive, now))
+
+
+def test_workers_whose_token_was_away_are_all_ready_again_when_it_is_back(office, tmp_path) -> None:
+    """The same processes, without anybody's help; meanwhile each is named with what it lacks."""
+    (folder,) = Path(token_folder()).glob(f"*-{office.serial[:4]}-{office.serial[4:]}")
+
+    def ready() -> dict[str, Any]:
+        return json.loads(served.ask("/ready", served.admin)[1])
+
+    with office("--workers", 2) as served:
+        served.began()
+        until(lambda: ready() == {"ok": True, "problems": {}})
+        workers = set(served.workers())
+        shutil.move(folder, tmp_path / "away")
+        until(lambda: not ready()["ok"])
+        until(lambda: {"0:hsm:office", "1:hsm:office"} <= ready()["problems"].keys())
+        assert served.ask("/ready")[0] == 503
+        shutil.move(tmp_path / "away", folder)
+        until(lambda: ready() == {"ok": True, "problems": {}})
+        assert set(served.workers()) == workers
 
 
 def test_settings_that_changed_hold_after_a_hangup(office) -> None:

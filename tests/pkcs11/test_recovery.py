@@ -2,9 +2,11 @@
 
 import hashlib
 import os
+import shutil
 import socket
 import threading
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -17,6 +19,7 @@ from dojang.pkcs11 import find_token, list_tokens, open_token
 from dojang.pkcs11 import module as module_room
 from dojang.pkcs11.cryptoki import Cryptoki, CryptokiError
 from dojang.pkcs11.daemons import silent_daemon
+from dojang.pkcs11.softhsm import token_folder
 from dojang.pkcs11.structures import TokenInfoStruct
 from dojang.pkcs11.whereabouts import TokenIdentity, find_slot
 from dojang.secret import Secret
@@ -148,6 +151,51 @@ def test_a_destroyed_key_is_forgotten_by_every_session(token):
     token.destroy(b"gone")
     assert signer.search not in first.handles
     assert signer.search not in second.handles
+
+
+def _folder_of(made) -> Path:
+    (folder,) = Path(token_folder()).glob(f"*-{made.serial[:4]}-{made.serial[4:]}")
+    return folder
+
+
+@pytest.mark.parametrize("neighbour", [False, True], ids=["alone", "beside another token that is open"])
+def test_a_token_whose_files_were_away_is_used_again_when_they_are_back(make_token, search, guard, tmp_path, neighbour):
+    """Whatever SoftHSM thinks of them, and each time; meanwhile it is the device that fails, not whoever asks."""
+    made, other = make_token(), make_token()
+    with (
+        open_token(made.uri, Secret(made.pin), search=search, guard=guard) as opened,
+        open_token(other.uri, Secret(other.pin), search=search, guard=guard) as beside,
+    ):
+        signer = opened.generate_key_pair("ec-p256", label="k").signer
+        near = beside.generate_key_pair("ec-p256", label="n").signer if neighbour else None
+        folder = _folder_of(made)
+        for _ in range(2):
+            assert signer.sign_digest(DIGEST, "sha256")
+            shutil.move(folder, tmp_path / "away")
+            for _ in range(2):
+                with pytest.raises(errors.DeviceError):
+                    signer.sign_digest(DIGEST, "sha256")
+            assert near is None or near.sign_digest(DIGEST, "sha256")
+            shutil.move(tmp_path / "away", folder)
+            assert signer.sign_digest(DIGEST, "sha256")
+            assert near is None or near.sign_digest(DIGEST, "sha256")
+
+
+def test_a_key_that_another_process_destroyed_is_looked_for_anew_once(make_token, search, guard):
+    """Then it is not there, and nobody else's sessions are closed over it any more."""
+    made = make_token()
+    with open_token(made.uri, Secret(made.pin), search=search, guard=guard) as opened:
+        signer = opened.generate_key_pair("ec-p256", label="k").signer
+        for file in _folder_of(made).glob("*.object"):
+            if file.name != "token.object":
+                file.unlink()
+        opened._pool._handles.clear()
+        generations = set()
+        for _ in range(3):
+            with pytest.raises(errors.NotFound):
+                signer.sign_digest(DIGEST, "sha256")
+            generations.add(opened.token.module.generation)
+        assert len(generations) == 1
 
 
 def test_a_slot_list_that_fails_during_recovery_is_one_more_thing_to_recover_from(token):

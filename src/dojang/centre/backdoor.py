@@ -82,5 +82,6 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _state(found: Readiness) -> tuple[int, str, bytes]:
-    body = json.dumps({"ok": found.ok, "problems": dict(found.problems)}).encode() + b"\n"
+    said = {"ok": found.ok, "problems": dict(found.problems)} | ({"degraded": True} if found.degraded else {})
+    body = json.dumps(said).encode() + b"\n"
     return (200 if found.ok else 503), "application/json", body

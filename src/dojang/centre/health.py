@@ -24,6 +24,8 @@ class Readiness:
 
     ok: bool
     problems: Mapping[str, str]
+    degraded: bool = False
+    """Some of several processes are not ready: ``problems`` says which, by their numbers."""
 
 
 class Pulse:

@@ -6,6 +6,8 @@ findings, a line each; when the other end is gone, so is whoever started it, and
 
 A worker that dies is started again, after a pause that grows while it keeps dying. Once one has ended over a PIN, none
 is: all have the same PIN, and nobody but a person may decide to try that again.
+
+A worker that was ready and stays not ready for long while another one is ready is replaced: what is wrong is its own.
 """
 
 import contextlib
@@ -32,6 +34,8 @@ STEADY: Final = 60.0
 """A worker that has lived so many seconds starts from the shortest pause."""
 NEVER_AGAIN: Final = (7, 8)
 """Exit statuses over a PIN: wrong, locked or withheld."""
+LAME: Final = 60.0
+"""A worker that has been ready, and for so many seconds is not while another is, makes room for a new one."""
 _GRACE: Final = 5.0
 _LISTEN: Final = 1.0
 
@@ -54,6 +58,19 @@ class Worker:
     began_at: float = field(default_factory=time.monotonic)
     found: Readiness = field(default_factory=lambda: Readiness(ok=False, problems={"worker": "starting"}))
     heard_at: float = field(default_factory=time.monotonic)
+    was_ready: bool = False
+    lame_since: float | None = None
+    """Since when it is not ready though it was, and another one is."""
+    killed_at: float | None = None
+    """When it is killed, unless it has ended by then as it was told to."""
+
+    def limps(self, others_ready: bool, now: float) -> bool:
+        """Whether it has been lame for too long."""
+        if self.readiness().ok or not others_ready:
+            self.lame_since = None
+        elif self.lame_since is None and self.was_ready:
+            self.lame_since = now
+        return self.lame_since is not None and now - self.lame_since > LAME
 
     def readiness(self) -> Readiness:
         if time.monotonic() - self.heard_at > OLD:
@@ -108,6 +125,7 @@ class Supervisor:
             if news is not None and news.word == STOP:
                 break
             self._hear(news)
+            self._replace_the_lame()
             self.on_turn()
             if not self._workers and not self._due:
                 return self._refused
@@ -126,12 +144,14 @@ class Supervisor:
         return bool(self._workers)
 
     def readiness(self) -> Readiness:
-        """Ready while one worker is; the problems of the others are told all the same."""
+        """Ready while one worker is, and degraded unless all are; the problems of each are told under its number."""
         if self._stopping:
             return Readiness(ok=False, problems={"centre": "draining"})
         found = {worker.number: worker.readiness() for worker in list(self._workers.values())}
         problems = {f"{number}:{name}": code for number, one in found.items() for name, code in one.problems.items()}
-        return Readiness(any(one.ok for one in found.values()), problems or ({} if found else {"workers": "none"}))
+        ready = {number for number, one in found.items() if one.ok}
+        degraded = bool(ready) and len(ready) < self._count
+        return Readiness(bool(ready), problems or ({} if found else {"workers": "none"}), degraded)
 
     def pids(self) -> list[int]:
         """The processes that run now."""
@@ -146,6 +166,18 @@ class Supervisor:
                 worker.process.send_signal(signal.SIGHUP)
         elif news.word == DIED and news.worker is not None:
             self._bury(news.worker, news.status)
+
+    def _replace_the_lame(self) -> None:
+        now = time.monotonic()
+        ready = {number for number, worker in self._workers.items() if worker.readiness().ok}
+        for number, worker in self._workers.items():
+            if worker.killed_at is not None:
+                if now > worker.killed_at:
+                    worker.process.kill()
+            elif worker.limps(bool(ready - {number}), now):
+                tell("worker replaced", 30, worker=number, pid=worker.process.pid, problems=dict(worker.found.problems))
+                worker.killed_at = now + self._drain_seconds + _GRACE
+                worker.process.send_signal(signal.SIGTERM)
 
     def _patience(self) -> float:
         now = time.monotonic()
@@ -190,6 +222,7 @@ class Supervisor:
                 for line in lines:
                     said = json.loads(line)
                     worker.found, worker.heard_at = Readiness(said["ok"], said["problems"]), time.monotonic()
+                    worker.was_ready |= worker.found.ok
                     if worker.found.ok and not self._was_ready:
                         self._was_ready = True
                         self.on_ready()

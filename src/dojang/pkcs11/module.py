@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, TypeVar
 from dojang import errors
 from dojang.pkcs11 import constants as ck
 from dojang.pkcs11.cryptoki import Cryptoki, CryptokiError
-from dojang.pkcs11.quirks import HIDES_WHAT_IS_WRITTEN, LIVES_ON_DISK, ONE_CALL_AT_A_TIME, TAKE_NO_LOCKS, quiet
+from dojang.pkcs11.quirks import (
+    HIDES_WHAT_IS_WRITTEN,
+    LIVES_ON_DISK,
+    LOSES_WHAT_WAS_AWAY,
+    ONE_CALL_AT_A_TIME,
+    TAKE_NO_LOCKS,
+    quiet,
+)
 from dojang.pkcs11.structures import text
 from dojang.secret import Secret
 
@@ -198,6 +205,10 @@ class Module:
 
         return silent_daemon(self.path)
 
+    def remembers_files(self) -> bool:
+        """Whether a token whose files were away stays without objects until the module begins anew."""
+        return self.path.rpartition("/")[2].startswith(LOSES_WHAT_WAS_AWAY)
+
     def out_of_room(self) -> bool:
         """Whether what the module says only failed may have failed for want of room on its disk."""
         if not self.path.rpartition("/")[2].startswith(LIVES_ON_DISK):
@@ -244,6 +255,13 @@ class Module:
                 return False
             self.reinitialise(self.generation)
             return True
+
+    def uncover(self) -> bool:
+        """Begin anew where tokens lie on disk that are not shown, though others have sessions, who open them again."""
+        hides = self._hides_tokens()
+        if hides:
+            self.reinitialise(self.generation)
+        return hides
 
     def close(self) -> None:
         """Finalise in an orderly way; a thread still inside the module keeps it alive until the process ends."""

@@ -346,9 +346,11 @@ class OpenToken:
 
     def _signer(self, search: Search, values: dict[int, bytes], public: dict[int, bytes]) -> TokenSigner:
         always = values.get(ck.CKA_ALWAYS_AUTHENTICATE, b"\0") != b"\0"
+        exact = narrowed(search, half_of(values | public))
+        self._pool.expect(exact)
         return TokenSigner(
             self._pool,
-            narrowed(search, half_of(values | public)),
+            exact,
             values,
             self._shared.table,
             self._log_in,

@@ -94,6 +94,10 @@ def quirk_of(module: "Module") -> Quirk:
 LIVES_ON_DISK = ("libsofthsm2",)
 """Modules, by the beginning of their file's name, that say of a full disk only that something failed (seen, 2.6.1)."""
 
+LOSES_WHAT_WAS_AWAY = ("libsofthsm2", "p11-kit-client")
+"""Modules, by the beginning of their file's name, that show a token without objects for good once its files were away.
+SoftHSM gives up a folder that it could not read (seen, 2.6.1); p11-kit's client may have it at its other end."""
+
 
 def max_sessions(quirk: Quirk, stated: int | None) -> int:
     """How many sessions to keep on a token: the quirk's number or the default, within what the token itself states."""

@@ -44,13 +44,21 @@ class Session:
         "generation",
         "handle",
         "handles",
+        "missed",
         "read_write",
         "spoiled",
         "token_label",
     )
 
     def __init__(
-        self, module: Module, handle: int, token_label: str, handles: "dict[Search, int]", *, read_write: bool
+        self,
+        module: Module,
+        handle: int,
+        token_label: str,
+        handles: "dict[Search, int]",
+        missed: "set[Search]",
+        *,
+        read_write: bool,
     ) -> None:
         """Wrap an open session; the pool opens and closes."""
         self.cryptoki = module.cryptoki
@@ -60,6 +68,7 @@ class Session:
         self.token_label = token_label
         self.spoiled = False
         self.handles = handles
+        self.missed = missed
         self._readers: dict[tuple[int, ...], AttributeReader] = {}
         self._make_room(_SIGNATURE_ROOM)
         self._length = c_ulong()
@@ -80,6 +89,7 @@ class Session:
             if not found:
                 raise Missing(search)
             handle = self.handles[search] = found[0]
+            self.missed.discard(search)
         return handle
 
     def _find(self, search: Search) -> list[int]:
@@ -190,6 +200,8 @@ class SessionPool:
         self._login_free = False
         self._closed = False
         self._handles: dict[Search, int] = {}
+        self._expected: set[Search] = set()
+        self._missed: set[Search] = set()  # what a module begun anew did not show either
         self._handles_generation = module.generation
         self._idle: deque[Session] = deque()
         self._count = 0
@@ -335,7 +347,8 @@ class SessionPool:
 
     def _opened(self, *, read_write: bool) -> Session:
         handle = self.module.cryptoki.open_session(self.slot_id, read_write=read_write)
-        return Session(self.module, handle, self.identity.label, self._current_handles(), read_write=read_write)
+        handles = self._current_handles()
+        return Session(self.module, handle, self.identity.label, handles, self._missed, read_write=read_write)
 
     def _current_handles(self) -> dict[Search, int]:
         """Shared by all sessions (2.40, 2.6.7: an object's handle is the same in each), dead with their generation.
@@ -472,6 +485,8 @@ class SessionPool:
         """
         if session is not None and logins is not None and self.may_have_missed(logins, session):
             return self._recover(CryptokiError("C_FindObjects", ck.CKR_USER_NOT_LOGGED_IN), climb, session)
+        if session is not None and self._went_away(missing.search):
+            return self._recover(CryptokiError("C_FindObjects", ck.CKR_DEVICE_ERROR), climb, session)
         if session is not None:
             self.give(session)
         raise errors.NotFound(
@@ -479,6 +494,17 @@ class SessionPool:
             where=errors.Phrase("token {token}", token=self.identity.label),
             command=f"dojang key list {shlex.quote(self._address())}",
         ) from missing
+
+    def expect(self, search: Search) -> None:
+        """Somebody holds what ``search`` found: should it go out of sight, the token may have been away meanwhile."""
+        self._expected.add(search)
+
+    def _went_away(self, search: Search) -> bool:
+        """Whether a module that keeps what it read is to be begun anew: once, until what went out of sight is found."""
+        if search not in self._expected or search in self._missed or not self.module.remembers_files():
+            return False
+        self._missed.add(search)
+        return True
 
     def _address(self) -> str:
         from dojang.pkcs11.uri import Pkcs11Uri
@@ -545,6 +571,9 @@ class SessionPool:
         found = find_slot(self.module, self.identity, self.slot_id)
         restarts = self.module.restarts()  # p11-kit's client shows nothing until it is begun anew
         while found is None and next(restarts, False):
+            generation = self.module.generation
+            found = find_slot(self.module, self.identity, self.slot_id)
+        if found is None and self._expected and self.module.uncover():
             generation = self.module.generation
             found = find_slot(self.module, self.identity, self.slot_id)
         if found is None:
