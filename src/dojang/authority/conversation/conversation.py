@@ -28,7 +28,7 @@ from dojang.cmp.bodies import (
     RevocationRequest,
 )
 from dojang.cmp.faults import CmpFault, FailInfo
-from dojang.cmp.messages import Header, read_header, read_message
+from dojang.cmp.messages import Header, Message, read_header, read_message
 from dojang.errors import DojangError
 
 _log = logging.getLogger(__name__)
@@ -53,27 +53,31 @@ class Conversation:
         source: str,
         profile: str | None = None,
         tell: Callable[[CmpFault], None] = lambda fault: None,
+        show: Callable[[Header], None] = lambda header: None,
     ) -> bytes:
         """The answer to any bytes at all. ``source`` is where they come from, ``profile`` what their address names.
 
         Everything that is wrong with the message becomes its answer, and ``tell`` hears of it; so does a token or a
-        database that is away.
+        database that is away. ``show`` is given the message's header, as far as it could be read.
         """
-        asked = Header()
         try:
-            asked = _header_in(request_der)
-            question = self._question(request_der, source, profile)
+            message = read_message(request_der)
+        except CmpFault as fault:
+            show(asked := _header_in(request_der))
+            return unprotected(self._office, asked, _fault(fault, tell))
+        show(message.header)
+        try:
+            question = self._question(message, request_der, source, profile)
         except (CmpFault, DojangError) as error:
-            return unprotected(self._office, asked, _fault(error, tell))
+            return unprotected(self._office, message.header, _fault(error, tell))
         try:
             with acting(question.sender.actor):
                 return self._converse(question)
         except (CmpFault, DojangError) as error:
             return self._refusal(question, _fault(error, tell))
 
-    def _question(self, request_der: bytes, source: str, profile: str | None) -> Question:
+    def _question(self, message: Message, request_der: bytes, source: str, profile: str | None) -> Question:
         """The message with its sender, who has proved to be it."""
-        message = read_message(request_der)
         check_header(message.header, self._office)
         sender = sender_of_message(self._office, message, source)
         return Question(self._office, message, request_der, sender, source, self._office.now(), profile)
@@ -129,7 +133,7 @@ def _fault(error: CmpFault | DojangError, tell: Callable[[CmpFault], None]) -> C
 
 
 def _header_in(request_der: bytes) -> Header:
-    """The header, so that an answer can repeat it even where the rest is unreadable."""
+    """The header of a message whose rest is unreadable, so that an answer can repeat it."""
     with suppress(CmpFault):
         return read_header(request_der)
     return Header()

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from dojang.centre.metrics import Metrics
     from dojang.centre.state import Centre
     from dojang.cmp.faults import CmpFault
+    from dojang.cmp.messages import Header
 
 MEDIA_TYPE: Final = "application/pkixcmp"
 _AWAY: Final = "systemUnavail"
@@ -48,9 +49,12 @@ def routes(state: "Centre") -> list[Route]:
         authority, profile = _addressed(state, request)
         note(request, authority=authority.name)
         faults: list[CmpFault] = []
+
+        def show(header: "Header") -> None:
+            note(request, transaction=(header.transaction_id or b"").hex())
+
         work = conversation(authority).answer
-        der = await state.run(work, await request.body(), source_of(request), profile, faults.append)
-        note(request, transaction=_transaction_in(der))
+        der = await state.run(work, await request.body(), source_of(request), profile, faults.append, show)
         for fault in faults:
             note(request, outcome=fault.failure.spelling)
             state.metrics.cmp_failed(fault.failure.spelling)
@@ -61,13 +65,6 @@ def routes(state: "Centre") -> list[Route]:
         return Response(der, headers={"cache-control": "no-store"}, media_type=MEDIA_TYPE)
 
     return [Route(path, answer, methods=["POST"]) for path in (*_PATHS, *_NAMED)]
-
-
-def _transaction_in(answer_der: bytes) -> str:
-    """Which conversation it was, for the log; every answer of ours says it."""
-    from dojang.cmp.messages import read_header
-
-    return (read_header(answer_der).transaction_id or b"").hex()
 
 
 def _is_cmp(request: Request) -> bool:
