@@ -2,8 +2,9 @@
 
     DojangError
     ├── UserError            the person at the keyboard can fix it
-    │   ├── Usage · InvalidUri · InvalidAddress · InvalidName · InvalidSource · InvalidOtp
-    │   ├── SecretUnavailable · InputRequired
+    │   ├── Usage · InvalidUri · InvalidAddress · InvalidName · InvalidSource
+    │   ├── InvalidOtp · OtpIncorrect · OtpReplayed · CounterUnknown
+    │   ├── OtpWrong · OtpLocked · SecretUnavailable · InputRequired
     │   ├── NotFound · Ambiguous · AlreadyExists · SerialMismatch · Interrupted · NothingDue · NothingToDo
     │   ├── CredentialBusy · OperationUnfinished · BatchIncomplete · AgentNotRunning
     │   ├── PinIncorrect · PinKnownWrong · PinUnusable · KeyMismatch

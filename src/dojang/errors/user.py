@@ -45,6 +45,45 @@ class InvalidOtp(UserError):
     next_step = "Correct what was given, then try again."
 
 
+class OtpWrong(UserError):
+    """A code that was counted as a wrong try; ``left`` more and what it is for is locked."""
+
+    code = "otp-wrong"
+    exit_status = 13
+    sentence = "That is not the code of {what}; tries left: {left}."
+    next_step = "Read it again and type it anew; every wrong one is counted."
+
+
+class OtpLocked(UserError):
+    code = "otp-locked"
+    exit_status = 8
+    sentence = "{what} is locked after too many wrong codes."
+    next_step = "Have an officer unlock it: {command}"
+
+
+class OtpIncorrect(UserError):
+    code = "otp-incorrect"
+    exit_status = 13
+    sentence = "The one-time password is not one of {what} at this time."
+    next_step = "Type the one that is shown now; where the two have run apart: dojang otp resync"
+
+
+class OtpReplayed(UserError):
+    code = "otp-replayed"
+    exit_status = 13
+    sentence = "This one-time password of {what} has been used already, or is older than one that has."
+    next_step = "Wait for the next one. If the clock of this machine was set back, set it right."
+
+
+class CounterUnknown(UserError):
+    """A counter that is guessed too low shows codes a second time."""
+
+    code = "counter-unknown"
+    exit_status = 9
+    sentence = "Which counter is next for {what} is not known here: its codes were counted on another machine."
+    next_step = "Say it: dojang otp resync ADDRESS --counter N, with N beyond every one that was ever used."
+
+
 class InvalidSource(UserError):
     code = "invalid-source"
     exit_status = 2
