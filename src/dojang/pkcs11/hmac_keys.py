@@ -1,31 +1,68 @@
 """Keys for HMAC (RFC 2104) on a token."""
 
+import hmac
+from collections.abc import Callable
+
 from dojang import errors
 from dojang.pkcs11 import constants as ck
 from dojang.pkcs11.generation import Attributes
-from dojang.pkcs11.mechanisms import HMAC
+from dojang.pkcs11.mechanisms import DIGEST_BYTES, HMAC
 from dojang.pkcs11.objects import refuse_vanished, search_for
 from dojang.pkcs11.opened import OpenToken
 from dojang.pkcs11.structures import Mechanism, utf8
 
 _BYTES = 32
 _MUST_BE = {ck.CKA_SENSITIVE: b"\x01", ck.CKA_EXTRACTABLE: b"\0"}
+_PROOF = b"proof"
 
 
-def import_hmac_key(token: OpenToken, value: bytes, *, label: str, key_id: bytes) -> None:
-    """Store a generic secret for HMAC: private, sensitive, not extractable, sign only."""
-    attributes = [*_template(label, key_id), (ck.CKA_VALUE, value)]
+def import_hmac_key(token: OpenToken, value: bytes, *, label: str, key_id: bytes, hash_name: str = "sha256") -> None:
+    """Store a generic secret for HMAC: private, sensitive, not extractable, sign only; read back, proved by an HMAC.
+
+    A value shorter than the hash's output gets zeros behind it, which leaves every HMAC as it is (RFC 2104, 2: a key
+    is filled with zeros to the block); SoftHSM stores shorter ones and then refuses to use them (seen, 2.6.1).
+    A token that keeps another key of it, or would show it (``DeviceDisobeyed``), or cannot use it, keeps none.
+    ``AlreadyExists`` when there is a secret key under ``key_id``.
+    """
+    filled = value.ljust(DIGEST_BYTES[_known(hash_name)], b"\0")
+    attributes = [*_template(label, key_id), (ck.CKA_VALUE, filled)]
+    _refuse_second(token, key_id)
     token.logged_in(lambda session: session.cryptoki.create_object(session.handle, attributes))
 
+    def prove(mac: bytes) -> None:
+        if not hmac.compare_digest(mac, hmac.digest(value, _PROOF, hash_name)):
+            raise errors.DeviceDisobeyed(
+                token=token.token.info.label, problem=errors.Phrase("its HMAC is not that of the secret")
+            )
 
-def generate_hmac_key(token: OpenToken, *, label: str, key_id: bytes) -> None:
-    """A new secret of 256 bits for HMAC that the token makes and never shows.
+    _keep(token, key_id, hash_name, prove)
+
+
+def generate_hmac_key(
+    token: OpenToken, *, label: str, key_id: bytes, size: int = _BYTES, hash_name: str = "sha256"
+) -> None:
+    """A new secret of ``size`` bytes for HMAC that the token makes and never shows.
 
     A token that would show it (``DeviceDisobeyed``), or cannot use it, keeps none.
     """
-    attributes = [*_template(label, key_id), (ck.CKA_VALUE_LEN, _BYTES)]
+    attributes = [*_template(label, key_id), (ck.CKA_VALUE_LEN, size)]
     mechanism = Mechanism(ck.CKM_GENERIC_SECRET_KEY_GEN)
+    _refuse_second(token, key_id)
     token.logged_in(lambda session: session.cryptoki.generate_key(session.handle, mechanism, attributes))
+    _keep(token, key_id, _known(hash_name), lambda mac: None)
+
+
+def _refuse_second(token: OpenToken, key_id: bytes) -> None:
+    """Whatever is taken back is taken back by its CKA_ID, so nothing else may have it."""
+    if has_hmac_key(token, key_id):
+        raise errors.AlreadyExists(
+            what=errors.Phrase("A key with the id {key_id}", key_id=key_id.hex()),
+            where=errors.Phrase("token {token}", token=token.token.info.label),
+        )
+
+
+def _keep(token: OpenToken, key_id: bytes, hash_name: str, prove: Callable[[bytes], None]) -> None:
+    """Keep what was just made if the token says that it never shows it, and its first HMAC passes ``prove``."""
     search = search_for(ck.CKO_SECRET_KEY, key_id=key_id)
     refuse_vanished(token, search)
     try:
@@ -34,7 +71,7 @@ def generate_hmac_key(token: OpenToken, *, label: str, key_id: bytes) -> None:
             raise errors.DeviceDisobeyed(
                 token=token.token.info.label, problem=errors.Phrase("it can be taken out of the token")
             )
-        hmac_digest(token, b"proof", key_id=key_id)
+        prove(hmac_digest(token, _PROOF, key_id=key_id, hash_name=hash_name))
     except errors.DojangError:
         token.destroy(key_id, "secret-key")
         raise
@@ -49,12 +86,27 @@ def has_hmac_key(token: OpenToken, key_id: bytes) -> bool:
 class HmacKey:
     """A secret on an open token; it is used and never seen."""
 
-    def __init__(self, token: OpenToken, key_id: bytes) -> None:
-        self._token, self._key_id = token, key_id
+    __slots__ = ("_mechanism", "_search", "_token")
+
+    def __init__(self, token: OpenToken, key_id: bytes, hash_name: str = "sha256") -> None:
+        self._token = token
+        self._search = search_for(ck.CKO_SECRET_KEY, key_id=key_id)
+        self._mechanism = Mechanism(HMAC[_known(hash_name)])
 
     def digest(self, message: bytes) -> bytes:
-        """HMAC-SHA256 of the message."""
-        return hmac_digest(self._token, message, key_id=self._key_id)
+        """HMAC (RFC 2104) of the message."""
+        return self._token.mac(self._mechanism, self._search, message)
+
+
+def hmac_digest(token: OpenToken, message: bytes, *, key_id: bytes, hash_name: str = "sha256") -> bytes:
+    """HMAC (RFC 2104) of a message under a secret key on the token."""
+    return HmacKey(token, key_id, hash_name).digest(message)
+
+
+def _known(hash_name: str) -> str:
+    if hash_name not in HMAC:
+        raise errors.UnsupportedMechanism(where="dojang", mechanism=f"HMAC over {hash_name}")
+    return hash_name
 
 
 def _template(label: str, key_id: bytes) -> Attributes:
@@ -70,13 +122,3 @@ def _template(label: str, key_id: bytes) -> Attributes:
         (ck.CKA_LABEL, utf8(label)),
         (ck.CKA_ID, key_id),
     ]
-
-
-def hmac_digest(token: OpenToken, message: bytes, *, key_id: bytes, hash_name: str = "sha256") -> bytes:
-    """HMAC (RFC 2104) of a message under a secret key on the token."""
-    if hash_name not in HMAC:
-        raise errors.UnsupportedMechanism(where="dojang", mechanism=f"HMAC over {hash_name}")
-    mechanism = Mechanism(HMAC[hash_name])
-    search = search_for(ck.CKO_SECRET_KEY, key_id=key_id)
-
-    return token.logged_in(lambda session: session.sign(mechanism, session.resolve(search), message))

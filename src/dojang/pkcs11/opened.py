@@ -23,7 +23,7 @@ from dojang.pkcs11.retry import NEVER, wanted_rung
 from dojang.pkcs11.same_key import half_of, narrowed
 from dojang.pkcs11.session import LogIn, Search, Session, SessionPool
 from dojang.pkcs11.signer import TokenSigner
-from dojang.pkcs11.structures import utf8
+from dojang.pkcs11.structures import Mechanism, utf8
 from dojang.pkcs11.token import Token, TokenInfo
 from dojang.pkcs11.uri import Pkcs11Uri
 from dojang.places import pin_guard_path
@@ -364,6 +364,12 @@ class OpenToken:
         from dojang.pkcs11.keys import private_key
 
         return private_key(self, self.signer(label=label, key_id=key_id))
+
+    def mac(self, mechanism: Mechanism, search: Search, message: bytes) -> bytes:
+        """One C_SignInit and one C_Sign with the secret key that ``search`` finds; logs in."""
+        if not self.is_open:
+            raise errors.TokenClosed(token=self._label)
+        return self._pool.sign(mechanism, search, message, self._log_in)
 
     def decrypt_oaep(self, search: Search, ciphertext: bytes, hash_name: str, mgf_hash: str, label: bytes) -> bytes:
         """RSAES-OAEP decryption on the token (RFC 8017, 7.1.2)."""
