@@ -280,7 +280,7 @@ class Cryptoki:
 
     # Objects (5.7)
 
-    def create_object(self, session: int, attributes: Iterable[tuple[int, AttributeValue]]) -> int:
+    def create_object(self, session: int, attributes: Iterable[tuple[int, AttributeValue | bytearray]]) -> int:
         template = Template(attributes)
         handle = c_ulong()
         self._call("C_CreateObject", session, template.address, template.count, addressof(handle))

@@ -141,7 +141,7 @@ class Mechanism:
 AttributeValue = bytes | bool | int
 
 
-def encode_attribute(value: AttributeValue) -> bytes:
+def encode_attribute(value: AttributeValue | bytearray) -> bytes | bytearray:
     """CK_BBOOL for a bool, CK_ULONG for an int, bytes as they are."""
     if isinstance(value, bool):
         return b"\x01" if value else b"\x00"
@@ -160,14 +160,21 @@ class Template:
 
     __slots__ = ("_values", "address", "array", "count")
 
-    def __init__(self, attributes: Iterable[tuple[int, AttributeValue]]) -> None:
+    def __init__(self, attributes: Iterable[tuple[int, AttributeValue | bytearray]]) -> None:
         encoded = [(kind, encode_attribute(value)) for kind, value in attributes]
-        self._values = [create_string_buffer(value, len(value) or 1) for _, value in encoded]
+        self._values = [_held(value) for _, value in encoded]
         self.count = len(encoded)
         self.array = (AttributeStruct * (self.count or 1))()
         for slot, (kind, value), held in zip(self.array, encoded, self._values, strict=False):
             slot.type, slot.value, slot.value_len = kind, addressof(held), len(value)
         self.address = addressof(self.array)
+
+
+def _held(value: bytes | bytearray) -> "ctypes.Array[c_char]":
+    """Memory with a value in it; that of a bytearray is its own, so that whoever overwrites it leaves no copy."""
+    if isinstance(value, bytearray) and value:
+        return (c_char * len(value)).from_buffer(value)
+    return create_string_buffer(bytes(value), len(value) or 1)
 
 
 class AttributeReader:

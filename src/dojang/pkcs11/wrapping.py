@@ -162,7 +162,7 @@ def unwrap_value(token: OpenToken, wrapped: bytes, *, under: bytes) -> bytes:
         finally:
             session.cryptoki.destroy_object(session.handle, handle)
 
-    return _with_kek(token, under, unwrap)
+    return with_wrapping_key(token, under, unwrap)
 
 
 def unwrap_private_key(
@@ -192,7 +192,7 @@ def unwrap_private_key(
     def unwrap(session: Session, mechanism: Mechanism, kek: int) -> None:
         session.cryptoki.unwrap_key(session.handle, mechanism, kek, wrapped, attributes)
 
-    _with_kek(token, under, unwrap)
+    with_wrapping_key(token, under, unwrap)
     refuse_vanished(token, search_for(ck.CKO_PRIVATE_KEY, key_id=key_id))
     _limit(token, key_id, use)
 
@@ -253,10 +253,10 @@ def _wrap(token: OpenToken, find: Callable[[Session], int], under: bytes, *, pas
             if passing:
                 session.cryptoki.destroy_object(session.handle, key)
 
-    return _with_kek(token, under, wrap)
+    return with_wrapping_key(token, under, wrap)
 
 
-def _with_kek(token: OpenToken, under: bytes, work: Callable[[Session, Mechanism, int], T]) -> T:
+def with_wrapping_key(token: OpenToken, under: bytes, work: Callable[[Session, Mechanism, int], T]) -> T:
     """Do ``work`` with the wrapping key, by the first mechanism that the token does not take back."""
     wrapping = search_for(ck.CKO_SECRET_KEY, key_id=under)
     for number in token.mechanisms.order(list(_WRAP_ORDER)):
