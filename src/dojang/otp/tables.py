@@ -29,12 +29,14 @@ IS_OPEN: Final = text("state IN ('live', 'pressed')")
 metadata: Final = new_metadata()
 _table: Final = partial(strict_table, metadata)
 
-# A key on the HSM under which seeds and cards are sealed. ``check_value`` tells it from others and gives nothing away.
+# A key on the HSM under which seeds are sealed, and beside which that for cards lives. ``check_value`` tells it from
+# others and gives nothing away. ``stray_tries`` counts codes that were given for devices that cannot take any.
 otp_kek = _table(
     "otp_kek",
     Column("id", Text, primary_key=True),
     Column("key_address", Text, nullable=False),
     Column("check_value", Text, nullable=False),
+    Column("stray_tries", BIG, nullable=False, server_default="0"),
     Column("state", Text, nullable=False, server_default="current"),
     Column("made_at", Moment, nullable=False),
     one_of("state", KEK_STATES),
