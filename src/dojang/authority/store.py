@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, insert, literal, or_, select, text, tuple_, update
+from sqlalchemy import Connection, Select, bindparam, insert, literal, or_, select, text, tuple_, update
 
 from dojang.authority.database import Database
-from dojang.authority.swift import add_row, first_row
+from dojang.authority.swift import Prepared
 from dojang.authority.tables import CERTIFICATE_STATES, IS_RENEWABLE, authority, certificate, signer, submission
 from dojang.errors import NotFound, Phrase
 
@@ -76,13 +76,15 @@ class Answered:
 
 _FIELDS: Final = [certificate.c[name] for name in Record.__dataclass_fields__]
 _RECORDS: Final = select(*_FIELDS)
-_FIND: Final = _RECORDS.where(certificate.c.serial == bindparam("serial"))
+_FIND: Final = Prepared(_RECORDS.where(certificate.c.serial == bindparam("wanted")))
 _SIGNERS: Final = select(*(signer.c[name] for name in Signer.__dataclass_fields__))
-_ANSWERED: Final = select(*(submission.c[name] for name in Answered.__dataclass_fields__)).where(
-    submission.c.transaction_id == bindparam("transaction_id")
+_WRITTEN: Final = [name for name in Record.__dataclass_fields__ if name != "number"]
+_INSERT: Final = Prepared(insert(certificate).values({name: bindparam(name) for name in _WRITTEN}))
+_SAID: Final = list(Answered.__dataclass_fields__)
+_ANSWERED: Final = Prepared(
+    select(*(submission.c[name] for name in _SAID)).where(submission.c.transaction_id == bindparam("transaction_id"))
 )
-_INSERT: Final = insert(certificate)
-_ANSWER: Final = insert(submission)
+_ANSWER: Final = Prepared(insert(submission).values({name: bindparam(name) for name in ("transaction_id", *_SAID)}))
 _CHANGED: Final = ("state", "state_before", "reason", "revoked_at", "changed_at")
 
 
@@ -219,28 +221,24 @@ def mark_founded(database: Database) -> None:
 
 
 def find_record(connection: Connection, serial: str) -> Record | None:
-    row = connection.execute(_FIND, {"serial": serial}).one_or_none()
+    row = _FIND.row(connection, {"wanted": serial})
     return None if row is None else Record(*row)
 
 
 def find_answer(connection: Connection, transaction_id: str) -> Answered | None:
-    row = first_row(connection, _ANSWERED, transaction_id=transaction_id)
-    if row is None:
-        return None
-    kind, fingerprint, serial, cancelled, reason = row
-    return Answered(kind, fingerprint, serial, bool(cancelled), reason)
+    row = _ANSWERED.row(connection, {"transaction_id": transaction_id})
+    return None if row is None else Answered(*row)
 
 
 def insert_record(connection: Connection, record: Record) -> None:
     """Inside ``writing()``. A serial that was used before raises ``sqlalchemy.exc.IntegrityError``."""
-    values = {name: getattr(record, name) for name in Record.__dataclass_fields__ if name != "number"}
-    add_row(connection, _INSERT, values | {"changed_at": record.changed_at or record.recorded_at})
+    values = {name: getattr(record, name) for name in _WRITTEN}
+    _INSERT.run(connection, values | {"changed_at": record.changed_at or record.recorded_at})
 
 
 def insert_answer(connection: Connection, transaction_id: str, answer: Answered) -> None:
     """Inside ``writing()``."""
-    values = {name: getattr(answer, name) for name in Answered.__dataclass_fields__}
-    add_row(connection, _ANSWER, values | {"transaction_id": transaction_id})
+    _ANSWER.run(connection, {name: getattr(answer, name) for name in _SAID} | {"transaction_id": transaction_id})
 
 
 def set_cancelled(connection: Connection, transaction_id: str) -> None:
@@ -255,7 +253,8 @@ _MOVE: Final = (
     .values({name: bindparam(name) for name in _CHANGED})
 )
 _LAST_LIST: Final = select(signer.c.crl_number).where(signer.c.id == bindparam("holder"))
-_TELL: Final = _MOVE.values(listed_after=_LAST_LIST.scalar_subquery())
+_MOVED: Final = Prepared(_MOVE)
+_TOLD: Final = Prepared(_MOVE.values(listed_after=_LAST_LIST.scalar_subquery()))
 
 
 def write_life(connection: Connection, record: Record, *, listed: bool) -> None:
@@ -265,21 +264,28 @@ def write_life(connection: Connection, record: Record, *, listed: bool) -> None:
     """
     values: dict[str, Any] = {name: getattr(record, name) for name in _CHANGED} | {"wanted": record.serial}
     if listed:
-        connection.execute(_TELL, values | {"holder": record.signer})
+        _TOLD.run(connection, values | {"holder": record.signer})
     else:
-        connection.execute(_MOVE, values)
+        _MOVED.run(connection, values)
     if record.replaces is not None:
         _note_replaced(connection, record.replaces, record.changed_at)
 
 
+_MINE, _NOTED = certificate.c.serial == bindparam("old"), certificate.c.replaced_at
+# A successor that nobody confirmed does not count: it may have been lost on the way.
+_IN_USE: Final = or_(certificate.c.state == "confirmed", certificate.c.state_before == "confirmed")
+_SUCCESSOR: Final = Prepared(
+    select(certificate.c.serial).where(certificate.c.replaces == bindparam("old"), _IN_USE).limit(1)
+)
+_IS_REPLACED: Final = Prepared(update(certificate).where(_MINE, _NOTED.is_(None)).values(replaced_at=bindparam("at")))
+_IS_NOT: Final = Prepared(update(certificate).where(_MINE, _NOTED.is_not(None)).values(replaced_at=None))
+
+
 def _note_replaced(connection: Connection, serial: str, at: datetime | None) -> None:
-    # A successor that nobody confirmed does not count: it may have been lost on the way.
-    in_use = or_(certificate.c.state == "confirmed", certificate.c.state_before == "confirmed")
-    successors = select(certificate.c.serial).where(certificate.c.replaces == serial, in_use).limit(1)
-    is_replaced = connection.execute(successors).first() is not None
-    mine, noted = certificate.c.serial == serial, certificate.c.replaced_at
-    wrong: ColumnElement[bool] = noted.is_(None) if is_replaced else noted.is_not(None)
-    connection.execute(update(certificate).where(mine, wrong).values(replaced_at=at if is_replaced else None))
+    if _SUCCESSOR.row(connection, {"old": serial}) is not None:
+        _IS_REPLACED.run(connection, {"old": serial, "at": at})
+    else:
+        _IS_NOT.run(connection, {"old": serial})
 
 
 def _due(window: DueWindow, at: datetime, last: Record | None) -> "Select[Any]":

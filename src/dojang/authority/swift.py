@@ -1,41 +1,59 @@
-"""Single rows of an embedded database past SQLAlchemy's machinery, which takes ten times as long as SQLite itself.
+"""Statements of an embedded database past SQLAlchemy's machinery, which takes ten times as long as SQLite itself.
 
-For the few statements that every certificate needs. A server, where the way there takes longest, is asked as usual.
+For the few that every certificate needs. A server, where the way there takes longest, is asked as usual.
 """
 
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from functools import cache
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Insert, Select
+from sqlalchemy import Connection, Dialect, Executable
 from sqlalchemy.exc import DBAPIError
 
-
-def add_row(connection: Connection, statement: Insert, values: Mapping[str, Any]) -> None:
-    """Insert one row, inside ``writing()``; what is wrong with it is raised as by ``execute``."""
-    if connection.dialect.name != "sqlite":
-        connection.execute(statement, values)
-        return
-    execute(connection, _insertion(statement.table.name, tuple(values)), [_plain(one) for one in values.values()])
+Convert = Callable[[Any], Any] | None
 
 
-def first_row(connection: Connection, query: "Select[Any]", **values: Any) -> Sequence[Any] | None:
-    """The only row of a query whose columns need no translation."""
-    if connection.dialect.name != "sqlite":
-        return connection.execute(query, values).one_or_none()
-    row: Sequence[Any] | None = execute(connection, _selection(query), values).fetchone()
-    return row
+class _Plan(NamedTuple):
+    """A statement as the driver takes it: its values in their order, each with what it is when nobody says, and how it
+    is kept; and how each column of a row is read.
+    """
+
+    text: str
+    values: Sequence[tuple[str, Any, Convert]]
+    columns: Sequence[Convert]
 
 
-@cache
-def _insertion(table: str, names: tuple[str, ...]) -> str:
-    return f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"  # noqa: S608
+class Prepared:
+    """One statement with named values. Its text and its types are worked out when it first runs.
 
+    Inside ``writing()`` the driver runs it as it is; what the driver complains of is raised as by ``execute``. Of
+    columns with an ORM's types or lists of values it knows nothing.
+    """
 
-@cache
-def _selection(query: "Select[Any]") -> str:
-    return str(query)  # as it is without a dialect: with the parameters by their names
+    def __init__(self, statement: Executable) -> None:
+        self._statement: Final = statement
+        self._plan: _Plan | None = None
+
+    def run(self, connection: Connection, values: Mapping[str, Any]) -> int:
+        """How many rows it changed."""
+        if not _is_swift(connection):
+            return int(connection.execute(self._statement, values).rowcount)
+        return int(self._run(connection, values)[0].rowcount)
+
+    def row(self, connection: Connection, values: Mapping[str, Any]) -> Sequence[Any] | None:
+        """The only row that it finds or, changed, returns."""
+        if not _is_swift(connection):
+            return connection.execute(self._statement, values).one_or_none()
+        cursor, plan = self._run(connection, values)
+        found = cursor.fetchall()
+        assert len(found) <= 1
+        return None if not found else tuple(map(_converted, found[0], plan.columns))
+
+    def _run(self, connection: Connection, values: Mapping[str, Any]) -> tuple[Any, _Plan]:
+        plan = self._plan
+        if plan is None:
+            plan = self._plan = _planned(self._statement, connection.dialect)
+        given = [_converted(values.get(name, usual), convert) for name, usual, convert in plan.values]
+        return execute(connection, plan.text, given), plan
 
 
 def execute(connection: Connection, statement: str, values: Any = ()) -> Any:
@@ -51,8 +69,23 @@ def execute(connection: Connection, statement: str, values: Any = ()) -> Any:
         raise DBAPIError.instance(statement, None, error, dialect.loaded_dbapi.Error, dialect=dialect) from error
 
 
-def _plain(value: Any) -> Any:
-    """As the columns of ``tables`` keep it."""
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat(timespec="seconds")
-    return int(value) if isinstance(value, bool) else value
+def _is_swift(connection: Connection) -> bool:
+    """What reads outside a transaction begins one in the ordinary way, for what is read after it."""
+    return connection.dialect.name == "sqlite" and connection.in_transaction()
+
+
+def _planned(statement: Any, dialect: Dialect) -> _Plan:
+    compiled = statement.compile(dialect=dialect)
+    usual, binds = compiled.params, compiled.binds
+    values = [
+        (name, usual[name], binds[name].type.dialect_impl(dialect).bind_processor(dialect))
+        for name in compiled.positiontup
+    ]
+    columns = [
+        column.type.dialect_impl(dialect).result_processor(dialect, None) for column in statement.exported_columns
+    ]
+    return _Plan(str(compiled), values, columns)
+
+
+def _converted(value: Any, convert: Convert) -> Any:
+    return value if convert is None else convert(value)
