@@ -30,7 +30,7 @@ class Submission:
     that was chosen, where the profile has a choice; ``vid_der`` the identity (``npki.vid``) that whoever knows the
     number has computed, never what the subscriber says of himself. ``reason`` is why a reissue revokes the old one,
     ``enrolment`` the reference number by which it was asked for. With the ``request_form`` crmf, ``request_der`` is a
-    CertReqMsg (RFC 4211).
+    CertReqMsg (RFC 4211). ``applicant`` is who asks without a reference number, as whoever runs the authority says.
     """
 
     kind: Kind
@@ -43,6 +43,7 @@ class Submission:
     reason: ReissueReason = "superseded"
     enrolment: str | None = None
     request_form: RequestForm = "pkcs10"
+    applicant: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

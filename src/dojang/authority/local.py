@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes as PrivateKey
 
     from dojang.authority.enrolment import Counter, Enrolments
+    from dojang.authority.factors.gate import Gate
 
 T = TypeVar("T")
 Work = Callable[[Connection], Given]
@@ -135,6 +136,13 @@ class LocalAuthority:
         from dojang.authority.enrolment.opening import counter_of
 
         return counter_of(self, self._open_key)
+
+    @cached_property
+    def gate(self) -> "Gate":
+        """What issuing asks for, and sees to."""
+        from dojang.authority.factors.gate import Gate
+
+        return Gate(self.database, self.name, self.settings.factors(), self.now)
 
     def certificate_der(self) -> bytes:
         """The certificate whose key signs what is issued."""
@@ -346,9 +354,10 @@ class LocalAuthority:
         draft = rules.draft(
             submission, self._wanted(submission.profile), self._answers.predecessor(submission), request
         )
+        passed = self.gate.passed(submission, draft.profile, draft.subject, draft.public_key)
         serial = x509.random_serial_number()  # 159 random bits
         der = sign_certificate(draft, issuer, self.roster.private(roll.issuer.id), serial)
-        entry = along(der) if along else None
+        entry = passed(f"{serial:x}", along(der) if along else None)
         return lambda connection: self._answers.record(
             connection, submission, rules, draft, serial, der, entry, confirmed=confirmed
         )

@@ -8,7 +8,7 @@
     │   ├── NotFound · Ambiguous · AlreadyExists · SerialMismatch · Interrupted · NothingDue · NothingToDo
     │   ├── CredentialBusy · OperationUnfinished · BatchIncomplete · AgentNotRunning
     │   ├── PinIncorrect · PinKnownWrong · PinUnusable · KeyMismatch
-    │   ├── PasswordIncorrect · PasswordWithheld
+    │   ├── PasswordIncorrect · DevicePasswordIncorrect · PasswordWithheld
     │   ├── WrappingKeyMismatch · SharesUnusable
     │   └── FileUnreadable · FileUnwritable · FileMalformed · FileChanged
     ├── DeviceError          the token, its driver or its daemon
@@ -16,10 +16,13 @@
     │   ├── DiskNotFound · DiskRemoved
     │   ├── PinLocked · PinLastTry · PinNotSet · LoginRequired
     │   ├── ModuleUnloadable · DeviceBusy · DeviceFailure · DeviceDisobeyed · DeviceRefused · ObjectVanished
-    │   └── DaemonSilent · KeyReplaced · TokenClosed · SignatureUncertain · TimedOut · LocationSilent · AgentUnavailable
+    │   ├── DaemonSilent · KeyReplaced · TokenClosed · SignatureUncertain · TimedOut · TouchTimedOut
+    │   └── LocationSilent · AgentUnavailable
     ├── AuthorityError       the certificate authority or the peer
     │   ├── AuthorityRefused · AuthorityUnreachable · AuthorityUntrusted · AuthorityExpired · AnswerMismatch
-    │   └── AnswerPending · CentreBusy · CodeRefused · TooManyTries
+    │   ├── AnswerPending · CentreBusy · CodeRefused · TooManyTries
+    │   ├── FactorMissing · FactorRefused · FactorUnavailable
+    │   └── MessageUnsent · MessageCodeRefused · TooManyMessages
     ├── ConfigurationError   a setting or the state folder
     │   ├── InvalidSetting · StateUnreadable · DatabaseUnavailable · ClockSetBack
     │   └── NoModule · HookFailed · NoticeUndelivered · CannotListen · ExtraMissing
@@ -118,6 +121,65 @@ class TooManyTries(AuthorityError):
     retryable = True
     sentence = "The authority {authority} has had too many wrong codes from {source}."
     next_step = "Wait {minutes} minutes, make sure of reference number and code, then try again."
+
+
+class MessageUnsent(AuthorityError):
+    """``target`` is masked; ``sender`` is its kind in the settings."""
+
+    code = "message-unsent"
+    exit_status = 11
+    retryable = True
+    sentence = "No message was sent to {target} ({sender}): {problem}."
+    next_step = (
+        "Ask for another code later; this one is worthless. What is wrong, who runs the authority sees with: "
+        "dojang otp message test --ca NAME --to TARGET"
+    )
+
+
+class MessageCodeRefused(AuthorityError):
+    """A code that came by message; ``state`` tells what became of it, ``tries_left`` how often one may still be tried."""
+
+    code = "message-code-refused"
+    exit_status = 12
+    sentence = "The authority {authority} does not take this code: {problem}."
+    next_step = "{remedy}"
+
+
+class TooManyMessages(AuthorityError):
+    code = "too-many-messages"
+    exit_status = 11
+    retryable = True
+    sentence = "The authority {authority} sends no further message now: {problem}."
+    next_step = "Ask again in {seconds} seconds; the code that was sent last still works until it expires."
+
+
+class FactorMissing(AuthorityError):
+    """``ways`` are the sets of factors of which one is still to be passed."""
+
+    code = "factor-missing"
+    exit_status = 12
+    sentence = "The authority {authority} issues this only after: {missing}."
+    next_step = (
+        "Pass them with --factor FACTOR=SRC; before another program asks, 'dojang cert prove' passes them for its key."
+    )
+
+
+class FactorRefused(AuthorityError):
+    """A code that was not the right one, or none that is waited for."""
+
+    code = "factor-refused"
+    exit_status = 12
+    sentence = "The authority {authority} does not take the code for '{factor}': {problem}."
+    next_step = "Try again with a new code."
+
+
+class FactorUnavailable(AuthorityError):
+    """A factor that is wanted, and that this applicant cannot pass as things are."""
+
+    code = "factor-unavailable"
+    exit_status = 12
+    sentence = "The authority {authority} cannot ask for '{factor}': {problem}."
+    next_step = "Ask the office that registers applicants to add what is missing."
 
 
 class ConfigurationError(DojangError):

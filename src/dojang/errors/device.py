@@ -191,6 +191,14 @@ class TimedOut(DeviceError):
     next_step = "Run it again: it finishes or undoes what was begun. If that takes long again, run 'dojang doctor'."
 
 
+class TouchTimedOut(DeviceError):
+    code = "touch-timed-out"
+    exit_status = 11
+    retryable = True
+    sentence = "Device {token} wanted to be touched and was not; no code was computed."
+    next_step = "Run the command again and touch the device while it blinks."
+
+
 class LocationSilent(DeviceError):
     code = "location-silent"
     exit_status = 11

@@ -215,6 +215,13 @@ class PasswordIncorrect(UserError):
     next_step = "Try the password again, or restore the file from a backup."
 
 
+class DevicePasswordIncorrect(UserError):
+    code = "device-password-incorrect"
+    exit_status = 7
+    sentence = "The password of the device {address} is wrong, or none was given."
+    next_step = "Make sure of the password; it was tried once and is not tried again by itself."
+
+
 class PasswordWithheld(UserError):
     code = "password-withheld"
     exit_status = 8
