@@ -159,16 +159,7 @@ class Ledger:
     @classmethod
     def open(cls, path: Path) -> Self:
         """Open the ledger at ``path``, creating it (0600) and its folder (0700) when it is not there."""
-        with _state_errors(path):
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-            try:
-                _prepare(connection, path)
-            except BaseException:
-                connection.close()
-                raise
-        return cls(path, connection)
+        return cls(path, connect(path, SCHEMA, SCHEMA_VERSION))
 
     def close(self) -> None:
         self._connection.close()
@@ -267,7 +258,7 @@ class Ledger:
 
     def _take(self, operation_id: str) -> int | None:
         path = self._owner_path(operation_id)
-        with _state_errors(self.path):
+        with state_errors(self.path):
             path.parent.mkdir(mode=0o700, exist_ok=True)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
@@ -280,18 +271,35 @@ class Ledger:
         return descriptor
 
     def _read(self, query: str, values: tuple[object, ...]) -> list[tuple[str, ...]]:
-        with self._lock, _state_errors(self.path):
+        with self._lock, state_errors(self.path):
             return self._connection.execute(query, values).fetchall()
 
     def _write(self, *statements: Statement) -> None:
         """Every change of the ledger goes through here: one transaction, durable on return."""
-        with self._lock, _state_errors(self.path), _transaction(self._connection):
+        with self._lock, state_errors(self.path), transaction(self._connection):
             for query, values in statements:
                 self._connection.execute(query, values)
 
 
+def connect(path: Path, schema: str, version: int) -> sqlite3.Connection:
+    """An SQLite file of ours for many threads and processes: made (0600, its folder 0700) where it is not there, every
+    change durable when its transaction has ended.
+    """
+    with state_errors(path):
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        try:
+            _prepare(connection, path, schema, version)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
 @contextlib.contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing; waits for whoever else is writing."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -304,7 +312,8 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _state_errors(path: Path) -> Iterator[None]:
+def state_errors(path: Path) -> Iterator[None]:
+    """``StateUnreadable`` for what SQLite and the system say of the file."""
     try:
         yield
     except sqlite3.IntegrityError:
@@ -315,20 +324,20 @@ def _state_errors(path: Path) -> Iterator[None]:
         raise StateUnreadable(path=str(path), problem=error.strerror or str(error)) from error
 
 
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+def _prepare(connection: sqlite3.Connection, path: Path, schema: str, version: int) -> None:
     connection.execute("PRAGMA synchronous = FULL")
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version > SCHEMA_VERSION:
+    written = connection.execute("PRAGMA user_version").fetchone()[0]
+    if written > version:
         raise StateUnreadable(
-            path=str(path), problem=Phrase("a newer dojang wrote it (version {version})", version=version)
+            path=str(path), problem=Phrase("a newer dojang wrote it (version {version})", version=written)
         )
-    if version == SCHEMA_VERSION:
+    if written == version:
         return
-    with _transaction(connection):
+    with transaction(connection):
         if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
-            for statement in _statements(SCHEMA):
+            for statement in _statements(schema):
                 connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            connection.execute(f"PRAGMA user_version = {version}")
     connection.execute("PRAGMA journal_mode = WAL")
 
 
