@@ -13,6 +13,7 @@ from dojang.authority import tables
 from dojang.authority.audit import acting
 from dojang.authority.database import Database
 from dojang.authority.enrolment import Counter, EnrolmentPolicy, Enrolments, Handed, Office, Officers, Terms
+from dojang.authority.enrolment.records import Enrolment, found
 from dojang.x509.profiles import Profile, profile
 
 TERMS = Terms("personal", "CN=홍길동,O=Example,C=KR")
@@ -81,9 +82,10 @@ class Bureau:
         offer.check()
         return True
 
-    def take(self, reference: str, serial: str = "1a") -> Any:
+    def take(self, reference: str, serial: str = "1a") -> Enrolment:
         with self.database.writing() as connection:
-            return self.enrolments.take(connection, reference, serial=serial)
+            self.enrolments.take(connection, reference, serial=serial)
+            return found(connection, reference, self.at, "test")
 
     def audited(self) -> list[tuple[str, str, str]]:
         """Event, actor and subject of every row on record."""

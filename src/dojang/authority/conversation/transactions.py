@@ -15,6 +15,7 @@ from sqlalchemy import Connection, bindparam, delete, select, update
 
 from dojang.authority import tables
 from dojang.authority.glance import Glance
+from dojang.authority.swift import Prepared
 
 if TYPE_CHECKING:
     from dojang.authority.database import Database
@@ -70,14 +71,14 @@ def turn_at(database: "Database", place: Place) -> Turn | None:
 def begin(connection: Connection, place: Place, turn: Turn, at: datetime) -> None:
     """Inside ``writing()``. Raises ``Overtaken`` when the conversation has begun already."""
     values = {"transaction_id": place.transaction_id, "sender_key": place.sender, **_values(turn, at)}
-    if connection.execute(_begun(connection.dialect.name), values).first() is None:
+    if _begun(connection.dialect.name).row(connection, values) is None:
         raise Overtaken
 
 
 def go_on(connection: Connection, place: Place, before: Turn, turn: Turn, at: datetime) -> None:
     """Inside ``writing()``. Raises ``Overtaken`` unless ``before`` is still the last turn."""
     where = {"transaction": place.transaction_id, "sender": place.sender, "before": before.request_hash}
-    if connection.execute(_GONE_ON, {**where, **_values(turn, at)}).rowcount != 1:
+    if _GONE_ON.run(connection, {**where, **_values(turn, at)}) != 1:
         raise Overtaken
 
 
@@ -102,21 +103,23 @@ def _values(turn: Turn, at: datetime) -> dict[str, Any]:
 
 
 @cache
-def _begun(dialect: str) -> Any:
+def _begun(dialect: str) -> Prepared:
     """Inserted, or left as it is; the one word of SQL that the two databases spell alike and SQLAlchemy does not."""
     if dialect == "sqlite":
         from sqlalchemy.dialects.sqlite import insert
     else:
         from sqlalchemy.dialects.postgresql import insert  # type: ignore[assignment]
-    return insert(tables.cmp_transaction).on_conflict_do_nothing().returning(tables.cmp_transaction.c.state)
+    written: dict[str, Any] = {name: bindparam(name) for name in (*_PLACE, *_WRITTEN)}
+    return Prepared(insert(_table).values(written).on_conflict_do_nothing().returning(_table.c.state))
 
 
 _table: Final = tables.cmp_transaction
+_PLACE: Final = ("transaction_id", "sender_key")
 _READ: Final = ("state", "kind", "request_hash", "response_der", "sender_nonce", "serial", "details", "expires_at")
 _HERE: Final = (_table.c.transaction_id == bindparam("transaction")) & (_table.c.sender_key == bindparam("sender"))
 _GLANCE: Final = Glance(select(*(_table.c[name] for name in _READ)).where(_HERE))
 _WRITTEN: Final = ("changed_at", *_READ)
-_GONE_ON: Final = (
+_GONE_ON: Final = Prepared(
     update(_table)
     .where(_HERE, _table.c.request_hash == bindparam("before"))
     .values({name: bindparam(name) for name in _WRITTEN})

@@ -28,9 +28,10 @@ from dojang.authority.enrolment import records, tries
 from dojang.authority.enrolment.codes import CodeKey, check_same, code_of, decoy_for, reference_in
 from dojang.authority.enrolment.lookup import Found, Known, look_up
 from dojang.authority.enrolment.policy import EnrolmentPolicy
-from dojang.authority.enrolment.records import Enrolment, Terms
+from dojang.authority.enrolment.records import Terms
 from dojang.authority.enrolment.sources import source_of
 from dojang.authority.enrolment.states import EXPIRING, OPEN, WHY, State
+from dojang.authority.swift import Prepared
 from dojang.errors import CodeRefused, Phrase, TooManyTries
 from dojang.secret import Secret
 
@@ -38,7 +39,7 @@ _UNKNOWN = Phrase("it is unknown")
 _ENROLMENT = tables.enrolment
 _USABLE = (_ENROLMENT.c.state == "ready") & (_ENROLMENT.c.uses_left > 0)
 # Prepared once: it is on the way of every certificate.
-_USE = (
+_USE = Prepared(
     update(_ENROLMENT)
     .where(_ENROLMENT.c.reference == bindparam("wanted"), _USABLE, _ENROLMENT.c.expires_at > bindparam("now"))
     .values(
@@ -46,7 +47,7 @@ _USE = (
         used_at=bindparam("now"),
         state=case((_ENROLMENT.c.uses_left == 1, "used"), else_=_ENROLMENT.c.state),
     )
-    .returning(*_ENROLMENT.c)
+    .returning(_ENROLMENT.c.uses_left)
 )
 
 
@@ -117,18 +118,15 @@ class Enrolments:
             raise self._refusal(reference, _UNKNOWN)
         return known.terms
 
-    def take(self, connection: Connection, reference: str, *, serial: str) -> Enrolment:
+    def take(self, connection: Connection, reference: str, *, serial: str) -> None:
         """Use the code up, in the transaction that records the certificate ``serial``. ``CodeRefused`` if it is not
         ready: then that transaction must not be committed.
         """
         at, reference = self._clock(), reference_in(reference)
-        row = connection.execute(_USE, {"wanted": reference, "now": at}).one_or_none()
-        if row is None:
+        used = _USE.row(connection, {"wanted": reference, "now": at})
+        if used is None:
             raise self._why_not(connection, reference, at)
-        audit.record(
-            connection, event="enrolment-used", subject=reference, at=at, serial=serial, uses_left=row.uses_left
-        )
-        return records.enrolment_of(row, at)
+        audit.record(connection, event="enrolment-used", subject=reference, at=at, serial=serial, uses_left=used[0])
 
     def expire(self) -> list[str]:
         """Write down which codes have run out of time, and name their references. For a job; nothing waits for it."""

@@ -19,6 +19,7 @@ from dojang.authority.folder import CRL_NAME, ROOT_CRL_NAME
 from dojang.authority.hierarchy.chains import chain_of, root_of
 from dojang.authority.hierarchy.scene import private_of
 from dojang.authority.hierarchy.signers import Key, current, issuer_now, keys
+from dojang.authority.swift import Prepared
 from dojang.authority.tables import IS_CURRENT, certificate, signer
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 _AGAIN: Final = 5.0
 """Seconds after which another process's switch is looked for."""
-_IN_USE: Final = select(signer.c.id).where(IS_CURRENT, signer.c.id == bindparam("name"))
+_IN_USE: Final = Prepared(select(signer.c.id).where(IS_CURRENT, signer.c.id == bindparam("name")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +123,7 @@ class Roster:
             return Roll(issuer, root, above, chain_der, tuple(keys(connection)), standing)
 
 
-_STANDING: Final = select(certificate.c.state).where(certificate.c.serial == bindparam("own"))
+_STANDING: Final = Prepared(select(certificate.c.state).where(certificate.c.serial == bindparam("own")))
 _seen: "WeakKeyDictionary[RootTransaction, dict[str, bool]]" = WeakKeyDictionary()
 
 
@@ -132,12 +133,12 @@ def may_sign(connection: "Connection", name: str, certificate: x509.Certificate)
     assert transaction is not None
     known = _seen.setdefault(transaction, {})
     if name not in known:
-        is_in_use = connection.execute(_IN_USE, {"name": name}).first() is not None
+        is_in_use = _IN_USE.row(connection, {"name": name}) is not None
         known[name] = is_in_use and standing_of(connection, certificate) == "confirmed"
     return known[name]
 
 
 def standing_of(connection: "Connection", own: x509.Certificate) -> str:
     """The state of an issuer's certificate; a root's is on no record, and stands."""
-    state = connection.execute(_STANDING, {"own": f"{own.serial_number:x}"}).scalar_one_or_none()
-    return state or "confirmed"
+    row = _STANDING.row(connection, {"own": f"{own.serial_number:x}"})
+    return "confirmed" if row is None else str(row[0])
