@@ -12,6 +12,7 @@ HSM opens the two codes before, so that a slow token keeps nobody else from writ
 """
 
 import hmac
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from sqlalchemy import Connection, Row, insert, select, update
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from dojang.otp.cards.codes import Sealer
     from dojang.otp.records import Clock, Note, Records
     from dojang.secret import Secret
+
+Entry = Callable[[Connection], None]
+"""What is to be recorded in the transaction that takes an answer."""
 
 PAGE: Final = 100
 _CARD: Final = tables.security_card
@@ -99,13 +103,16 @@ class Cards:
                 raise unusable(now)
             return card_in(now)
 
-    def verify(self, number: str, answer: "Secret") -> Card:
-        """Take the answer to what is asked. ``OtpWrong``, ``OtpLocked``; ``NotPermitted`` where nothing is asked."""
+    def verify(self, number: str, answer: "Secret", entry: Entry | None = None) -> Card:
+        """Take the answer to what is asked. ``OtpWrong``, ``OtpLocked``; ``NotPermitted`` where nothing is asked.
+
+        ``entry`` is recorded in the transaction that takes a right one, or that is not taken.
+        """
         row = self._usable(number)
         if row.first is None:
             raise refused(number, Phrase("nothing is asked of it"), f"dojang otp card challenge {number}")
         right = codes.answer_of(self._keys.of(row.kek), number, row.sealed, row.first, row.second)
-        outcome = self._records.together(lambda connection: self._judged(connection, row, right, answer))
+        outcome = self._records.together(lambda connection: self._judged(connection, row, right, answer, entry))
         if isinstance(outcome, DojangError):
             raise outcome
         return outcome
@@ -159,7 +166,9 @@ class Cards:
         self._tell(connection, "card-made", values["id"], **told)
         return card_in(self._found(connection, values["id"]))
 
-    def _judged(self, connection: Connection, row: Row[Any], right: bytes, answer: "Secret") -> Card | DojangError:
+    def _judged(
+        self, connection: Connection, row: Row[Any], right: bytes, answer: "Secret", entry: Entry | None
+    ) -> Card | DojangError:
         """Charge, compare, and take or count; an error is given back, for raising it would undo what is counted."""
         now = self._found(connection, row.id)
         if now.state != "active":
@@ -171,6 +180,8 @@ class Cards:
         if hmac.compare_digest(right, answer.reveal()):
             self._set(connection, row.id, answered=now.answered + 1, wrong_tries=0, **_NOTHING_ASKED)
             self._tell(connection, "card-answered", row.id)
+            if entry is not None:
+                entry(connection)
             return card_in(self._found(connection, row.id))
         self._tell(connection, "card-wrong", row.id, tries=tried)
         if tried < self.policy.tries:
