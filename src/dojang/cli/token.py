@@ -6,6 +6,7 @@ from dojang.cli.context import Invocation
 from dojang.cli.describe import pin_request, pin_words, token_data, token_lines
 from dojang.cli.frame import argument, command, option
 from dojang.cli.language import N_, _, say
+from dojang.cli.token_device import device_data, device_lines, devices_of, key_data
 from dojang.errors import AlreadyExists, Phrase, TokenNotFound
 
 if TYPE_CHECKING:
@@ -23,7 +24,10 @@ def list_(invocation: Invocation) -> None:
     listing = list_tokens(invocation.search())
     _raise_when_the_named_module_failed(invocation, listing)
     data = {
-        "tokens": [token_data(token) for token in listing.tokens],
+        "tokens": [
+            {**token_data(token), "otp": device_data(device)}
+            for token, device in zip(listing.tokens, devices_of(listing.tokens), strict=True)
+        ],
         "empty_slots": [
             {"description": slot.description, "module": slot.module.path, "problem": slot.problem}
             for slot in listing.empty_slots
@@ -59,19 +63,27 @@ def _table(invocation: Invocation, listing: "TokenListing") -> str:
 
 
 @command(
-    help=N_("Show one token: its flags, the state of its PINs and the mechanisms it offers."),
+    help=N_(
+        "Show one token: its flags, the state of its PINs and the mechanisms it offers. "
+        "Where the device has seeds of one-time passwords too, they and its keys are shown with it."
+    ),
     examples=["dojang token show 'pkcs11:token=Hong'", "dojang token show @work --json"],
 )
 @argument("address", metavar="ADDRESS")
 def show(invocation: Invocation, address: str) -> None:
-    """Print what the token says of itself; no PIN is asked."""
+    """Print what the token says of itself, and what else the same device holds; no PIN is asked."""
     from dojang.pkcs11 import find_token
 
     token = find_token(invocation.address(address), invocation.search())
     mechanisms = token.mechanisms().names()
-    data = {"token": {**token_data(token), "mechanisms": mechanisms}}
+    data = {**token_data(token), "mechanisms": mechanisms, "otp": None}
     lines = [*token_lines(token), say("Mechanisms: {names}", names=", ".join(mechanisms))]
-    invocation.result(data, "\n".join(lines), quiet=[token.address])
+    (device,) = devices_of([token])
+    if device is not None:
+        keys = key_data(invocation, token)
+        data |= {"otp": device_data(device), "keys": keys}
+        lines += device_lines(device, keys)
+    invocation.result({"token": data}, "\n".join(lines), quiet=[token.address])
 
 
 @command(
