@@ -18,6 +18,8 @@ poll-seconds = 5                                    # when to ask again for what
 [enrolment]                                         # see ``enrolment.policy``
 
 [factors]                                           # see ``factors.policy``
+
+[messages]                                          # see ``otp.messages.policy``
 """
 
 import json
@@ -36,9 +38,10 @@ from dojang.errors import InvalidSetting, Phrase
 if TYPE_CHECKING:
     from dojang.authority.enrolment.policy import EnrolmentPolicy
     from dojang.authority.factors.policy import FactorPolicy
+    from dojang.otp.messages.policy import MessagePolicy
 
 # Tables that are read by who needs them; those of these that are there are checked at once.
-_TABLES: Final = ("enrolment", "factors")
+_TABLES: Final = ("enrolment", "factors", "messages")
 _ADDRESS: Final = re.compile(r"https?://[^\s/]+(/\S*)?")
 
 
@@ -80,6 +83,15 @@ class AuthoritySettings:
         except ValueError as error:
             raise InvalidSetting(path=self.path, problem=error.args[0]) from error
 
+    def messages(self) -> "MessagePolicy":
+        """What the table ``[messages]`` says. Raises ``InvalidSetting``."""
+        from dojang.otp.messages.policy import policy_from
+
+        try:
+            return policy_from(self.tables.get("messages", {}), self.path.parent, is_test=self.test)
+        except ValueError as error:
+            raise InvalidSetting(path=self.path, problem=error.args[0]) from error
+
     def factors(self) -> "FactorPolicy":
         """What the table ``[factors]`` says. Raises ``InvalidSetting``."""
         from dojang.authority.factors.policy import policy_from
@@ -114,6 +126,8 @@ def load(folder: Path) -> AuthoritySettings:
         settings.enrolment()
     if settings.tables["factors"]:
         settings.factors()
+    if settings.tables["messages"]:
+        settings.messages()
     return settings
 
 

@@ -208,6 +208,18 @@ AUDIT = Section(
     },
 )
 
+OTP_MESSAGE = Section(
+    N_("Codes that an authority sends by message."),
+    {"test": Entry("dojang.cli.otp_message:test", N_("Send a message to see that messages arrive."))},
+)
+
+OTP = Section(
+    N_("One-time passwords."),
+    {
+        "message": OTP_MESSAGE,
+    },
+)
+
 ROOT = Section(
     N_("Keeps the key that signs on a token, and does everything around it: issue, sign, renew."),
     {
@@ -220,6 +232,7 @@ ROOT = Section(
         "renew": RENEW,
         "location": LOCATION,
         "sign": SIGN,
+        "otp": OTP,
         "audit": AUDIT,
         "agent": AGENT,
         "serve": Entry("dojang.cli.serve:serve", N_("Serve the certificate centre: CMP, OCSP, lists, officers.")),

@@ -35,8 +35,17 @@ class Note(Protocol):
     """Puts an event on record, inside a transaction: it is there with the rest of it or not at all."""
 
     def __call__(
-        self, connection: "Connection", *, event: str, subject: str, at: datetime | None = None, **details: str | int
-    ) -> None: ...
+        self,
+        connection: "Connection",
+        *,
+        event: str,
+        subject: str,
+        actor: str | None = None,
+        at: datetime | None = None,
+        **details: str | int | list[str] | None,
+    ) -> None:
+        """``actor`` is who is at work unless said otherwise; ``details`` are what the event may tell."""
+        ...
 
 
 class TokenSecret(Protocol):

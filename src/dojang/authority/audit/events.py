@@ -65,6 +65,13 @@ EVENTS: Final = MappingProxyType(
         "card-locked": frozenset({"tries"}),
         "card-unlocked": frozenset({"tries"}),
         "card-removed": frozenset({"reason"}),
+        # codes by message; the subject is the applicant, a target is masked
+        "message-made": frozenset({"channel", "purpose", "target"}),
+        "message-sent": frozenset({"channel", "purpose"}),
+        "message-failed": frozenset({"channel", "purpose", "problem"}),
+        "message-pressed": frozenset({"channel", "purpose"}),
+        "message-passed": frozenset({"channel", "purpose"}),
+        "message-wrong": frozenset({"channel", "purpose", "tries_left"}),
         # who may administer
         "officer-added": frozenset({"roles", "certificate", "name"}),
         "officer-changed": frozenset({"roles", "state", "certificate", "name"}),

@@ -35,13 +35,18 @@ def enrolments_of(authority: "LocalAuthority", opener: object) -> Enrolments:
 def counter_of(authority: "LocalAuthority", opener: object) -> Counter:
     """For orders of the office. The secret for codes is made when the first one is needed."""
     database, name, policy = authority.database, authority.name, authority.settings.enrolment()
-    key = _once(lambda: make_code_key(database, name, _ring(opener), authority.now()))
+    key = code_key_of(authority, opener)
 
     def known(wanted: str) -> Profile:
         return profile(wanted, authority.folder / "profiles")
 
     office = Office(database, name, policy, known, key, authority.now)
     return Counter(office, Officers(database, name, policy, authority.now))
+
+
+def code_key_of(authority: "LocalAuthority", opener: object) -> Callable[[], CodeKey]:
+    """The secret for codes, made when it is first needed, and opened once."""
+    return _once(lambda: make_code_key(authority.database, authority.name, _ring(opener), authority.now()))
 
 
 class _NoKeyYet:

@@ -1,0 +1,68 @@
+"""Codes by message at an authority that is open: its records, its applicants, its settings and its token together."""
+
+import secrets
+from typing import TYPE_CHECKING, Final
+
+from dojang.authority import audit
+from dojang.authority.enrolment import applicants
+from dojang.authority.enrolment.opening import code_key_of
+from dojang.otp.messages.codes import DIGITS, MessageCodes
+from dojang.otp.messages.desk import MessageDesk, Recipient, message_for
+from dojang.otp.messages.targets import Channel, Target
+from dojang.otp.messages.texts import Language, Wording
+from dojang.secret import Secret
+
+if TYPE_CHECKING:
+    from dojang.authority.local import LocalAuthority
+    from dojang.otp.messages.codes import Entry, Passed, Pressed
+    from dojang.otp.messages.desk import Count, Sent
+
+TEST: Final = "test"
+
+
+class AuthorityMessages:
+    """What an applicant does with codes by message, and a gateway that called him.
+
+    ``purpose`` is a word that the messages know (``issue``, ``renew``, ``reissue``, ``revoke``) and whatever sets this
+    purpose apart from others of the applicant: ``issue:4081160273``.
+    """
+
+    def __init__(self, authority: "LocalAuthority", opener: object, count: "Count | None" = None) -> None:
+        """``opener`` opens the authority's token, when a code must be made or held against what is kept."""
+        self._authority = authority
+        policy = authority.settings.messages()
+        key = code_key_of(authority, opener)
+        self._codes = MessageCodes(authority.database, authority.name, policy, key, authority.now, audit.record)
+        self._desk = MessageDesk(self._codes, policy, authority.name, count)
+
+    def start(self, applicant: str, channel: Channel, purpose: str, source: str | None) -> "Sent":
+        """Send a new code, or have the applicant called; ``source`` is the address of who asks.
+
+        Raises ``NotFound`` for the applicant, and what ``MessageDesk.start`` does.
+        """
+        with self._authority.database.reading() as connection:
+            found = applicants.show(connection, applicant, self._authority.name)
+        return self._desk.start(Recipient(found.id, found.contact), channel, purpose, source)
+
+    def answer(self, applicant: str, purpose: str, code: Secret | None, entry: "Entry | None" = None) -> "Passed":
+        """As ``MessageDesk.answer`` has it."""
+        return self._desk.answer(applicant, purpose, code, entry)
+
+    def press(self, call: str, digits: Secret | None, nonce: str) -> "Pressed":
+        """What a gateway tells of a call; ``None`` where nobody pressed anything. ``AlreadyExists``."""
+        if digits is None:
+            return self._codes.unanswered(call, nonce)
+        return self._codes.press(call, digits, nonce)
+
+
+def try_sender(authority: "LocalAuthority", target: Target, language: Language) -> None:
+    """Send a message with a code that is good for nothing; nothing is recorded, and no token opened.
+
+    ``NotPermitted``, ``MessageUnsent``.
+    """
+    policy = authority.settings.messages()
+    code = Secret(f"{secrets.randbelow(10**DIGITS):0{DIGITS}d}")
+    wording = Wording(policy.name or authority.name, TEST, policy.minutes, language)
+    expires_at = authority.now() + policy.lifetime
+    message = message_for(secrets.token_hex(16), target, wording, code, expires_at)
+    policy.sender(target.channel).send(message)
