@@ -49,7 +49,10 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes as PrivateKey
 
     from dojang.authority.enrolment import Counter, Enrolments
+    from dojang.authority.factors.desk import FactorDesk, Sitting
     from dojang.authority.factors.gate import Gate
+    from dojang.authority.factors.messages import AuthorityMessages
+    from dojang.otp.messages.desk import Count
 
 T = TypeVar("T")
 Work = Callable[[Connection], Given]
@@ -85,6 +88,9 @@ class LocalAuthority:
     ``key`` is called with the stored address of a key when something must be signed with it, at most once for each. For
     authorization codes it must be a ``KeyRing``, too.
     """
+
+    count_message: "Count" = staticmethod(lambda channel, outcome: None)
+    """Told of each message that was sent or not."""
 
     watches_clock = True
     """Whether a clock that was set back stops it. Off where certificates of the past are wanted, as in tests."""
@@ -143,6 +149,26 @@ class LocalAuthority:
         from dojang.authority.factors.gate import Gate
 
         return Gate(self.database, self.name, self.settings.factors(), self.now)
+
+    @cached_property
+    def messages(self) -> "AuthorityMessages":
+        """Codes that applicants get by message."""
+        from dojang.authority.factors.messages import AuthorityMessages
+
+        return AuthorityMessages(self, self._open_key, lambda channel, outcome: self.count_message(channel, outcome))
+
+    @cached_property
+    def factors(self) -> "FactorDesk":
+        """Where applicants pass what is asked for."""
+        from dojang.authority.factors.opening import desk_of
+
+        return desk_of(self, self._open_key)
+
+    def factors_for(self, submission: Submission) -> "Sitting":
+        """The same for who asks here. ``AuthorityRefused``."""
+        from dojang.authority.factors.opening import sitting_here
+
+        return sitting_here(self.factors, submission)
 
     def certificate_der(self) -> bytes:
         """The certificate whose key signs what is issued."""

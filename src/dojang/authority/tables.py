@@ -317,7 +317,8 @@ renewal_notice = _table(
 )
 
 # A factor that an applicant has passed, good for one request only: ``request_hash`` covers the key to be certified, the
-# profile and who asks. ``reference`` is the enrolment that it goes back to, ``-`` where there was none. ``used_serial`` is the certificate that was issued on it; then it is good for nothing more.
+# profile and who asks. ``reference`` is the enrolment that it goes back to, ``-`` where there was none.
+# ``used_serial`` is the certificate that was issued on it; then it is good for nothing more.
 factor_evidence = _table(
     "factor_evidence",
     Column("id", Text, primary_key=True),

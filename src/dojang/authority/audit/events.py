@@ -44,7 +44,6 @@ EVENTS: Final = MappingProxyType(
         "source-locked": frozenset({"tries"}),
         # what an applicant passes before a certificate; the subject is the applicant
         "factor-passed": frozenset({"factor", "device", "reference", "evidence", "expires_at"}),
-        "factor-refused": frozenset({"factor", "device", "reference", "source"}),
         "factors-used": frozenset({"serial", "reference", "factors", "evidence"}),
         # seeds of registered devices, and the keys they lie under
         "otp-kek-made": frozenset({"check", "before"}),

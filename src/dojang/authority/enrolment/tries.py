@@ -23,11 +23,16 @@ def tries_from(connection: Connection, source: str, policy: EnrolmentPolicy, at:
 
 def count_wrong(connection: Connection, reference: str, source: str, policy: EnrolmentPolicy, at: datetime) -> None:
     """One more for both; the reference is locked when it is one too many."""
+    tried = _count_for_reference(connection, reference, policy, at)
+    audit.record(connection, event="code-wrong", subject=reference, at=at, source=source, tries=tried)
+    count_source(connection, source, policy, at)
+
+
+def count_source(connection: Connection, source: str, policy: EnrolmentPolicy, at: datetime) -> None:
+    """One more wrong code from there, of whatever kind."""
     table = tables.source_tries
     connection.execute(delete(table).where(table.c.at <= at - policy.source_window))
     connection.execute(insert(table).values(source=source, at=at))
-    tried = _count_for_reference(connection, reference, policy, at)
-    audit.record(connection, event="code-wrong", subject=reference, at=at, source=source, tries=tried)
     from_there = tries_from(connection, source, policy, at)
     if from_there == policy.source_tries:
         audit.record(connection, event="source-locked", subject=source, at=at, tries=from_there)

@@ -6,7 +6,7 @@ No code is here, nor anything that one could be found from.
 import hashlib
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -41,29 +41,31 @@ def write(
 ) -> Evidence:
     """Inside ``writing()``: on record, with its row in the audit."""
     new = secrets.token_hex(_ID_BYTES)
-    values = {
-        "id": new,
-        "applicant": claim.applicant,
-        "reference": claim.reference,
-        "request_hash": claim.request_hash,
-        "factor": factor,
-        "device": device,
-        "passed_at": at,
-        "expires_at": at + lifetime,
-        "evidence_hash": _hash_of(new, claim, factor, device, at),
-    }
-    connection.execute(insert(_TABLE).values(**values))
-    told = {"factor": factor, "device": device, "reference": _told(claim.reference)}
+    found = Evidence(
+        id=new,
+        applicant=claim.applicant,
+        reference=claim.reference,
+        request_hash=claim.request_hash,
+        factor=factor,
+        device=device,
+        passed_at=at,
+        expires_at=at + lifetime,
+        evidence_hash=_hash_of(new, claim, factor, device, at),
+        used_serial=None,
+    )
+    connection.execute(insert(_TABLE).values(**asdict(found)))
     audit.record(
         connection,
         event="factor-passed",
         subject=claim.applicant,
         at=at,
-        evidence=values["evidence_hash"].hex(),
-        expires_at=moment_text(at + lifetime),
-        **told,
+        factor=factor,
+        device=device,
+        reference=_told(claim.reference),
+        evidence=found.evidence_hash.hex(),
+        expires_at=moment_text(found.expires_at),
     )
-    return Evidence(**values, used_serial=None)
+    return found
 
 
 def standing(connection: Connection, claim: Claim, at: datetime) -> list[Evidence]:

@@ -1,13 +1,18 @@
 """Codes by message at an authority that is open: its records, its applicants, its settings and its token together."""
 
 import secrets
+from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from dojang.authority import audit
 from dojang.authority.enrolment import applicants
 from dojang.authority.enrolment.opening import code_key_of
+from dojang.errors import DojangError, InvalidSetting, NotPermitted, Phrase
 from dojang.otp.messages.codes import DIGITS, MessageCodes
 from dojang.otp.messages.desk import MessageDesk, Recipient, message_for
+from dojang.otp.messages.outcomes import read_outcome
+from dojang.otp.messages.signature import Unsigned
 from dojang.otp.messages.targets import Channel, Target
 from dojang.otp.messages.texts import Language, Wording
 from dojang.secret import Secret
@@ -30,29 +35,57 @@ class AuthorityMessages:
     def __init__(self, authority: "LocalAuthority", opener: object, count: "Count | None" = None) -> None:
         """``opener`` opens the authority's token, when a code must be made or held against what is kept."""
         self._authority = authority
-        policy = authority.settings.messages()
+        self._policy = policy = authority.settings.messages()
         key = code_key_of(authority, opener)
         self._codes = MessageCodes(authority.database, authority.name, policy, key, authority.now, audit.record)
         self._desk = MessageDesk(self._codes, policy, authority.name, count)
+
+    @property
+    def seconds(self) -> int:
+        """How long a code works."""
+        return int(self._policy.lifetime.total_seconds())
 
     def start(self, applicant: str, channel: Channel, purpose: str, source: str | None) -> "Sent":
         """Send a new code, or have the applicant called; ``source`` is the address of who asks.
 
         Raises ``NotFound`` for the applicant, and what ``MessageDesk.start`` does.
         """
-        with self._authority.database.reading() as connection:
-            found = applicants.show(connection, applicant, self._authority.name)
-        return self._desk.start(Recipient(found.id, found.contact), channel, purpose, source)
+        return self._desk.start(self._recipient(applicant), channel, purpose, source)
+
+    def target(self, applicant: str, channel: Channel) -> Target | None:
+        """Where a code would go; ``None`` where it would go nowhere. ``NotFound`` for the applicant."""
+        try:
+            return self._desk.target(self._recipient(applicant), channel)
+        except NotPermitted:
+            return None
 
     def answer(self, applicant: str, purpose: str, code: Secret | None, entry: "Entry | None" = None) -> "Passed":
         """As ``MessageDesk.answer`` has it."""
         return self._desk.answer(applicant, purpose, code, entry)
 
-    def press(self, call: str, digits: Secret | None, nonce: str) -> "Pressed":
-        """What a gateway tells of a call; ``None`` where nobody pressed anything. ``AlreadyExists``."""
-        if digits is None:
-            return self._codes.unanswered(call, nonce)
-        return self._codes.press(call, digits, nonce)
+    def told(self, headers: Mapping[str, str], body: bytes, at: datetime) -> "Pressed":
+        """What a gateway tells of a call. ``Unsigned``, ``Usage``, and ``AlreadyExists`` for what it told before."""
+        outcome = read_outcome(headers, body, self._call_key(), at)
+        if outcome.digits is None:
+            return self._codes.unanswered(outcome.call, outcome.nonce)
+        return self._codes.press(outcome.call, outcome.digits, outcome.nonce)
+
+    def _recipient(self, applicant: str) -> Recipient:
+        with self._authority.database.reading() as connection:
+            found = applicants.show(connection, applicant, self._authority.name)
+        return Recipient(found.id, found.contact)
+
+    def _call_key(self) -> Secret:
+        """What outcomes are signed with; ``Unsigned`` where nobody is called."""
+        if self._policy.caller is None:
+            raise Unsigned
+        try:
+            key = self._policy.caller.key_source.read("key")
+        except DojangError as error:
+            problem = Phrase("a secret that its settings name cannot be read")
+            raise InvalidSetting(path=self._authority.settings.path, problem=problem) from error
+        assert key is not None, "a source without a keypad gives something or says why not"
+        return key
 
 
 def try_sender(authority: "LocalAuthority", target: Target, language: Language) -> None:

@@ -62,7 +62,7 @@ class MessageDesk:
         ``source`` is the address of who asks. Raises ``TooManyMessages``, ``MessageUnsent``, and ``NotPermitted`` where
         the authority sends nothing that way or the applicant has nothing to send it to.
         """
-        sender, target = self._policy.sender(channel), self._target(recipient, channel)
+        sender, target = self._policy.sender(channel), self.target(recipient, channel)
         wording = Wording(self._name, purpose, self._policy.minutes, language_of(recipient.contact.get("language")))
         begun = self._codes.begin(recipient.id, purpose, target, source)
         message = message_for(begun.id, target, wording, begun.code, begun.expires_at)
@@ -86,7 +86,9 @@ class MessageDesk:
             return self._codes.claim(applicant, purpose, entry)
         return self._codes.answer(applicant, purpose, code, entry)
 
-    def _target(self, recipient: Recipient, channel: Channel) -> Target:
+    def target(self, recipient: Recipient, channel: Channel) -> Target:
+        """Where a code would go. ``NotPermitted`` where it would go nowhere."""
+        self._policy.sender(channel)
         wanted = _CONTACT[channel]
         text = recipient.contact.get(wanted)
         if text is None:
