@@ -74,7 +74,8 @@ class Mac:
         if kind not in _LEAST_ITERATIONS or parameters is None:
             raise _unknown(kind)
         derive = _pbm if kind == PBM else _pbmac1
-        self._key, self._hash = derive(secret, parameters, most_iterations)
+        key, self._hash = derive(secret, parameters, most_iterations)
+        self._key = bytearray(key)
 
     def protect(self, data: bytes) -> bytes:
         """The MAC over ``data``."""
@@ -84,6 +85,10 @@ class Mac:
         """In constant time. Raises ``CmpFault`` with badMessageCheck."""
         if not hmac.compare_digest(self.protect(data), protection):
             raise CmpFault(FailInfo.BAD_MESSAGE_CHECK, "the message's MAC is wrong")
+
+    def wipe(self) -> None:
+        """Forget the key; nothing is protected with it any more."""
+        self._key[:] = bytes(len(self._key))
 
     def __repr__(self) -> str:
         return "Mac(…)"

@@ -6,6 +6,7 @@ SEQUENCE OF, which cannot stand alone, is the only field of a SEQUENCE put aroun
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Annotated, TypeVar
 
 from cryptography import x509
@@ -323,11 +324,12 @@ def oid_of(parts: list[TLV]) -> str:
     """What kind an algorithm or a typed value is, dotted. Raises ``CmpFault`` with badDataFormat."""
     if not 1 <= len(parts) <= 2:
         raise malformed()
-    try:
-        kind: x509.ObjectIdentifier = parts[0].parse(x509.ObjectIdentifier)
-    except ValueError as error:
-        raise malformed() from error
-    return kind.dotted_string
+    return _dotted(der_of(parts[0]))
+
+
+@lru_cache(maxsize=256)
+def _dotted(oid_der: bytes) -> str:
+    return decode(x509.ObjectIdentifier, oid_der).dotted_string
 
 
 def value_of(parts: list[TLV]) -> bytes | None:

@@ -37,8 +37,9 @@ def test_a_code_is_computed_by_the_key(small) -> None:
     others = {code_of(type(small.key)(secret * 32), "0123456789", b"s" * 16).reveal() for secret in (b"a", b"b")}
     assert len(others) == 2
     small.key = type(small.key)(b"x" * 32)
+    offer = small.enrolments.secret_for(handed.enrolment.reference, "203.0.113.7")
     with pytest.raises(StateUnreadable):
-        small.enrolments.secret_for(handed.enrolment.reference, "203.0.113.7")
+        _ = offer.secret
 
 
 def test_the_fifth_wrong_code_locks(bureau) -> None:
@@ -135,7 +136,9 @@ def test_unknown_and_locked_look_wrong(small) -> None:
     for asked in (reference, "0000000000", "", "x" * 1000, "\ud800", "\0"):
         before = len(small.key.asked)
         offers = [small.enrolments.secret_for(asked, "203.0.113.7") for _ in range(2)]
+        assert all(offer.secret == offer.secret for offer in offers)
         assert len(small.key.asked) == before + 2
+        assert not any(offer.mark for offer in offers)
         assert offers[0].secret == offers[1].secret != locked.code
         with pytest.raises(CodeRefused) as refused:
             offers[0].check()

@@ -9,12 +9,13 @@ from dojang.authority.audit import acting
 from dojang.authority.conversation.confirming import confirm, give_up
 from dojang.authority.conversation.enrolling import enrol, poll
 from dojang.authority.conversation.informing import inform
+from dojang.authority.conversation.kept import KeptKeys
 from dojang.authority.conversation.office import Office
 from dojang.authority.conversation.question import Question, check_header, check_nonces
 from dojang.authority.conversation.refusals import fault_of
 from dojang.authority.conversation.replies import Reply, failure, unprotected
 from dojang.authority.conversation.revoking import revoke
-from dojang.authority.conversation.senders import sender_of_message
+from dojang.authority.conversation.senders import Bearer, sender_of_message
 from dojang.authority.conversation.transactions import Overtaken, Turn, turn_at
 from dojang.cmp.bodies import (
     Certification,
@@ -45,7 +46,7 @@ class Conversation:
     """Answers messages for one authority; many threads and processes may do so at once."""
 
     def __init__(self, office: Office) -> None:
-        self._office = office
+        self._office, self._kept = office, KeptKeys()
 
     def answer(
         self,
@@ -75,11 +76,13 @@ class Conversation:
                 return self._converse(question)
         except (CmpFault, DojangError) as error:
             return self._refusal(question, _fault(error, tell))
+        finally:
+            self._let_go(question)
 
     def _question(self, message: Message, request_der: bytes, source: str, profile: str | None) -> Question:
         """The message with its sender, who has proved to be it."""
         check_header(message.header, self._office)
-        sender = sender_of_message(self._office, message, source)
+        sender = sender_of_message(self._office, message, source, self._kept)
         return Question(self._office, message, request_der, sender, source, self._office.now(), profile)
 
     def _converse(self, question: Question) -> bytes:
@@ -114,6 +117,15 @@ class Conversation:
 
     def _last(self, question: Question) -> Turn | None:
         return turn_at(self._office.database, question.place)
+
+    def _let_go(self, question: Question) -> None:
+        """The answer is made: the key of who has a code is kept for his next message, unless there is none to come."""
+        sender = question.sender
+        if isinstance(sender, Bearer):
+            if sender.name is None or isinstance(question.message.body, Confirmations | Failure):
+                sender.mac.wipe()
+            else:
+                self._kept.keep(sender.name, sender.mac)
 
     def _refusal(self, question: Question, fault: CmpFault) -> bytes:
         """Protected as the question was; unprotected where even that cannot be done now."""

@@ -12,6 +12,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from dojang.authority.audit import acting
+from dojang.authority.conversation.kept import KeptKeys, Name
 from dojang.authority.conversation.office import Known, Office
 from dojang.authority.conversation.replies import key_id_of
 from dojang.authority.store import find_record
@@ -19,7 +20,7 @@ from dojang.cmp.faults import CmpFault, FailInfo
 from dojang.cmp.macs import Mac, is_mac
 from dojang.cmp.messages import Message
 from dojang.cmp.protection import verify_signature
-from dojang.cmp.schema import Algorithm
+from dojang.cmp.schema import Algorithm, der_of
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -32,11 +33,12 @@ _LONGEST_REFERENCE = 64
 
 @dataclass(frozen=True, slots=True)
 class Bearer:
-    """Whoever has a code. ``offer`` tells whether it may be used."""
+    """Whoever has a code. ``offer`` tells whether it may be used; under ``name`` his key is kept."""
 
     reference: str
     offer: "Offer"
     mac: Mac
+    name: Name | None
 
     @property
     def key(self) -> bytes:
@@ -76,7 +78,7 @@ class Holder:
 Sender = Bearer | Holder
 
 
-def sender_of_message(office: Office, message: Message, source: str) -> Sender:
+def sender_of_message(office: Office, message: Message, source: str, kept: KeptKeys) -> Sender:
     """Raises ``CmpFault``, and ``TooManyTries`` for a source of too many wrong codes.
 
     Says nothing about what the sender may do: his code may be used up, his certificate revoked.
@@ -85,23 +87,29 @@ def sender_of_message(office: Office, message: Message, source: str) -> Sender:
     if algorithm is None or protection is None:
         raise CmpFault(FailInfo.BAD_MESSAGE_CHECK, "the message is not protected")
     if is_mac(algorithm):
-        return _bearer(office, message, algorithm, protection, source)
+        return _bearer(office, message, algorithm, protection, source, kept)
     return _holder(office, message, algorithm, protection)
 
 
-def _bearer(office: Office, message: Message, algorithm: Algorithm, protection: bytes, source: str) -> Bearer:
+def _bearer(
+    office: Office, message: Message, algorithm: Algorithm, protection: bytes, source: str, kept: KeptKeys
+) -> Bearer:
     reference = reference_in(message)
     offer = office.enrolments.secret_for(reference, source)
-    mac = Mac(offer.secret, algorithm, most_iterations=office.settings.longest_iterations)
+    name = None if offer.mark is None else (offer.mark, b"".join(map(der_of, algorithm)))
+    mac = None if name is None else kept.take(name)
+    if mac is None:
+        mac = Mac(offer.secret, algorithm, most_iterations=office.settings.longest_iterations)
     try:
         mac.verify(protection, message.protected_der)
     except CmpFault:
+        mac.wipe()
         with acting("cmp:nobody"):
             office.enrolments.wrong(reference, source)
         raise
     if offer.wrong_tries:
         office.enrolments.right(reference, source)
-    return Bearer(reference, offer, mac)
+    return Bearer(reference, offer, mac, name)
 
 
 def reference_in(message: Message) -> str:

@@ -18,6 +18,7 @@ From outside a reference that nobody was given, one that is locked and a wrong c
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache, partial
 
 from sqlalchemy import Connection, bindparam, case, update
 
@@ -55,13 +56,20 @@ _USE = Prepared(
 class Offer:
     """What a message under this reference must be protected with, and why that would not help.
 
-    ``terms`` are what it stands for, where the reference is known; ``wrong_tries`` what ``right`` would take back.
+    ``code`` has the token compute it, once. ``mark`` tells it from every other code; there is none where no message
+    fits. ``terms`` are what it stands for where it is known; ``wrong_tries`` what ``right`` would take back.
     """
 
-    secret: Secret
+    code: Callable[[], Secret]
     refusal: CodeRefused | None = None
+    mark: bytes | None = None
     terms: Terms | None = None
     wrong_tries: int = 0
+
+    @property
+    def secret(self) -> Secret:
+        """The code. Raises ``StateUnreadable`` when the token's key is not the one that made it."""
+        return self.code()
 
     def check(self) -> None:
         """Raise ``CodeRefused`` unless the code may be used now. For those who have proved to know it."""
@@ -84,21 +92,20 @@ class Enrolments:
         self._code_key, self._clock = code_key, clock
 
     def secret_for(self, reference: str, source: str) -> Offer:
-        """The code, which the token computes. ``source`` is the address of who asks.
+        """The code, which the token computes when it is needed. ``source`` is the address of who asks.
 
-        Raises ``TooManyTries``; ``StateUnreadable`` when the token's key is not the one that made the code.
+        Raises ``TooManyTries``.
         """
         found = self._look_up(reference, source)
         if found.tries >= self._policy.source_tries:
             minutes = int(self._policy.source_window.total_seconds() // 60)
             raise TooManyTries(authority=self._authority, source=source_of(source), minutes=minutes)
-        key, known = self._code_key(), found.known
+        known = found.known
         if known is None or self._is_locked(known):
-            return Offer(decoy_for(key, reference_in(reference)), self._refusal(reference, _UNKNOWN))
-        secret = code_of(key, reference, known.salt)
-        check_same(secret, known.salt, known.code_hash, self._authority)
+            return Offer(cache(partial(self._decoy, reference)), self._refusal(reference, _UNKNOWN))
         refusal = None if known.state == "ready" else self._refusal(reference, WHY[known.state], known.state)
-        return Offer(secret, refusal, known.terms, known.wrong_tries)
+        code = cache(partial(self._code, reference, known.salt, known.code_hash))
+        return Offer(code, refusal, known.salt + known.code_hash, known.terms, known.wrong_tries)
 
     def wrong(self, reference: str, source: str) -> None:
         """Count a code that did not fit; durable when this returns. The one too many locks the reference."""
@@ -139,6 +146,14 @@ class Enrolments:
                 moment = moment_text(expires_at)
                 audit.record(connection, event="enrolment-expired", subject=reference, at=at, expires_at=moment)
         return [reference for reference, _ in expired]
+
+    def _code(self, reference: str, salt: bytes, code_hash: bytes) -> Secret:
+        code = code_of(self._code_key(), reference, salt)
+        check_same(code, salt, code_hash, self._authority)
+        return code
+
+    def _decoy(self, reference: str) -> Secret:
+        return decoy_for(self._code_key(), reference_in(reference))
 
     def _look_up(self, reference: str, source: str) -> Found:
         at = self._clock()
