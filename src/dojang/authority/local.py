@@ -170,6 +170,13 @@ class LocalAuthority:
 
         return sitting_here(self.factors, submission)
 
+    @cached_property
+    def messages(self) -> "AuthorityMessages":
+        """Codes that applicants get by message."""
+        from dojang.authority.factors.messages import AuthorityMessages
+
+        return AuthorityMessages(self, self._open_key, lambda channel, outcome: self.count_message(channel, outcome))
+
     def certificate_der(self) -> bytes:
         """The certificate whose key signs what is issued."""
         return self.roster.now().issuer.certificate_der

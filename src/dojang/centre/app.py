@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dojang.centre.limits import Limits
     from dojang.centre.state import Centre
 
-DOORS: Final = ("cmp", "ocsp", "lists", "statement", "admin")
+DOORS: Final = ("cmp", "ocsp", "lists", "statement", "ars", "admin")
 
 
 def build(state: "Centre", limits: "Limits", pulse: "Pulse", doors: Iterable[str] = DOORS) -> Gate:

@@ -33,6 +33,7 @@ class Metrics:
         self._losses = Counter("hsm_session_losses", "Calls that found their HSM session gone.", **own)
         self._refusals = Counter("refused_connections", "Connections and requests turned away.", ["why"], **own)
         self._jobs = Counter("jobs", "Jobs that ended.", ["job", "outcome"], **own)
+        self._messages = Counter("messages", "Codes sent by message, or not.", ["authority", "channel", "outcome"], **own)
         self._under_way = Gauge(
             "work_under_way", "Pieces of work begun or waiting.", multiprocess_mode="livesum", **own
         )
@@ -61,6 +62,10 @@ class Metrics:
     def job_ended(self, job: str, outcome: str) -> None:
         """A job ended, ``done`` or ``failed``."""
         self._jobs.labels(job, outcome).inc()
+
+    def message(self, authority: str, channel: str, outcome: str) -> None:
+        """A code went by ``sms``, ``ars`` or ``mail``, or should have: ``sent`` or ``failed``."""
+        self._messages.labels(authority, channel, outcome).inc()
 
     def under_way(self, pieces: int) -> None:
         """How much the threads have to do just now."""

@@ -102,6 +102,7 @@ class Opened:
         from dojang.authority.local import open_authority
 
         authority = open_authority(self._directory, name, self.keys)
+        authority.count_message = partial(self.state.metrics.message, name)
         try:
             self._keep_root_offline(authority)
             self.keys.prove(authority)
