@@ -202,7 +202,7 @@ AUDIT = Section(
     N_("The record of what an authority did: look at it, check it, keep copies of it."),
     {
         "tail": Entry("dojang.cli.audit:tail", N_("Show the last rows.")),
-        "verify": Entry("dojang.cli.audit:verify", N_("Find any row that was changed, removed or moved.")),
+        "verify": Entry("dojang.cli.audit_verify:verify", N_("Find any row that was changed, removed or moved.")),
         "export": Entry("dojang.cli.audit:export", N_("Write it to a file that needs no database.")),
         "head": Entry("dojang.cli.audit:head", N_("Show or sign what tells later that nothing was removed.")),
     },
@@ -214,8 +214,14 @@ OTP_MESSAGE = Section(
 )
 
 OTP = Section(
-    N_("One-time passwords."),
+    N_("One-time passwords: in tokens and security keys, and those that an authority checks."),
     {
+        "add": Entry("dojang.cli.otp:add", N_("Put a seed into a device, or register a device.")),
+        "list": Entry("dojang.cli.otp:list_", N_("List seeds, or registered devices.")),
+        "code": Entry("dojang.cli.otp:code", N_("Show a code, computed in its device.")),
+        "verify": Entry("dojang.cli.otp:verify", N_("Check a code; each is accepted once.")),
+        "resync": Entry("dojang.cli.otp:resync", N_("Bring device and checker together again.")),
+        "delete": Entry("dojang.cli.otp:delete", N_("Remove a seed, or a registered device.")),
         "message": OTP_MESSAGE,
     },
 )

@@ -124,6 +124,10 @@ class SecretDesk:
         read = self._read(source or "prompt", "--code-source", Phrase(N_("code")), what)
         return read or ask_secret(say("The code for {reference}", reference=reference))
 
+    def typed(self, source: str | None, option: str, purpose: Phrase, question: str) -> Secret:
+        """Something else that nobody may read over a shoulder: ``purpose`` in an error, ``question`` at a prompt."""
+        return self._read(source or "prompt", option, purpose, Phrase(question)) or ask_secret(question)
+
     def _read(self, source: str, option: str, purpose: Phrase, what: Phrase) -> Secret | None:
         """From its source; ``None`` where a person is to be asked, ``InputRequired`` where none is there."""
         secret = None

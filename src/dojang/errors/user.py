@@ -65,7 +65,7 @@ class OtpIncorrect(UserError):
     code = "otp-incorrect"
     exit_status = 13
     sentence = "The one-time password is not one of {what} at this time."
-    next_step = "Type the one that is shown now; where the two have run apart: dojang otp resync"
+    next_step = "Type the one that is shown now; 'dojang otp resync' helps where the two have run apart."
 
 
 class OtpReplayed(UserError):
@@ -82,6 +82,13 @@ class CounterUnknown(UserError):
     exit_status = 9
     sentence = "Which counter is next for {what} is not known here: its codes were counted on another machine."
     next_step = "Say it: dojang otp resync ADDRESS --counter N, with N beyond every one that was ever used."
+
+
+class TransportKeyWrong(UserError):
+    code = "transport-key-wrong"
+    exit_status = 7
+    sentence = "{path} does not open with this key or password, or was changed on its way: {problem}."
+    next_step = "Make sure of the key and of the file with whoever sent it; nothing was stored."
 
 
 class InvalidSource(UserError):

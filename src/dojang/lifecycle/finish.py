@@ -171,6 +171,15 @@ def finish_delete(place: Workplace, operation: Operation, location: Location) ->
     operation.finish("deleted", gone)
 
 
+def finish_seed_delete(place: Workplace, operation: Operation, location: Location) -> None:
+    """Remove what is left of a seed for one-time passwords, and record that it is gone."""
+    place.say("delete")
+    location.discard(key_id_of(operation))
+    facts = operation.record.facts
+    known = {name: facts[name] for name in ("location", "label", "key_id")}
+    operation.finish("deleted", Event("otp-deleted", str(facts["address"]), "", known))
+
+
 def brought_event(operation: Operation, stored: StoredCredential) -> Event:
     """The ledger's entry for a credential that was copied, moved, imported or restored to where it is now."""
     facts = operation.record.facts

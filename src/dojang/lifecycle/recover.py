@@ -29,6 +29,8 @@ The rule, by the last transition that the journal holds:
     unwrap
     import-key, unwrap-key,  begun        undone: the key goes
     make-kek
+    otp-add                  begun        undone: the seed's key goes, and what tells what it is for
+    otp-delete               begun        finished: delete
     move                     begun        undone, as for copy; the original has not been touched
     move                     brought      finished: install, prove, remove the original
     move                     copied,      finished: the copy proves itself once more, the original goes; never undone
@@ -65,6 +67,7 @@ from dojang.lifecycle.finish import (
     finish_issue,
     finish_move,
     finish_renewal,
+    finish_seed_delete,
 )
 from dojang.lifecycle.journal import BRINGING, identity_of, take_back
 from dojang.lifecycle.scratch import finish_backup, give_back
@@ -82,6 +85,7 @@ FINISH: dict[tuple[str, str], Callable[[Workplace, Operation, Location], StoredC
     ("renew", "switched"): finish_renewal,
     ("install", "begun"): finish_install,
     ("delete", "begun"): finish_delete,
+    ("otp-delete", "begun"): finish_seed_delete,
     **{(verb, "brought"): finish_bringing for verb in sorted(BRINGING)},
     ("move", "copied"): finish_move,
     ("move", "removing"): finish_move,

@@ -1,0 +1,295 @@
+"""Seeds on a PKCS#11 token: each is a secret key that never leaves it, and a data object that tells what it is for.
+
+The data object is private, tied to its key by CKA_ID like all data that dojang keeps on tokens, and says the CKA_ID
+once more in its value: not every token can be asked for it.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from datetime import datetime
+from itertools import pairwise
+from secrets import token_bytes
+from typing import TYPE_CHECKING, Final
+
+from dojang.errors import AlreadyExists, Ambiguous, DojangError, InvalidOtp, NotFound, OtpIncorrect, OtpReplayed, Phrase
+from dojang.otp import hotp, ocra, totp
+from dojang.otp.base import Access, Code, NewSeed, Question, Seed
+from dojang.otp.held.counters import Count, Counters
+from dojang.otp.parameters import OtpParameters
+from dojang.otp.truncation import HASHES, same
+from dojang.pkcs11.uri import Pkcs11Uri
+from dojang.secret import Secret
+
+if TYPE_CHECKING:
+    from dojang.pkcs11.opened import OpenToken
+
+APPLICATION: Final = "dojang otp"
+_ID_BYTES: Final = 20
+LOOK_AHEAD: Final = 10
+"""Codes by counter that may have been shown and not used before the one that is given (RFC 4226, 7.4)."""
+STEPS_AROUND: Final = 1
+"""Time steps before and after the present one that are good (RFC 6238, 5.2)."""
+RESYNC_COUNTERS: Final = 1000
+RESYNC_STEPS: Final = 120
+"""How far two codes in a row are looked for: by time, an hour at 30 seconds, each way."""
+
+
+class TokenSeeds:
+    """The seeds on one open token, and their counters in the state folder; thread-safe. An ``OtpDevice``."""
+
+    def __init__(self, token: "OpenToken", counters: Counters, asked: Pkcs11Uri | None = None) -> None:
+        """``asked`` is the address it was opened by: how its module was found goes into every address."""
+        self._token, self._counters = token, counters
+        self._uri = Pkcs11Uri.from_text(token.address)
+        if asked is not None:
+            self._uri = replace(self._uri, module_name=asked.module_name, module_path=asked.module_path)
+
+    @property
+    def address(self) -> str:
+        return self._uri.to_text()
+
+    @property
+    def name(self) -> str:
+        return self._token.token.info.label
+
+    @property
+    def serial(self) -> str:
+        return self._token.token.info.serial
+
+    # What is there
+
+    def seeds(self) -> Iterator[Seed]:
+        return iter(self._seeds())
+
+    def find(self, address: str) -> Seed:
+        wanted = Pkcs11Uri.from_text(address)
+        found = [one for one in self._seeds() if wanted.object in (None, one.name) and wanted.id in (None, one.key_id)]
+        if not found:
+            what = Phrase("A seed for one-time passwords ({address})", address=address)
+            raise NotFound(what=what, where=self.address, command=f"dojang otp list '{self.address}'")
+        if len(found) > 1:
+            raise Ambiguous(what=f"'{address}'", matches=", ".join(self._address(one, alone=False) for one in found))
+        return found[0]
+
+    def _seeds(self) -> list[Seed]:
+        from dojang.pkcs11.data_objects import read_all
+
+        keys = {one.key_id: one.label for one in self._token.private_objects() if one.type == "secret-key"}
+        found = [_described(one.value) for one in read_all(self._token, label=APPLICATION)]
+        there = [replace(seed, name=keys[seed.key_id]) for seed in found if seed is not None and seed.key_id in keys]
+        names = Counter(seed.name for seed in there)
+        return [replace(seed, address=self._address(seed, alone=names[seed.name] == 1)) for seed in there]
+
+    def _address(self, seed: Seed, *, alone: bool) -> str:
+        key_id = None if alone and seed.name else seed.key_id
+        return self._uri.for_object(object=seed.name or None, id=key_id, type="secret-key").to_text()
+
+    # Making and removing
+
+    def makes(self, parameters: OtpParameters) -> bool:
+        """Every token with a generator does."""
+        return True
+
+    def add(self, new: NewSeed) -> Seed:
+        return self.add_under(new, token_bytes(_ID_BYTES))
+
+    def add_under(self, new: NewSeed, key_id: bytes) -> Seed:
+        """As ``add``, under a CKA_ID that a journal has named before anything is made."""
+        from dojang.pkcs11.hmac_keys import generate_hmac_key, import_hmac_key
+
+        self.check_free(new.name)
+        hash_name = new.parameters.hash_name
+        if new.secret is None:
+            generate_hmac_key(self._token, label=new.name, key_id=key_id, size=HASHES[hash_name], hash_name=hash_name)
+        else:
+            secret = new.secret.reveal()
+            import_hmac_key(self._token, secret, label=new.name, key_id=key_id, hash_name=hash_name)
+        try:
+            self._counters.begin(self._counted(key_id), new.counter)
+            value = key_id.hex().encode() + b" " + new.parameters.to_bytes()
+            self._token.add_data(value, label=APPLICATION, application=APPLICATION, key_id=key_id)
+            return self.find(self._uri.for_object(id=key_id).to_text())
+        except DojangError:
+            with suppress(DojangError):
+                self._token.destroy(key_id)
+            raise
+
+    def check_free(self, name: str) -> None:
+        """``AlreadyExists`` where a key or a certificate has the name."""
+        if any(self._token.private_objects(label=name)):
+            raise AlreadyExists(what=f"'{name}'", where=self.address)
+
+    def delete(self, seed: Seed) -> None:
+        self._token.destroy(seed.key_id)
+
+    # Computing
+
+    def code(self, seed: Seed, at: datetime) -> Code:
+        parameters = seed.parameters
+        if parameters.kind == "ocra":
+            raise InvalidOtp(problem="OCRA answers a challenge, and none was given")
+        if parameters.kind == "hotp":
+            counter = self._counters.take(self._counted(seed.key_id))  # durable before there is a code
+            return Code(self._by_counter(seed)(counter), counter=counter)
+        step = totp.step(at, parameters.period)
+        ends_at = totp.begins_at(step + 1, parameters.period)
+        return Code(self._by_counter(seed)(step), valid_until=ends_at)
+
+    def answer(self, seed: Seed, question: Question, at: datetime) -> Code:
+        """The answer to a challenge (RFC 6287); a counter that its suite has is used up when this returns."""
+        counter = self._counters.take(self._counted(seed.key_id)) if seed.parameters.ocra.counter else None
+        return Code(self._answer(seed, question, counter, at), counter=counter)
+
+    def _by_counter(self, seed: Seed) -> Callable[[int], str]:
+        digest, digits = self._hmac(seed), seed.parameters.digits
+        return lambda counter: hotp.code(digest, counter, digits)
+
+    def _hmac(self, seed: Seed) -> Callable[[bytes], bytes]:
+        from dojang.pkcs11.hmac_keys import HmacKey
+
+        return HmacKey(self._token, seed.key_id, seed.parameters.hash_name).digest
+
+    def _answer(self, seed: Seed, question: Question, counter: int | None, at: datetime | None) -> str:
+        suite = seed.parameters.ocra
+        message = suite.message(
+            *question.challenges,
+            counter=counter,
+            pin_hash=_pin_hash(suite, question.pin),
+            session=question.session,
+            at=at if suite.period is not None else None,
+        )
+        return ocra.code(self._hmac(seed), suite, message)
+
+    # Checking
+
+    def verify(self, seed: Seed, code: Secret, at: datetime, question: Question | None = None) -> None:
+        """As ``ChecksCodes``. What is accepted is written down before anybody is told; of those who try one code at the
+        same time, one is.
+        """
+        if question is not None and seed.parameters.kind != "ocra":
+            raise InvalidOtp(problem="only OCRA answers challenges")
+        window, compute = self._window(seed, self._count(seed), at, question)
+        given = _typed(code)
+        # All are computed and compared, so that the time tells nothing of which one it was.
+        matching = [number for number in window if same(compute(number), given)]
+        if not matching:
+            raise OtpIncorrect(what=seed.name)
+        if question is not None and not (seed.parameters.counts or seed.parameters.ocra.period):
+            return  # the same challenge has the same answer; whoever asks does not ask the same twice
+        for number in matching:
+            if self._counters.accept(self._counted(seed.key_id), number, drift=self._drift(seed, number, at)):
+                return
+        raise OtpReplayed(what=seed.name)
+
+    def _window(
+        self, seed: Seed, count: Count, at: datetime, question: Question | None
+    ) -> tuple[range, Callable[[int], str]]:
+        """The counters or steps to look at, used ones too (to say so), and how the code of each is computed."""
+        parameters = seed.parameters
+        if parameters.kind == "ocra":
+            return self._ocra_window(seed, count, at, question)
+        compute = self._by_counter(seed)
+        if parameters.kind == "hotp":
+            return range(max(count.accepted - LOOK_AHEAD, 0), count.accepted + LOOK_AHEAD + 1), compute
+        now = totp.step(at, parameters.period)
+        return totp.steps(now, drift=count.drift, back=STEPS_AROUND, ahead=STEPS_AROUND), compute
+
+    def _ocra_window(
+        self, seed: Seed, count: Count, at: datetime, question: Question | None
+    ) -> tuple[range, Callable[[int], str]]:
+        if question is None:
+            raise InvalidOtp(problem="OCRA answers a challenge, and none was given")
+        suite = seed.parameters.ocra
+        if suite.counter:
+            window = range(max(count.accepted - LOOK_AHEAD, 0), count.accepted + LOOK_AHEAD + 1)
+            return window, lambda counter: self._answer(seed, question, counter, at)
+        if suite.period is None:
+            return range(1), lambda _: self._answer(seed, question, None, None)
+        period = suite.period
+        steps = totp.steps(totp.step(at, period), drift=count.drift, back=STEPS_AROUND, ahead=STEPS_AROUND)
+        return steps, lambda step: self._answer(seed, question, None, totp.begins_at(step, period))
+
+    def _drift(self, seed: Seed, number: int, at: datetime) -> int | None:
+        parameters = seed.parameters
+        by_time = parameters.kind == "totp" or (parameters.kind == "ocra" and not parameters.counts)
+        return number - totp.step(at, parameters.period) if by_time else None
+
+    def resync(self, seed: Seed, first: Secret, second: Secret, at: datetime) -> int:
+        parameters, count = seed.parameters, self._count(seed)
+        if parameters.kind == "ocra":
+            raise InvalidOtp(problem="OCRA has nothing to set: say the counter with --counter")
+        compute = self._by_counter(seed)
+        if parameters.kind == "hotp":
+            window = hotp.counters(count.accepted, RESYNC_COUNTERS)
+        else:
+            now = totp.step(at, parameters.period)
+            window = totp.steps(now, back=RESYNC_STEPS, ahead=RESYNC_STEPS, after=count.accepted - 1)
+        pairs = pairwise(compute(number) for number in range(window.start, window.stop + 1))
+        for number, (one, other) in zip(window, pairs, strict=False):
+            if same(one, _typed(first)) and same(other, _typed(second)):
+                self._accept_both(seed, number, at)
+                return number + 2
+        raise OtpIncorrect(what=seed.name)
+
+    def _accept_both(self, seed: Seed, number: int, at: datetime) -> None:
+        if not self._counters.accept(self._counted(seed.key_id), number + 1, drift=self._drift(seed, number + 1, at)):
+            raise OtpReplayed(what=seed.name)
+
+    def set_counter(self, seed: Seed, counter: int) -> int:
+        if not seed.parameters.counts:
+            raise InvalidOtp(problem="these codes go by the time; there is no counter to set")
+        self._counters.forward(self._counted(seed.key_id), counter)
+        return counter
+
+    def next_counter(self, seed: Seed) -> int | None:
+        """The counter of the next code, where one counts and it is known here."""
+        count = self._counters.known(self._counted(seed.key_id)) if seed.parameters.counts else None
+        return None if count is None else count.shown
+
+    def _count(self, seed: Seed) -> Count:
+        return self._counters.known(self._counted(seed.key_id)) or Count()
+
+    def _counted(self, key_id: bytes) -> str:
+        """What tells this seed from all others in the file of counters."""
+        return f"{self._token.token.guarded_name}:{key_id.hex()}"
+
+
+def _described(value: bytes) -> Seed | None:
+    """What a data object tells; nothing where it tells of no key, and a problem where it cannot be read otherwise."""
+    head, _blank, kept = value.partition(b" ")
+    try:
+        key_id = bytes.fromhex(head.decode("ascii"))
+    except ValueError:
+        return None
+    try:
+        return Seed("", "", OtpParameters.from_bytes(kept), key_id)
+    except InvalidOtp as error:
+        return Seed("", "", OtpParameters(), key_id, problem=str(error))
+
+
+def _typed(code: Secret) -> str:
+    """A code as people type it, in groups."""
+    return code.reveal().decode("utf-8", "replace").replace(" ", "").strip()
+
+
+def _pin_hash(suite: ocra.Suite, pin: Secret | None) -> bytes | None:
+    import hashlib
+
+    if pin is None or suite.pin_hash is None:
+        return None if pin is None else b""
+    return hashlib.new(suite.pin_hash, pin.reveal()).digest()
+
+
+@contextmanager
+def open_at(address: str, access: Access) -> Iterator[TokenSeeds]:
+    """The one token that an address names, and the counters kept here."""
+    from dojang.pkcs11.opened import open_token
+
+    uri = Pkcs11Uri.from_text(address)
+    opened = open_token(
+        uri.token_part(), access.pins, search=access.search, guard=access.guard, last_try=access.last_try
+    )
+    with opened as token, Counters(access.counters) as counters:
+        yield TokenSeeds(token, counters, uri)
