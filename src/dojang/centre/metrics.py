@@ -33,7 +33,9 @@ class Metrics:
         self._losses = Counter("hsm_session_losses", "Calls that found their HSM session gone.", **own)
         self._refusals = Counter("refused_connections", "Connections and requests turned away.", ["why"], **own)
         self._jobs = Counter("jobs", "Jobs that ended.", ["job", "outcome"], **own)
-        self._messages = Counter("messages", "Codes sent by message, or not.", ["authority", "channel", "outcome"], **own)
+        self._messages = Counter(
+            "messages", "Codes sent by message, or not.", ["authority", "channel", "outcome"], **own
+        )
         self._under_way = Gauge(
             "work_under_way", "Pieces of work begun or waiting.", multiprocess_mode="livesum", **own
         )

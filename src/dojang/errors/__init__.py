@@ -131,8 +131,8 @@ class MessageUnsent(AuthorityError):
     retryable = True
     sentence = "No message was sent to {target} ({sender}): {problem}."
     next_step = (
-        "Ask for another code later; this one is worthless. What is wrong, who runs the authority sees with: "
-        "dojang otp message test --ca NAME --to TARGET"
+        "Ask for another code later; this one is worthless. "
+        "Who runs the authority finds what is wrong with 'dojang otp message test'."
     )
 
 
