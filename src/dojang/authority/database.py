@@ -117,6 +117,14 @@ class Database:
             yield connection
 
     @contextlib.contextmanager
+    def standing_still(self) -> Iterator[Connection]:
+        """One moment's view of the records on either, for as long as the block takes."""
+        with self._translated(), self._engine.connect() as connection:
+            if not self.is_embedded:
+                connection = connection.execution_options(isolation_level="REPEATABLE READ")
+            yield connection
+
+    @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:
         """All or nothing, and nobody else writes meanwhile; durable when the block has ended."""
         if getattr(self._mine, "connection", None) is not None:

@@ -1,8 +1,7 @@
-"""``dojang audit``: what an authority did, whether its record was touched, and copies of it that stand alone."""
+"""``dojang audit``: what an authority did, and copies of its record that stand alone; ``verify`` has its own file."""
 
 import json
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,105 +10,19 @@ import click
 from dojang.cli.ca import ca_option
 from dojang.cli.ca_orders import is_ordered, officer_option, ordered
 from dojang.cli.context import Invocation
-from dojang.cli.files import read_file, write_file
+from dojang.cli.files import write_file
 from dojang.cli.frame import FilePath, command, option
 from dojang.cli.language import N_, _, harmless, say
 from dojang.cli.workplace import chosen_authority, open_authority_named
-from dojang.errors import FileUnwritable, Interrupted, NotFound, Phrase, Usage, VerificationFailed
+from dojang.errors import FileUnwritable, Interrupted, NotFound, Phrase, Usage
 
 if TYPE_CHECKING:
     from dojang.authority.audit.chain import Entry
     from dojang.authority.audit.heads import Head
-    from dojang.authority.audit.verify import Outcome
     from dojang.authority.database import Database
 
 _PATH = FilePath()
 _LOOK_SECONDS = 1.0
-
-
-@command(
-    help=N_(
-        "Check an authority's record row by row: that nothing was changed, removed, put in or moved. Heads that were "
-        "signed and kept elsewhere are given with --head; an exported record is checked by itself with --file."
-    ),
-    examples=[
-        "dojang audit verify",
-        "dojang audit verify --ca office --head /media/safe/office.head",
-        "dojang audit verify --file office.jsonl --json",
-    ],
-)
-@ca_option
-@option("--head", metavar="FILE", type=_PATH, multiple=True, help=N_("A signed head kept elsewhere; may be repeated."))
-@option("--file", metavar="FILE", type=_PATH, help=N_("An exported record, instead of an authority's own."))
-def verify(invocation: Invocation, ca: str | None, head: tuple[Path, ...], file: Path | None) -> None:
-    """Exit status 13 when something is not as it was written; every finding names its row. No PIN is asked."""
-    if file is not None and (ca is not None or head):
-        raise Usage(problem=N_("--file is checked by itself; leave out --ca and --head"))
-    root_der, outcome = _checked_file(file) if file is not None else _checked(invocation, ca, head)
-    data = _outcome_data(outcome, root_der)
-    if not outcome.valid:
-        raise VerificationFailed(
-            problems=[one.problem for one in outcome.findings],
-            next_step=N_("Keep a copy of the database as it is now, and find out who could write to it."),
-            **data,
-        )
-    invocation.result(data, _outcome_text(outcome), quiet=[outcome.last_hash])
-
-
-def _checked(invocation: Invocation, ca: str | None, files: tuple[Path, ...]) -> "tuple[bytes, Outcome]":
-    from dojang.authority.audit import reading
-    from dojang.authority.audit.heads import Head
-    from dojang.authority.audit.verify import in_order
-    from dojang.authority.audit.verify import verify as walk
-
-    outside = [Head.from_json(read_file(path).decode(errors="replace"), path) for path in files]
-    outside.sort(key=lambda one: one.entries)
-    with open_authority_named(invocation, chosen_authority(invocation, ca)) as authority:
-        database = authority.database
-        root_der = reading.root_of(database)
-        with invocation.out.progress(_("Checking the record"), reading.last_row(database)[0], unit="items") as progress:
-
-            def counted() -> "Iterator[Entry]":
-                for entry in reading.entries(database):
-                    progress.advance()
-                    yield entry
-
-            return root_der, walk(root_der, counted(), in_order(reading.heads(database), outside))
-
-
-def _checked_file(file: Path) -> "tuple[bytes, Outcome]":
-    from dojang.authority.audit.export import Export
-    from dojang.authority.audit.verify import verify_export
-
-    with Export(file) as export:
-        return export.root_certificate_der, verify_export(export)
-
-
-def _outcome_data(outcome: "Outcome", root_der: bytes) -> dict[str, Any]:
-    from hashlib import sha256
-
-    return {
-        "valid": outcome.valid,
-        "authority": sha256(root_der).hexdigest(),
-        "entries": outcome.entries,
-        "hash": outcome.last_hash,
-        "heads": outcome.heads,
-        "sealed": outcome.sealed,
-        "sealed_at": outcome.sealed_at or None,
-        "findings": [
-            {"kind": one.kind, "row": one.row, "problem": say(one.problem.template, **one.problem.facts)}
-            for one in outcome.findings
-        ],
-    }
-
-
-def _outcome_text(outcome: "Outcome") -> str:
-    lines = [say("The record is whole: {count} rows, none changed, removed or moved.", count=outcome.entries)]
-    if outcome.sealed:
-        lines.append(say("Signed up to row {row}, {at}.", row=outcome.sealed, at=outcome.sealed_at))
-    if outcome.sealed < outcome.entries:
-        lines.append(say("Rows after that are not signed yet: 'dojang audit head --sign' does it now."))
-    return "\n".join(lines)
 
 
 @command(

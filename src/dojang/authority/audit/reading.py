@@ -1,6 +1,7 @@
 """Reading rows and heads, a page at a time: a million of them need no more memory than a thousand."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 from dojang.authority.audit.chain import Entry
@@ -14,8 +15,13 @@ if TYPE_CHECKING:
 PAGE: Final = 2000
 
 
-def entries(database: "Database", *, after: int | None = None, up_to: int | None = None) -> Iterator[Entry]:
-    """The rows in the order of their numbers, whatever these are; no transaction stays open between two pages."""
+def entries(
+    database: "Database", *, after: int | None = None, up_to: int | None = None, within: "Connection | None" = None
+) -> Iterator[Entry]:
+    """The rows in the order of their numbers, whatever these are; no transaction stays open between two pages.
+
+    ``within`` is a transaction whose view of them is wanted.
+    """
     from sqlalchemy import select
 
     from dojang.authority.tables import audit
@@ -25,7 +31,7 @@ def entries(database: "Database", *, after: int | None = None, up_to: int | None
         query = query.where(audit.c.seq <= up_to)
     last = after
     while True:
-        with database.reading() as connection:
+        with database.reading() if within is None else nullcontext(within) as connection:
             page = connection.execute(query if last is None else query.where(audit.c.seq > last)).all()
         for seq, at, actor, event, subject, details, previous, hashed in page:
             yield Entry(seq, at, actor, event, subject, details, previous.hex(), hashed.hex())

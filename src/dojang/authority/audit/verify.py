@@ -23,11 +23,15 @@ MOST_FINDINGS: Final = 50
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that is not as it was written. ``row`` is the number of the row it is about."""
+    """Something that is not as it was written. ``row`` is the number of the row it is about; 0 where there is none.
+
+    ``subject`` is what the row speaks of, where that is what is wrong.
+    """
 
     kind: str
     row: int
     problem: Phrase
+    subject: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,7 @@ class Check:
 
     def __init__(self, root_certificate_der: bytes, heads: Iterable[Head] = ()) -> None:
         """``heads`` in the order of the rows that they cover; each is read when its row has come."""
-        self._root = root_certificate_der
+        self.root_der = root_certificate_der
         self._authority = hashlib.sha256(root_certificate_der).hexdigest()
         self._heads = iter(heads)
         self._head = next(self._heads, None)
@@ -143,7 +147,7 @@ class Check:
 
     def _is_ours(self, chain_der: tuple[bytes, ...]) -> bool:
         if chain_der not in self._trusted:
-            self._trusted[chain_der] = leads_to(chain_der, self._root)
+            self._trusted[chain_der] = leads_to(chain_der, self.root_der)
         return self._trusted[chain_der]
 
     def _find_cut(self, end: int) -> None:

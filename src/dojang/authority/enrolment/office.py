@@ -94,7 +94,9 @@ class Office:
                 connection, applicant, kind=kind, evidence_hash=evidence_hash, at=at, authority=self._authority
             )
             for one in records.listed(connection, at, states=OPEN, applicant=applicant, limit=None):
-                self._move(connection, one, "settle")
+                after = self._move(connection, one, "settle")
+                if after.state != one.state:
+                    self._tell(connection, "enrolment-settled", one.reference, state=after.state)
         return check
 
     # Codes
@@ -159,7 +161,7 @@ class Office:
             approvals.check_voice(connection, reference, one.created_by, rule.four_eyes)
             approval = approvals.write(connection, reference, "approved", self._clock(), evidence)
             after = self._move(connection, one, "approve")
-            self._tell(connection, "enrolment-approved", reference, approval=approval, first=one.created_by)
+            self._tell(connection, "enrolment-approved", reference, approval=approval, first=one.created_by, state=after.state)
             return after
 
     def refuse(self, reference: str, reason: str, evidence: bytes | None = None) -> Enrolment:
@@ -182,7 +184,7 @@ class Office:
         with self._database.writing() as connection:
             one = self._found(connection, reference)
             after = self._move(connection, one, "unlock", wrong_tries=0, locked_at=None)
-            self._tell(connection, "enrolment-unlocked", reference, tries=one.wrong_tries)
+            self._tell(connection, "enrolment-unlocked", reference, tries=one.wrong_tries, state=after.state)
             return after
 
     def _found(self, connection: Connection, reference: str) -> Enrolment:
@@ -208,8 +210,10 @@ class Office:
         told = {name: values[name] for name in ("profile", "applicant")} | {"uses": values["uses_left"]}
         kind = "pre-authorised" if values["pre_authorised"] else "checked"
         expires_at = moment_text(values["expires_at"])
-        self._tell(connection, "enrolment-created", values["reference"], **told, kind=kind, expires_at=expires_at)
-        return self._move(connection, self._found(connection, values["reference"]), "settle")
+        settled = self._move(connection, self._found(connection, values["reference"]), "settle")
+        told |= {"kind": kind, "expires_at": expires_at, "state": settled.state}
+        self._tell(connection, "enrolment-created", values["reference"], **told)
+        return settled
 
     def _move(self, connection: Connection, one: Enrolment, event: Event, **values: Any) -> Enrolment:
         """The only place where an officer's decision changes a state."""
