@@ -36,7 +36,7 @@ class Found:
         return str(OathAddress(self.name))
 
 
-def look(*, patience: float = PATIENCE, only: str | None = None) -> tuple[list[Found], list[DojangError]]:
+def look(*, patience: float, only: str | None = None) -> tuple[list[Found], list[DojangError]]:
     """Every OATH device (in the reader ``only``, if one is named), and what went wrong with other cards.
 
     Cards without the application are passed over, and one that fails hides no other.
@@ -55,7 +55,7 @@ def look(*, patience: float = PATIENCE, only: str | None = None) -> tuple[list[F
 def pick(wanted: str | None) -> Found:
     """The one device with that serial number or in the reader of that name; the only one where nothing is named."""
     with told(wanted or SCHEME):
-        found, problems = look()
+        found, problems = look(patience=PATIENCE)
     fitting = [one for one in found if wanted in (None, one.name, one.reader)]
     if len(fitting) > 1:
         matches = ", ".join(one.address for one in fitting)

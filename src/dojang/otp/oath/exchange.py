@@ -34,12 +34,12 @@ _WRONG_PASSWORD: Final = frozenset(
 
 
 @contextmanager
-def exchange(reader: str, name: str, *, patience: float = PATIENCE) -> Iterator[OathSession]:
+def exchange(reader: str, name: str, *, patience: float | None = None) -> Iterator[OathSession]:
     """The OATH application on the card in ``reader``, selected and alone with us.
 
     ``TokenRemoved`` when the card goes, ``DeviceBusy`` when another program keeps it, ``DeviceFailure`` over nonsense.
     """
-    with told(name), line(reader, patience=patience) as opened:
+    with told(name), line(reader, patience=PATIENCE if patience is None else patience) as opened:
         yield OathSession(opened)
 
 
