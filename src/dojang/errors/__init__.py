@@ -4,7 +4,7 @@
     ├── UserError            the person at the keyboard can fix it
     │   ├── Usage · InvalidUri · InvalidAddress · InvalidName · InvalidSource
     │   ├── InvalidOtp · OtpIncorrect · OtpReplayed · CounterUnknown
-    │   ├── OtpWrong · OtpLocked · SecretUnavailable · InputRequired
+    │   ├── OtpWrong · OtpLocked · TransportKeyWrong · SecretUnavailable · InputRequired
     │   ├── NotFound · Ambiguous · AlreadyExists · SerialMismatch · Interrupted · NothingDue · NothingToDo
     │   ├── CredentialBusy · OperationUnfinished · BatchIncomplete · AgentNotRunning
     │   ├── PinIncorrect · PinKnownWrong · PinUnusable · KeyMismatch
