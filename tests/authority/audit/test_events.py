@@ -35,6 +35,6 @@ def test_a_call_tells_what_it_may(where):
 
 def test_nothing_is_listed_for_nothing():
     """Each event of the list is named where something happens."""
-    sources = [path for room in ("authority", "centre", "cli") for path in (SOURCE / room).rglob("*.py")]
+    sources = [path for room in ("authority", "centre", "cli", "otp") for path in (SOURCE / room).rglob("*.py")]
     text = "".join(path.read_text() for path in sources if path.name != "events.py")
     assert [event for event in EVENTS if f'"{event}"' not in text] == []
