@@ -23,6 +23,7 @@ ROWS = (
     "Ed25519",
     "certificates stored",
     "data objects stored",
+    "one-time passwords with SHA-",
     "PIN changed",
     "PIN locks",
     "PIN set by the SO",

@@ -1,7 +1,8 @@
 """Seeds on a PKCS#11 token: each is a secret key that never leaves it, and a data object that tells what it is for.
 
 The data object is private, tied to its key by CKA_ID like all data that dojang keeps on tokens, and says the CKA_ID
-once more in its value: not every token can be asked for it.
+once more in its value: not every token can be asked for it. A token without data objects (NSS) has the same words
+behind the name in the key's label.
 """
 
 from collections import Counter
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 APPLICATION: Final = "dojang otp"
 _ID_BYTES: Final = 20
+_IN_LABEL: Final = f" ({APPLICATION}) "
+_NO_DATA_OBJECTS: Final = (9, 10)  # exit statuses of a refusal
 LOOK_AHEAD: Final = 10
 """Codes by counter that may have been shown and not used before the one that is given (RFC 4226, 7.4)."""
 STEPS_AROUND: Final = 1
@@ -79,6 +82,7 @@ class TokenSeeds:
         keys = {one.key_id: one.label for one in self._token.private_objects() if one.type == "secret-key"}
         found = [_described(one.value) for one in read_all(self._token, label=APPLICATION)]
         there = [replace(seed, name=keys[seed.key_id]) for seed in found if seed is not None and seed.key_id in keys]
+        there += [_labelled(label, key_id) for key_id, label in keys.items() if _IN_LABEL in label]
         names = Counter(seed.name for seed in there)
         return [replace(seed, address=self._address(seed, alone=names[seed.name] == 1)) for seed in there]
 
@@ -108,17 +112,27 @@ class TokenSeeds:
             import_hmac_key(self._token, secret, label=new.name, key_id=key_id, hash_name=hash_name)
         try:
             self._counters.begin(self._counted(key_id), new.counter)
-            value = key_id.hex().encode() + b" " + new.parameters.to_bytes()
-            self._token.add_data(value, label=APPLICATION, application=APPLICATION, key_id=key_id)
+            self._describe(new, key_id)
             return self.find(self._uri.for_object(id=key_id).to_text())
         except DojangError:
             with suppress(DojangError):
                 self._token.destroy(key_id)
             raise
 
+    def _describe(self, new: NewSeed, key_id: bytes) -> None:
+        """Beside the key, or in its label where there is no beside."""
+        kept = new.parameters.to_bytes()
+        value = key_id.hex().encode() + b" " + kept
+        try:
+            self._token.add_data(value, label=APPLICATION, application=APPLICATION, key_id=key_id)
+        except DojangError as error:
+            if error.exit_status not in _NO_DATA_OBJECTS:
+                raise
+            self._token.relabel(key_id, f"{new.name}{_IN_LABEL}{kept.decode()}", "secret-key")
+
     def check_free(self, name: str) -> None:
-        """``AlreadyExists`` where a key or a certificate has the name."""
-        if any(self._token.private_objects(label=name)):
+        """``AlreadyExists`` where a key, a certificate or another seed has the name."""
+        if any(self._token.private_objects(label=name)) or any(seed.name == name for seed in self._seeds()):
             raise AlreadyExists(what=f"'{name}'", where=self.address)
 
     def delete(self, seed: Seed) -> None:
@@ -267,6 +281,15 @@ def _described(value: bytes) -> Seed | None:
         return Seed("", "", OtpParameters.from_bytes(kept), key_id)
     except InvalidOtp as error:
         return Seed("", "", OtpParameters(), key_id, problem=str(error))
+
+
+def _labelled(label: str, key_id: bytes) -> Seed:
+    """What the label of a key tells."""
+    name, _mark, kept = label.partition(_IN_LABEL)
+    try:
+        return Seed("", name, OtpParameters.from_bytes(kept.encode()), key_id)
+    except InvalidOtp as error:
+        return Seed("", name, OtpParameters(), key_id, problem=str(error))
 
 
 def _typed(code: Secret) -> str:
