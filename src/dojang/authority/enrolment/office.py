@@ -161,7 +161,9 @@ class Office:
             approvals.check_voice(connection, reference, one.created_by, rule.four_eyes)
             approval = approvals.write(connection, reference, "approved", self._clock(), evidence)
             after = self._move(connection, one, "approve")
-            self._tell(connection, "enrolment-approved", reference, approval=approval, first=one.created_by, state=after.state)
+            self._tell(
+                connection, "enrolment-approved", reference, approval=approval, first=one.created_by, state=after.state
+            )
             return after
 
     def refuse(self, reference: str, reason: str, evidence: bytes | None = None) -> Enrolment:
