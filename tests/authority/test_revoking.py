@@ -11,6 +11,7 @@ import pytest
 from cryptography import x509
 
 from dojang.authority import LocalAuthority, open_authority
+from dojang.authority.audit.reading import entries
 from dojang.errors import AuthorityRefused, NotFound, Usage
 from dojang.x509.path import check_path
 
@@ -105,6 +106,31 @@ def test_revoked_is_final(desk: Any, clock: Any) -> None:
             change(serial)
     record = desk.authority.find(serial)
     assert (record.state, record.reason, record.revoked_at) == ("revoked", "keyCompromise", began)
+
+
+@pytest.mark.parametrize("held", [False, True], ids=["waiting", "on hold"])
+def test_a_compromised_key_takes_its_unconfirmed_renewal_with_it(desk: Any, clock: Any, held: bool) -> None:
+    """In one transaction, on record, on the list; what was confirmed, or asked for otherwise, stays."""
+    old, other = desk.have(), desk.have()
+    clock.turn(350)
+    waiting, lost = desk.transaction(), desk.transaction()
+    renewal = serial_of(desk.ask("renew", old=old, transaction=waiting).certificate_der)
+    reissue = serial_of(desk.ask("reissue", old=old, transaction=lost).certificate_der)
+    confirmed = serial_of(desk.have("renew", old=other))
+    if held:
+        desk.authority.suspend(renewal)
+    desk.authority.revoke(serial_of(old), "superseded")
+    assert desk.authority.find(renewal).state == ("suspended" if held else "issued")
+    desk.authority.revoke(serial_of(old), "keyCompromise")
+    desk.authority.revoke(serial_of(other), "keyCompromise")
+    found = desk.authority.find(renewal)
+    assert (found.state, found.reason) == ("revoked", "keyCompromise")
+    assert [desk.authority.find(one).state for one in (reissue, confirmed)] == ["issued", "confirmed"]
+    assert crl_of(desk.authority).get_revoked_certificate_by_serial_number(int(renewal, 16)) is not None
+    told = [one.subject for one in entries(desk.authority.database) if one.event == "certificate-revoked"]
+    assert told.count(renewal) == 1
+    with pytest.raises(AuthorityRefused, match="revoked"):
+        desk.authority.confirm(waiting)
 
 
 def test_an_expired_certificate_is_not_restored(desk: Any, clock: Any) -> None:

@@ -6,19 +6,15 @@ import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, Select, select, text
+from sqlalchemy import Connection, Select, or_, select, text
 
 from dojang.authority import audit
 from dojang.authority.base import Entry
-from dojang.authority.life import OVER, Move, hold_ends_at, moved
+from dojang.authority.life import KEY_COMPROMISE, OVER, Move, hold_ends_at, moved
 from dojang.authority.store import Record, Store, find_record, write_life
-from dojang.authority.tables import certificate
+from dojang.authority.tables import certificate, submission
 from dojang.errors import FileUnwritable, NotFound, Phrase, Usage
-
-if TYPE_CHECKING:
-    pass
 
 REASONS = (
     "unspecified",
@@ -82,14 +78,30 @@ def make_move(
     reason: str | None = None,
     zone: tzinfo = UTC,
 ) -> Record:
-    """The same inside ``writing()``, put on record."""
+    """The same inside ``writing()``, put on record.
+
+    A compromised key takes with it what it asked for itself and nobody has confirmed: that may be a thief's. The list
+    that tells of it is the next one where another key signed it; the OCSP answer is a new one at once.
+    """
     changed = moved(record, move, at, authority=authority, reason=reason, zone=zone)
     if changed is not record:
         write_life(connection, changed, listed=move in _EVENTS)
         if move in _EVENTS:
             told = {"reason": changed.reason} if changed.reason else {}
             audit.record(connection, event=_EVENTS[move], subject=record.serial, at=at, **told)
+        if move == "revoke" and changed.reason == KEY_COMPROMISE:
+            for successor in _asked_for_with(connection, record.serial):
+                make_move(connection, successor, "revoke", at, authority=authority, reason=KEY_COMPROMISE, zone=zone)
     return changed
+
+
+def _asked_for_with(connection: Connection, serial: str) -> list[Record]:
+    """The renewals of a certificate that were asked for with its key and that nobody has confirmed, on hold or not."""
+    own = certificate.c.serial == submission.c.serial
+    asked = (certificate.c.replaces == serial) & (submission.c.kind == "renew")
+    unconfirmed = or_(certificate.c.state == "issued", certificate.c.state_before == "issued")
+    query = select(certificate.c.serial).join(submission, own).where(asked, unconfirmed)
+    return [one for found in connection.execute(query).scalars().all() if (one := find_record(connection, found))]
 
 
 def revoke_unconfirmed(store: Store, recorded_until_at: datetime, at: datetime) -> list[Record]:
