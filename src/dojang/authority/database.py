@@ -23,6 +23,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
 from dojang.authority import tables
+from dojang.authority.swift import execute
 from dojang.columns import for_postgres
 from dojang.errors import AlreadyExists, DatabaseUnavailable, InvalidSetting, Phrase, StateUnreadable
 
@@ -52,6 +53,7 @@ class Database:
         self._mine = threading.local()
         self._batch = _Batch()
         self._claimed: Connection | None = None
+        self._writing: Connection | None = None  # kept from one writing() to the next
 
     @classmethod
     def create(cls, url: str | URL) -> "Database":
@@ -97,6 +99,10 @@ class Database:
     def close(self) -> None:
         if self._claimed is not None:
             self._claimed.close()
+        with self._turn:
+            if self._writing is not None:
+                self._writing.close()
+                self._writing = None
         self._engine.dispose()
         if "glances" in vars(self):
             self.glances.dispose()
@@ -129,17 +135,29 @@ class Database:
         """All or nothing, and nobody else writes meanwhile; durable when the block has ended."""
         if getattr(self._mine, "connection", None) is not None:
             raise RuntimeError("a transaction is open on this thread already")
-        with self._turn, self._translated(), self._engine.connect() as plain:
-            connection = plain.execution_options(**{WRITING: True})
-            with connection.begin():
-                if not self.is_embedded:
-                    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITERS})
-                self._mine.connection = connection
-                try:
-                    yield connection
-                finally:
-                    self._mine.connection = None
-                self._check_open(connection)
+        with self._turn, self._translated(), self._writer() as connection, connection.begin():
+            if not self.is_embedded:
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITERS})
+            self._mine.connection = connection
+            try:
+                yield connection
+            finally:
+                self._mine.connection = None
+            self._check_open(connection)
+
+    @contextlib.contextmanager
+    def _writer(self) -> Iterator[Connection]:
+        """A server's connection from the pool; the same one to an embedded database, as long as nothing goes wrong."""
+        connection, self._writing = self._writing, None
+        if connection is None:
+            connection = self._engine.connect().execution_options(**{WRITING: True})
+        try:
+            yield connection
+            if self.is_embedded:
+                self._writing = connection
+        finally:
+            if self._writing is None:
+                connection.close()
 
     def together(self, work: Callable[[Connection], T]) -> T:
         """Do ``work`` in one transaction with what other threads want done at the same time.
@@ -395,7 +413,7 @@ def _sqlite(url: URL) -> Engine:
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         is_writing = connection.get_execution_options().get(WRITING)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if is_writing else "BEGIN")
+        execute(connection, "BEGIN IMMEDIATE" if is_writing else "BEGIN")
 
     return engine
 
