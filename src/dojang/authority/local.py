@@ -52,6 +52,8 @@ if TYPE_CHECKING:
     from dojang.authority.factors.desk import FactorDesk, Sitting
     from dojang.authority.factors.gate import Gate
     from dojang.authority.factors.messages import AuthorityMessages
+    from dojang.otp.cards import Cards
+    from dojang.otp.keks import Keks
     from dojang.otp.messages.desk import Count
 
 T = TypeVar("T")
@@ -162,7 +164,7 @@ class LocalAuthority:
         """Where applicants pass what is asked for."""
         from dojang.authority.factors.opening import desk_of
 
-        return desk_of(self, self._open_key)
+        return desk_of(self)
 
     def factors_for(self, submission: Submission) -> "Sitting":
         """The same for who asks here. ``AuthorityRefused``."""
@@ -171,11 +173,18 @@ class LocalAuthority:
         return sitting_here(self.factors, submission)
 
     @cached_property
-    def messages(self) -> "AuthorityMessages":
-        """Codes that applicants get by message."""
-        from dojang.authority.factors.messages import AuthorityMessages
+    def keks(self) -> "Keks":
+        """The keys on its token under which it seals what must come out again: seeds and security cards."""
+        from dojang.authority.factors.vaults import keks_of
 
-        return AuthorityMessages(self, self._open_key, lambda channel, outcome: self.count_message(channel, outcome))
+        return keks_of(self, self._open_key)
+
+    @cached_property
+    def cards(self) -> "Cards":
+        """The security cards of its applicants."""
+        from dojang.authority.factors.vaults import cards_of
+
+        return cards_of(self, self.keks)
 
     def certificate_der(self) -> bytes:
         """The certificate whose key signs what is issued."""

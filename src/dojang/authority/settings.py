@@ -20,6 +20,8 @@ poll-seconds = 5                                    # when to ask again for what
 [factors]                                           # see ``factors.policy``
 
 [messages]                                          # see ``otp.messages.policy``
+
+[cards]                                             # see ``otp.cards.policy``
 """
 
 import json
@@ -38,10 +40,11 @@ from dojang.errors import InvalidSetting, Phrase
 if TYPE_CHECKING:
     from dojang.authority.enrolment.policy import EnrolmentPolicy
     from dojang.authority.factors.policy import FactorPolicy
+    from dojang.otp.cards import CardPolicy
     from dojang.otp.messages.policy import MessagePolicy
 
 # Tables that are read by who needs them; those of these that are there are checked at once.
-_TABLES: Final = ("enrolment", "factors", "messages")
+_TABLES: Final = ("enrolment", "factors", "messages", "cards")
 _ADDRESS: Final = re.compile(r"https?://[^\s/]+(/\S*)?")
 
 
@@ -80,6 +83,15 @@ class AuthoritySettings:
 
         try:
             return policy_from(self.tables.get("enrolment", {}), self.path.parent, is_test=self.test)
+        except ValueError as error:
+            raise InvalidSetting(path=self.path, problem=error.args[0]) from error
+
+    def cards(self) -> "CardPolicy":
+        """What the table ``[cards]`` says. Raises ``InvalidSetting``."""
+        from dojang.otp.cards.policy import policy_from
+
+        try:
+            return policy_from(self.tables.get("cards", {}))
         except ValueError as error:
             raise InvalidSetting(path=self.path, problem=error.args[0]) from error
 
@@ -128,6 +140,8 @@ def load(folder: Path) -> AuthoritySettings:
         settings.factors()
     if settings.tables["messages"]:
         settings.messages()
+    if settings.tables["cards"]:
+        settings.cards()
     return settings
 
 

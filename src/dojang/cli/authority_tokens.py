@@ -18,6 +18,10 @@ class AuthorityTokens:
     def __init__(self, open_token: "Callable[[str], OpenToken]") -> None:
         self._open_token = open_token
 
+    def token(self, address: str) -> "OpenToken":
+        """The token of the key at that address; it stays open as long as this."""
+        return self._open_token(address)
+
     def __call__(self, address: str) -> "PrivateKey":
         uri = Pkcs11Uri.from_text(address)
         return self._open_token(address).private_key(label=uri.object, key_id=uri.id)

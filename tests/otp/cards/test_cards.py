@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from dojang import errors
 from dojang.authority.database import Database
 from dojang.otp.cards import Card, CardPolicy, Cards, NewCard, codes
+from dojang.otp.cards.policy import policy_from
 from dojang.secret import Secret
 
 
@@ -204,9 +205,11 @@ def test_no_number_is_likelier_than_another():
     assert set(Counter(fair).values()) == {6}
 
 
-@pytest.mark.parametrize(("entries", "tries"), [(29, 5), (36, 5), (35, 2), (35, 6)])
-def test_unusual_cards_are_refused(entries, tries):
+@pytest.mark.parametrize(
+    "table", [{"entries": 29}, {"entries": 36}, {"tries": 2}, {"tries": 6}, {"tries": True}, {"colour": 1}]
+)
+def test_unusual_cards_are_refused(table):
     """30 to 35 codes, locked at 3 to 5."""
-    with pytest.raises(ValueError, match="a security card"):
-        CardPolicy(entries, tries)
-    CardPolicy(30, 3)
+    with pytest.raises(ValueError, match=r"must be a whole number|unknown setting"):
+        policy_from(table)
+    assert policy_from({"entries": 30, "tries": 3}) == CardPolicy(30, 3)

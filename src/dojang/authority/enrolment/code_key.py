@@ -57,7 +57,7 @@ def make_code_key(database: Database, authority: str, ring: KeyRing, at: datetim
     with database.writing() as connection:
         address = _recorded(connection)
         if address is None:
-            beside, certificate_der = _issuing(connection)
+            beside, certificate_der = issuing_key(connection)
             key_id = hashlib.sha256(b"dojang codes\0" + certificate_der).digest()[:_ID_BYTES]
             address = ring.make(beside, key_id, f"{authority}-codes")
             connection.execute(insert(tables.signer).values(id=ROLE, role=ROLE, key_address=address))
@@ -72,7 +72,7 @@ def _recorded(connection: Connection) -> str | None:
     return connection.execute(select(table.c.key_address).where(wanted)).scalar()
 
 
-def _issuing(connection: Connection) -> tuple[str, bytes]:
+def issuing_key(connection: Connection) -> tuple[str, bytes]:
     """Address and certificate of the key that issues."""
     table = tables.signer
     wanted = table.c.role.in_(("root", "issuing")) & (table.c.state == "current")

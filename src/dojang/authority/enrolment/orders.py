@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Final, Literal, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from dojang.authority.audit import acting
 from dojang.authority.enrolment import answers
@@ -22,7 +22,11 @@ from dojang.authority.enrolment.office import Office
 from dojang.authority.enrolment.officers import ROLES, Officer, Officers, Role
 from dojang.authority.enrolment.records import PAGE, Terms
 from dojang.authority.enrolment.states import WHY
+from dojang.authority.factors.card_orders import CARD_ORDERS
 from dojang.errors import NotPermitted, Phrase, Usage
+
+if TYPE_CHECKING:
+    from dojang.otp.cards import Cards
 
 _HASH_BYTES: Final = 32
 
@@ -30,8 +34,9 @@ _HASH_BYTES: Final = 32
 class Counter:
     """Where orders are given for one authority."""
 
-    def __init__(self, office: Office, officers: Officers) -> None:
-        self.office, self.officers = office, officers
+    def __init__(self, office: Office, officers: Officers, cards: "Callable[[], Cards] | None" = None) -> None:
+        """``cards`` opens the security cards, whose codes are sealed on the authority's token."""
+        self.office, self.officers, self.cards = office, officers, cards
 
     def perform(
         self,
@@ -207,5 +212,6 @@ ORDERS: Final[Mapping[str, Order]] = MappingProxyType(
         "officer.add": Order(_officer_add, "nobody"),
         "officer.list": Order(_officer_list, "any", changes=False),
         "officer.remove": Order(_officer_remove, "nobody"),
+        **{name: Order(perform, "registrar", changes) for name, (perform, changes) in CARD_ORDERS.items()},
     }
 )

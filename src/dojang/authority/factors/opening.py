@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from dojang.authority.factors.checkers import Checker, MessageChecker
+from dojang.authority.factors.checkers import CardChecker, Checker, MessageChecker
 from dojang.authority.factors.desk import FactorDesk
 from dojang.x509.profiles import Profile, profile
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 _CHANNELS: "tuple[Channel, ...]" = ("sms", "mail", "ars")
 
 
-def desk_of(authority: "LocalAuthority", opener: object) -> FactorDesk:
+def desk_of(authority: "LocalAuthority") -> FactorDesk:
     """Nothing is loaded and no token opened before somebody asks for a factor of that kind."""
 
     def known(wanted: str) -> Profile:
         return profile(wanted, authority.folder / "profiles")
 
-    checkers: dict[str, Checker] = {
-        channel: MessageChecker(channel, lambda: authority.messages, authority.now) for channel in _CHANNELS
-    }
+    checkers: dict[str, Checker] = {"card": CardChecker(lambda: authority.cards)}
+    for channel in _CHANNELS:
+        checkers[channel] = MessageChecker(channel, lambda: authority.messages, authority.now)
     return FactorDesk(
         database=authority.database,
         authority=authority.name,

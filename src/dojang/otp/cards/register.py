@@ -216,7 +216,7 @@ class Cards:
     def _set(self, connection: Connection, number: str, **values: Any) -> None:
         connection.execute(update(_CARD).where(_CARD.c.id == number).values(**values))
 
-    def _tell(self, connection: Connection, event: str, number: str, **details: str | int) -> None:
+    def _tell(self, connection: Connection, event: str, number: str, **details: Any) -> None:
         self._note(connection, event=event, subject=number, at=self._clock(), **details)
 
 
