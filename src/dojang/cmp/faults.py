@@ -2,7 +2,12 @@
 
 from enum import IntEnum
 
+from typing import TYPE_CHECKING
+
 from dojang.errors import Phrase
+
+if TYPE_CHECKING:
+    from dojang.cmp.bodies import Information
 
 
 class FailInfo(IntEnum):
@@ -62,6 +67,8 @@ class CmpFault(Exception):
     """
 
     status = PkiStatus.REJECTION
+    information: "tuple[Information, ...]" = ()
+    """For the header of the answer: what a program may go on by."""
 
     def __init__(self, failure: FailInfo, template: str, **facts: object) -> None:
         self.failure, self.phrase = failure, Phrase(template, **facts)

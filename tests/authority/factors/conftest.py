@@ -2,22 +2,25 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from sqlalchemy import select
-from tests.authority.conversation.conftest import Counter, found_counter
+from tests.authority.conversation.conftest import Counter, MemoryKey, found_counter
 
 from dojang.authority import LocalAuthority, Submission
 from dojang.authority.audit import acting
+from dojang.authority.enrolment import Office
 from dojang.authority.factors import evidence
 from dojang.authority.factors.claims import Claim, claim_of
 from dojang.authority.tables import certificate
 from dojang.testing.postgres import PrivatePostgres, private_postgres
 from dojang.x509.keys import spki_of
 from dojang.x509.name import parse_name
+from dojang.x509.profiles import profile
 from dojang.x509.request import build_request
 
 SUBJECT = "CN=홍길동,O=Example,C=KR"
@@ -28,13 +31,22 @@ all = ["sms", { any = ["otp", "card"] }]
 """
 
 
+class BankCounter(Counter):
+    """Hands out codes by the authority's own profiles, too."""
+
+    @property
+    def office(self) -> Office:
+        own = partial(profile, folder=self.authority.folder / "profiles")
+        return Office(self.authority.database, self.authority.name, self.policy, own, MemoryKey, self.clock)
+
+
 def bank_counter(folder: Path, database: str | None = None) -> Counter:
     """With a profile that wants a text message and one of two devices."""
     counter = found_counter(folder, database)
     own = folder / "test" / "profiles"
     own.mkdir()
     (own / "bank.toml").write_text(BANK)
-    return counter
+    return BankCounter(counter.authority, counter.clock, counter.keys)
 
 
 @dataclass

@@ -6,53 +6,14 @@ from typing import Any
 import pytest
 from tests.authority.conversation.conftest import MemoryKey
 from tests.authority.factors.conftest import SUBJECT, Bank, applicant_in
+from tests.authority.factors.devices import RIGHT, WRONG, desk_with
 
 from dojang.authority import LocalAuthority, open_authority
-from dojang.authority.enrolment.policy import EnrolmentPolicy
-from dojang.authority.factors.checkers import Occasion
 from dojang.authority.factors.desk import FactorDesk, Sitting
-from dojang.cmp.factors import Offer, Prepared
-from dojang.errors import FactorUnavailable, OtpLocked, OtpWrong, TooManyTries
+from dojang.errors import FactorUnavailable, TooManyTries
 from dojang.secret import Secret
 from dojang.x509.keys import spki_of
 from dojang.x509.name import parse_name
-
-RIGHT = Secret("246810")
-WRONG = Secret("000000")
-
-
-class Devices:
-    """A factor whose code is known here; three wrong ones lock it."""
-
-    def __init__(self, factor: str, **of: tuple[str, ...]) -> None:
-        self.factor, self.of, self.left, self.prepared = factor, of, 3, list[str]()
-
-    def offers(self, applicant: str) -> list[Offer]:
-        return [Offer(self.factor, one, f"*{one}") for one in self.of.get(applicant, ())]
-
-    def prepare(self, occasion: Occasion, device: str) -> Prepared:
-        self.prepared.append(occasion.purpose)
-        return Prepared(self.factor, device, places=(8, 35))
-
-    def check(self, occasion: Occasion, device: str, code: Secret | None, entry: Any) -> None:
-        if self.left == 0:
-            raise OtpLocked(what=device, command="-")
-        if code != RIGHT:
-            self.left -= 1
-            raise OtpWrong(what=device, left=self.left)
-        with DATABASE[0].writing() as connection:
-            entry(connection, device)
-
-
-DATABASE: list[Any] = []
-
-
-def desk_of(bank: Bank, **limits: int) -> FactorDesk:
-    DATABASE[:] = [bank.authority.database]
-    mine = {bank.applicant: ("one",)}
-    checkers = {factor: Devices(factor, **mine) for factor in ("sms", "otp")}
-    checkers["card"] = Devices("card", **{bank.applicant: ("first", "second")})
-    return replace(bank.authority.factors, checkers=checkers, limits=EnrolmentPolicy(**limits))
 
 
 def sit(bank: Bank, desk: FactorDesk, submission: Any) -> Sitting:
@@ -61,7 +22,7 @@ def sit(bank: Bank, desk: FactorDesk, submission: Any) -> Sitting:
 
 @pytest.fixture
 def sitting(small: Bank) -> Sitting:
-    return sit(small, desk_of(small), small.submission())
+    return sit(small, desk_with(small.authority, small.applicant), small.submission())
 
 
 def test_what_is_wanted_comes_with_what_the_applicant_has(sitting: Sitting) -> None:
@@ -106,7 +67,7 @@ def test_a_wrong_code_passes_nothing(sitting: Sitting) -> None:
 def test_then_it_is_issued(small: Bank) -> None:
     """Through the desk and the gate of one authority."""
     submission = small.submission()
-    sitting = sit(small, desk_of(small), submission)
+    sitting = sit(small, desk_with(small.authority, small.applicant), submission)
     sitting.answer("sms", RIGHT)
     sitting.answer("card", RIGHT, "second")
     small.authority.submit(submission)
@@ -132,18 +93,18 @@ def test_what_is_not_wanted_is_not_passed(sitting: Sitting, factor: str, problem
 def test_who_has_nothing_is_told_so(small: Bank) -> None:
     """An applicant without devices, and an authority that is not set up."""
     other = applicant_in(small.counter, "임꺽정")
-    sitting = sit(small, desk_of(small), small.submission(applicant=other))
+    sitting = sit(small, desk_with(small.authority, small.applicant), small.submission(applicant=other))
     assert sitting.wanted().offers == ()
     with pytest.raises(FactorUnavailable, match="nothing registered"):
         sitting.prepare("otp")
-    bare = sit(small, replace(desk_of(small), checkers={}), small.submission())
+    bare = sit(small, replace(desk_with(small.authority, small.applicant), checkers={}), small.submission())
     with pytest.raises(FactorUnavailable, match="not set up"):
         bare.prepare("otp", "one")
 
 
 def test_a_code_is_for_one_request(small: Bank) -> None:
     """The purpose that messages are made for tells two requests of one applicant apart."""
-    desk = desk_of(small)
+    desk = desk_with(small.authority, small.applicant)
     sit(small, desk, small.submission()).prepare("sms")
     desk.sit(small.submission(), parse_name("CN=임꺽정,C=KR"), b"another key").prepare("sms")
     first, second = desk.checkers["sms"].prepared  # type: ignore[attr-defined]
@@ -153,7 +114,7 @@ def test_a_code_is_for_one_request(small: Bank) -> None:
 
 def test_a_source_of_many_wrong_codes_waits(small: Bank) -> None:
     """Whoever tries the devices of many applicants; the count is that of enrolment codes."""
-    sitting = sit(small, desk_of(small, source_tries=2), small.submission())
+    sitting = sit(small, desk_with(small.authority, small.applicant, source_tries=2), small.submission())
     sitting.answer("otp", WRONG)
     sitting.answer("sms", WRONG)
     with pytest.raises(TooManyTries):
@@ -164,7 +125,9 @@ def test_a_source_of_many_wrong_codes_waits(small: Bank) -> None:
 
 def test_where_nothing_is_wanted_nothing_is_missing(small: Bank) -> None:
     """A profile without factors is as it always was."""
-    sitting = sit(small, desk_of(small), small.submission(profile="personal", applicant=None))
+    sitting = sit(
+        small, desk_with(small.authority, small.applicant), small.submission(profile="personal", applicant=None)
+    )
     assert sitting.wanted().is_enough
     with pytest.raises(FactorUnavailable):
         sitting.answer("otp", RIGHT)

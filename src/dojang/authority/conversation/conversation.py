@@ -55,8 +55,10 @@ class Conversation:
         profile: str | None = None,
         tell: Callable[[CmpFault], None] = lambda fault: None,
         show: Callable[[Header], None] = lambda header: None,
+        is_private: bool = True,
     ) -> bytes:
         """The answer to any bytes at all. ``source`` is where they come from, ``profile`` what their address names.
+        ``is_private`` where nobody on the way could read along.
 
         Everything that is wrong with the message becomes its answer, and ``tell`` hears of it; so does a token or a
         database that is away. ``show`` is given the message's header, as far as it could be read.
@@ -68,7 +70,7 @@ class Conversation:
             return unprotected(self._office, asked, _fault(fault, tell))
         show(message.header)
         try:
-            question = self._question(message, request_der, source, profile)
+            question = self._question(message, request_der, source, profile, is_private)
         except (CmpFault, DojangError) as error:
             return unprotected(self._office, message.header, _fault(error, tell))
         try:
@@ -79,11 +81,13 @@ class Conversation:
         finally:
             self._let_go(question)
 
-    def _question(self, message: Message, request_der: bytes, source: str, profile: str | None) -> Question:
+    def _question(
+        self, message: Message, request_der: bytes, source: str, profile: str | None, is_private: bool
+    ) -> Question:
         """The message with its sender, who has proved to be it."""
         check_header(message.header, self._office)
         sender = sender_of_message(self._office, message, source, self._kept)
-        return Question(self._office, message, request_der, sender, source, self._office.now(), profile)
+        return Question(self._office, message, request_der, sender, source, self._office.now(), profile, is_private)
 
     def _converse(self, question: Question) -> bytes:
         last = self._last(question)
@@ -130,7 +134,7 @@ class Conversation:
     def _refusal(self, question: Question, fault: CmpFault) -> bytes:
         """Protected as the question was; unprotected where even that cannot be done now."""
         try:
-            return question.replies.reply(failure(fault)).der
+            return question.replies.reply(failure(fault), fault.information).der
         except DojangError:
             return unprotected(self._office, question.message.header, fault)
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 from cryptography import x509
 
+from dojang.authority.conversation.passing import is_about_factors, pass_factors
 from dojang.authority.conversation.question import Question
 from dojang.authority.conversation.replies import Reply
 from dojang.authority.conversation.senders import Holder, check_holder
@@ -35,6 +36,8 @@ def inform(question: Question) -> Reply:
         raise CmpFault(FailInfo.BAD_REQUEST, "this kind of message is not for an authority")
     if isinstance(question.sender, Holder):
         check_holder(question.office, question.sender)
+    if is_about_factors(body.items):
+        return pass_factors(question)
     if not 1 <= len(body.items) <= _MOST_QUESTIONS:
         raise CmpFault(FailInfo.BAD_REQUEST, "there are no questions in the message, or too many")
     return question.replies.reply(General(Kind.GENP, tuple(_answer(question, item) for item in body.items)))

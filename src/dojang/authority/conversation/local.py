@@ -16,6 +16,7 @@ from dojang.authority.store import Record, find_record
 if TYPE_CHECKING:
     from dojang.authority.database import Database
     from dojang.authority.enrolment import Enrolments
+    from dojang.authority.factors.desk import FactorDesk
     from dojang.authority.local import LocalAuthority
     from dojang.authority.settings import CmpSettings
 
@@ -45,6 +46,10 @@ class LocalOffice:
     @property
     def enrolments(self) -> "Enrolments":
         return self._enrolments
+
+    @property
+    def factors(self) -> "FactorDesk":
+        return self._authority.factors
 
     def now(self) -> datetime:
         return self._authority.now()

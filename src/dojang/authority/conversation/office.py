@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from dojang.authority.database import Database
     from dojang.authority.enrolment import Enrolments
+    from dojang.authority.factors.desk import FactorDesk
     from dojang.authority.hierarchy.chains import RootUpdate
     from dojang.authority.settings import CmpSettings
 
@@ -80,6 +81,11 @@ class Office(Protocol):
 
     @property
     def enrolments(self) -> "Enrolments": ...
+
+    @property
+    def factors(self) -> "FactorDesk":
+        """Where applicants pass what issuing asks for."""
+        ...
 
     def now(self) -> datetime:
         """UTC, in whole seconds."""

@@ -16,7 +16,10 @@ _SHORTEST_NONCE = 16
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One message. ``source`` is where it comes from, ``profile`` the name in the address that it came to."""
+    """One message. ``source`` is where it comes from, ``profile`` the name in the address that it came to.
+
+    ``is_private`` where nobody on the way could read along.
+    """
 
     office: Office
     message: Message
@@ -25,6 +28,7 @@ class Question:
     source: str
     at: datetime
     profile: str | None = None
+    is_private: bool = True
 
     @property
     def place(self) -> Place:

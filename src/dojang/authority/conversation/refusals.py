@@ -1,10 +1,19 @@
 """Errors of the authority as CMP says them: which bit of failInfo, and how much is told."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, cast
 
 from dojang.cmp.faults import CmpFault, FailInfo
-from dojang.errors import AuthorityExpired, AuthorityRefused, CodeRefused, DojangError, Phrase, TooManyTries
+from dojang.errors import (
+    AuthorityExpired,
+    AuthorityRefused,
+    CodeRefused,
+    DojangError,
+    FactorMissing,
+    FactorUnavailable,
+    Phrase,
+    TooManyTries,
+)
 
 # By the reason's template; what is not here is for whoever asks to correct in his request.
 REASONS: Final[Mapping[str, FailInfo]] = {
@@ -29,7 +38,9 @@ def fault_of(error: DojangError) -> CmpFault:
         problem = error.facts["problem"]
         template = problem.template if isinstance(problem, Phrase) else str(problem)
         return _with(REASONS.get(template, FailInfo.BAD_CERT_TEMPLATE), problem)
-    if isinstance(error, CodeRefused):
+    if isinstance(error, FactorMissing):
+        return _missing(error)
+    if isinstance(error, CodeRefused | FactorUnavailable):
         return _with(FailInfo.NOT_AUTHORIZED, error.facts["problem"])
     if isinstance(error, TooManyTries):
         return CmpFault(FailInfo.NOT_AUTHORIZED, "there were too many wrong codes from there")
@@ -38,6 +49,17 @@ def fault_of(error: DojangError) -> CmpFault:
     if error.retryable:
         return CmpFault(FailInfo.SYSTEM_UNAVAIL, "the authority cannot answer now; try again later")
     return CmpFault(FailInfo.SYSTEM_FAILURE, "the authority cannot answer")
+
+
+def _missing(error: FactorMissing) -> CmpFault:
+    """Told also so that a program can go on from there."""
+    from dojang.cmp.factors import Wanted
+
+    fault = CmpFault(FailInfo.NOT_AUTHORIZED, "it is issued only after: {missing}", missing=error.facts["missing"])
+    ways = cast("tuple[tuple[str, ...], ...]", error.facts["ways"])
+    passed = cast("tuple[str, ...]", error.facts["passed"])
+    fault.information = (Wanted(ways, passed).information(),)
+    return fault
 
 
 def _with(failure: FailInfo, problem: object) -> CmpFault:

@@ -54,7 +54,8 @@ def routes(state: "Centre") -> list[Route]:
             note(request, transaction=(header.transaction_id or b"").hex())
 
         work = conversation(authority).answer
-        der = await state.run(work, await request.body(), source_of(request), profile, faults.append, show)
+        is_private = bool(request.scope.get("dojang.private"))
+        der = await state.run(work, await request.body(), source_of(request), profile, faults.append, show, is_private)
         for fault in faults:
             note(request, outcome=fault.failure.spelling)
             state.metrics.cmp_failed(fault.failure.spelling)
