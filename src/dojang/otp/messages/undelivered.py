@@ -32,6 +32,8 @@ def problem_of(error: Exception, *, late: bool = False) -> Phrase:
         return Phrase("the mail server does not take the address ({status})", status=codes)
     if isinstance(error, smtplib.SMTPResponseException):
         return Phrase("the mail server refused ({status})", status=error.smtp_code)
+    if isinstance(error, ConnectionRefusedError):
+        return Phrase("it cannot be reached ({detail})", detail=error.strerror)
     if isinstance(error, (smtplib.SMTPServerDisconnected, http.client.HTTPException, ConnectionError, EOFError)):
         return Phrase("it broke off; whether the message arrived is unknown")
     if isinstance(error, OSError):

@@ -22,6 +22,7 @@ from email.utils import formatdate, make_msgid
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
+from dojang.errors import Phrase
 from dojang.otp.messages.deadline import Deadline
 from dojang.otp.messages.reading import LOOPBACK
 from dojang.otp.messages.targets import mail_address
@@ -58,10 +59,7 @@ class Smtp:
         return cls(host, port, security, _sender(table), table.login(), trust, seconds)
 
     def send(self, message: "Message") -> None:
-        password = None
-        if self.login is not None:
-            password = secret_from(self.login[1], self.kind, message.target).reveal().decode()
-        server, late = self._server(), False
+        password, server, late = self._password(message), self._server(), False
         try:
             with contextlib.closing(server), Deadline(self.seconds, lambda: server.sock) as deadline:
                 try:
@@ -71,6 +69,16 @@ class Smtp:
         except (OSError, ValueError, smtplib.SMTPException) as error:
             raise unsent(self.kind, message.target, problem_of(error, late=late)) from error
 
+    def _password(self, message: "Message") -> str | None:
+        """In ASCII, which is what smtplib logs in with."""
+        if self.login is None:
+            return None
+        try:
+            return secret_from(self.login[1], self.kind, message.target).reveal().decode("ascii")
+        except UnicodeError:
+            problem = Phrase("the password has characters that are not ASCII")
+        raise unsent(self.kind, message.target, problem)
+
     def _server(self) -> smtplib.SMTP:
         name = self.sender.rpartition("@")[2]
         if self.security != "tls":
@@ -78,11 +86,11 @@ class Smtp:
         return smtplib.SMTP_SSL(local_hostname=name, timeout=self.seconds, context=self._context())
 
     def _deliver(self, server: smtplib.SMTP, message: "Message", password: str | None) -> None:
+        server._host = self.host  # type: ignore[attr-defined]  # the name that TLS checks; connect() leaves it empty
         code, said = server.connect(self.host, self.port)
         if code != 220:
             raise smtplib.SMTPConnectError(code, said)
         if self.security == "starttls":
-            server._host = self.host  # type: ignore[attr-defined]
             server.starttls(context=self._context())
         if self.login is not None and password is not None:
             server.login(self.login[0], password)
