@@ -14,6 +14,7 @@ from dojang.cli.language import N_, _, message_of, say
 from dojang.cli.workplace import workplace
 from dojang.errors import Ambiguous, DojangError, Interrupted, InvalidOtp, Phrase, UnsupportedOperation, Usage
 from dojang.otp.base import AnswersChallenges, ChecksCodes, Code, MakesSeeds, NewSeed, OtpDevice, Question, Seed
+from dojang.otp.oath.address import SCHEME, OathAddress
 
 if TYPE_CHECKING:
     from dojang.otp.parameters import OtpParameters
@@ -169,6 +170,8 @@ def _named(address: str) -> str | None:
         from dojang.pkcs11.uri import Pkcs11Uri
 
         return Pkcs11Uri.from_text(address).object
+    if address.startswith(SCHEME):
+        return OathAddress.from_text(address).name
     return None
 
 

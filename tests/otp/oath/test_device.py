@@ -137,6 +137,15 @@ def test_accounts_are_found_by_either_name(device, key):
         device.find("oath:")
 
 
+def test_an_issuer_stands_before_the_name(device):
+    """As other programs write it; and either name finds it."""
+    seed = device.add(new("hong", OtpParameters(issuer="Bank", account="hong@example")))
+    assert (seed.address, seed.name) == ("oath:12345678/Bank:hong", "Bank:hong")
+    assert (seed.parameters.issuer, seed.parameters.account) == ("Bank", "hong")
+    assert device.find("oath:/hong") == device.find("oath:/Bank:hong") == seed
+    assert device.add(new("Bank:kim", OtpParameters(issuer="Bank"))).name == "Bank:kim"
+
+
 @pytest.mark.parametrize(
     ("text", "device", "account"),
     [

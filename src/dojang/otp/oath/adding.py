@@ -64,7 +64,7 @@ def _data(new: NewSeed) -> CredentialData:
     parameters = new.parameters
     assert new.secret is not None
     return CredentialData(
-        name=new.name,
+        name=_with_issuer(new),
         oath_type=OATH_TYPE[parameters.kind.upper()],
         hash_algorithm=HASH_ALGORITHM[parameters.hash_name.upper()],
         secret=new.secret.reveal(),
@@ -72,6 +72,12 @@ def _data(new: NewSeed) -> CredentialData:
         period=parameters.period if parameters.kind == "totp" else DEFAULT_PERIOD,
         counter=new.counter,
     )
+
+
+def _with_issuer(new: NewSeed) -> str:
+    """Devices keep one text, in which the issuer stands before a colon."""
+    issuer = new.parameters.issuer
+    return new.name if not issuer or new.name.startswith(f"{issuer}:") else f"{issuer}:{new.name}"
 
 
 def _refuse_too_new(session: OathSession, new: NewSeed, device: str) -> None:

@@ -1,5 +1,6 @@
 """``oath:DEVICE/ACCOUNT``: a seed on an OATH device, percent-encoded, as commands print it and take it."""
 
+import re
 from dataclasses import dataclass
 from typing import Final, Self
 from urllib.parse import quote_from_bytes, unquote_to_bytes
@@ -8,6 +9,13 @@ from dojang.errors import InvalidAddress, Phrase
 
 SCHEME: Final = "oath:"
 _PLAIN: Final = ":@"
+_PERIOD: Final = re.compile(r"([1-9]\d{0,4})/(.+)", re.ASCII | re.DOTALL)
+
+
+def split_period(text: str) -> tuple[int | None, str]:
+    """The seconds that stand before a name where a code by time is good for other than 30, and the name."""
+    match = _PERIOD.fullmatch(text)
+    return (int(match[1]), match[2]) if match else (None, text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +39,11 @@ class OathAddress:
             return cls(unquote_to_bytes(device).decode() or None, unquote_to_bytes(account) or None)
         except UnicodeDecodeError:
             raise InvalidAddress(address=text, problem="the name of the device is not UTF-8") from None
+
+    @property
+    def name(self) -> str | None:
+        """What people call the account, for a new one that is to be there."""
+        return None if self.account is None else split_period(self.account.decode(errors="replace"))[1]
 
     def __str__(self) -> str:
         device = quote_from_bytes((self.device or "").encode(), safe=_PLAIN)

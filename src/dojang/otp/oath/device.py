@@ -60,11 +60,11 @@ class OathDevice:
         return iter(found)
 
     def find(self, address: str) -> Seed:
-        """By the name that the device knows, or the one that people read; the only account where none is named."""
+        """By the name that the device knows, or one that people read; the only account where none is named."""
         wanted = OathAddress.from_text(address).account
         seeds = list(self.seeds())
         exact = [one for one in seeds if wanted in (None, one.key_id)]
-        fitting = exact or [one for one in seeds if one.name.encode() == wanted]
+        fitting = exact or [one for one in seeds if wanted in (one.name.encode(), one.parameters.account.encode())]
         if len(fitting) > 1:
             raise Ambiguous(what=address, matches=", ".join(one.address for one in fitting))
         if not fitting:

@@ -5,7 +5,6 @@ alone, so that is asked for the first moment of 1970: no code that is good for a
 protocol it computes nothing for those that count or want a touch.
 """
 
-import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,7 +14,7 @@ from yubikit.oath import HASH_ALGORITHM, OATH_TYPE, OathSession
 
 from dojang.errors import InvalidOtp
 from dojang.otp.base import Seed
-from dojang.otp.oath.address import OathAddress
+from dojang.otp.oath.address import OathAddress, split_period
 from dojang.otp.parameters import OtpParameters
 
 INS_LIST, INS_CALCULATE_ALL = 0xA1, 0xA4
@@ -23,7 +22,6 @@ TAG_NAME, TAG_LISTED, TAG_CHALLENGE, TAG_TOUCH = 0x71, 0x72, 0x74, 0x7C
 LONG_AGO: Final = bytes(8)
 DEFAULT_PERIOD: Final = 30
 _TRUNCATED: Final = 1
-_PERIOD: Final = re.compile(r"([1-9]\d{0,4})/(.+)", re.ASCII | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +36,16 @@ class Stored:
 
     @property
     def period(self) -> int:
-        match = _PERIOD.fullmatch(self._text) if self.kind == OATH_TYPE.TOTP else None
-        return int(match[1]) if match else DEFAULT_PERIOD
+        return self._split()[0] or DEFAULT_PERIOD
 
     @property
     def name(self) -> str:
         """For people: without the period, and with nothing that a terminal would obey."""
-        match = _PERIOD.fullmatch(self._text) if self.kind == OATH_TYPE.TOTP else None
-        text = match[2] if match else self._text
-        return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
+        return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in self._split()[1])
 
-    @property
-    def _text(self) -> str:
-        return self.credential_id.decode(errors="replace")
+    def _split(self) -> tuple[int | None, str]:
+        text = self.credential_id.decode(errors="replace")
+        return split_period(text) if self.kind == OATH_TYPE.TOTP else (None, text)
 
     def seed(self, device: str) -> Seed:
         """As every device tells of its seeds; what dojang cannot compute with has a ``problem``."""
