@@ -110,12 +110,13 @@ def test_revoked_is_final(desk: Any, clock: Any) -> None:
 
 @pytest.mark.parametrize("held", [False, True], ids=["waiting", "on hold"])
 def test_a_compromised_key_takes_its_unconfirmed_renewal_with_it(desk: Any, clock: Any, held: bool) -> None:
-    """In one transaction, on record, on the list; what was confirmed, or asked for otherwise, stays."""
+    """In one transaction, on record, on the list; a reissue over CMP too. What else was confirmed or asked for stays."""
     old, other = desk.have(), desk.have()
     clock.turn(350)
     waiting, lost = desk.transaction(), desk.transaction()
     renewal = serial_of(desk.ask("renew", old=old, transaction=waiting).certificate_der)
     reissue = serial_of(desk.ask("reissue", old=old, transaction=lost).certificate_der)
+    signed = serial_of(desk.ask("reissue", old=old, transaction="cmp:aa:bb").certificate_der)
     confirmed = serial_of(desk.have("renew", old=other))
     if held:
         desk.authority.suspend(renewal)
@@ -125,6 +126,7 @@ def test_a_compromised_key_takes_its_unconfirmed_renewal_with_it(desk: Any, cloc
     desk.authority.revoke(serial_of(other), "keyCompromise")
     found = desk.authority.find(renewal)
     assert (found.state, found.reason) == ("revoked", "keyCompromise")
+    assert desk.authority.find(signed).state == "revoked"
     assert [desk.authority.find(one).state for one in (reissue, confirmed)] == ["issued", "confirmed"]
     assert crl_of(desk.authority).get_revoked_certificate_by_serial_number(int(renewal, 16)) is not None
     told = [one.subject for one in entries(desk.authority.database) if one.event == "certificate-revoked"]

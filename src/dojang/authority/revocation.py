@@ -26,6 +26,8 @@ REASONS = (
     "privilegeWithdrawn",
 )
 _EVENTS = {"revoke": "certificate-revoked", "suspend": "certificate-suspended", "restore": "certificate-restored"}
+CMP = "cmp:"
+"""How the names of transactions begin that came over CMP."""
 _AT_ONCE = 500  # in one transaction, so that others come in between
 _LONGEST_SERIAL = 128  # as text: 20 octets, colons and some room; more is cut and will not be found
 
@@ -96,9 +98,13 @@ def make_move(
 
 
 def _asked_for_with(connection: Connection, serial: str) -> list[Record]:
-    """The renewals of a certificate that were asked for with its key and that nobody has confirmed, on hold or not."""
+    """What was asked for with a certificate's key in its place, and nobody has confirmed, on hold or not.
+
+    That are renewals, and over CMP reissues too: with a code, nothing is asked for in the place of anything.
+    """
     own = certificate.c.serial == submission.c.serial
-    asked = (certificate.c.replaces == serial) & (submission.c.kind == "renew")
+    with_key = or_(submission.c.kind == "renew", submission.c.transaction_id.startswith(CMP, autoescape=True))
+    asked = (certificate.c.replaces == serial) & with_key
     unconfirmed = or_(certificate.c.state == "issued", certificate.c.state_before == "issued")
     query = select(certificate.c.serial).join(submission, own).where(asked, unconfirmed)
     return [one for found in connection.execute(query).scalars().all() if (one := find_record(connection, found))]

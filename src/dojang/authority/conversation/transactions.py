@@ -15,6 +15,7 @@ from sqlalchemy import Connection, bindparam, delete, select, update
 
 from dojang.authority import tables
 from dojang.authority.glance import Glance
+from dojang.authority.revocation import CMP
 from dojang.authority.swift import Prepared
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Place:
     @property
     def text(self) -> str:
         """The same as one text."""
-        return f"cmp:{self.sender.hex()}:{self.transaction_id.hex()}"
+        return f"{CMP}{self.sender.hex()}:{self.transaction_id.hex()}"
 
 
 @dataclass(frozen=True, slots=True)
