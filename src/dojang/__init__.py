@@ -4,6 +4,7 @@ TYPE_CHECKING = False  # type checkers know the name; importing typing would tak
 if TYPE_CHECKING:
     from dojang.agent.opening import open_token as open_token
     from dojang.errors import DojangError as DojangError
+    from dojang.otp.held.device import seeds_on as seeds_on
     from dojang.pkcs11.listing import find_token as find_token
     from dojang.pkcs11.listing import list_tokens as list_tokens
     from dojang.pkcs11.objects import KEY_ALGORITHMS as KEY_ALGORITHMS
@@ -25,6 +26,7 @@ _PUBLIC = {
     "find_token": "dojang.pkcs11",
     "list_tokens": "dojang.pkcs11",
     "open_token": "dojang.agent.opening",
+    "seeds_on": "dojang.otp.held.device",
 }
 
 __all__ = [
@@ -38,6 +40,7 @@ __all__ = [
     "find_token",
     "list_tokens",
     "open_token",
+    "seeds_on",
 ]
 
 

@@ -11,16 +11,18 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from itertools import pairwise
+from pathlib import Path
 from secrets import token_bytes
 from typing import TYPE_CHECKING, Final
 
 from dojang.errors import AlreadyExists, Ambiguous, DojangError, InvalidOtp, NotFound, OtpIncorrect, OtpReplayed, Phrase
 from dojang.otp import hotp, ocra, totp
 from dojang.otp.base import Access, Code, NewSeed, Question, Seed
-from dojang.otp.held.counters import Count, Counters
+from dojang.otp.held.counters import FILE_NAME, Count, Counters
 from dojang.otp.parameters import OtpParameters
 from dojang.otp.truncation import HASHES, same
 from dojang.pkcs11.uri import Pkcs11Uri
+from dojang.places import folders
 from dojang.secret import Secret
 
 if TYPE_CHECKING:
@@ -303,6 +305,17 @@ def _pin_hash(suite: ocra.Suite, pin: Secret | None) -> bytes | None:
     if pin is None or suite.pin_hash is None:
         return None if pin is None else b""
     return hashlib.new(suite.pin_hash, pin.reveal()).digest()
+
+
+@contextmanager
+def seeds_on(token: "OpenToken", counters: Path | None = None) -> Iterator[TokenSeeds]:
+    """The seeds on a token that is open: ``seeds.code(seeds.find("pkcs11:object=bank"), datetime.now(UTC)).code``.
+
+    ``counters`` is the file that keeps their counters, that of the command line unless said: who uses another one may
+    show a code twice.
+    """
+    with Counters(counters or folders()[1] / FILE_NAME) as kept:
+        yield TokenSeeds(token, kept)
 
 
 @contextmanager
