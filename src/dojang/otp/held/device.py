@@ -15,7 +15,18 @@ from pathlib import Path
 from secrets import token_bytes
 from typing import TYPE_CHECKING, Final
 
-from dojang.errors import AlreadyExists, Ambiguous, DojangError, InvalidOtp, NotFound, OtpIncorrect, OtpReplayed, Phrase
+from dojang.errors import (
+    AlreadyExists,
+    Ambiguous,
+    DeviceRefused,
+    DojangError,
+    InvalidOtp,
+    NotFound,
+    OtpIncorrect,
+    OtpReplayed,
+    Phrase,
+    UnsupportedMechanism,
+)
 from dojang.otp import hotp, ocra, totp
 from dojang.otp.base import Access, Code, NewSeed, Question, Seed
 from dojang.otp.held.counters import FILE_NAME, Count, Counters
@@ -31,7 +42,7 @@ if TYPE_CHECKING:
 APPLICATION: Final = "dojang otp"
 _ID_BYTES: Final = 20
 _IN_LABEL: Final = f" ({APPLICATION}) "
-_NO_DATA_OBJECTS: Final = (9, 10)  # exit statuses of a refusal
+_NO_DATA_OBJECTS: Final = (DeviceRefused, UnsupportedMechanism)
 LOOK_AHEAD: Final = 10
 """Codes by counter that may have been shown and not used before the one that is given (RFC 4226, 7.4)."""
 STEPS_AROUND: Final = 1
@@ -127,9 +138,7 @@ class TokenSeeds:
         value = key_id.hex().encode() + b" " + kept
         try:
             self._token.add_data(value, label=APPLICATION, application=APPLICATION, key_id=key_id)
-        except DojangError as error:
-            if error.exit_status not in _NO_DATA_OBJECTS:
-                raise
+        except _NO_DATA_OBJECTS:
             self._token.relabel(key_id, f"{new.name}{_IN_LABEL}{kept.decode()}", "secret-key")
 
     def check_free(self, name: str) -> None:
