@@ -213,6 +213,18 @@ OTP_MESSAGE = Section(
     {"test": Entry("dojang.cli.otp_message:test", N_("Send a message to see that messages arrive."))},
 )
 
+OTP_CARD = Section(
+    N_("Security cards: tables of codes on paper, of which two halves are asked for."),
+    {
+        "new": Entry("dojang.cli.otp_card:new", N_("Make a card and print it, once.")),
+        "list": Entry("dojang.cli.otp_card:list_", N_("List cards and their state.")),
+        "challenge": Entry("dojang.cli.otp_card:challenge", N_("Ask two halves of a card.")),
+        "verify": Entry("dojang.cli.otp_card:verify", N_("Check the answer.")),
+        "unlock": Entry("dojang.cli.otp_card:unlock", N_("Unlock a card after wrong answers.")),
+        "delete": Entry("dojang.cli.otp_card:delete", N_("Remove a card for good.")),
+    },
+)
+
 OTP = Section(
     N_("One-time passwords: in tokens and security keys, and those that an authority checks."),
     {
@@ -222,6 +234,7 @@ OTP = Section(
         "verify": Entry("dojang.cli.otp:verify", N_("Check a code; each is accepted once.")),
         "resync": Entry("dojang.cli.otp:resync", N_("Bring device and checker together again.")),
         "delete": Entry("dojang.cli.otp:delete", N_("Remove a seed, or a registered device.")),
+        "card": OTP_CARD,
         "message": OTP_MESSAGE,
     },
 )

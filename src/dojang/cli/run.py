@@ -33,6 +33,7 @@ EXTRAS = {
     "psycopg": "postgres",
     "psycopg_pool": "postgres",
     "procrastinate": "postgres",
+    "reportlab": "otp",
     "starlette": "centre",
     "uvicorn": "centre",
     "prometheus_client": "centre",

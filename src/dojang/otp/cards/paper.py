@@ -78,6 +78,11 @@ def pdf_of(face: Face, codes: Sequence[str], paper: str = "a4") -> bytes:
     return file.getvalue()
 
 
+def load() -> None:
+    """Before a card is made: ``ModuleNotFoundError`` where none could be printed."""
+    _register_fonts()
+
+
 def grouped(number: str) -> str:
     """The number of a card as people read it: ``1234-5678-9012``."""
     return "-".join(number[at : at + 4] for at in range(0, NUMBER_DIGITS, 4))
