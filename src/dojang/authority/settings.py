@@ -12,6 +12,7 @@ clock-skew-seconds = 900                            # how far the clock of whoev
 implicit-confirm = true                             # grant it where it is asked for
 keep-hours = 24                                     # as long the same message gets the same answer afterwards
 poll-seconds = 5                                    # when to ask again for what is not ready
+waiting-requests = 4                                # under one code: one more takes the place of the oldest
 
 [status]                                            # see ``status.settings``
 
@@ -57,6 +58,7 @@ class CmpSettings:
     implicit_confirm: bool = True
     keep_hours: int = 24
     poll_seconds: int = 5
+    waiting_requests: int = 4
 
 
 @dataclass(frozen=True, slots=True)

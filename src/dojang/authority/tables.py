@@ -26,7 +26,7 @@ IS_UNCONFIRMED: Final = text("certificate.state = 'issued'")
 IS_ON_HOLD: Final = text("certificate.state = 'suspended'")
 IS_LISTED: Final = text("certificate.state IN ('suspended', 'revoked')")
 IS_RENEWABLE: Final = text("certificate.state = 'confirmed' AND certificate.replaced_at IS NULL")
-
+IS_WAITING: Final = text("state = 'waiting'")
 
 metadata: Final = new_metadata()
 _table: Final = partial(strict_table, metadata)
@@ -225,6 +225,12 @@ cmp_transaction = _table(
     Column("expires_at", Moment, nullable=False, index=True),
 )
 
+partial_index(
+    "ix_cmp_transaction_waiting",
+    *(cmp_transaction.c.sender_key, cmp_transaction.c.expires_at),
+    where=IS_WAITING,
+)
+
 # A published list; ``base_number`` is NULL for a complete one. A complete and a delta list may share a number.
 crl = _table(
     "crl",
@@ -292,8 +298,7 @@ job = _table(
     Column("claimed_until", Moment),
     one_of("state", ("waiting", "running")),
 )
-_WAITS = text("state = 'waiting'")
-partial_index("ux_job_waiting", job.c.kind, job.c.key, unique=True, where=_WAITS)
+partial_index("ux_job_waiting", job.c.kind, job.c.key, unique=True, where=IS_WAITING)
 Index("ix_job_due", job.c.state, job.c.run_at)
 
 # How each kind of work went the last time, whichever engine keeps the jobs.

@@ -1,12 +1,13 @@
 """From a reference number and a code to a certificate that is in use, and on to its successors."""
 
 import hashlib
+from collections import Counter as Counts
 from dataclasses import replace
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from sqlalchemy import select
+from sqlalchemy import select, text
 from tests.authority.conversation.conftest import SUBJECT, Counter, Subscriber, failure_in
 
 from dojang.authority.enrolment.policy import ProfileRule
@@ -171,6 +172,37 @@ def test_what_awaits_approval_is_polled_for(counter: Counter) -> None:
     granted = bearer.granted(bearer.ask(Poll((0,))))
     assert isinstance(bearer.ask(bearer.confirmation(granted)).body, Confirmed)
     assert bearer.state(granted) == "confirmed"
+
+
+def test_a_code_that_awaits_approval_keeps_its_last_few_requests(counter: Counter) -> None:
+    """A thousand requests under it leave as many as the settings say; who asked last gets the certificate, who asked
+    first is told that nothing is open, and nobody else's request is forgotten.
+    """
+    counter.policy = replace(counter.policy, usual=ProfileRule("people", True))
+    most, handed, other = counter.authority.settings.cmp.waiting_requests, counter.hand_out(), counter.hand_out()
+    neighbour = Subscriber(counter, other.enrolment.reference, other.code)
+    neighbour.ask(neighbour.request())
+    first = bearer = Subscriber(counter, handed.enrolment.reference, handed.code)
+    conversation, body = counter.conversation, bearer.request()
+    first.send(first.message(body))
+    for _ in range(1000):
+        counter.clock.turn(seconds=1)
+        bearer = bearer.again()
+        conversation.answer(bearer.message(body), "s")
+    counter.clock.turn(seconds=1)
+    bearer = bearer.again()
+    bearer.send(bearer.message(body))
+    with counter.authority.database.reading() as connection:
+        kept = (
+            connection.execute(text("SELECT sender_key FROM cmp_transaction WHERE state = 'waiting'")).scalars().all()
+        )
+    assert Counts(map(bytes, kept)) == {
+        b"code:" + reference.encode(): count
+        for reference, count in ((handed.enrolment.reference, most), (other.enrolment.reference, 1))
+    }
+    assert failure_in(first.ask(Poll((0,)))) is FailInfo.BAD_REQUEST
+    assert isinstance(bearer.ask(Poll((0,))).body, Waiting)
+    assert isinstance(neighbour.ask(Poll((0,))).body, Waiting)
 
 
 def test_a_rejected_certificate_is_revoked(bearer: Subscriber) -> None:

@@ -17,7 +17,7 @@ from dojang.authority.conversation.office import Order
 from dojang.authority.conversation.question import Question
 from dojang.authority.conversation.replies import Reply
 from dojang.authority.conversation.senders import Bearer, Holder, check_holder, check_standing
-from dojang.authority.conversation.transactions import Overtaken, Turn, begin, go_on
+from dojang.authority.conversation.transactions import Overtaken, Turn, begin, go_on, make_room
 from dojang.authority.conversation.wishes import PKCS10_ID, Wish, wish_in
 from dojang.cmp.bodies import Answer, Certified, Kind, Poll, Status, Wait, Waiting
 from dojang.cmp.faults import CmpFault, FailInfo, PkiStatus
@@ -171,7 +171,9 @@ def _differs(wish: Wish, order: Order) -> bool:
 
 
 def _ask_to_wait(question: Question, wish: Wish, last: Turn | None) -> Reply:
-    """The request is kept as it came; asked again, an answer may be there."""
+    """The request is kept as it came; asked again, an answer may be there. Of those under one code, the last few are
+    kept.
+    """
     kind = wish.kind.name.lower()
     if last is None:
         status = Status(PkiStatus.WAITING, ("the enrolment waits for approval",))
@@ -182,5 +184,12 @@ def _ask_to_wait(question: Question, wish: Wish, last: Turn | None) -> Reply:
         wait = Wait(wish.request_id, question.office.settings.poll_seconds)
         reply = question.replies.reply(Waiting((wait,)))
         turn = question.turn("waiting", kind, reply, details=last.details)
-    question.office.database.together(_entry(question, turn, last))
+    write, most = _entry(question, turn, last), question.office.settings.waiting_requests
+
+    def make_room_and_write(connection: "Connection") -> None:
+        if last is None:
+            make_room(connection, question.place.sender, most)
+        write(connection)
+
+    question.office.database.together(make_room_and_write)
     return reply

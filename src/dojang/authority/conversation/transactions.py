@@ -83,6 +83,14 @@ def go_on(connection: Connection, place: Place, before: Turn, turn: Turn, at: da
         raise Overtaken
 
 
+def make_room(connection: Connection, sender: bytes, most: int) -> None:
+    """Inside ``writing()``. Of what waits for this sender, forget the oldest, so that with one more it is ``most``."""
+    waiting = _table.c.sender_key == sender, tables.IS_WAITING
+    newest_first = select(_table.c.transaction_id).where(*waiting).order_by(_table.c.expires_at.desc())
+    for old in connection.execute(newest_first.offset(max(most, 1) - 1)).scalars().all():
+        connection.execute(delete(_table).where(*waiting, _table.c.transaction_id == old))
+
+
 def forget(connection: Connection, at: datetime) -> int:
     """Inside ``writing()``. Remove what has ended and is kept no longer; how many conversations that were."""
     table = tables.cmp_transaction

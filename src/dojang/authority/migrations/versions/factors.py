@@ -14,6 +14,7 @@ def upgrade() -> None:
     messages = (_message_code, _message_sent, _message_outcome)
     for make in (_otp_kek, _otp_device, _security_card, *messages, _factor_evidence):
         make()
+    _partial_index("ix_cmp_transaction_waiting", "cmp_transaction", ["sender_key", "expires_at"], "state = 'waiting'")
 
 
 def _partial_index(name: str, table: str, columns: list[str], where: str, *, unique: bool = False) -> None:
