@@ -87,20 +87,33 @@ class Gateway:
         return made
 
     def send(self, message: "Message") -> None:
-        reveal = {name: secret_from(one, self.kind, message.target).reveal() for name, one in self.secrets.items()}
-        facts = _facts_of(message) | {f"{_SECRET}{name}": value.decode() for name, value in reveal.items()}
-        headers = {name: _filled(text, facts) for name, text in self.headers.items()}
-        headers.setdefault("Content-Type", _TYPES[self.form])
+        try:
+            revealed = {name: secret_from(one, self.kind, message.target) for name, one in self.secrets.items()}
+            secrets = {name: one.reveal().decode() for name, one in revealed.items()}
+        except UnicodeError:
+            secrets = None
+        if secrets is None:  # outside, so that no cause holds what could not be read
+            raise unsent(self.kind, message.target, Phrase("a secret that its settings name cannot be read"))
+        try:
+            self._check_reply(post(self.place, self._headers(message, secrets), self.body(message, secrets)))
+        except Unanswered as error:
+            raise unsent(self.kind, message.target, error.problem) from error
+
+    def body(self, message: "Message", secrets: Mapping[str, str]) -> bytes:
+        """What is posted."""
+        facts = _facts_of(message, secrets)
+        fields = _walked(self.fields, lambda text: _filled(text, facts))
+        return (json.dumps(fields, ensure_ascii=False) if self.form == "json" else urlencode(fields)).encode()
+
+    def _headers(self, message: "Message", secrets: Mapping[str, str]) -> dict[str, str]:
+        facts = _facts_of(message, secrets)
+        headers = {"Content-Type": _TYPES[self.form]}
+        headers |= {name: _filled(text, facts) for name, text in self.headers.items()}
         if self.login is not None:
             user, source = self.login
             pair = user.encode() + b":" + secret_from(source, self.kind, message.target).reveal()
             headers["Authorization"] = f"Basic {b64encode(pair).decode()}"
-        fields = _walked(self.fields, lambda text: _filled(text, facts))
-        body = json.dumps(fields, ensure_ascii=False) if self.form == "json" else urlencode(fields)
-        try:
-            self._check_reply(post(self.place, headers, body.encode()))
-        except Unanswered as error:
-            raise unsent(self.kind, message.target, error.problem) from error
+        return headers
 
     def _check_reply(self, reply: Reply) -> None:
         """Raises ``Unanswered`` for whatever does not mean that the message was taken."""
@@ -152,9 +165,9 @@ def pointed(document: Any, pointer: str) -> Any:
     return document
 
 
-def _facts_of(message: "Message") -> dict[str, str]:
+def _facts_of(message: "Message", secrets: Mapping[str, str]) -> dict[str, str]:
     target = message.target
-    return {
+    return {f"{_SECRET}{name}": value for name, value in secrets.items()} | {
         "to": target.address,
         "to-national": target.national,
         "text": message.text,
