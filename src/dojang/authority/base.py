@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from dojang.cmp.factors import Outcome, Prepared, Wanted
+    from dojang.secret import Secret
     from dojang.x509.profiles import Profile
 
 Kind = Literal["issue", "renew", "reissue"]
@@ -56,6 +58,36 @@ class Issued:
     certificate_der: bytes
     chain_der: tuple[bytes, ...]
     changed: bool = False
+
+
+class FactorSitting(Protocol):
+    """Where factors are passed for one request; see ``authority.factors.desk``."""
+
+    @property
+    def authority(self) -> str:
+        """Who asks for them."""
+        ...
+
+    def wanted(self) -> "Wanted":
+        """What is missing, with the devices that could pass it."""
+        ...
+
+    def prepare(self, factor: str, device: str | None = None) -> "Prepared":
+        """Have a code sent, or a challenge made. ``FactorUnavailable``."""
+        ...
+
+    def answer(self, factor: str, code: "Secret | None" = None, device: str | None = None) -> "Outcome":
+        """Take a code. ``FactorUnavailable``."""
+        ...
+
+
+@runtime_checkable
+class AsksForFactors(Protocol):
+    """An authority that may want factors before it issues; ``submit`` raises ``FactorMissing`` then."""
+
+    def factors_for(self, submission: Submission) -> FactorSitting:
+        """Where they are passed for this request."""
+        ...
 
 
 class CertificateAuthority(Protocol):

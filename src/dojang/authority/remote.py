@@ -18,10 +18,12 @@ from cryptography import x509
 from dojang.authority.base import Issued, Submission
 from dojang.authority.elsewhere import Asker, Signer
 from dojang.authority.parties import ByCode, BySignature
-from dojang.cmp.bodies import Certification, Kind, RevocationRequest
+from dojang.authority.remote_factors import RemoteSitting
+from dojang.cmp.bodies import Certification, General, Kind, RevocationRequest
 from dojang.cmp.client import Conversation, Granted, Patience
 from dojang.cmp.crmf import read_request
-from dojang.cmp.messages import certificate_profile
+from dojang.cmp.messages import certificate_profile, new_nonce
+from dojang.cmp.proof import request_from_crmf
 from dojang.cmp.transport import USUAL_SECONDS, HttpTransport
 from dojang.cmp.trust import Judge
 from dojang.cmp.urls import Target
@@ -37,6 +39,7 @@ from dojang.errors import (
     UnsupportedOperation,
 )
 from dojang.ledger import Fact
+from dojang.x509.keys import spki_of
 from dojang.x509.path import check_path
 from dojang.x509.reading import read_certificate
 
@@ -156,6 +159,22 @@ class RemoteAuthority:
         conversation = self._conversation(submission.transaction_id)
         return self._issued(conversation.certify(_asking_for(asked, submission.request_der), profile))
 
+    def factors_for(self, submission: Submission) -> RemoteSitting:
+        """Where factors are passed for this request, by who asks for it."""
+        self._introduce(submission.kind, request=submission.request_der.hex())
+        asked = "issue" if self._reference is not None else submission.kind
+        return RemoteSitting(
+            self.name, self._inquire, asked, spki_of(request_from_crmf(submission.request_der).public_key)
+        )
+
+    def factors_for_key(self, spki_der: bytes) -> RemoteSitting:
+        """Where factors are passed for a key that somebody else will ask a first certificate for, under the code."""
+        self._introduce("issue")
+        return RemoteSitting(self.name, self._inquire, "issue", spki_der)
+
+    def _inquire(self, body: General) -> General:
+        return self._conversation(new_nonce().hex(), Forgetful()).inquire(body)
+
     def confirm(self, transaction_id: str) -> None:
         """Confirmed before, nothing is sent."""
         conversation = self._conversation(transaction_id)
@@ -207,11 +226,11 @@ class RemoteAuthority:
             facts |= {"reference": reference, "code_source": self._terms.introductions.source}
         self._asker.note(introduced=True, **facts)
 
-    def _conversation(self, transaction_id: str) -> Conversation:
+    def _conversation(self, transaction_id: str, notes: Asker | None = None) -> Conversation:
         judge = Judge(self.name, tuple(self._anchors), self._terms.now, self._secret if self._reference else None)
         party = ByCode(self._reference, self._secret, self._recipient()) if self._reference else self._signing()
         return Conversation(
-            self._lines.post, party, judge, _transaction(transaction_id), self._asker, self._terms.patience()
+            self._lines.post, party, judge, _transaction(transaction_id), notes or self._asker, self._terms.patience()
         )
 
     def _signing(self) -> BySignature:

@@ -30,6 +30,7 @@ STEPS = {
     "generate": N_("Making the key …"),
     "request": N_("Writing the request …"),
     "ask": N_("Asking the authority …"),
+    "factors": N_("The authority asks for more before it issues …"),
     "install": N_("Installing the certificate …"),
     "prove": N_("Signing a challenge and verifying it …"),
     "confirm": N_("Confirming to the authority …"),

@@ -38,7 +38,7 @@ from dojang.cmp.messages import Header, Message, new_nonce, read_message, write_
 from dojang.cmp.refusals import refused
 from dojang.cmp.signatures import certificate_hash
 from dojang.cmp.trust import Judge
-from dojang.errors import AnswerPending, AuthorityUnreachable, AuthorityUntrusted, Phrase
+from dojang.errors import AnswerPending, AuthorityUnreachable, AuthorityUntrusted, FactorMissing, Phrase
 
 if TYPE_CHECKING:
     from dojang.cmp.protection import Protector
@@ -237,12 +237,25 @@ class Conversation:
             case Failure(status) if status.status == PkiStatus.WAITING:
                 request_id, seconds = -1, 0
             case Failure(status):
-                raise refused(self._judge.authority, status)
+                raise self._factors_missing(message) or refused(self._judge.authority, status)
             case _:
                 raise self._untrusted(Phrase("its answer is to another kind of question"))
         until = self._judge.now() + timedelta(seconds=seconds)
         self._settle(wait_until=until.isoformat(), poll=request_id)
         return self._poll_in(seconds)
+
+    def _factors_missing(self, message: Message) -> FactorMissing | None:
+        """Where that is why it was refused, asking goes on from here once they were passed: nothing was begun."""
+        from dojang.cmp.factors import in_words, wanted_in
+
+        wanted = wanted_in(message.header.information)
+        if wanted is None:
+            return None
+        waited = self._judge.now().isoformat() if self._noted("poll") else None
+        self._notes.note(sent=None, wait_until=waited)
+        return FactorMissing(
+            authority=self._judge.authority, missing=in_words(wanted.ways), ways=wanted.ways, passed=wanted.passed
+        )
 
     def _poll_in(self, seconds: float) -> Message:
         seconds = max(seconds, 0)

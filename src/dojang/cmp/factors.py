@@ -137,6 +137,11 @@ class Outcome:
         return cls(found.state, Wanted.from_der(found.wanted), found.left)
 
 
+def in_words(ways: Sequence[Sequence[str]]) -> str:
+    """Sets of factors as they are told everywhere: ``otp + sms | card + sms``."""
+    return " | ".join(" + ".join(way) for way in ways)
+
+
 def wanted_in(information: Sequence[Information]) -> Wanted | None:
     """What a refusal says that is missing; ``None`` where it was refused for something else."""
     return next((Wanted.from_der(one.value_der) for one in information if one.kind == FACTORS_WANTED), None)

@@ -2,11 +2,12 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dojang.errors import NotPermitted, Phrase
 from dojang.ledger import Fact, Operation
+from dojang.lifecycle.factors import submit
 from dojang.lifecycle.origin import DEFAULT_WINDOW, fingerprint_of
 from dojang.lifecycle.workplace import Step, Workplace
 from dojang.locations.base import Location, StoredCredential
@@ -143,10 +144,26 @@ def asked_by(
 
 
 @contextlib.contextmanager
+def _opened(place: Workplace, operation: Operation) -> "Iterator[CertificateAuthority]":
+    """The authority that the journal names. One that is not there has refused nothing: ``AuthorityUnreachable``."""
+    name = str(operation.record.facts["authority"])
+    with contextlib.ExitStack() as opened:
+        try:
+            authority = opened.enter_context(place.open_authority(name))
+        except NotFound as error:
+            raise AuthorityUnreachable(
+                authority=name,
+                problem=Phrase("it is not in {where}", where=error.facts["where"]),
+                next_step="Bring its folder back there, then run 'dojang renew run'; what was begun is kept.",
+            ) from error
+        yield authority
+
+
+@contextlib.contextmanager
 def authority_of(place: Workplace, operation: Operation, location: Location | None) -> "Iterator[CertificateAuthority]":
     """The authority that the journal names, opened, as the operation speaks with it."""
     with (
-        place.open_authority(str(operation.record.facts["authority"])) as authority,
+        _opened(place, operation) as authority,
         asked_by(authority, place, operation, location) as asked,
     ):
         yield asked
@@ -165,7 +182,7 @@ def elsewhere_of(
     from dojang.authority.elsewhere import Elsewhere
 
     with contextlib.ExitStack() as opened:
-        authority = opened.enter_context(place.open_authority(str(operation.record.facts["authority"])))
+        authority = opened.enter_context(_opened(place, operation))
         assert isinstance(authority, Elsewhere)
         yield authority.asked_by(JournalAsker(place, operation, location, opened, by_key=by_key, prefix=prefix))
 
@@ -203,9 +220,9 @@ def certify(
     facts, verb = operation.record.facts, operation.record.verb
     kind: Kind = "issue" if verb == "issue" else "renew" if verb == "renew" else "reissue"
     place.say("ask")
-    answer = authority.submit(
-        Submission(kind, request_der, str(facts["profile"]), operation.operation_id, replaces_der)
-    )
+    profile, applicant = str(facts["profile"]), None if is_elsewhere(authority) else place.applicant
+    wanted = Submission(kind, request_der, profile, operation.operation_id, replaces_der, applicant=applicant)
+    answer = submit(place, authority, wanted)
     request = _request_in(authority, request_der)
     subject = _subject_in(answer.certificate_der) if answer.changed else None  # the authority chose it, and said so
     check_issued(answer.certificate_der, request=request, chain_der=answer.chain_der, at=place.now(), subject=subject)
@@ -214,7 +231,8 @@ def certify(
 
 def certify_again(place: Workplace, operation: Operation, authority: "CertificateAuthority") -> "Issued":
     """The same with what the journal has of it: what was sent is sent as it was."""
-    return certify(place, operation, authority, bytes.fromhex(str(operation.record.facts[f"{NOTED}request"])))
+    alone = replace(place, pass_factors=None)  # a request that was cut short before its factors is taken back
+    return certify(alone, operation, authority, bytes.fromhex(str(operation.record.facts[f"{NOTED}request"])))
 
 
 def _request_in(authority: "CertificateAuthority", request_der: bytes) -> "CertificateRequest":

@@ -55,6 +55,7 @@ from dojang.errors import (
     AuthorityRefused,
     CredentialBusy,
     DojangError,
+    FactorMissing,
     NotFound,
 )
 from dojang.ledger import Operation, OperationRecord
@@ -196,7 +197,7 @@ def _finish_or_undo(place: Workplace, operation: Operation, location: Location) 
     if finish is not None:
         try:
             return Recovered(operation.record, "finished", finish(place, operation, location))
-        except (AlreadyExists, AnswerMismatch, AuthorityRefused, CredentialBusy, NotFound):
+        except (AlreadyExists, AnswerMismatch, AuthorityRefused, CredentialBusy, FactorMissing, NotFound):
             if operation.record.step in ("confirmed", "switched", "copied", "removing"):
                 raise
     take_back(place, operation, location, "cut short")

@@ -12,7 +12,7 @@ from dojang.lifecycle.hooks import Hooks
 from dojang.locations.base import Location, PasswordProvider, StoredCredential
 
 if TYPE_CHECKING:
-    from dojang.authority.base import CertificateAuthority
+    from dojang.authority.base import CertificateAuthority, FactorSitting
     from dojang.lifecycle.aftercare import LookedAfter
     from dojang.locations.password_tries import PasswordTries
 
@@ -43,12 +43,15 @@ class Workplace:
     """The ledger, the ways to open locations and authorities, somebody to tell about progress, and the clock.
 
     ``authorities`` lists the names that ``open_authority`` takes. ``say`` is told the name of each step as it begins:
-    generate, ask, install, prove, confirm, switch, delete. ``tell_recovered`` is told what became of earlier runs.
+    generate, ask, factors, install, prove, confirm, switch, delete. ``tell_recovered`` is told what became of earlier
+    runs.
     ``tell_checked`` is told what was checked of a new credential; nothing is where nobody listens.
     ``window`` is how long before its expiry a certificate is due, where the user wants it other than its profile.
     ``hooks`` run around each renewal; ``warn`` is told of what went wrong without stopping anything.
     ``open_other`` opens the second location of a verb that has two, whose passwords may come from elsewhere;
     ``passwords`` are those of files that are no location, and ``tries`` counts the wrong ones.
+    ``pass_factors`` passes what an authority wants before it issues, for ``applicant`` where a local one has no other
+    way to know who that is.
     """
 
     ledger: Ledger
@@ -66,6 +69,8 @@ class Workplace:
     open_authoritys_token: Callable[[str], AbstractContextManager[Location]] | None = None
     passwords: PasswordProvider | None = None
     tries: "PasswordTries | None" = None
+    pass_factors: "Callable[[FactorSitting], None] | None" = None
+    applicant: str | None = None
 
     def open_signer(self, address: str) -> AbstractContextManager[Location]:
         """The token with an authority's key, whose PIN is another than the holders'."""

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dojang.authority.factors.policy import FactorPolicy, choices, in_words, is_satisfied, policy_from
+from dojang.authority.factors.policy import FactorPolicy, choices, is_satisfied, policy_from
 from dojang.authority.settings import load
+from dojang.cmp.factors import in_words
 from dojang.errors import InvalidSetting
 from dojang.x509.profiles import FACTORS, FactorRule, Factors, profile, profiles
 from dojang.x509.profiles.factors import rule_in

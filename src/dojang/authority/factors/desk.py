@@ -77,12 +77,16 @@ class FactorDesk:
 
 @dataclass(frozen=True, slots=True)
 class Sitting:
-    """One applicant, about one request. ``rule`` is ``None`` where nothing is wanted."""
+    """Implements ``FactorSitting``: one applicant, about one request. ``rule`` is ``None`` where nothing is wanted."""
 
     desk: FactorDesk
     claim: Claim | None
     rule: Factors | None
     source: str
+
+    @property
+    def authority(self) -> str:
+        return self.desk.authority
 
     def wanted(self) -> Wanted:
         """What is missing, with the devices that could pass it."""

@@ -13,7 +13,8 @@ from sqlalchemy import Connection
 from dojang.authority.base import Entry, Submission
 from dojang.authority.factors import evidence
 from dojang.authority.factors.claims import Claim, claim_of
-from dojang.authority.factors.policy import FactorPolicy, choices, in_words, is_satisfied
+from dojang.authority.factors.policy import FactorPolicy, choices, is_satisfied
+from dojang.cmp.factors import in_words
 from dojang.errors import FactorMissing
 from dojang.x509.keys import spki_of
 from dojang.x509.profiles.factors import Factors

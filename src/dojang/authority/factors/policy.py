@@ -83,8 +83,3 @@ def choices(wanted: Factors, passed: Collection[str] = ()) -> tuple[Choice, ...]
             if is_satisfied(wanted, {*passed, *more}):
                 found.append(more)
     return tuple(found)
-
-
-def in_words(ways: Collection[Choice]) -> str:
-    """Choices as they are told everywhere: ``otp + sms | card + sms``."""
-    return " | ".join(" + ".join(way) for way in ways)

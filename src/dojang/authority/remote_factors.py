@@ -1,0 +1,85 @@
+"""Factors for an authority elsewhere: asked, prepared and answered in genm, before or after it has refused to issue.
+
+Each question is a transaction of its own and is not kept: after a run that was killed, whoever asks begins anew, and
+what was passed by then is told to be.
+"""
+
+import ipaddress
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from dojang.cmp.bodies import General, Information, Kind
+from dojang.cmp.factors import (
+    FACTOR_ANSWERED,
+    FACTOR_PREPARED,
+    FACTORS_WANTED,
+    FactorRequest,
+    Outcome,
+    Prepared,
+    Wanted,
+)
+from dojang.cmp.faults import CmpFault
+from dojang.cmp.urls import Target
+from dojang.errors import AuthorityUntrusted, FactorUnavailable, Phrase
+
+if TYPE_CHECKING:
+    from dojang.secret import Secret
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteSitting:
+    """Implements ``FactorSitting``. ``ask`` has a genm answered; ``authority`` is the URL."""
+
+    authority: str
+    ask: Callable[[General], General]
+    occasion: str
+    spki_der: bytes
+
+    def wanted(self) -> Wanted:
+        return self._read(Wanted.from_der, FACTORS_WANTED)
+
+    def prepare(self, factor: str, device: str | None = None) -> Prepared:
+        self._check_private(factor)
+        return self._read(Prepared.from_der, FACTOR_PREPARED, factor, device)
+
+    def answer(self, factor: str, code: "Secret | None" = None, device: str | None = None) -> Outcome:
+        self._check_private(factor)
+        return self._read(Outcome.from_der, FACTOR_ANSWERED, factor, device, code)
+
+    def _read(
+        self,
+        read: Callable[[bytes | None], T],
+        kind: str,
+        factor: str | None = None,
+        device: str | None = None,
+        code: "Secret | None" = None,
+    ) -> T:
+        asked = FactorRequest(self.occasion, self.spki_der, factor, device, code)
+        answer = self.ask(General(Kind.GENM, (Information(kind, asked.to_der()),)))
+        try:
+            (found,) = (one for one in answer.items if one.kind == kind)
+            return read(found.value_der)
+        except (CmpFault, ValueError) as error:
+            problem = Phrase("its answer about factors cannot be read")
+            raise AuthorityUntrusted(authority=self.authority, problem=problem) from error
+
+    def _check_private(self, factor: str) -> None:
+        """A code goes over the line as it is typed."""
+        target = Target.from_url(self.authority)
+        if target.scheme != "https" and not _is_here(target.host):
+            raise FactorUnavailable(
+                authority=self.authority,
+                factor=factor,
+                problem=Phrase("others could read the code on its way over http"),
+                next_step=Phrase("Name the authority by its https URL."),
+            )
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
