@@ -1,0 +1,114 @@
+"""``dojang otp card``: printed once, asked, answered, locked, unlocked, from the command line."""
+
+import json
+import re
+import stat
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@dataclass(frozen=True)
+class Office:
+    """A home with an authority called office and an applicant; ``run`` runs dojang there as JSON."""
+
+    home: Path
+    token: Any
+    runner: Callable[..., subprocess.CompletedProcess[str]]
+
+    def run(self, *words: object, **named: Any) -> dict[str, Any]:
+        done = self.runner(*words, "--ca-pin-source", self.token.pin_source, "--json", **named)
+        return json.loads(done.stdout) | {"status": done.returncode}
+
+    def data(self, *words: object, **named: Any) -> dict[str, Any]:
+        done = self.run(*words, **named)
+        assert done["status"] == 0, done
+        return done["data"]
+
+    def applicant(self) -> str:
+        return self.data("ca", "applicant", "add", "--name", "홍길동")["applicant"]["id"]
+
+
+@pytest.fixture(scope="module")
+def office(tmp_path_factory: pytest.TempPathFactory, make_token, dojang_at) -> Office:
+    home = tmp_path_factory.mktemp("cards") / "dojang"
+    home.mkdir()
+    office = Office(home, make_token(), dojang_at(home))
+    office.data("ca", "init", "--alias", "office", "--key", f"{office.token.uri};object=root", "--name", "CN=Office CA")
+    return office
+
+
+def _codes_in(pdf: Path) -> list[str]:
+    """What a card has at each place, as poppler reads it: down the columns."""
+    done = subprocess.run(["pdftotext", "-layout", pdf, "-"], capture_output=True, text=True, check=True)
+    rows = [re.findall(r"\b\d{4}\b", line) for line in done.stdout.splitlines()]
+    table = [row for row in rows if len(row) == 7]
+    return [row[column] for column in range(7) for row in table]
+
+
+def _answer(codes: list[str], asked: dict[str, Any]) -> str:
+    return codes[asked["first"] - 1][:2] + codes[asked["second"] - 1][2:]
+
+
+def test_a_card_from_printing_to_its_end(office, tmp_path):
+    """What is printed answers what is asked; wrong answers are counted to the lock, which the office opens."""
+    paper, applicant = tmp_path / "card.pdf", office.applicant()
+    made = office.data("otp", "card", "new", "--applicant", applicant, "--paper", "card", "-o", paper)
+    assert made["card"]["state"] == "active"
+    assert stat.S_IMODE(paper.stat().st_mode) == 0o600
+    assert [one.name for one in tmp_path.iterdir()] == ["card.pdf"]
+    number, codes = made["card"]["number"], _codes_in(paper)
+    assert len(codes) == 35
+    assert not any(code in json.dumps(made) for code in codes if code not in number)
+
+    asked = office.data("otp", "card", "challenge", number)["card"]
+    right = {"ANSWER": _answer(codes, asked)}
+    wrong = {"ANSWER": f"{(int(right['ANSWER']) + 1) % 10_000:04d}"}
+    verify = ("otp", "card", "verify", f"{number[:4]}-{number[4:8]}-{number[8:]}", "--code-source", "env:ANSWER")
+    for status, code in ((13, "otp-wrong"),) * 4 + ((8, "otp-locked"),) * 2:
+        done = office.run(*verify, env=wrong)
+        assert (done["status"], done["error"]["code"]) == (status, code)
+    (listed,) = office.data("otp", "card", "list", "--applicant", applicant)["cards"]
+    assert (listed["state"], listed["wrong_tries"]) == ("locked", 5)
+    assert office.data("otp", "card", "unlock", number)["card"]["state"] == "active"
+    assert office.data(*verify, env=right)["valid"]
+    assert office.run(*verify, env=right)["error"]["code"] == "not-permitted"
+
+    assert office.data("otp", "card", "delete", number, "--reason", "lost")["card"]["state"] == "removed"
+    assert office.data("otp", "card", "list", "--applicant", applicant)["cards"] == []
+    assert office.run("otp", "card", "challenge", number)["error"]["code"] == "not-permitted"
+    events = [one["event"] for one in office.data("audit", "tail", "--lines", "20")["entries"] if number in str(one)]
+    wanted = ["card-made", "card-printed", *["card-wrong"] * 5, "card-locked", "card-unlocked"]
+    assert events == [*wanted, "card-answered", "card-removed"]
+
+
+def test_no_card_without_its_paper(office, tmp_path):
+    """A file that is there is not written over, one that cannot be written leaves no card, and a plan makes none."""
+    there, applicant = tmp_path / "card.pdf", office.applicant()
+    there.write_text("mine")
+    new = ("otp", "card", "new", "--applicant", applicant, "-o")
+    assert office.run(*new, there)["error"]["code"] == "already-exists"
+    assert there.read_text() == "mine"
+    assert office.run(*new, tmp_path / "nowhere" / "card.pdf")["error"]["code"] == "file-unwritable"
+    assert office.data(*new, tmp_path / "other.pdf", "--plan")["changed"] is False
+    assert office.data("otp", "card", "list", "--applicant", applicant)["cards"] == []
+    gone = office.run("otp", "card", "new", "--applicant", "nobody", "-o", tmp_path / "third.pdf")
+    assert gone["error"]["code"] == "not-found"
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["card.pdf"]
+
+
+def test_settings_of_cards(office, tmp_path):
+    """How many codes, and after how many wrong answers, is data."""
+    path = office.home / "state" / "authorities" / "office" / "authority.toml"
+    path.write_text("[cards]\nentries = 30\ntries = 3\n")
+    try:
+        made = office.data("otp", "card", "new", "--applicant", office.applicant(), "-o", tmp_path / "card.pdf")
+        assert made["card"]["entries"] == 30
+        path.write_text("[cards]\nentries = 40\n")
+        assert office.run("otp", "card", "list")["error"]["code"] == "invalid-setting"
+    finally:
+        path.unlink()
