@@ -166,6 +166,29 @@ def test_a_disk_that_is_not_mounted(tmp_path, office) -> None:
     assert sorted(one.state for one in held_in(place, office.address)) == ["retired", "valid"]
 
 
+@pytest.mark.parametrize("verb", ["issue", "renew"])
+def test_an_authority_that_is_away(office, verb) -> None:
+    """What was cut short before it confirmed waits until it is there again, and is finished then: nobody refused."""
+    place, order = office.place, office.order("Kim")
+    held = issue(office.order(), place)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted = replace(place, say=_interrupted_at_confirm)
+        renew(RenewOrder(held.stored.address), interrupted) if verb == "renew" else issue(order, interrupted)
+    office.authorities.rename(office.authorities.with_name("away"))
+    for _ in range(2):
+        (left,) = recover(place)
+        assert (left.outcome, left.error.code, left.error.facts["authority"]) == (
+            "left",
+            "authority-unreachable",
+            "office",
+        )
+        assert [one.step for one in place.ledger.incomplete()] == ["answered"]
+    office.authorities.with_name("away").rename(office.authorities)
+    assert [one.outcome for one in recover(place)] == ["finished"]
+    states = sorted(one.state for one in held_in(place, office.address))
+    assert states == (["retired", "valid"] if verb == "renew" else ["valid", "valid"])
+
+
 def _interrupted_at_confirm(step: str) -> None:
     if step == "confirm":
         raise KeyboardInterrupt

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from dojang.errors import NotPermitted, Phrase
+from dojang.errors import AuthorityUnreachable, NotFound, NotPermitted, Phrase
 from dojang.ledger import Fact, Operation
 from dojang.lifecycle.factors import submit
 from dojang.lifecycle.origin import DEFAULT_WINDOW, fingerprint_of
