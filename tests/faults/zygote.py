@@ -5,11 +5,12 @@ object a line on standard input is one run, one on standard output its result:
 
     {"argv": […], "env": {…}, "at": 7, "signal": 9}   →   {"status": -9, "effects": ["ledger", "C_CreateObject", …], …}
 
-An *effect* is anything that lasts: a transition of the ledger, a write of the authority's records, a message to one
-elsewhere, a PKCS#11 call that changes the token, a file operation at home, the state folder apart. The signal is sent
-just before effect number ``at`` (from 0).
+An *effect* is anything that lasts: a transition of the ledger, a write of the authority's records, a count of one-time
+passwords (and that it was written), a message to one elsewhere, a PKCS#11 call that changes the token, a file operation
+at home, the state folder apart. The signal is sent just before effect number ``at`` (from 0).
 """
 
+import contextlib
 import gc
 import importlib
 import json
@@ -48,6 +49,8 @@ PRELOAD = (
     "dojang.cli.location",
     "dojang.cli.location_backup",
     "dojang.cli.location_files",
+    "dojang.cli.otp",
+    "dojang.cli.otp_held",
     "dojang.cli.password_check",
     "dojang.cli.reissue",
     "dojang.cli.renew",
@@ -74,6 +77,7 @@ PRELOAD = (
     "dojang.lifecycle.renewals",
     "dojang.lifecycle.request",
     "dojang.lifecycle.revoke",
+    "dojang.lifecycle.seeds",
     "dojang.lifecycle.take_in",
     "dojang.locations.disk",
     "dojang.locations.pem",
@@ -83,6 +87,8 @@ PRELOAD = (
     "dojang.npki.keyfile",
     "dojang.npki.password_rules",
     "dojang.locations.token_r",
+    "dojang.otp.held.device",
+    "dojang.otp.otpauth",
     "dojang.pkcs11.data_objects",
     "dojang.pkcs11.discovery",
     "dojang.pkcs11.keys",
@@ -122,9 +128,11 @@ def watch(effects: Effects) -> None:
     from dojang.authority.database import Database
     from dojang.cmp.transport import HttpTransport
     from dojang.ledger import Ledger
+    from dojang.otp.held.counters import Counters
     from dojang.pkcs11.cryptoki import Cryptoki
 
     ledger_write, store_writing, call = Ledger._write, Database.writing, Cryptoki._call
+    counters_writing = Counters._writing
     post = HttpTransport.post
 
     def write(self, *statements):
@@ -144,7 +152,15 @@ def watch(effects: Effects) -> None:
         effects.happen("post")
         return post(self, message)
 
+    @contextlib.contextmanager
+    def counting(self):
+        effects.happen("count")
+        with counters_writing(self):
+            yield
+        effects.happen("counted")
+
     Ledger._write, Database.writing, Cryptoki._call = write, writing, lasting_call
+    Counters._writing = counting
     HttpTransport.post = posting
     home, state = os.environ["HOME"] + "/", os.environ["DOJANG_HOME"] + "/"
 
