@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from dojang.authority.factors.gate import Gate
     from dojang.authority.factors.messages import AuthorityMessages
     from dojang.otp.cards import Cards
+    from dojang.otp.devices import Devices
     from dojang.otp.keks import Keks
     from dojang.otp.messages.desk import Count
 
@@ -178,6 +179,13 @@ class LocalAuthority:
         from dojang.authority.factors.vaults import keks_of
 
         return keks_of(self, self._open_key)
+
+    @cached_property
+    def devices(self) -> "Devices":
+        """The registered devices for one-time passwords of its applicants."""
+        from dojang.authority.factors.vaults import devices_of
+
+        return devices_of(self, self.keks)
 
     @cached_property
     def cards(self) -> "Cards":

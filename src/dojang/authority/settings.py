@@ -23,6 +23,8 @@ waiting-requests = 4                                # under one code: one more t
 [messages]                                          # see ``otp.messages.policy``
 
 [cards]                                             # see ``otp.cards.policy``
+
+[otp]                                               # see ``otp.devices.policy``
 """
 
 import json
@@ -42,10 +44,11 @@ if TYPE_CHECKING:
     from dojang.authority.enrolment.policy import EnrolmentPolicy
     from dojang.authority.factors.policy import FactorPolicy
     from dojang.otp.cards import CardPolicy
+    from dojang.otp.devices.policy import DevicePolicy
     from dojang.otp.messages.policy import MessagePolicy
 
 # Tables that are read by who needs them; those of these that are there are checked at once.
-_TABLES: Final = ("enrolment", "factors", "messages", "cards")
+_TABLES: Final = ("enrolment", "factors", "messages", "cards", "otp")
 _ADDRESS: Final = re.compile(r"https?://[^\s/]+(/\S*)?")
 
 
@@ -97,6 +100,15 @@ class AuthoritySettings:
         except ValueError as error:
             raise InvalidSetting(path=self.path, problem=error.args[0]) from error
 
+    def otp(self) -> "DevicePolicy":
+        """What the table ``[otp]`` says. Raises ``InvalidSetting``."""
+        from dojang.otp.devices.policy import policy_from
+
+        try:
+            return policy_from(self.tables.get("otp", {}))
+        except ValueError as error:
+            raise InvalidSetting(path=self.path, problem=error.args[0]) from error
+
     def messages(self) -> "MessagePolicy":
         """What the table ``[messages]`` says. Raises ``InvalidSetting``."""
         from dojang.otp.messages.policy import policy_from
@@ -144,6 +156,8 @@ def load(folder: Path) -> AuthoritySettings:
         settings.messages()
     if settings.tables["cards"]:
         settings.cards()
+    if settings.tables["otp"]:
+        settings.otp()
     return settings
 
 

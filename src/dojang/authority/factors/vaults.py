@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from dojang.authority.local import LocalAuthority
     from dojang.otp.cards import Cards
+    from dojang.otp.devices import Devices
     from dojang.otp.keks import Home, Keks
     from dojang.pkcs11.opened import OpenToken
 
@@ -34,6 +35,15 @@ def keks_of(authority: "LocalAuthority", opener: object) -> "Keks":
         return opener.token(address)
 
     return Keks(authority.database, _home, token, audit.record, authority.now, authority.name)
+
+
+def devices_of(authority: "LocalAuthority", keks: "Keks") -> "Devices":
+    """The registered devices of the authority."""
+    from dojang.otp.devices import Devices
+    from dojang.otp.vault import Vault
+
+    policy = authority.settings.otp()
+    return Devices(authority.database, Vault(keks), audit.record, authority.now, policy, authority.name)
 
 
 def cards_of(authority: "LocalAuthority", keks: "Keks") -> "Cards":
