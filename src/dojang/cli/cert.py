@@ -16,6 +16,7 @@ from dojang.cli.credentials import (
     credential_table,
 )
 from dojang.cli.elsewhere import authority_options
+from dojang.cli.factors import FactorPrompts, applicant_option, factor_options
 from dojang.cli.files import certificates_of, check_writable, pem_of, write_file
 from dojang.cli.flags import key_file_options
 from dojang.cli.frame import argument, command, option
@@ -75,6 +76,8 @@ alternative_name_option = option(
         "dojang cert issue --to npki: --subject 'CN=Hong Gildong,C=KR' --profile personal --algorithm ec-p256",
         "dojang cert issue --to npki: --subject 'CN=Hong Gildong,C=KR' --ca https://ca.example/ --reference 1234567890 "
         "--code-source prompt",
+        "dojang cert issue --to pkcs11:token=Hong --subject 'CN=Hong Gildong,C=KR' --ca https://ca.example/ "
+        "--reference 1234567890 --code-source prompt --factor sms=prompt --factor 'otp=pkcs11:token=Hong;object=bank'",
     ],
 )
 @option("--to", metavar="ADDRESS", help=N_("Location of the new key: pkcs11:token=LABEL, npki: or npki:/folder."))
@@ -88,6 +91,8 @@ alternative_name_option = option(
     help=N_("The authority that issues, by its name here or its URL; the only one here unless said."),
 )
 @authority_options
+@factor_options
+@applicant_option
 @backup_under_option
 @alternative_name_option
 @key_file_options
@@ -122,6 +127,7 @@ def issue(
             alternative_names=alternative_names,
         )
         order = replace(order, backup_under=backup_under)
+        place = replace(place, pass_factors=FactorPrompts(invocation, order.to))
         if invocation.flags.plan:
             invocation.planned(plan_words(plan_issue(order, place)), location=order.to)
             return 0

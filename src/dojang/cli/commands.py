@@ -142,6 +142,7 @@ CERT = Section(
     N_("Certificates: issue, install, list, look at, reissue, revoke, delete."),
     {
         "issue": Entry("dojang.cli.cert:issue", N_("Make a key, have it certified and install the certificate.")),
+        "prove": Entry("dojang.cli.cert_prove:prove", N_("Pass factors for a key that another program will certify.")),
         "request": Entry("dojang.cli.cert:request", N_("Make a key and write a certificate request.")),
         "install": Entry("dojang.cli.cert:install", N_("Install a certificate beside its key.")),
         "list": Entry("dojang.cli.cert:list_", N_("List certificates.")),
@@ -234,6 +235,8 @@ OTP = Section(
         "verify": Entry("dojang.cli.otp:verify", N_("Check a code; each is accepted once.")),
         "resync": Entry("dojang.cli.otp:resync", N_("Bring device and checker together again.")),
         "delete": Entry("dojang.cli.otp:delete", N_("Remove a seed, or a registered device.")),
+        "import": Entry("dojang.cli.otp_pskc:import_", N_("Register the devices of a PSKC file.")),
+        "export": Entry("dojang.cli.otp_pskc:export", N_("Write seeds into a PSKC file, encrypted.")),
         "card": OTP_CARD,
         "message": OTP_MESSAGE,
     },

@@ -37,6 +37,8 @@ class Flags:
     ca_certificates: tuple[str, ...] = ()
     reference: str | None = None
     code_source: str | None = None
+    factors: tuple[str, ...] = ()
+    applicant: str | None = None
 
 
 def peek(arguments: list[str]) -> Flags:

@@ -11,6 +11,7 @@ from dojang.cli.aftercare import Aftercare
 from dojang.cli.context import Invocation
 from dojang.cli.credentials import certificate_data, credential_data, credential_lines
 from dojang.cli.elsewhere import authority_options
+from dojang.cli.factors import FactorPrompts, applicant_option, factor_options
 from dojang.cli.flags import key_file_options
 from dojang.cli.frame import command, option
 from dojang.cli.key import BACKUP_COST, backup_under_option
@@ -64,6 +65,8 @@ REASONS = ("superseded", "keyCompromise")
 @option("--old-pin-source", metavar="SRC", help=N_("With --to: where the PIN of the old token comes from."))
 @ca_option
 @authority_options
+@factor_options
+@applicant_option
 @new_password_option
 @key_file_options
 def reissue(
@@ -113,7 +116,8 @@ def _workplace(
     """``--pin-source`` is about the token that gets the new key; the PIN of another comes from elsewhere."""
     passwords = _passwords(invocation, new_password_source)
     with workplace(invocation) as place:
-        place = replace(place, warn=lambda error: _warn(invocation, error))
+        prompts = FactorPrompts(invocation, to)
+        place = replace(place, warn=lambda error: _warn(invocation, error), pass_factors=prompts)
         if to is None:
             yield replace(place, open_location=lambda address: open_location_at(invocation, address, passwords))
             return

@@ -128,6 +128,12 @@ class SecretDesk:
         """Something else that nobody may read over a shoulder: ``purpose`` in an error, ``question`` at a prompt."""
         return self._read(source or "prompt", option, purpose, Phrase(question)) or ask_secret(question)
 
+    def factor(self, source: str, factor: str, question: str) -> Secret:
+        """The code of a factor, which may be typed as nothing; ``pinpad`` counts as nobody there."""
+        what = Phrase(N_("The code for {factor}"), factor=factor)
+        read = self._read(source, f"--factor {factor}=SRC", Phrase(N_("code")), what)
+        return ask_secret(question) if read is None else read
+
     def _read(self, source: str, option: str, purpose: Phrase, what: Phrase) -> Secret | None:
         """From its source; ``None`` where a person is to be asked, ``InputRequired`` where none is there."""
         secret = None

@@ -13,7 +13,7 @@ from dojang.cmp.urls import is_url
 from dojang.errors import NotFound
 
 if TYPE_CHECKING:
-    from dojang.authority.base import CertificateAuthority
+    from dojang.authority.base import CertificateAuthority, FactorSitting
     from dojang.authority.local import LocalAuthority
     from dojang.cli.authority_tokens import AuthorityTokens
     from dojang.lifecycle.hooks import Hooks
@@ -106,7 +106,15 @@ def workplace(invocation: Invocation) -> "Iterator[Workplace]":
             window=None if days is None else timedelta(days=days),
             hooks=_hooks(invocation),
             warn=lambda error: invocation.out.warning(message_of(error)),
+            pass_factors=lambda sitting: _pass_factors(invocation, sitting),
+            applicant=invocation.flags.applicant,
         )
+
+
+def _pass_factors(invocation: Invocation, sitting: "FactorSitting") -> None:
+    from dojang.cli.factors import FactorPrompts
+
+    FactorPrompts(invocation)(sitting)
 
 
 def _hooks(invocation: Invocation) -> "Hooks":
@@ -169,6 +177,7 @@ def open_location_at(
         key_files=key_file_form(invocation) if uri is None else None,
         tries=password_tries(invocation) if uri is None else None,
         pkcs12_profile=invocation.flags.pkcs12_profile or invocation.settings.pkcs12_profile,
+        so_pins=invocation.so_pin_provider() if invocation.flags.so_pin_source else None,
     )
 
 
