@@ -1,7 +1,11 @@
 """An authority's registered devices on a real token and either database, a clock to turn, and devices in memory."""
 
 import hmac
+import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -24,6 +28,7 @@ from dojang.secret import Secret
 from dojang.testing.postgres import PrivatePostgres, private_postgres
 from dojang.testing.setup import TokenSetup
 
+ROOT = Path(__file__).parent.parent.parent.parent
 BEGIN = datetime(2026, 1, 1, 12, 0, 10, tzinfo=UTC)
 HOTP, TOTP = OtpParameters(kind="hotp"), OtpParameters(kind="totp")
 
@@ -52,6 +57,33 @@ class Fob:
 
     def shown(self, counter: int) -> Secret:
         return Secret(hotp.code(self.mac, counter, self.parameters.digits))
+
+
+class Worker:
+    """Another process that checks codes; see ``another_process``."""
+
+    def __init__(self, setup: dict[str, object]) -> None:
+        command = [sys.executable, "-m", "tests.otp.devices.another_process", json.dumps(setup)]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        self.process = subprocess.Popen(command, text=True, cwd=ROOT, **pipes)
+        assert self.answer() == "ready"
+
+    def order(self, *words: object) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(" ".join(map(str, words)) + "\n")
+        self.process.stdin.flush()
+
+    def answer(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def told(self, *words: object) -> str:
+        self.order(*words)
+        return self.answer()
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.communicate()
 
 
 @dataclass
@@ -141,6 +173,22 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'some.sqlite'}"
     return request.getfixturevalue("postgres").new_database()
+
+
+@pytest.fixture
+def worker(desk: Desk, hsm: TokenSetup, softhsm_module: str, tmp_path: Path) -> Iterator[Callable[..., Worker]]:
+    """Starts another process on the same database and token."""
+    url = desk.database.url.render_as_string().replace("+psycopg", "")
+    mark = str(desk.database.place)
+    own = {"url": url, "uri": hsm.uri, "pin": hsm.pin, "module": softhsm_module, "mark": mark, "at": str(desk.now)}
+    with ExitStack() as started:
+
+        def start(**more: object) -> Worker:
+            made = Worker(own | {"guard": str(tmp_path / "guard")} | more)
+            started.callback(made.kill)
+            return made
+
+        yield start
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ What a device is not there for, or locked, or suspended, goes the same way with 
 import secrets
 from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection, Row
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 Along = Callable[[Connection], None]
 """Done in the transaction that accepts a code, or not at all; it does nothing but read and write there."""
+_NEVER: Final = (1 << 31) - 1
 Expected = list[tuple[Candidate, str]]
 
 
@@ -135,7 +136,7 @@ class Checker:
 
         def settle(connection: Connection) -> Device | None:
             if charged is None or found is None:
-                self._count(connection, device, at)
+                self._count(connection, device, charged, at)
                 return None
             fresh = found.counter >= known.counter and rows.accept(
                 connection, device, used=found.counter, learned=drift, answered=known.challenge, at=at
@@ -152,8 +153,10 @@ class Checker:
             raise OtpIncorrect(what=named(device), next_step=_NEXT)
         return accepted
 
-    def _count(self, connection: Connection, device: str, at: datetime) -> None:
-        if rows.lock(connection, device, self._policy.tries, at):
+    def _count(self, connection: Connection, device: str, charged: rows.Charge | None, at: datetime) -> None:
+        """Lock after the last wrong code. One that was not charged says nothing: those who were may yet be right."""
+        most = self._policy.tries if charged is not None else _NEVER
+        if rows.lock(connection, device, most, at):
             self._note(connection, event="otp-locked", subject=device, at=at, tries=self._policy.tries)
 
 
