@@ -1,0 +1,236 @@
+"""Factors on the command line: passed with flags or typed, here and at an authority elsewhere, and for OpenSSL."""
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.authority.factors.conftest import BANK, BankCounter, applicant_in
+from tests.authority.factors.devices import KnownCode, seat
+from tests.cmp.own_server import OwnServer, own_server
+
+from dojang.authority.remote_factors import RemoteSitting
+from dojang.cli.factors import given_in
+from dojang.cli.run import run as run_here
+from dojang.errors import FactorUnavailable, Usage
+
+RIGHT, WRONG = ("env:RIGHT_CODE", "env:WRONG_CODE")
+
+
+@dataclass
+class Shell:
+    """Runs dojang in this process for one applicant of a bank."""
+
+    home: Path
+    server: OwnServer
+    applicant: str
+    address: str
+    read: Callable[[], Any]
+    secrets: list[str]
+
+    def run(self, *words: object, status: int = 0) -> tuple[str, str]:
+        ended = run_here([*map(str, words), *self.secrets])
+        out, err = self.read()
+        assert ended == status, (out, err)
+        return out, err
+
+    def json(self, *words: object, status: int = 0) -> Any:
+        out, _ = self.run(*words, "--json", status=status)
+        envelope = json.loads(out)
+        assert envelope["ok"] == (status == 0)
+        return envelope["data" if status == 0 else "error"]
+
+    def code(self) -> list[str]:
+        """The options that bring a fresh code."""
+        reference, code = self.server.hand_out("CN=Hong,C=KR", "bank", applicant=self.applicant)
+        file = self.home / "code"
+        file.write_bytes(code + b"\n")
+        file.chmod(0o600)
+        return ["--reference", reference, "--code-source", f"file:{file}"]
+
+    def issue(self, *words: object, status: int = 0, name: str = "Hong") -> Any:
+        known = ["cert", "issue", "--to", self.address, "--subject", f"CN={name},C=KR", "--ca", self.server.url]
+        return self.json(*known, *self.code(), *words, status=status)
+
+    def keys(self) -> list[Any]:
+        """What lies on the token."""
+        return list(self.json("key", "list", self.address)["keys"])
+
+    def device(self, factor: str) -> KnownCode:
+        found = self.server.counter.authority.factors.checkers[factor]
+        assert isinstance(found, KnownCode)
+        return found
+
+
+@pytest.fixture(scope="module")
+def bank_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnServer]:
+    with own_server(tmp_path_factory.mktemp("bank")) as server:
+        own = server.counter.authority.folder / "profiles"
+        own.mkdir()
+        (own / "bank.toml").write_text(BANK)
+        server.counter = BankCounter(server.counter.authority, server.counter.clock, server.counter.keys)
+        yield server
+
+
+@pytest.fixture
+def shell(
+    home: Path,
+    make_token,
+    bank_server: OwnServer,
+    capsys: pytest.CaptureFixture[str],
+    softhsm_module: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Shell:
+    monkeypatch.setenv("DOJANG_MODULE", softhsm_module)
+    monkeypatch.setenv("RIGHT_CODE", "246810")
+    monkeypatch.setenv("WRONG_CODE", "000000")
+    applicant = applicant_in(bank_server.counter)
+    seat(bank_server.counter, applicant)
+    bank_server.between = None
+    token = make_token()
+    secrets = ["--pin-source", token.pin_source, "--no-input"]
+
+    def read() -> tuple[str, str]:
+        captured = capsys.readouterr()
+        return captured.out, captured.err
+
+    return Shell(home, bank_server, applicant, token.uri, read, secrets)
+
+
+def test_a_certificate_is_issued_with_factors(shell: Shell) -> None:
+    """The codes come from where the flags say, and are in no file afterwards."""
+    issued = shell.issue("--factor", f"sms={RIGHT}", "--factor", f"otp={RIGHT}")
+    assert issued["credential"]["state"] == "valid"
+    files = [path for path in shell.home.rglob("*") if path.is_file()]
+    assert all(b"246810" not in path.read_bytes() for path in files)
+
+
+def test_without_flags_and_without_anybody_one_error_names_them(shell: Shell) -> None:
+    """Of every way; and of the key that was made nothing is left."""
+    error = shell.issue(status=2)
+    assert error["code"] == "input-required"
+    assert "--factor otp=SRC --factor sms=SRC" in error["next"]
+    assert "--factor card=SRC --factor sms=SRC" in error["next"]
+    assert shell.keys() == []
+
+
+def test_some_of_the_flags_name_the_rest(shell: Shell) -> None:
+    """Whoever brings a card is told what goes with a card."""
+    error = shell.issue("--factor", f"card:first={RIGHT}", status=2)
+    assert "sms" in error["next"]
+    assert "otp" not in error["next"]
+
+
+def test_a_wrong_code_ends_it(shell: Shell) -> None:
+    """It tells how many tries are left, and takes back what was made; what was passed stays passed for its key only."""
+    error = shell.issue("--factor", f"otp={WRONG}", "--factor", f"sms={RIGHT}", status=12)
+    assert error["code"] == "factor-refused"
+    assert error["details"]["left"] == 2
+    assert shell.keys() == []
+    shell.issue("--factor", f"otp={RIGHT}", "--factor", f"sms={RIGHT}")
+
+
+def test_a_locked_device_says_so(shell: Shell) -> None:
+    """And who can unlock it."""
+    shell.device("otp").left = 0
+    error = shell.issue("--factor", f"sms={RIGHT}", "--factor", f"otp={RIGHT}", status=12)
+    assert error["code"] == "factor-unavailable"
+    assert "unlock" in error["next"]
+
+
+def test_a_device_is_named_where_there_are_several(shell: Shell) -> None:
+    """The positions of a card are told before its code is read."""
+    error = shell.issue("--factor", f"card={RIGHT}", "--factor", f"sms={RIGHT}", status=2)
+    assert "--factor card:DEVICE=SRC" in error["next"]
+    words = ["--factor", f"card:second={RIGHT}", "--factor", f"sms={RIGHT}"]
+    known = ["cert", "issue", "--to", shell.address, "--subject", "CN=Hong,C=KR", "--ca", shell.server.url]
+    _out, err = shell.run(*known, *shell.code(), *words)
+    assert "Security card second: [8] first two digits, [35] last two digits" in err
+
+
+def test_a_reissue_by_the_old_key_wants_factors_too(shell: Shell) -> None:
+    """As the profile says; a renewal does not."""
+    factors = ["--factor", f"sms={RIGHT}", "--factor", f"otp={RIGHT}"]
+    shell.issue(*factors)
+    address = f"{shell.address};object=Hong"
+    assert shell.json("cert", "reissue", address, status=2)["code"] == "input-required"
+    reissued = shell.json("cert", "reissue", address, *factors)
+    assert reissued["previous"]["state"] == "revoked"
+    renewed = shell.json("renew", "now", reissued["credential"]["address"], "--again")
+    assert renewed["previous"]["state"] == "retired"
+
+
+def test_openssl_is_refused_before_and_served_after(shell: Shell, tmp_path: Path) -> None:
+    """The holder passes factors for the key with dojang; then any client enrols with the same code."""
+    key, certificate = tmp_path / "ee.key", tmp_path / "ee.pem"
+    subprocess.run(
+        ["openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", str(key)],
+        check=True,
+        capture_output=True,
+    )
+    code = shell.code()
+    secret = Path(code[3].removeprefix("file:")).read_text().strip()
+    asked = ["openssl", "cmp", "-cmd", "ir", "-server", shell.server.url.removeprefix("http://"), "-ref", code[1]]
+    asked += [
+        "-secret",
+        f"pass:{secret}",
+        "-newkey",
+        str(key),
+        "-subject",
+        "/CN=Hong/C=KR",
+        "-certout",
+        str(certificate),
+    ]
+    asked += ["-recipient", "/CN=any"]
+    before = subprocess.run(asked, check=False, capture_output=True, text=True)
+    assert before.returncode != 0
+    assert "it is issued only after: otp + sms | card + sms" in before.stdout + before.stderr
+    proved = shell.json(
+        *("cert", "prove", "--key", key, "--ca", shell.server.url, *code),
+        *("--factor", f"sms={RIGHT}", "--factor", f"otp={RIGHT}"),
+    )
+    assert proved["passed"] == ["otp", "sms"]
+    after = subprocess.run(asked, check=False, capture_output=True, text=True)
+    assert after.returncode == 0, after.stderr
+    assert b"BEGIN CERTIFICATE" in certificate.read_bytes()
+
+
+def test_factors_can_be_proved_for_a_key_on_a_token(shell: Shell) -> None:
+    """Named as every other key; proved again, nothing is asked for twice."""
+    shell.json("key", "generate", shell.address, "--algorithm", "ec-p256", "--label", "mine")
+    words = ["cert", "prove", "--key", f"{shell.address};object=mine", "--ca", shell.server.url, *shell.code()]
+    assert shell.json(*words, "--plan")["changed"] is False
+    factors = ["--factor", f"sms={RIGHT}", "--factor", f"otp={RIGHT}"]
+    assert shell.json(*words, *factors)["passed"] == ["otp", "sms"]
+    assert shell.json(*words)["passed"] == ["otp", "sms"]
+
+
+@pytest.mark.parametrize("text", ["fax=prompt", "otp", "sms="])
+def test_what_is_no_factor_is_refused_at_once(text: str) -> None:
+    """Before any key is made."""
+    with pytest.raises(Usage):
+        given_in([text])
+    with pytest.raises(Usage):
+        given_in(["otp=prompt", "otp=prompt"])
+
+
+def test_the_form_of_the_flag() -> None:
+    """A device by its id, a seed by its address, a call with nothing to type."""
+    found = given_in(["card:1234=env:X", "otp=pkcs11:token=Hong;object=bank", "ars"])
+    assert (found["card"].device, found["card"].source) == ("1234", "env:X")
+    assert found["otp"].seed == "pkcs11:token=Hong;object=bank"
+    assert found["ars"].source is None
+
+
+@pytest.mark.parametrize("url", ["http://ca.example/", "http://192.0.2.1:8080/pkix/"])
+def test_no_code_goes_over_plain_http_to_elsewhere(url: str) -> None:
+    """Nothing is sent at all."""
+
+    def ask(body: object) -> Any:
+        raise AssertionError(f"sent: {body}")
+
+    with pytest.raises(FactorUnavailable, match="read the code"):
+        RemoteSitting(url, ask, "issue", b"").answer("otp")
