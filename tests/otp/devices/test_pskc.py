@@ -1,4 +1,4 @@
-"""Seeds between PSKC files and registered devices: all or nothing, on the HSM, and as python-pskc and pskctool read it."""
+"""Seeds between PSKC files and registered devices: all or nothing, on the HSM, as python-pskc and pskctool read it."""
 
 import io
 import subprocess
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from pskc import PSKC
+from tests.otp.devices.conftest import HOTP, TOTP, Desk, Fob
 
 from dojang.errors import AlreadyExists, InvalidOtp, NotPermitted, TransportKeyWrong
 from dojang.otp.devices import NewDevice
@@ -14,7 +15,6 @@ from dojang.otp.pskc import read_container
 from dojang.otp.pskc.transfer import Transfer, ids_in
 from dojang.otp.pskc.writing import NAMED, Transport
 from dojang.secret import Secret
-from tests.otp.devices.conftest import HOTP, TOTP, Desk, Fob
 
 SEED = b"12345678901234567890"
 KEY = bytes(range(16))
@@ -150,7 +150,7 @@ def test_what_is_exported_is_read_elsewhere(desk, transfer, tmp_path: Path, name
 
 
 def test_what_was_exported_comes_back(desk, transfer):
-    """Removed here and imported again under its id it is refused; under the id of a device with that seed it is there."""
+    """The device is there already, with that seed."""
     transport = Transport.by_key(SECRET)
     made = desk.devices.add(NewDevice(TOTP, "hong", "bank", exportable=True))
     again = _take(transfer, transfer.give([made.id], transport))
