@@ -22,11 +22,12 @@ from dojang.authority.enrolment import EnrolmentPolicy
 from dojang.authority.enrolment.policy import ProfileRule
 from dojang.centre.doors import admin
 from dojang.centre.limits import Limits
-from dojang.centre.orders import MEDIA_TYPE, read_order, sign_order
+from dojang.centre.orders import CONTENT_TYPE, MEDIA_TYPE, read_order, sign_order
 from dojang.centre.remote_office import RemoteOffice
 from dojang.errors import (
     AuthorityRefused,
     AuthorityUnreachable,
+    AuthorityUntrusted,
     FileMalformed,
     NotFound,
     NotPermitted,
@@ -37,6 +38,8 @@ from dojang.signing.private_key import PrivateKeySigner
 from dojang.x509.name import parse_name
 
 from .conftest import Server
+
+OWN = b"the authority's certificate"
 
 
 @dataclass
@@ -87,9 +90,11 @@ class Hall:
         url = f"http://127.0.0.1:{self.server.port}/{name}"
         return RemoteOffice(url, who.signer, who.der, clock=more.pop("clock", lambda: self.bureau.at), **more)
 
-    def order(self, method: str = "officer.list", authority: str = "test", **arguments: Any) -> bytes:
+    def order(
+        self, method: str = "officer.list", authority: str = "test", own_der: bytes = OWN, **arguments: Any
+    ) -> bytes:
         who = self.registrar
-        return sign_order(authority, method, arguments, who.signer, who.der, at=self.bureau.at)
+        return sign_order(authority, own_der, method, arguments, who.signer, who.der, at=self.bureau.at)
 
     def post(self, order: bytes, path: str = "/admin/test", kind: str = MEDIA_TYPE) -> tuple[int, dict[str, Any]]:
         status, _headers, body = self.server.ask(path, order, {"Content-Type": kind})
@@ -104,6 +109,7 @@ def hall(tmp_path_factory, run_centre) -> Iterator[Hall]:
     bureau.officers.add(people[0].der, ["registrar"])
     bureau.officers.add(people[1].der, ["approver"])
     authority = SimpleNamespace(name="test", counter=bureau.counter, database=bureau.database)
+    authority.certificate_der, authority.chain_der = lambda: OWN, lambda: (OWN,)
     with run_centre(
         Limits(rate=0), authorities={"test": authority}, doors=(admin.routes,), clock=lambda: bureau.at
     ) as server:
@@ -192,8 +198,24 @@ def test_an_order_for_another_authority_is_not_taken(hall: Hall):
     """What was signed for one cannot be handed in at another."""
     status, said = hall.post(hall.order(authority="other"))
     assert (status, said["error"]["code"]) == (403, "not-permitted")
+    status, said = hall.post(hall.order(own_der=b"the certificate of one that is called the same"))
+    assert (status, said["error"]["code"]) == (403, "not-permitted")
+    assert "another authority of this name" in said["error"]["message"]
     with hall.office(hall.registrar, "other") as office, pytest.raises(NotFound):
         office.perform("officer.list", {})
+
+
+def test_an_officer_who_knows_the_authority_signs_for_no_other(hall: Hall):
+    """Where its root is known, whoever answers at its address shows a certificate below it, or gets no order."""
+    other = hall.stranger
+    with hall.office(hall.registrar, anchors_der=(other.der,)) as office, pytest.raises(FileMalformed):
+        office.perform("officer.list", {})  # what is there is no certificate at all
+    with hall.office(hall.registrar, anchors_der=(other.der,)) as office:
+        office._transport.post = lambda _message: json.dumps(
+            {"ok": True, "data": {"name": "test", "chain": [hall.approver.der.hex()]}}
+        ).encode()
+        with pytest.raises(AuthorityUntrusted):
+            office.perform("officer.list", {})
 
 
 def test_what_is_no_order_does_no_harm(hall: Hall):
@@ -213,14 +235,16 @@ def test_what_is_no_order_does_no_harm(hall: Hall):
         b"",
         b"[]",
         b'{"schema": 1}',
-        b'{"schema":2,"authority":"a","method":"m","arguments":{},"at":"2026-01-01T00:00:00Z","id":"'
+        b'{"schema":1,"authority":"a","method":"m","arguments":{},"at":"2026-01-01T00:00:00Z","id":"'
         + b"0" * 32
         + b'"}',
-        b'{"schema":1,"authority":"a","method":"m","arguments":[],"at":"2026-01-01T00:00:00Z","id":"'
+        b'{"schema":2,"authority":"a","certificate":"","method":"m","arguments":[],"at":"2026-01-01T00:00:00Z","id":"'
         + b"0" * 32
         + b'"}',
-        b'{"schema":1,"authority":"a","method":"m","arguments":{},"at":"today","id":"' + b"0" * 32 + b'"}',
-        b'{"schema":1,"authority":"a","method":"m","arguments":{},"at":"2026-01-01T00:00:00Z","id":"short"}',
+        b'{"schema":2,"authority":"a","certificate":"","method":"m","arguments":{},"at":"today","id":"'
+        + b"0" * 32
+        + b'"}',
+        b'{"schema":2,"authority":"a","certificate":"","method":"m","arguments":{},"at":"2026-01-01T00:00:00Z","id":"short"}',
         b"[" * 100_000,
     ],
 )
@@ -229,7 +253,12 @@ def test_a_signature_over_something_else_is_no_order(hall: Hall, content):
     from dojang.signing.cms import CmsOptions, sign_file
 
     signed, who = io.BytesIO(), hall.registrar
-    sign_file(io.BytesIO(content), signed, who.signer, CmsOptions(who.der, signed_at=hall.bureau.at))
+    sign_file(
+        io.BytesIO(content),
+        signed,
+        who.signer,
+        CmsOptions(who.der, signed_at=hall.bureau.at, content_type=CONTENT_TYPE),
+    )
     with pytest.raises(FileMalformed):
         read_order(signed.getvalue())
 
@@ -245,7 +274,12 @@ def test_an_order_is_cms_that_openssl_verifies(hall: Hall, tmp_path):
     content = json.loads((tmp_path / "content").read_bytes()) | {"id": "ab" * 16}
     (tmp_path / "content").write_text(json.dumps(content))
     sign = f"openssl cms -sign -binary -nodetach -outform DER -signer {tmp_path}/kim.pem -inkey {tmp_path}/kim.key"
-    signed = subprocess.run([*sign.split(), "-in", tmp_path / "content"], check=True, capture_output=True).stdout
+    words = [*sign.split(), "-in", tmp_path / "content"]
+    plain = subprocess.run(words, check=True, capture_output=True).stdout
+    status, said = hall.post(plain)
+    assert (status, said["error"]["code"]) == (400, "file-malformed")
+    assert "another version" in said["error"]["message"]
+    signed = subprocess.run([*words, "-econtent_type", CONTENT_TYPE], check=True, capture_output=True).stdout
     assert hall.post(signed)[0] == 200
 
 

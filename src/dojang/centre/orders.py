@@ -1,11 +1,15 @@
 """An officer's order: what is to be done at which authority, signed by the key of his certificate (CMS, RFC 5652).
 
-    {"schema": 1, "authority": "office", "method": "certificate.revoke", "arguments": {…}, "at": "…Z", "id": "…"}
+    {"schema": 2, "authority": "office", "certificate": "<SHA-256, hex>", "method": "certificate.revoke",
+     "arguments": {…}, "at": "…Z", "id": "…"}
 
-``id`` is of 128 random bits, ``at`` the moment of signing. ``read_order`` proves the signature and nothing else: whose
-certificate it is, whether the order is fresh, and that it was not carried out before, is for who receives it.
+The content is of a kind of its own, ``CONTENT_TYPE``: no signature over plain data passes for an order. ``certificate``
+is that of the authority itself, whatever others are called as it is. ``id`` is of 128 random bits, ``at`` the moment of
+signing. ``read_order`` proves the signature and nothing else: whose certificate it is, whether the order is fresh, and
+that it was not carried out before, is for who receives it.
 """
 
+import hashlib
 import io
 import json
 import re
@@ -15,6 +19,7 @@ from datetime import UTC, datetime
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Final
 
+from dojang.der import oid
 from dojang.errors import FileMalformed, Phrase
 from dojang.signing.ber import BerReader, ByteWindow
 from dojang.signing.cms import CmsOptions, sign_file
@@ -28,16 +33,22 @@ if TYPE_CHECKING:
     from dojang.x509.path import Check
 
 MEDIA_TYPE: Final = "application/vnd.dojang.order"
-SCHEMA: Final = 1
-_FIELDS: Final = {"schema", "authority", "method", "arguments", "at", "id"}
+CONTENT_TYPE: Final = "1.3.6.1.4.1.32473.410.4.1"
+SCHEMA: Final = 2
+_FIELDS: Final = {"schema", "authority", "certificate", "method", "arguments", "at", "id"}
+_OLDER: Final = Phrase("it has the form of another version; have it signed anew by the dojang that is used here")
 _MOMENT: Final = "%Y-%m-%dT%H:%M:%SZ"
 
 
 @dataclass(frozen=True, slots=True)
 class SignedOrder:
-    """An order whose signature verifies with the key of ``certificate_der``; ``der`` is all of it, as evidence."""
+    """An order whose signature verifies with the key of ``certificate_der``; ``der`` is all of it, as evidence.
+
+    ``fingerprint`` is that of the certificate of the authority that is meant.
+    """
 
     authority: str
+    fingerprint: str
     method: str
     arguments: Mapping[str, Any]
     at: datetime
@@ -46,8 +57,14 @@ class SignedOrder:
     der: bytes
 
 
+def fingerprint_of(certificate_der: bytes) -> str:
+    """By what an order names the certificate of its authority."""
+    return hashlib.sha256(certificate_der).hexdigest()
+
+
 def sign_order(
     authority: str,
+    authority_der: bytes,
     method: str,
     arguments: Mapping[str, Any],
     signer: "DigestSigner",
@@ -59,13 +76,15 @@ def sign_order(
     content = {
         "schema": SCHEMA,
         "authority": authority,
+        "certificate": fingerprint_of(authority_der),
         "method": method,
         "arguments": dict(arguments),
         "at": at.astimezone(UTC).strftime(_MOMENT),
         "id": token_hex(16),
     }
     signed = io.BytesIO()
-    sign_file(io.BytesIO(json.dumps(content).encode()), signed, signer, CmsOptions(certificate_der, signed_at=at))
+    options = CmsOptions(certificate_der, signed_at=at, content_type=CONTENT_TYPE)
+    sign_file(io.BytesIO(json.dumps(content).encode()), signed, signer, options)
     return signed.getvalue()
 
 
@@ -78,6 +97,7 @@ def read_order(der: bytes) -> SignedOrder:
     fields = _fields(_content(der))
     return SignedOrder(
         authority=fields["authority"],
+        fingerprint=fields["certificate"],
         method=fields["method"],
         arguments=fields["arguments"],
         at=_moment(fields["at"]),
@@ -99,7 +119,9 @@ class _NoTrust(Trust):
 def _content(der: bytes) -> bytes:
     content = bytearray()
     with open_source(io.BytesIO(der)) as source:
-        read_signed_message(BerReader(ByteWindow(source)), content.extend)
+        message = read_signed_message(BerReader(ByteWindow(source)), content.extend)
+    if message.content_type != oid(CONTENT_TYPE):
+        raise _malformed(_OLDER)
     return bytes(content)
 
 
@@ -108,11 +130,12 @@ def _fields(content: bytes) -> dict[str, Any]:
         fields = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise _malformed(Phrase("it is not JSON")) from error
-    texts = ("authority", "method", "at", "id")
+    texts = ("authority", "certificate", "method", "at", "id")
+    if isinstance(fields, dict) and isinstance(fields.get("schema"), int) and fields["schema"] != SCHEMA:
+        raise _malformed(_OLDER)
     if (
         not isinstance(fields, dict)
         or fields.keys() != _FIELDS
-        or fields["schema"] != SCHEMA
         or not isinstance(fields["arguments"], dict)
         or not all(isinstance(fields[name], str) for name in texts)
         or not re.fullmatch("[0-9a-f]{32}", fields["id"])

@@ -1,7 +1,8 @@
 """An officer's side: orders to a centre elsewhere, each signed by his key where it lies."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cached_property
 from ipaddress import ip_address
 from pathlib import Path
 from types import TracebackType
@@ -11,7 +12,7 @@ from dojang.centre.answers import error_from
 from dojang.centre.orders import MEDIA_TYPE, sign_order
 from dojang.cmp.transport import HttpTransport
 from dojang.cmp.urls import Target
-from dojang.errors import AuthorityRefused, NotPermitted, Phrase, Usage
+from dojang.errors import AuthorityRefused, AuthorityUntrusted, NotPermitted, Phrase, Usage
 
 if TYPE_CHECKING:
     from dojang.signing.digest import DigestSigner
@@ -32,10 +33,14 @@ class RemoteOffice:
         signer: "DigestSigner",
         certificate_der: bytes,
         *,
+        anchors_der: Sequence[bytes] = (),
         tls_certificates: Path | None = None,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
-        """``url`` is ``https://host/NAME``, or the authority's URL for CMP. Raises ``Usage`` and ``NotPermitted``."""
+        """``url`` is ``https://host/NAME``, or the authority's URL for CMP. Raises ``Usage`` and ``NotPermitted``.
+
+        ``anchors_der`` are what the authority there is known by; without any, the one that TLS leads to is meant.
+        """
         target = Target.from_url(url)
         if target.scheme != "https" and not _is_here(target.host):
             raise NotPermitted(
@@ -47,6 +52,7 @@ class RemoteOffice:
             raise Usage(problem=Phrase("the URL does not say which authority; write it as https://host/NAME"))
         self.centre = target.name
         self._signer, self._certificate_der, self._clock = signer, certificate_der, clock
+        self._anchors_der = tuple(anchors_der)
         self._transport = HttpTransport(
             f"{target.scheme}://{target.name}/admin/{self.authority}",
             tls_certificates=tls_certificates,
@@ -66,19 +72,42 @@ class RemoteOffice:
 
         Also ``AuthorityUnreachable`` and ``AuthorityUntrusted``. Where no answer came back it may have been done.
         """
+        at, (own_der, *_above) = self._clock(), self._chain_der
+        return self._ask(
+            sign_order(self.authority, own_der, method, arguments, self._signer, self._certificate_der, at=at)
+        )
+
+    @cached_property
+    def _chain_der(self) -> tuple[bytes, ...]:
+        """The authority's certificate, which orders name, and those above it. Raises ``AuthorityUntrusted``."""
+        from dojang.x509.path import check_path
+
+        try:
+            chain = tuple(map(bytes.fromhex, self._ask(b"")["chain"]))
+            own_der = chain[0]
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise self._unreadable() from error
+        if self._anchors_der:
+            report = check_path(own_der, intermediates_der=chain[1:], anchors_der=self._anchors_der, at=self._clock())
+            if not report.ok:
+                raise AuthorityUntrusted(authority=self.centre, problem=Phrase("{problems}", problems=report.problems))
+        return chain
+
+    def _ask(self, message: bytes) -> Answer:
         import json
 
-        order = sign_order(self.authority, method, arguments, self._signer, self._certificate_der, at=self._clock())
-        content = self._transport.post(order)
+        content = self._transport.post(message)
         try:
             answer = json.loads(content)
             if answer["ok"] is True:
                 return dict(answer["data"])
             report = answer["error"]
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            problem = Phrase("its answer cannot be read")
-            raise AuthorityRefused(authority=self.centre, problem=problem) from error
+            raise self._unreadable() from error
         raise error_from(report, self.centre)
+
+    def _unreadable(self) -> AuthorityRefused:
+        return AuthorityRefused(authority=self.centre, problem=Phrase("its answer cannot be read"))
 
 
 def _is_here(host: str) -> bool:

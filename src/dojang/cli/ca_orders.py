@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from dojang.cli.context import Invocation
+from dojang.cli.factor_words import factor_name
 from dojang.cli.frame import option
 from dojang.cli.language import N_, _, say
 from dojang.cli.workplace import open_authority_named
@@ -13,6 +14,7 @@ from dojang.errors import InputRequired, Phrase
 from dojang.secret import Secret
 
 if TYPE_CHECKING:
+    from dojang.authority.local import LocalAuthority
     from dojang.signing.digest import DigestSigner
 
 officer_option = option(
@@ -45,13 +47,13 @@ def ordered(
 
     if officer is not None and is_url(authority):
         return _far_away(invocation, authority, method, arguments, officer)
-    signed = None if officer is None else _signed(invocation, authority, method, arguments, officer)
     with open_authority_named(invocation, authority) as opened:
-        if signed is None:
+        if officer is None:
             return opened.counter.perform(method, arguments)
         from dojang.centre.methods import perform
         from dojang.centre.orders import read_order
 
+        signed = _signed(invocation, opened, method, arguments, officer)
         order = read_order(signed)  # what the record keeps as evidence is what is carried out
         known = opened.counter.officers.officer_of(order.certificate_der)
         return perform(opened, order.method, order.arguments, known, order.der)
@@ -99,9 +101,24 @@ def _far_away(
     tls = invocation.settings.ca_tls_certificate
     with (
         _hand_of(invocation, officer) as (signer, certificate_der),
-        RemoteOffice(url, signer, certificate_der, tls_certificates=tls) as office,
+        RemoteOffice(
+            url, signer, certificate_der, anchors_der=_anchors_of(invocation, url), tls_certificates=tls
+        ) as office,
     ):
         return office.perform(method, {name: _plain(value) for name, value in arguments.items()})
+
+
+def _anchors_of(invocation: Invocation, url: str) -> tuple[bytes, ...]:
+    """What the authority there is known by, from asking it for certificates or from ``--ca-certificate``."""
+    from dojang.cli.files import certificates_of
+    from dojang.ledger import Ledger
+    from dojang.lifecycle.anchors import anchors_of
+
+    given = tuple(der for path in invocation.flags.ca_certificates for der in certificates_of(path))
+    if given or not invocation.settings.ledger_path.exists():
+        return given
+    with Ledger.open(invocation.settings.ledger_path) as ledger:
+        return anchors_of(ledger, url)
 
 
 def _plain(value: object) -> object:
@@ -109,11 +126,14 @@ def _plain(value: object) -> object:
     return value.reveal().decode() if isinstance(value, Secret) else value
 
 
-def _signed(invocation: Invocation, authority: str, method: str, arguments: Mapping[str, Any], officer: str) -> bytes:
+def _signed(
+    invocation: Invocation, authority: "LocalAuthority", method: str, arguments: Mapping[str, Any], officer: str
+) -> bytes:
     from dojang.centre.orders import sign_order
 
+    own_der, at = authority.certificate_der(), datetime.now(UTC)
     with _hand_of(invocation, officer) as (signer, certificate_der):
-        return sign_order(authority, method, arguments, signer, certificate_der, at=datetime.now(UTC))
+        return sign_order(authority.name, own_der, method, arguments, signer, certificate_der, at=at)
 
 
 @contextlib.contextmanager
@@ -165,4 +185,12 @@ def enrolment_lines(enrolment: Mapping[str, Any]) -> list[str]:
         lines.append(say("Wrong tries: {count}", count=enrolment["wrong_tries"]))
     if enrolment["reason"]:
         lines.append(say("Reason: {reason}", reason=enrolment["reason"]))
-    return lines
+    return lines + [_factor_line(one) for one in enrolment.get("factors", ())]
+
+
+def _factor_line(passed: Mapping[str, Any]) -> str:
+    """A factor that was passed: by what, when, and whether it was used."""
+    facts = {"factor": factor_name(passed["factor"]), "device": passed["device"], "at": moment(passed["passed_at"])}
+    if passed["certificate"] is not None:
+        return say("Passed: {factor} ({device}) at {at}, for {serial}", serial=passed["certificate"], **facts)
+    return say("Passed: {factor} ({device}) at {at}, not used", **facts)

@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from dojang.signing import cms_frame
+from dojang.der import oid
+from dojang.signing import cms_frame, oids
 from dojang.signing.cms_proof import check_certificate, check_signature
 from dojang.signing.cms_seal import Seal, signature_length
 from dojang.signing.digest import DigestSigner, choose_scheme, sign_prepared
@@ -25,7 +26,8 @@ from dojang.signing.source import CHUNK, Progress, Source, open_source, refuse_s
 class CmsOptions:
     """The signer's certificate and what else may be chosen; ``None`` chooses by key, or now.
 
-    ``chain_der`` are certificates sent along. ``padding`` is ``pkcs1v15`` or ``pss`` for RSA.
+    ``chain_der`` are certificates sent along. ``padding`` is ``pkcs1v15`` or ``pss`` for RSA. ``content_type`` says, in
+    dots, what the content is; plain data unless it is something of which a signature must not pass for one over data.
     """
 
     certificate_der: bytes
@@ -35,6 +37,7 @@ class CmsOptions:
     hash_name: str | None = None
     padding: str | None = None
     signed_at: datetime | None = None
+    content_type: str | None = None
 
 
 def sign_file(
@@ -69,7 +72,8 @@ def _seal(signer: DigestSigner, options: CmsOptions) -> Seal:
     scheme = choose_scheme(signer.algorithm, hash_name=options.hash_name, padding=options.padding)
     signed_at = options.signed_at or datetime.now(UTC)
     check_certificate(options.certificate_der, signer.algorithm, signed_at)
-    return Seal(options.certificate_der, options.chain_der, scheme, signed_at)
+    kind = oids.DATA if options.content_type is None else oid(options.content_type)
+    return Seal(options.certificate_der, options.chain_der, scheme, signed_at, kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +88,9 @@ class _Signing:
     def write(self, output: Output, *, detached: bool) -> None:
         """Choose the form by what is known of the content, the signature and the output."""
         longest, fixed = signature_length(self.signer.algorithm)
-        size = self.content.size
+        size, algorithms = self.content.size, self.seal.digest_algorithms
         if detached:
-            output.write(cms_frame.detached(self.seal.digest_algorithms, self.trailer(self.digest())))
+            output.write(cms_frame.detached(algorithms, self.trailer(self.digest()), self.seal.kind))
         elif size is not None and fixed:
             self._write_definite(output, size, longest)
         elif size is not None and isinstance(output, OutputFile) and output.readable():
@@ -117,16 +121,16 @@ class _Signing:
 
     def _write_definite(self, output: Output, size: int, longest: int) -> None:
         trailer_length = self.seal.longest_trailer(longest)
-        output.write(cms_frame.definite_opening(self.seal.digest_algorithms, size, trailer_length))
+        output.write(cms_frame.definite_opening(self.seal.digest_algorithms, size, trailer_length, self.seal.kind))
         output.write(self.trailer(self.digest(output.write)))
 
     def _write_corrected(self, output: cms_frame.Rewritable, size: int, longest: int) -> None:
         # An ECDSA signature has its own length each time: the lengths in front are guessed, then put right.
-        algorithms = self.seal.digest_algorithms
-        guess = cms_frame.definite_opening(algorithms, size, self.seal.longest_trailer(longest))
+        algorithms, kind = self.seal.digest_algorithms, self.seal.kind
+        guess = cms_frame.definite_opening(algorithms, size, self.seal.longest_trailer(longest), kind)
         output.write(guess)
         trailer = self.trailer(self.digest(output.write))
-        right = cms_frame.definite_opening(algorithms, size, len(trailer))
+        right = cms_frame.definite_opening(algorithms, size, len(trailer), kind)
         cms_frame.correct_opening(output, guess, right, size)
         output.write(trailer)
 
@@ -135,5 +139,5 @@ class _Signing:
             output.write(cms_frame.indefinite_piece(part))
             output.write(part)
 
-        output.write(cms_frame.indefinite_opening(self.seal.digest_algorithms))
+        output.write(cms_frame.indefinite_opening(self.seal.digest_algorithms, self.seal.kind))
         output.write(cms_frame.indefinite_closing(self.trailer(self.digest(write_piece))))

@@ -19,18 +19,20 @@ class Rewritable(Output, Protocol):
     def readinto(self, buffer: memoryview, /) -> int | None: ...
 
 
-def detached(digest_algorithms: bytes, trailer: bytes) -> bytes:
-    """A whole SignedData without its content."""
-    content = tlv(SEQUENCE, oids.DATA)
+def detached(digest_algorithms: bytes, trailer: bytes, kind: bytes = oids.DATA) -> bytes:
+    """A whole SignedData without its content, which is of that ``kind``: the DER of an OBJECT IDENTIFIER."""
+    content = tlv(SEQUENCE, kind)
     signed_data = tlv(SEQUENCE, _VERSION, digest_algorithms, content, trailer)
     return tlv(SEQUENCE, oids.SIGNED_DATA, tlv(0xA0, signed_data))
 
 
-def definite_opening(digest_algorithms: bytes, content_length: int, trailer_length: int) -> bytes:
+def definite_opening(
+    digest_algorithms: bytes, content_length: int, trailer_length: int, kind: bytes = oids.DATA
+) -> bytes:
     """DER up to the first byte of the content, when it is known what will follow."""
     opening = header(OCTET_STRING, content_length)
     opening = header(0xA0, len(opening) + content_length) + opening
-    opening = oids.DATA + opening
+    opening = kind + opening
     opening = header(SEQUENCE, len(opening) + content_length) + opening
     opening = _VERSION + digest_algorithms + opening
     rest = content_length + trailer_length
@@ -39,10 +41,10 @@ def definite_opening(digest_algorithms: bytes, content_length: int, trailer_leng
     return header(SEQUENCE, len(opening) + rest) + opening
 
 
-def indefinite_opening(digest_algorithms: bytes) -> bytes:
+def indefinite_opening(digest_algorithms: bytes, kind: bytes = oids.DATA) -> bytes:
     """BER up to the first piece of the content, when nobody knows how much will come."""
     signed_data = bytes((SEQUENCE,)) + _INDEFINITE + _VERSION + digest_algorithms
-    content = bytes((SEQUENCE,)) + _INDEFINITE + oids.DATA + b"\xa0" + _INDEFINITE + b"\x24" + _INDEFINITE
+    content = bytes((SEQUENCE,)) + _INDEFINITE + kind + b"\xa0" + _INDEFINITE + b"\x24" + _INDEFINITE
     return bytes((SEQUENCE,)) + _INDEFINITE + oids.SIGNED_DATA + b"\xa0" + _INDEFINITE + signed_data + content
 
 

@@ -22,6 +22,8 @@ class Seal:
     chain_der: tuple[bytes, ...]
     scheme: Scheme
     signed_at: datetime
+    kind: bytes = oids.DATA
+    """What the content is: the DER of an OBJECT IDENTIFIER."""
 
     @property
     def digest_algorithms(self) -> bytes:
@@ -32,7 +34,7 @@ class Seal:
         """The signed attributes as the DER SET OF that is signed (RFC 5652 section 5.4, RFC 5035)."""
         identity = identify(self.certificate_der)
         return set_of(
-            _attribute(oids.CONTENT_TYPE, oids.DATA),
+            _attribute(oids.CONTENT_TYPE, self.kind),
             _attribute(oids.MESSAGE_DIGEST, tlv(OCTET_STRING, digest)),
             _attribute(oids.SIGNING_TIME, _time(self.signed_at)),
             _attribute(oids.SIGNING_CERTIFICATE_V2, _signing_certificate(self.certificate_der, identity)),

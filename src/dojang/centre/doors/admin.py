@@ -1,8 +1,9 @@
 """The officers' door: orders signed with the key of a registered certificate, carried out once, with his roles.
 
 An order is fresh for five minutes, and its id is never accepted twice; that it was accepted is durable before anything
-is done. What an answer holds may be secret (a new code), so nobody is answered over a wire that others can read: TLS,
-or this machine, or a proxy that is trusted.
+is done. It names the authority's certificate; whoever sends nothing at all is told that. What an answer holds may be
+secret (a new code), so nobody is answered over a wire that others can read: TLS, or this machine, or a proxy that is
+trusted.
 """
 
 import json
@@ -15,7 +16,7 @@ from starlette.routing import Route
 
 from dojang.centre.answers import bad, good
 from dojang.centre.methods import perform
-from dojang.centre.orders import MEDIA_TYPE, SignedOrder, read_order
+from dojang.centre.orders import MEDIA_TYPE, SignedOrder, fingerprint_of, read_order
 from dojang.centre.problems import retry_after, status_of
 from dojang.centre.state import note, source_of
 from dojang.errors import DojangError, NotPermitted, Phrase, UnsupportedFormat
@@ -63,6 +64,9 @@ def _check_wire(request: Request) -> None:
 
 
 def _carry_out(state: "Centre", name: str | None, body: bytes, request: Request) -> dict[str, Any]:
+    if not body:
+        authority = state.authority(name)
+        return {"name": authority.name, "chain": [der.hex() for der in authority.chain_der()]}
     order = read_order(body)
     authority = state.authority(name)
     note(request, authority=authority.name, ordered=order.method[:_NOTED], order=order.id)
@@ -81,6 +85,8 @@ def _accept(authority: "LocalAuthority", order: SignedOrder, officer: "Officer",
     """The order is for this authority, of now, and new; that it came is durable when this returns."""
     if order.authority != authority.name:
         raise _refused(Phrase("it is for the authority {name}", name=order.authority[:_NOTED]))
+    if order.fingerprint != fingerprint_of(authority.certificate_der()):
+        raise _refused(Phrase("it is for another authority of this name, or for an earlier certificate of this one"))
     if abs(at - order.at) > FRESH:
         raise _refused(Phrase("it was signed at {moment}, and it is {now} here", moment=order.at, now=at))
     from sqlalchemy import delete, insert
