@@ -14,6 +14,7 @@ from dojang.cli.frame import argument, command, option
 from dojang.cli.language import N_, _, say
 from dojang.cli.workplace import chosen_authority
 from dojang.errors import Usage
+from dojang.settings import LANGUAGES
 
 KINDS = {"person": N_("person"), "business": N_("business")}
 
@@ -34,6 +35,7 @@ KINDS = {"person": N_("person"), "business": N_("business")}
 @option("--phone", metavar="NUMBER", help=N_("Telephone number."))
 @option("--address", metavar="TEXT", help=N_("Postal address."))
 @option("--contact-name", metavar="NAME", help=N_("Who speaks for a business."))
+@option("--language", type=click.Choice(LANGUAGES), help=N_("Language of messages to the applicant; ko unless said."))
 @option("--number-source", metavar="SRC", help=N_("Where the resident or business number comes from."))
 @ca_option
 @officer_option
@@ -45,6 +47,7 @@ def add(
     phone: str | None,
     address: str | None,
     contact_name: str | None,
+    language: str | None,
     number_source: str | None,
     ca: str | None,
     officer: str | None,
@@ -54,7 +57,7 @@ def add(
     if invocation.planned([say("Add the applicant {name}", name=name)], authority=authority):
         return
     wanted: dict[str, Any] = {"kind": kind, "name": name, "email": email, "phone": phone, "address": address}
-    wanted["contact-name"] = contact_name
+    wanted |= {"contact-name": contact_name, "language": language}
     if number_source is not None:
         number = invocation.secrets.number(number_source, "--number-source")
         wanted["number"] = number if officer is None else number.reveal().decode()

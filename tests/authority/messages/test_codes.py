@@ -3,9 +3,11 @@
 import re
 
 import pytest
+from tests.authority.conversation.conftest import found_counter
 from tests.authority.messages.conftest import HONG, PURPOSE, QUICK, another
 
-from dojang.errors import AlreadyExists, AnswerPending, MessageCodeRefused, MessageUnsent, NotPermitted
+from dojang.authority.audit import acting
+from dojang.errors import AlreadyExists, AnswerPending, MessageCodeRefused, MessageUnsent, NotPermitted, Usage
 from dojang.otp.messages.desk import Recipient
 from dojang.secret import Secret
 
@@ -280,3 +282,14 @@ def test_digits_are_pressed_in_time(small) -> None:
     small.turn(minutes=6)
     with pytest.raises(MessageCodeRefused):
         small.desk.answer(HONG.id, PURPOSE, None)
+
+
+def test_the_language_of_an_applicant(tmp_path) -> None:
+    """The office writes it down; Korean unless it did, and nothing but the two."""
+    counter = found_counter(tmp_path / "authorities")
+    with acting("test"):
+        kim = counter.office.add_applicant("person", "Kim", {"phone": "010-1234-5678", "language": "en"})
+        with pytest.raises(Usage, match="ko, en"):
+            counter.office.add_applicant("person", "Lee", {"language": "jp"})
+    assert counter.office.applicant(kim.id)[0].contact["language"] == "en"
+    counter.authority.close()

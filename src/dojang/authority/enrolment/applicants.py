@@ -24,7 +24,8 @@ from dojang.errors import AlreadyExists, NotFound, Phrase, Usage
 
 Kind = Literal["person", "business"]
 KINDS: Final = ("person", "business")
-CONTACTS: Final = ("email", "phone", "address", "contact-name")
+CONTACTS: Final = ("email", "phone", "address", "contact-name", "language")
+LANGUAGES: Final = ("ko", "en")
 _LONGEST: Final = 200
 _ID_BYTES: Final = 5
 
@@ -41,7 +42,10 @@ class IdentityCheck:
 
 @dataclass(frozen=True, slots=True)
 class Applicant:
-    """``contact`` has some of ``CONTACTS``. ``has_number`` says that a number is known by its keyed hash."""
+    """``contact`` has some of ``CONTACTS``, ``language`` for that of messages among them.
+
+    ``has_number`` says that a number is known by its keyed hash.
+    """
 
     id: str
     kind: Kind
@@ -64,6 +68,7 @@ def add(
 ) -> Applicant:
     """A new applicant, inside ``writing()``. ``AlreadyExists`` when the number is known, ``Usage``."""
     _check_texts({"name": name, **contact})
+    _check_language(contact.get("language", LANGUAGES[0]))
     _check_new(connection, number_tag, authority)
     new = secrets.token_hex(_ID_BYTES)
     values = {
@@ -137,6 +142,11 @@ def _check_texts(texts: Mapping[str, str]) -> None:
             raise Usage(
                 problem=Phrase("the {key} of an applicant has 1 to {limit} characters", key=key, limit=_LONGEST)
             )
+
+
+def _check_language(language: str) -> None:
+    if language not in LANGUAGES:
+        raise Usage(problem=Phrase("messages are in one of these languages: {known}", known=", ".join(LANGUAGES)))
 
 
 def _check_new(connection: Connection, number_tag: bytes | None, authority: str) -> None:
