@@ -167,13 +167,15 @@ class DiskLocation:
         if staged is None:
             return self._at(self._finish_switch(folders, old_key_id, new_key_id))
         old = live_under(folders, old_key_id)
-        target = shelves.place_of(self.root, staged.certificate_der)
-        if old is not None and old.path == target:
+        target = None
+        if old is not None and shelves.stands_in_place_of(old, staged.certificate_der):
+            target = old.path
             self._remember(old_key_id, shelves.retire(self.root, old))
             old = None
         if old is not None:
             shelves.mark_leaving(self.root, old_key_id)
-        self._remember(new_key_id, shelves.place(self.root, staged.path, staged.certificate_der))
+        target = shelves.place(self.root, staged.path, staged.certificate_der, target)
+        self._remember(new_key_id, target)
         # A new subject has a folder of its own: then the new one stood before the old one goes.
         if old is not None:
             self._remember(old_key_id, shelves.retire(self.root, old))

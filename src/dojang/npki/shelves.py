@@ -82,9 +82,20 @@ def place_of(root: Path, certificate_der: bytes) -> Path:
     return _below(_below(_below(root, ca_folder_name(issuer_der)), USER), subject_folder_name(subject_der))
 
 
-def place(root: Path, staged: Path, certificate_der: bytes) -> Path:
-    """Move a staged folder to where its certificate belongs; ``AlreadyExists`` when another one is there."""
-    target = place_of(root, certificate_der)
+def stands_in_place_of(folder: KeyFolder, certificate_der: bytes) -> bool:
+    """Whether it is the folder that belongs to a certificate, without a look at its neighbours."""
+    issuer_der, subject_der, _ = _names(certificate_der)
+    return comparable(folder.name) == comparable(
+        f"{ca_folder_name(issuer_der)}/{USER}/{subject_folder_name(subject_der)}"
+    )
+
+
+def place(root: Path, staged: Path, certificate_der: bytes, target: Path | None = None) -> Path:
+    """Move a staged folder to where its certificate belongs; ``AlreadyExists`` when another one is there.
+
+    ``target`` is that place, where it is known.
+    """
+    target = target or place_of(root, certificate_der)
     if target.exists():
         raise subject_taken(target.name, str(root))
     move_folder(staged, target)
@@ -106,11 +117,10 @@ def retire(root: Path, folder: KeyFolder) -> Path:
     _, _, serial_number = _names(folder.certificate_der)
     shelf = _below(folder.path.parent.parent, RETIRED)
     name = retired_folder_name(folder.path.name, serial_number)
-    target = _below(shelf, name)
-    count = 1
+    target, count = shelf / name, 1
     while target.exists():
         count += 1
-        target = _below(shelf, f"{name} {count}")
+        target = shelf / f"{name} {count}"
     move_folder(folder.path, target)
     return target
 
