@@ -95,7 +95,7 @@ def test_who_has_nothing_is_told_so(small: Bank) -> None:
     other = applicant_in(small.counter, "임꺽정")
     sitting = sit(small, desk_with(small.authority, small.applicant), small.submission(applicant=other))
     assert sitting.wanted().offers == ()
-    with pytest.raises(FactorUnavailable, match="nothing registered"):
+    with pytest.raises(FactorUnavailable, match="nothing for it"):
         sitting.prepare("otp")
     bare = sit(small, replace(desk_with(small.authority, small.applicant), checkers={}), small.submission())
     with pytest.raises(FactorUnavailable, match="not set up"):

@@ -1,11 +1,14 @@
 """What the office says, in the words of JSON; the names are those that ``--json`` prints."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dojang.authority.enrolment.applicants import Applicant, IdentityCheck
 from dojang.authority.enrolment.officers import Officer
 from dojang.authority.enrolment.records import Enrolment
+
+if TYPE_CHECKING:
+    from dojang.authority.factors.evidence import Evidence
 
 Answer = dict[str, Any]
 
@@ -50,6 +53,19 @@ def enrolment(one: Enrolment) -> Answer:
         "wrong_tries": one.wrong_tries,
         "locked_at": _moment(one.locked_at),
         "used_at": _moment(one.used_at),
+    }
+
+
+def evidence(one: "Evidence") -> Answer:
+    """A factor that was passed; there is no code in it."""
+    return {
+        "factor": one.factor,
+        "device": one.device,
+        "passed_at": _moment(one.passed_at),
+        "expires_at": _moment(one.expires_at),
+        "evidence": one.evidence_hash.hex(),
+        "request": one.request_hash.hex(),
+        "certificate": one.used_serial,
     }
 
 

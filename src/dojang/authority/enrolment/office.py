@@ -28,6 +28,7 @@ from dojang.secret import Secret
 from dojang.x509.profiles.model import IDENTITY_CHECKS
 
 if TYPE_CHECKING:
+    from dojang.authority.factors.evidence import Evidence
     from dojang.x509.profiles import Profile
 
 
@@ -143,6 +144,13 @@ class Office:
         """What is missing until its code works."""
         with self._database.reading() as connection:
             return self._standing(connection, records.found(connection, reference, self._clock(), self._authority))
+
+    def factors(self, reference: str) -> "list[Evidence]":
+        """What was passed for an enrolment and for what came of it, oldest first."""
+        from dojang.authority.factors.evidence import of_reference
+
+        with self._database.reading() as connection:
+            return of_reference(connection, reference)
 
     def enrolments(
         self, *, states: tuple[str, ...] = (), after: str | None = None, limit: int = records.PAGE

@@ -23,10 +23,12 @@ from dojang.authority.enrolment.officers import ROLES, Officer, Officers, Role
 from dojang.authority.enrolment.records import PAGE, Terms
 from dojang.authority.enrolment.states import WHY
 from dojang.authority.factors.card_orders import CARD_ORDERS
+from dojang.authority.factors.device_orders import DEVICE_ORDERS
 from dojang.errors import NotPermitted, Phrase, Usage
 
 if TYPE_CHECKING:
     from dojang.otp.cards import Cards
+    from dojang.otp.devices import Devices
 
 _HASH_BYTES: Final = 32
 
@@ -34,9 +36,15 @@ _HASH_BYTES: Final = 32
 class Counter:
     """Where orders are given for one authority."""
 
-    def __init__(self, office: Office, officers: Officers, cards: "Callable[[], Cards] | None" = None) -> None:
-        """``cards`` opens the security cards, whose codes are sealed on the authority's token."""
-        self.office, self.officers, self.cards = office, officers, cards
+    def __init__(
+        self,
+        office: Office,
+        officers: Officers,
+        cards: "Callable[[], Cards] | None" = None,
+        devices: "Callable[[], Devices] | None" = None,
+    ) -> None:
+        """``cards`` and ``devices`` open what is sealed on the authority's token: security cards, registered devices."""
+        self.office, self.officers, self.cards, self.devices = office, officers, cards, devices
 
     def perform(
         self,
@@ -193,7 +201,8 @@ def _with_standing(counter: Counter, reference: str) -> Answer:
     """An enrolment, and what is missing until its code works."""
     one, standing = counter.office.enrolment(reference), counter.office.standing(reference)
     missing = {"checks": list(standing.checks_missing), "approvals": standing.approvals_missing}
-    return {"enrolment": answers.enrolment(one) | {"missing": missing}}
+    passed = [answers.evidence(found) for found in counter.office.factors(reference)]
+    return {"enrolment": answers.enrolment(one) | {"missing": missing, "factors": passed}}
 
 
 ORDERS: Final[Mapping[str, Order]] = MappingProxyType(
@@ -212,6 +221,6 @@ ORDERS: Final[Mapping[str, Order]] = MappingProxyType(
         "officer.add": Order(_officer_add, "nobody"),
         "officer.list": Order(_officer_list, "any", changes=False),
         "officer.remove": Order(_officer_remove, "nobody"),
-        **{name: Order(perform, "registrar", changes) for name, (perform, changes) in CARD_ORDERS.items()},
+        **{name: Order(perform, "registrar", changes) for name, (perform, changes) in (CARD_ORDERS | DEVICE_ORDERS).items()},
     }
 )

@@ -16,6 +16,7 @@ from dojang.cmp.factors import Offer, Prepared
 if TYPE_CHECKING:
     from dojang.authority.factors.messages import AuthorityMessages
     from dojang.otp.cards import Cards
+    from dojang.otp.devices import Devices
     from dojang.otp.messages.targets import Channel
     from dojang.secret import Secret
 
@@ -44,8 +45,32 @@ class Checker(Protocol):
         ...
 
     def check(self, occasion: Occasion, device: str, code: "Secret | None", entry: Entry) -> None:
-        """Take the code once. Raises ``OtpWrong``, ``OtpLocked``, ``MessageCodeRefused``, ``AnswerPending``."""
+        """Take the code once.
+
+        Raises ``OtpWrong``, ``OtpIncorrect``, ``OtpLocked``, ``MessageCodeRefused``, ``AnswerPending``.
+        """
         ...
+
+
+class DeviceChecker:
+    """Registered devices that compute codes: by time or counter unasked, OCRA for a challenge that is typed into it."""
+
+    factor: Final = "otp"
+
+    def __init__(self, devices: "Callable[[], Devices]") -> None:
+        self._devices = devices
+
+    def offers(self, applicant: str) -> list[Offer]:
+        found = self._devices().listed(applicant=applicant)
+        return [Offer(self.factor, one.id, one.name or _tail(one.id)) for one in found if one.state == "active"]
+
+    def prepare(self, occasion: Occasion, device: str) -> Prepared:
+        known = self._devices().device(device)
+        asked = self._devices().challenge(device) if known.parameters.kind == "ocra" else None
+        return Prepared(self.factor, known.name or _tail(device), digits=asked)
+
+    def check(self, occasion: Occasion, device: str, code: "Secret | None", entry: Entry) -> None:
+        self._devices().verify(device, _typed(code), lambda connection: entry(connection, device))
 
 
 class CardChecker:

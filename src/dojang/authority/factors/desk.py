@@ -34,6 +34,7 @@ from dojang.errors import (
     MessageUnsent,
     NotFound,
     NotPermitted,
+    OtpIncorrect,
     OtpLocked,
     OtpWrong,
     Phrase,
@@ -129,7 +130,7 @@ class Sitting:
             return "locked", 0
         except AnswerPending:
             return "waiting", None
-        except InvalidOtp:
+        except (InvalidOtp, OtpIncorrect):
             return "wrong", None
         except MessageCodeRefused as error:
             return ("wrong" if error.facts["state"] == "live" else "over"), _number(error.facts["tries_left"])
@@ -158,7 +159,7 @@ class Sitting:
         """The one that is named, or the only one; what is somebody else's does not exist."""
         offers = self._offers(claim, factor)
         if not offers:
-            raise self._unavailable(factor, Phrase("the applicant has nothing registered for it"))
+            raise self._unavailable(factor, Phrase("the applicant has nothing for it that is in use"))
         if device is None and len(offers) > 1:
             shown = ", ".join(f"{one.device} ({one.shown})" for one in offers)
             raise self._unavailable(factor, Phrase("there are several, one must be named: {devices}", devices=shown))
@@ -192,7 +193,7 @@ class Sitting:
         except (MessageUnsent, NotPermitted) as error:
             raise self._unavailable(factor, error.facts["problem"]) from error
         except NotFound as error:
-            raise self._unavailable(factor, Phrase("the applicant has nothing registered for it")) from error
+            raise self._unavailable(factor, Phrase("the applicant has nothing for it that is in use")) from error
 
     def _unavailable(self, factor: str, problem: object, next_step: Phrase | None = None) -> FactorUnavailable:
         return FactorUnavailable(

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from dojang.authority.factors.checkers import CardChecker, Checker, MessageChecker
+from dojang.authority.factors.checkers import CardChecker, Checker, DeviceChecker, MessageChecker
 from dojang.authority.factors.desk import FactorDesk
 from dojang.x509.profiles import Profile, profile
 
@@ -21,7 +21,10 @@ def desk_of(authority: "LocalAuthority") -> FactorDesk:
     def known(wanted: str) -> Profile:
         return profile(wanted, authority.folder / "profiles")
 
-    checkers: dict[str, Checker] = {"card": CardChecker(lambda: authority.cards)}
+    checkers: dict[str, Checker] = {
+        "otp": DeviceChecker(lambda: authority.devices),
+        "card": CardChecker(lambda: authority.cards),
+    }
     for channel in _CHANNELS:
         checkers[channel] = MessageChecker(channel, lambda: authority.messages, authority.now)
     return FactorDesk(
