@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from urllib.parse import unquote
 from typing import Any
 
 import pytest
@@ -101,6 +102,13 @@ def officers(database: Database) -> list[str]:
 def add(connection: Connection, name: str) -> str:
     connection.execute(insert(tables.admin_request).values(id=name, officer="kim", accepted_at=AT))
     return name
+
+
+def test_a_place_is_told_as_people_write_it(database_url: str) -> None:
+    """Without the driver that is used, so that it can be given as an address again."""
+    database = Database.create(database_url)
+    assert unquote(str(database.place)) in (database_url, database_url.removeprefix("sqlite:///"))
+    database.close()
 
 
 def test_a_transaction_is_all_or_nothing(database: Database) -> None:

@@ -68,7 +68,7 @@ def test_a_code_is_shown_once(office: Office) -> None:
     reference, code = made["reference"], made["code"]
     assert re.fullmatch(r"\d{10}", reference)
     assert CODE.fullmatch(code)
-    assert made["enrolment"]["state"] == "ready"
+    assert (made["enrolment"]["state"], made["next"]) == ("ready", [])
     assert made["enrolment"]["alternative_names"] == ["email:hong@example.com"]
     listed = office.data("ca", "code", "list", "--state", "ready")["enrolments"]
     assert reference in [one["reference"] for one in listed]
@@ -131,6 +131,10 @@ def test_from_applicant_to_code(office: Office, tmp_path: Path) -> None:
     without = office.run("ca", "code", "new", "--profile", "personal-general", "--subject", "CN=홍길동,C=KR", ok=False)
     assert (without["status"], without["error"]["code"]) == (9, "not-permitted")
     made = office.new("--applicant", applicant["id"], profile="personal-general")
+    assert [step.split("--kind ")[1] for step in made["next"]] == [
+        "in-person --evidence FILE",
+        "id-document --evidence FILE",
+    ]
     assert made["enrolment"]["missing"] == {"checks": ["in-person", "id-document"], "approvals": 0}
     (tmp_path / "passport.jpg").write_bytes(b"a passport")
     office.data("ca", "check", "add", applicant["id"], "--kind", "in-person", "--evidence", tmp_path / "passport.jpg")
@@ -156,7 +160,9 @@ def test_two_officers(office: Office, make_token, tmp_path: Path) -> None:
         (tmp_path / f"{name}.cer").write_bytes(_asked(office, query, f"CN={name},C=KR")[0])
         added = office.data("ca", "officer", "add", "--certificate", tmp_path / f"{name}.cer", "--role", "approver")
         assert added["officer"]["roles"] == ["approver"]
-    reference = office.new()["reference"]
+    made = office.new()
+    reference = made["reference"]
+    assert made["next"] == [f"dojang ca enrolment approve {reference} --ca office"] * 2
     alone = office.run("ca", "enrolment", "approve", reference, ok=False)
     assert (alone["status"], alone["error"]["code"]) == (9, "not-permitted")
     assert "--officer" in alone["error"]["next"]

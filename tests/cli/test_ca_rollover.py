@@ -78,6 +78,9 @@ def test_a_key_made_for_nothing_is_removed(run) -> None:
     assert done["error"]["code"] == "invalid-name"
     done = run("ca", "signer", "add", "--role", "tsa", *run.key("issuing"), ok=False)
     assert (done["status"], done["error"]["code"]) == (9, "not-permitted")
+    done = run("ca", "rollover", "prepare", *run.key("issuing"), ok=False)
+    assert (done["status"], done["error"]["code"]) == (9, "not-permitted")
+    assert ";object=NAME" in done["error"]["next"]
     assert run("key", "list", run.token.uri)["data"]["keys"] == before
 
 

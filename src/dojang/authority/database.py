@@ -88,8 +88,10 @@ class Database:
 
     @property
     def place(self) -> Path | str:
-        """Where it is, for people: the file, or the address without a password."""
-        return Path(self.url.database or "") if self.is_embedded else self.url.render_as_string(hide_password=True)
+        """Where it is, for people: the file, or the address as they give it, without a password."""
+        if self.is_embedded:
+            return Path(self.url.database or "")
+        return self.url.set(drivername="postgresql").render_as_string(hide_password=True)
 
     @property
     def owner(self) -> str:

@@ -17,7 +17,7 @@ from dojang.centre.desk import Desk
 from dojang.centre.logs import tell
 from dojang.centre.metrics import Metrics
 from dojang.centre.state import Centre
-from dojang.errors import RootOffline
+from dojang.errors import DatabaseUnavailable, RootOffline, StateUnreadable
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes as PrivateKey
@@ -80,9 +80,12 @@ class Keys:
 
     def prove(self, authority: "LocalAuthority") -> None:
         """Have the key that issues sign a challenge."""
+        self.prove_key(authority.info().key_address, authority.certificate_der())
+
+    def prove_key(self, address: str, certificate_der: bytes) -> None:
         from dojang.x509.challenge import prove_possession
 
-        prove_possession(self(authority.info().key_address), authority.certificate_der())
+        prove_possession(self(address), certificate_der)
 
 
 class Opened:
@@ -92,6 +95,7 @@ class Opened:
         self._directory, self._root_online = directory, root_online
         self._authorities: dict[str, LocalAuthority] = {}
         self._runners: dict[str, JobRunner] | None = None
+        self._keys_asked: dict[str, tuple[str, bytes]] = {}
         self.senders: Sequence[NoticeSender] = ()
         """What reaches subscribers, for authorities that want them told."""
         self.keys = keys
@@ -106,6 +110,7 @@ class Opened:
         try:
             self._keep_root_offline(authority)
             self.keys.prove(authority)
+            self._keys_asked[name] = authority.info().key_address, authority.certificate_der()
         except BaseException:
             authority.close()
             raise
@@ -180,7 +185,11 @@ class Opened:
         self._authorities[name].info()
 
     def _ask_hsm(self, name: str) -> None:
-        self.keys.prove(self._authorities[name])
+        """Where even the records cannot be read, that is what ``_ask_database`` finds, and nothing of the HSM."""
+        authority = self._authorities[name]
+        with contextlib.suppress(DatabaseUnavailable, StateUnreadable):
+            self._keys_asked[name] = authority.info().key_address, authority.certificate_der()
+        self.keys.prove_key(*self._keys_asked[name])
 
     def _keep_root_offline(self, authority: "LocalAuthority") -> None:
         from dojang.authority.hierarchy.signers import root_addresses

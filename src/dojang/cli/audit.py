@@ -114,10 +114,10 @@ def _line(entry: "Entry") -> str:
         "Write an authority's record to a file that needs no database: one JSON object a line, the last one a head "
         "signed now. 'dojang audit verify --file' checks it, as does any program that can hash."
     ),
-    examples=["dojang audit export --to office.jsonl", "dojang audit export --ca office --to office.jsonl --plan"],
+    examples=["dojang audit export -o office.jsonl", "dojang audit export --ca office -o office.jsonl --plan"],
 )
 @ca_option
-@option("--to", metavar="FILE", type=_PATH, required=True, help=N_("The file to be written."))
+@option("-o", "--output", "--to", "to", metavar="FILE", type=_PATH, required=True, help=N_("The file to be written."))
 def export(invocation: Invocation, ca: str | None, to: Path) -> None:
     """Needs the PIN of the authority's token. That the record was exported is put on record, too."""
     from dojang.authority import audit

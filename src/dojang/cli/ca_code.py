@@ -104,8 +104,20 @@ def _show_new(
         lines.append(_("The code is not shown again."))
     else:
         lines.append(say("The letter with the code: {path}", path=output))
+    steps = _still_to_do(authority, enrolment)
+    if steps:
+        lines += ["", _("The code does not work yet. What is still to be done:"), *(f"  {step}" for step in steps)]
     data = {"authority": authority, "enrolment": enrolment, "reference": reference, "code": code, "output": output}
+    data["next"] = steps
     invocation.result(data, "\n".join(lines), quiet=[reference, *([] if code is None else [code])])
+
+
+def _still_to_do(authority: str, enrolment: Mapping[str, Any]) -> list[str]:
+    """The commands by which the code becomes one that works: each missing check, each missing approval."""
+    missing, applicant = enrolment["missing"], enrolment["applicant"]
+    check = f"dojang ca check add {applicant} --ca {authority} --kind {{}} --evidence FILE"
+    approve = f"dojang ca enrolment approve {enrolment['reference']} --ca {authority}"
+    return [*map(check.format, missing["checks"]), *[approve] * missing["approvals"]]
 
 
 def _write_letter(

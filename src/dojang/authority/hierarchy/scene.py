@@ -58,5 +58,7 @@ def check_unused(connection: "Connection", private: "PrivateKey") -> None:
         if same_key(private.public_key(), one.certificate.public_key()):
             raise NotPermitted(
                 problem=Phrase("the key is that of '{signer}' already", signer=one.id),
-                remedy=Phrase("Give each of them a key of its own."),
+                remedy=Phrase(
+                    "Give each of them a key of its own, on the same token with another label: --key 'ADDRESS;object=NAME'."
+                ),
             )
