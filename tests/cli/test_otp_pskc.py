@@ -1,0 +1,146 @@
+"""``dojang otp import``, ``export`` and ``add --pskc``: seeds in PSKC files, from the command line."""
+
+import base64
+import io
+import json
+import stat
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyotp
+import pytest
+from pskc import PSKC
+
+RFC = Path(__file__).parent.parent / "otp" / "pskc" / "rfc6030"
+KEY = "000102030405060708090a0b0c0d0e0f"
+SEED = b"12345678901234567890"
+
+
+@dataclass(frozen=True)
+class Office:
+    """A home with an authority called office; ``run`` runs dojang there as JSON."""
+
+    home: Path
+    token: Any
+    runner: Callable[..., subprocess.CompletedProcess[str]]
+
+    def run(self, *words: object, **named: Any) -> dict[str, Any]:
+        env = {"KEY": KEY, **named.pop("env", {})}
+        done = self.runner(*words, "--ca-pin-source", self.token.pin_source, "--json", env=env, **named)
+        return json.loads(done.stdout) | {"status": done.returncode, "told": done.stderr}
+
+    def data(self, *words: object, **named: Any) -> dict[str, Any]:
+        done = self.run(*words, **named)
+        assert done["status"] == 0, done
+        return done["data"]
+
+
+@pytest.fixture(scope="module")
+def office(tmp_path_factory: pytest.TempPathFactory, make_token, dojang_at) -> Office:
+    home = tmp_path_factory.mktemp("pskc") / "dojang"
+    home.mkdir()
+    office = Office(home, make_token(), dojang_at(home))
+    office.data("ca", "init", "--alias", "office", "--key", f"{office.token.uri};object=root", "--name", "CN=Office CA")
+    return office
+
+
+def _sent(path: Path, *serials: str, cipher: str = "aes128-cbc", kind: str = "totp") -> Path:
+    sent = PSKC()
+    for serial in serials:
+        algorithm = f"urn:ietf:params:xml:ns:keyprov:pskc:{kind}"
+        sent.add_key(id=serial, serial=serial, secret=SEED, algorithm=algorithm, response_length=6, time_interval=30)
+    sent.encryption.setup_preshared_key(key=bytes.fromhex(KEY), algorithm=cipher)
+    written = io.BytesIO()
+    sent.write(written)
+    path.write_bytes(written.getvalue())
+    return path
+
+
+def test_devices_of_a_maker_are_registered_and_given_on(office, tmp_path):
+    """Whose each is comes from a list; the same file again says that all are there; what may leaves, encrypted."""
+    hong, kim = (office.data("ca", "applicant", "add", "--name", name)["applicant"]["id"] for name in ("Hong", "Kim"))
+    owners = tmp_path / "owners.csv"
+    owners.write_text(f"# serial,applicant\n1001,{hong}\n1002,{kim}\n")
+    file = _sent(tmp_path / "seeds.xml", "1001", "1002", "1003")
+    order = ("otp", "import", file, "--key-source", "env:KEY", "--map", owners, "--exportable")
+    assert office.data(*order, "--plan")["changed"] is False
+    taken = office.data(*order)
+    assert (taken["added"], taken["present"]) == (["1001", "1002", "1003"], [])
+    again = office.data(*order)
+    assert (again["added"], again["present"]) == ([], ["1001", "1002", "1003"])
+
+    out = tmp_path / "out.xml"
+    office.data("otp", "export", "1001", "1002", "--to", out, "--key-source", "env:KEY")
+    assert stat.S_IMODE(out.stat().st_mode) == 0o600
+    theirs = PSKC(str(out))
+    theirs.encryption.key = bytes.fromhex(KEY)
+    seeds = {key.serial: key.secret for key in theirs.keys}
+    assert seeds.keys() == {"1001", "1002"}
+    assert all(seed.rstrip(b"\0") == SEED for seed in seeds.values())
+    assert (
+        office.run("otp", "export", "1001", "--to", out, "--key-source", "env:KEY")["error"]["code"] == "already-exists"
+    )
+    gone = office.run("otp", "export", "none", "--to", tmp_path / "none.xml", "--key-source", "env:KEY")
+    assert gone["error"]["code"] == "not-found"
+    assert not (tmp_path / "none.xml").exists()
+
+
+@pytest.mark.parametrize(
+    ("what", "status", "code"),
+    [
+        ("wrong key", 7, "transport-key-wrong"),
+        ("half", 10, "file-malformed"),
+        ("document type", 10, "file-malformed"),
+        ("no file", 3, "file-unreadable"),
+        ("no applicant", 3, "not-found"),
+        ("no list", 10, "file-malformed"),
+        ("no keys", 3, "not-found"),
+    ],
+)
+def test_what_cannot_be_imported(office, tmp_path, what, status, code):
+    """Told in one sentence, and nothing is registered."""
+    file = _sent(tmp_path / "seeds.xml", "2001")
+    more: list[object] = []
+    if what == "half":
+        file.write_bytes(file.read_bytes()[:500])
+    elif what == "document type":
+        file.write_bytes(b'<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><a>&x;</a>')
+    elif what == "no file":
+        file.unlink()
+    elif what == "no applicant":
+        more = ["--applicant", "nobody"]
+    elif what == "no list":
+        (tmp_path / "list").write_text("2001\n")
+        more = ["--map", tmp_path / "list"]
+    elif what == "no keys":
+        file.write_bytes((RFC / "figure4.xml").read_bytes())
+    env = {"KEY": "ff" * 16} if what == "wrong key" else {}
+    done = office.run("otp", "import", file, "--key-source", "env:KEY", *more, env=env)
+    assert (done["status"], done["error"]["code"]) == (status, code)
+    left = office.run("otp", "export", "2001", "--to", tmp_path / "x.xml", "--key-source", "env:KEY")
+    assert left["error"]["code"] == "not-found"
+
+
+def test_plain_seeds_are_warned_of(office):
+    """A file that is not encrypted is read, and told of; it wants no key."""
+    done = office.run("otp", "import", RFC / "figure3.xml")
+    assert done["data"]["added"] == ["987654321"]
+    assert "not encrypted" in done["told"]
+
+
+def test_a_seed_out_of_a_file_for_a_device_at_hand(office, make_token, tmp_path):
+    """``otp add --pskc``: into a token, which then computes what pyotp does."""
+    token = make_token()
+    file = _sent(tmp_path / "seed.xml", "3001", kind="hotp")
+    pin = ("--pin-source", token.pin_source)
+    seed = office.data("otp", "add", token.uri, "--pskc", file, "--key-source", "env:KEY", *pin)["seed"]
+    assert (seed["name"], seed["kind"]) == ("3001", "hotp")
+    shown = office.data("otp", "code", seed["address"], *pin)["code"]
+    assert shown == pyotp.HOTP(base64.b32encode(SEED).decode()).at(0)
+    wrong = office.run(
+        "otp", "add", token.uri, "--pskc", file, "--key-source", "env:WRONG", *pin, env={"WRONG": "00" * 16}
+    )
+    assert wrong["error"]["code"] == "transport-key-wrong"
