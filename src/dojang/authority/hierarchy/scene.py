@@ -59,6 +59,6 @@ def check_unused(connection: "Connection", private: "PrivateKey") -> None:
             raise NotPermitted(
                 problem=Phrase("the key is that of '{signer}' already", signer=one.id),
                 remedy=Phrase(
-                    "Give each of them a key of its own, on the same token with another label: --key 'ADDRESS;object=NAME'."
+                    "Give each a key of its own, on the same token with another label: --key 'ADDRESS;object=NAME'."
                 ),
             )
