@@ -264,6 +264,8 @@ def test_no_outcome_of_a_call_passes_a_text_message(small) -> None:
     sent = small.start()
     assert small.codes.press(sent.id, Secret(small.sent_code()), "01" * 16) == "over"
     assert small.codes.unanswered(sent.id, "02" * 16) == "over"
+    with pytest.raises(MessageCodeRefused, match="to be typed"):
+        small.desk.answer(HONG.id, PURPOSE, None)
     assert small.answer(small.sent_code())
 
 

@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
-from dojang.errors import AlreadyExists, AnswerPending, DojangError, MessageCodeRefused, Phrase, TooManyMessages
+from dojang.errors import AlreadyExists, MessageCodeRefused, Phrase, TooManyMessages
 from dojang.otp.messages import limits
 from dojang.otp.messages.signature import FRESH
+from dojang.otp.messages.standing import not_live, not_pressed_yet, state_at, to_be_pressed, wrong
 from dojang.otp.messages.targets import Channel, Target
 from dojang.otp.tables import IS_OPEN, message_code, message_outcome
 from dojang.secret import Secret
@@ -39,22 +40,7 @@ DIGITS: Final = 6
 _CODE: Final = b"dojang message code 1\0"
 _TARGET: Final = b"dojang message target 1\0"
 _SALT_BYTES: Final = 16
-_SKEW: Final = timedelta(seconds=30)  # of the clocks of hosts that share a database
 _KEPT: Final = timedelta(days=1)
-
-_WHY: Final = {
-    "none": Phrase("none was sent for this"),
-    "early": Phrase("it was made in the future; the clock was set back"),
-    "expired": Phrase("its time is over"),
-    "used": Phrase("it was used already"),
-    "pressed": Phrase("it was used already"),
-    "spent": Phrase("it was tried too often"),
-    "replaced": Phrase("a newer one was sent"),
-    "unsent": Phrase("it did not reach anybody"),
-}
-_ANOTHER: Final = Phrase("Ask for another code.")
-_AGAIN: Final = Phrase("Type the six digits of the newest message.")
-_PRESS: Final = Phrase("Take the call and press the digits that are shown, then ask again.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +126,7 @@ class MessageCodes:
         fits, tries_left = self._try(row, code)
         if not fits:
             self._count_wrong(row, tries_left)
-            raise self._wrong(tries_left)
+            raise wrong(self._authority, tries_left)
         return self._use(row, "live", entry)
 
     def claim(self, applicant: str, purpose: str, entry: Entry | None = None) -> Passed:
@@ -148,11 +134,7 @@ class MessageCodes:
         row = self._newest(applicant, purpose)
         state = self._state(row)
         if row is not None and row.channel == "ars" and state == "live":
-            raise AnswerPending(
-                authority=self._authority,
-                problem=Phrase("the digits have not been pressed yet"),
-                next_step="Take the call and press the digits that are shown, then ask again.",
-            )
+            raise not_pressed_yet(self._authority)
         if row is None or state != "pressed":
             raise self._refusal(state)
         return self._use(row, "pressed", entry)
@@ -281,45 +263,17 @@ class MessageCodes:
             return connection.execute(select(message_code).where(message_code.c.id == code)).one_or_none()
 
     def _state(self, row: Row[Any] | None) -> str:
-        """The state now: what is open may have run out of time or of tries without anybody writing it down.
-
-        What was pressed in time is kept for as long again, until whoever asked for it comes to know.
-        """
-        if row is None:
-            return "none"
-        at, end_at = self._clock(), row.expires_at
-        if row.state == "pressed":
-            return "pressed" if at < end_at + self._policy.lifetime else "expired"
-        if row.state != "live":
-            return str(row.state)
-        if at < row.created_at - _SKEW:
-            return "early"
-        if at >= end_at:
-            return "expired"
-        return "live" if row.tries_left > 0 else "spent"
+        return "none" if row is None else state_at(row, self._policy.lifetime, self._clock())
 
     def _check_typed(self, row: Row[Any] | None) -> None:
         state = self._state(row)
-        if state != "live":
+        if row is None or state != "live":
             raise self._refusal(state)
-        if row is not None and row.channel == "ars":
-            problem = Phrase("it is to be pressed in the call")
-            raise MessageCodeRefused(
-                authority=self._authority, problem=problem, remedy=_PRESS, state="live", tries_left=row.tries_left
-            )
-
-    def _wrong(self, tries_left: int) -> DojangError:
-        if not tries_left:
-            return self._refusal("spent")
-        problem = Phrase("it is wrong; tries left: {left}", left=tries_left)
-        return MessageCodeRefused(
-            authority=self._authority, problem=problem, remedy=_AGAIN, state="live", tries_left=tries_left
-        )
+        if row.channel == "ars":
+            raise to_be_pressed(self._authority, row.tries_left)
 
     def _refusal(self, state: str) -> MessageCodeRefused:
-        """The same for every code that may have been typed: it was compared with none."""
-        why = _WHY.get(state, _WHY["none"])
-        return MessageCodeRefused(authority=self._authority, problem=why, remedy=_ANOTHER, state=state, tries_left=0)
+        return not_live(self._authority, state)
 
     def _note_of(self, connection: Connection, row: Row[Any], event: str, at: datetime, **details: str | int) -> None:
         told: dict[str, Any] = {"channel": row.channel, "purpose": row.purpose, **details}

@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import socket
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from dojang.otp.messages.undelivered import problem_of
 
 MOST_BYTES: Final = 64 * 1024
 """Of an answer; what is longer is none."""
+_OWN_HEADERS: Final = {"User-Agent": "dojang", "Connection": "close"}
 
 
 class Unanswered(Exception):
@@ -42,32 +44,33 @@ class Place(NamedTuple):
 
 def post(place: Place, headers: Mapping[str, str], body: bytes) -> Reply:
     """Raises ``Unanswered``."""
-    connection = _connection(place)
-    parts = urlsplit(place.url)
-    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    try:
-        connection.connect()
-        sock = connection.sock
-        with contextlib.closing(connection), Deadline(place.seconds, lambda: sock) as deadline:
-            try:
-                connection.request(place.method, path, body, {"User-Agent": "dojang", "Connection": "close", **headers})
-                answer = connection.getresponse()
-                content = answer.read(MOST_BYTES + 1)
-            except (OSError, ValueError, http.client.HTTPException) as error:
-                raise Unanswered(problem_of(error, late=deadline.has_passed)) from error
-            if deadline.has_passed:
-                raise Unanswered(problem_of(TimeoutError()))
-    except (OSError, ValueError) as error:
-        connection.close()
-        raise Unanswered(_unreached(error)) from error
+    connection, sockets = _connection(place), list[socket.socket]()
+    # The connection forgets its socket while its answer is still being read.
+    with contextlib.closing(connection), Deadline(place.seconds, lambda: next(iter(sockets), None)) as deadline:
+        try:
+            connection.connect()
+            sockets.append(connection.sock)
+        except (OSError, ValueError) as error:  # nothing was sent yet: it is certain that nothing arrived
+            late = isinstance(error, TimeoutError)
+            raise Unanswered(Phrase("it cannot be reached in time") if late else problem_of(error)) from error
+        if deadline.has_passed:
+            raise Unanswered(Phrase("it cannot be reached in time"))
+        try:
+            connection.request(place.method, _path(place.url), body, {**_OWN_HEADERS, **headers})
+            answer = connection.getresponse()
+            content = answer.read(MOST_BYTES + 1)
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            raise Unanswered(problem_of(error, late=deadline.has_passed)) from error
+    if deadline.has_passed:
+        raise Unanswered(problem_of(TimeoutError()))
     if len(content) > MOST_BYTES:
         raise Unanswered(Phrase("its answer is too long"))
     return Reply(answer.status, content)
 
 
-def _unreached(error: Exception) -> Phrase:
-    """Nothing was sent yet: then it is certain that nothing arrived."""
-    return Phrase("it cannot be reached in time") if isinstance(error, TimeoutError) else problem_of(error)
+def _path(url: str) -> str:
+    parts = urlsplit(url)
+    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
 def _connection(place: Place) -> http.client.HTTPConnection:
