@@ -226,6 +226,11 @@ OTP_CARD = Section(
     },
 )
 
+OTP_KEK = Section(
+    N_("The key under which an authority keeps seeds and security cards."),
+    {"rotate": Entry("dojang.cli.otp_device:rotate", N_("Bring everything under a new key."))},
+)
+
 OTP = Section(
     N_("One-time passwords: in tokens and security keys, and those that an authority checks."),
     {
@@ -235,9 +240,14 @@ OTP = Section(
         "verify": Entry("dojang.cli.otp:verify", N_("Check a code; each is accepted once.")),
         "resync": Entry("dojang.cli.otp:resync", N_("Bring device and checker together again.")),
         "delete": Entry("dojang.cli.otp:delete", N_("Remove a seed, or a registered device.")),
+        "challenge": Entry("dojang.cli.otp_device:challenge", N_("Ask a registered OCRA device something.")),
+        "unlock": Entry("dojang.cli.otp_device:unlock", N_("Unlock a registered device after wrong codes.")),
+        "suspend": Entry("dojang.cli.otp_device:suspend", N_("Accept no code of a registered device for now.")),
+        "restore": Entry("dojang.cli.otp_device:restore", N_("Accept the codes of a suspended device again.")),
         "import": Entry("dojang.cli.otp_pskc:import_", N_("Register the devices of a PSKC file.")),
         "export": Entry("dojang.cli.otp_pskc:export", N_("Write seeds into a PSKC file, encrypted.")),
         "card": OTP_CARD,
+        "kek": OTP_KEK,
         "message": OTP_MESSAGE,
     },
 )

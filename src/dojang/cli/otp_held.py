@@ -85,7 +85,7 @@ def add(invocation: Invocation, address: str, **given: Any) -> None:
     from dojang.lifecycle.seeds import add_seed
 
     where = invocation.address(address)
-    new = _new_seed(invocation, where, given)
+    new = new_seed(invocation, where, given)
     with open_device_at(invocation, address) as device:
         text = N_("Put the seed {name} ({kind}) into {device}, never to come out again, and have it prove itself")
         if new.secret is None:
@@ -111,7 +111,7 @@ def add(invocation: Invocation, address: str, **given: Any) -> None:
     invocation.result({"seed": seed_data(seed)}, f"{said}\n{hint}", quiet=[seed.address])
 
 
-def _new_seed(invocation: Invocation, address: str, given: dict[str, Any]) -> NewSeed:
+def new_seed(invocation: Invocation, address: str, given: dict[str, Any]) -> NewSeed:
     """From where it was said to come; name, issuer and account may be said beside."""
     sources = [given[name] for name in ("uri_source", "seed_source", "pskc") if given[name] is not None]
     if len(sources) > 1:

@@ -41,7 +41,9 @@ def counter_of(authority: "LocalAuthority", opener: object) -> Counter:
         return profile(wanted, authority.folder / "profiles")
 
     office = Office(database, name, policy, known, key, authority.now)
-    return Counter(office, Officers(database, name, policy, authority.now), lambda: authority.cards)
+    return Counter(
+        office, Officers(database, name, policy, authority.now), lambda: authority.cards, lambda: authority.devices
+    )
 
 
 def code_key_of(authority: "LocalAuthority", opener: object) -> Callable[[], CodeKey]:

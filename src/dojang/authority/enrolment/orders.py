@@ -43,7 +43,7 @@ class Counter:
         cards: "Callable[[], Cards] | None" = None,
         devices: "Callable[[], Devices] | None" = None,
     ) -> None:
-        """``cards`` and ``devices`` open what is sealed on the authority's token: security cards, registered devices."""
+        """``cards`` and ``devices`` open what is sealed on the authority's token: security cards, seeds of devices."""
         self.office, self.officers, self.cards, self.devices = office, officers, cards, devices
 
     def perform(
@@ -221,6 +221,7 @@ ORDERS: Final[Mapping[str, Order]] = MappingProxyType(
         "officer.add": Order(_officer_add, "nobody"),
         "officer.list": Order(_officer_list, "any", changes=False),
         "officer.remove": Order(_officer_remove, "nobody"),
-        **{name: Order(perform, "registrar", changes) for name, (perform, changes) in (CARD_ORDERS | DEVICE_ORDERS).items()},
+        **{name: Order(perform, "registrar", changes) for name, (perform, changes) in CARD_ORDERS.items()},
+        **{name: Order(perform, "registrar", changes) for name, (perform, changes) in DEVICE_ORDERS.items()},
     }
 )

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from dojang.otp.cards import Cards
     from dojang.otp.devices import Devices
     from dojang.otp.keks import Home, Keks
+    from dojang.otp.rotation import Rotation
     from dojang.pkcs11.opened import OpenToken
 
 
@@ -44,6 +45,14 @@ def devices_of(authority: "LocalAuthority", keks: "Keks") -> "Devices":
 
     policy = authority.settings.otp()
     return Devices(authority.database, Vault(keks), audit.record, authority.now, policy, authority.name)
+
+
+def rotation_of(authority: "LocalAuthority") -> "Rotation":
+    """A new key over all of it."""
+    from dojang.otp.rotation import Rotation
+
+    vault, others = authority.devices.vault, [authority.cards.seal_anew]
+    return Rotation(authority.database, vault, audit.record, authority.now, others)
 
 
 def cards_of(authority: "LocalAuthority", keks: "Keks") -> "Cards":

@@ -1,0 +1,204 @@
+"""``dojang otp … --ca``: the devices that an authority has registered, whose seeds lie under a key on its token."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dojang.cli.ca_orders import day_and_time, ordered
+from dojang.cli.context import Invocation
+from dojang.cli.files import check_writable
+from dojang.cli.language import N_, _, say
+from dojang.cli.otp_held import kind_words, new_seed
+from dojang.cli.workplace import chosen_authority, open_authority_named
+from dojang.errors import AlreadyExists, InvalidOtp, Phrase, Usage
+
+if TYPE_CHECKING:
+    from dojang.authority.local import LocalAuthority
+    from dojang.otp.base import NewSeed
+    from dojang.otp.devices import Device
+    from dojang.secret import Secret
+
+STATES = {
+    "active": N_("in use"),
+    "locked": N_("locked"),
+    "suspended": N_("suspended"),
+    "removed": N_("removed"),
+}
+_PICTURES = (".svg", ".png", ".txt")
+
+
+def add(invocation: Invocation, *, ca: str | None, applicant: str | None, **given: Any) -> None:
+    """Made by the authority's token or given; as a QR code it is shown once, where it is made, and never again."""
+    picture: Path | None = given.pop("export_qr")
+    show: bool = given.pop("show")
+    if given["touch"] or given["pskc"] is not None:
+        raise Usage(problem=N_("--touch is for devices at hand; files go in with: dojang otp import FILE --ca NAME"))
+    authority = chosen_authority(invocation, ca)
+    new = new_seed(invocation, "", given)
+    plan = [
+        say("Register a device ({kind}) for {applicant}", kind=kind_words(new.parameters), applicant=applicant or "-")
+    ]
+    if picture is not None:
+        plan.append(say("Write its QR code into {file}", file=picture))
+    if invocation.planned(plan, authority=authority):
+        return
+    _check_picture(picture, new)
+    with open_authority_named(invocation, authority) as opened:
+        device, uri = _registered(opened, new, applicant, given["name"], wanted=picture is not None or show)
+        _draw(opened, device, picture, uri)
+    _show_added(invocation, authority, device, picture, uri if show else None)
+
+
+def _check_picture(picture: Path | None, new: "NewSeed") -> None:
+    if picture is None:
+        return
+    if picture.suffix not in _PICTURES:
+        raise InvalidOtp(problem=Phrase("a picture is one of {forms}", forms=", ".join(_PICTURES)))
+    if new.parameters.kind == "ocra":
+        raise InvalidOtp(problem=N_("there is no QR code for OCRA"))
+    if picture.exists():
+        raise AlreadyExists(what=str(picture), where=picture.absolute().parent)
+    check_writable(picture)
+
+
+def _registered(
+    authority: "LocalAuthority", new: "NewSeed", applicant: str | None, name: str | None, *, wanted: bool
+) -> "tuple[Device, Secret | None]":
+    """The device, and its seed as a URI where that is wanted: a new seed may be seen by whom it is made for."""
+    from dojang.otp.devices import NewDevice
+    from dojang.otp.otpauth import to_uri
+    from dojang.secret import Secret
+
+    vault, parameters = authority.devices.vault, new.parameters
+    if applicant is not None:
+        authority.counter.office.applicant(applicant)
+    if new.secret is None:
+        sealed = vault.make(parameters.hash_name)
+    else:
+        sealed = vault.take(bytearray(new.secret.reveal()), parameters.hash_name)
+    uri = None
+    if wanted:
+        told = replace(parameters, issuer=parameters.issuer or authority.name, account=parameters.account or new.name)
+        uri = to_uri(told, new.secret or Secret(vault.reveal_unprotected(sealed)), counter=new.counter)
+    origin = "made" if new.secret is None else "given"
+    device = NewDevice(parameters, applicant, name or "", sealed, new.counter, origin=origin)
+    return authority.devices.add(device), uri
+
+
+def _draw(authority: "LocalAuthority", device: "Device", picture: Path | None, uri: "Secret | None") -> None:
+    """Readable by its owner only. A device whose QR code cannot be written is not kept: nobody has its seed."""
+    if picture is None or uri is None:
+        return
+    from dojang.npki.files import write_file
+    from dojang.otp.qr import drawn
+
+    try:
+        write_file(picture, drawn(uri, picture.suffix[1:]))
+    except Exception:
+        authority.devices.remove(device.id, "no QR code")
+        raise
+
+
+def _show_added(
+    invocation: Invocation, authority: str, device: "Device", picture: Path | None, uri: "Secret | None"
+) -> None:
+    from dojang.authority.factors.device_orders import device_data
+
+    lines = [say("Device {id} ({kind})", id=device.id, kind=kind_words(device.parameters))]
+    if picture is not None:
+        lines += [say("Its QR code: {file}", file=picture), _("Have it read, and delete the file.")]
+    if uri is not None:
+        from dojang.otp.qr import on_terminal
+
+        lines.append(on_terminal(uri))
+    data = {"authority": authority, "device": device_data(device), "file": picture}
+    shown = {"uri": uri.reveal().decode()} if uri is not None else {}
+    invocation.result(data | shown, "\n".join(lines), quiet=[device.id])
+
+
+def list_(invocation: Invocation, *, ca: str, applicant: str | None) -> None:
+    """Every device, page by page; no PIN is asked."""
+    authority, found = chosen_authority(invocation, ca), list[dict[str, Any]]()
+    while True:
+        after = found[-1]["id"] if found else None
+        wanted = {"applicant": applicant, "after": after, "limit": 1000}
+        page = ordered(invocation, authority, "otp.list", wanted)["devices"]
+        found += page
+        if len(page) < 1000:
+            break
+    columns = [N_("Device"), N_("Applicant"), N_("Name"), N_("Kind"), N_("State"), N_("Wrong tries"), N_("Last used")]
+    rows = [
+        [one["id"], one["applicant"] or "", one["name"], _kind(one), _state(one), one["wrong_tries"],
+         day_and_time(one["last_used_at"]) if one["last_used_at"] else ""]
+        for one in found
+    ]  # fmt: skip
+    text = invocation.out.table(columns, rows) if rows else _("There are no registered devices.")
+    invocation.result({"authority": authority, "devices": found}, text, quiet=[one["id"] for one in found])
+
+
+def verify(invocation: Invocation, device: str, *, ca: str, code_source: str | None, **asked: Any) -> None:
+    """Exit status 13 for a code that is not accepted, whatever the reason; the list tells an officer more."""
+    if any(asked.values()):
+        raise Usage(problem=N_("what a registered device answers is asked with: dojang otp challenge ID"))
+    authority = chosen_authority(invocation, ca)
+    if invocation.planned([say("Check a code of device {id}", id=device)], authority=authority):
+        return
+    code = _typed(invocation, code_source, "--code-source", _("Code"))
+    answer = ordered(invocation, authority, "otp.verify", {"device": device, "code": code})
+    invocation.result({"authority": authority, "valid": True, **answer}, _("The code is right."))
+
+
+def resync(
+    invocation: Invocation, device: str, *, ca: str, sources: tuple[str | None, str | None], counter: int | None
+) -> None:
+    """By two codes that follow each other; a counter that somebody says proves nothing."""
+    if counter is not None:
+        raise Usage(problem=N_("a registered device is found again by two codes, not by a counter"))
+    authority = chosen_authority(invocation, ca)
+    if invocation.planned([say("Find device {id} again by two codes", id=device)], authority=authority):
+        return
+    code = _typed(invocation, sources[0], "--code-source", _("Code"))
+    following = _typed(invocation, sources[1], "--next-code-source", _("The code after that"))
+    wanted = {"device": device, "code": code, "next": following}
+    _show(invocation, authority, ordered(invocation, authority, "otp.resync", wanted))
+
+
+def delete(invocation: Invocation, device: str, *, ca: str, yes: str | None) -> None:
+    """Its id is typed or passed once more."""
+    authority = chosen_authority(invocation, ca)
+    if invocation.planned([say("Remove device {id} for good", id=device)], authority=authority):
+        return
+    what = say("device {id}", id=device)
+    invocation.confirm_serial(device, yes, what=what, option="--yes ID", question=N_("The device's id"))
+    _show(invocation, authority, ordered(invocation, authority, "otp.remove", {"device": device}))
+
+
+def decide(
+    invocation: Invocation, ca: str | None, officer: str | None, method: str, wanted: dict[str, Any], step: str
+) -> None:
+    """Give an order about one device, and show where it stands now."""
+    authority = chosen_authority(invocation, ca)
+    if invocation.planned([step], authority=authority):
+        return
+    _show(invocation, authority, ordered(invocation, authority, method, wanted, officer))
+
+
+def _show(invocation: Invocation, authority: str, answer: Mapping[str, Any]) -> None:
+    device = answer["device"]
+    text = say("Device {id}: {state}", id=device["id"], state=_state(device))
+    invocation.result({"authority": authority, **answer}, text, quiet=[device["state"]])
+
+
+def _state(device: Mapping[str, Any]) -> str:
+    state = device["state"]
+    return _(STATES[state])
+
+
+def _kind(device: Mapping[str, Any]) -> str:
+    words = device["suite"] or f"{device['kind'].upper()} {device['hash'].upper()} {device['digits']}"
+    return f"{words} / {device['period']} s" if device["period"] else words
+
+
+def _typed(invocation: Invocation, source: str | None, option: str, question: str) -> "Secret":
+    return invocation.secrets.typed(source, option, Phrase(N_("one-time password")), question)
