@@ -20,6 +20,7 @@ FLOORS = {
     "renewal_settings": 1,
     "columns": 2,
     "pkcs11": 2,
+    "pcsc": 2,
     "npki": 2,
     "x509": 2,
     "cmp": 2,
@@ -56,6 +57,8 @@ ONLY_IN = {
     "cffi": {"pkcs11"},
     "pkcs11": set(),  # the independent bindings read our work in tests, in processes of their own
     "PyKCS11": set(),
+    "smartcard": {"pcsc"},
+    "yubikit": {"pcsc", "otp"},
     "starlette": {"centre"},
     "uvicorn": {"centre"},
     "prometheus_client": {"centre"},

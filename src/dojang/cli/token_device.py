@@ -36,11 +36,11 @@ def device_data(device: "Plugged | None") -> dict[str, Any] | None:
 
 def key_data(invocation: Invocation, token: "Token") -> list[dict[str, Any]]:
     """The keys that have a certificate, which the token shows without its PIN."""
-    from dojang.pkcs11 import open_token
+    from dojang.pkcs11 import OpenToken
     from dojang.pkcs11.uri import Pkcs11Uri
 
     own = Pkcs11Uri.from_text(token.address)
-    with open_token(own, search=invocation.search(), guard=invocation.pin_guard()) as opened:
+    with OpenToken(token, None, invocation.pin_guard()) as opened:
         return [
             {"label": one.label, "id": one.key_id.hex(), "address": own.for_object(id=one.key_id).to_text()}
             for one in opened.certificates()

@@ -8,7 +8,7 @@
     │   ├── NotFound · Ambiguous · AlreadyExists · SerialMismatch · Interrupted · NothingDue · NothingToDo
     │   ├── CredentialBusy · OperationUnfinished · BatchIncomplete · AgentNotRunning
     │   ├── PinIncorrect · PinKnownWrong · PinUnusable · KeyMismatch
-    │   ├── PasswordIncorrect · DevicePasswordIncorrect · PasswordWithheld
+    │   ├── PasswordIncorrect · DevicePasswordIncorrect · ManagementKeyIncorrect · PasswordWithheld
     │   ├── WrappingKeyMismatch · SharesUnusable
     │   └── FileUnreadable · FileUnwritable · FileMalformed · FileChanged
     ├── DeviceError          the token, its driver or its daemon

@@ -229,6 +229,15 @@ class DevicePasswordIncorrect(UserError):
     next_step = "Make sure of the password; it was tried once and is not tried again by itself."
 
 
+class ManagementKeyIncorrect(UserError):
+    code = "management-key-incorrect"
+    exit_status = 7
+    sentence = "The management key of the card {token} is not the one given; nothing on it was changed."
+    next_step = (
+        "Give it in hexadecimal with --so-pin-source; cards are delivered with a known one, which is tried else."
+    )
+
+
 class PasswordWithheld(UserError):
     code = "password-withheld"
     exit_status = 8

@@ -1,6 +1,7 @@
 """Issue: a new key in a location and a certificate for it."""
 
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from secrets import token_bytes
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from dojang.lifecycle.journal import (
 from dojang.lifecycle.new_key import make_key, wrapping
 from dojang.lifecycle.recover import finished_now, recover, refuse_pending
 from dojang.lifecycle.workplace import Step, Workplace
-from dojang.locations.base import Location
+from dojang.locations.base import KeepsKeys, Location
 
 if TYPE_CHECKING:
     from cryptography.x509 import Name
@@ -52,11 +53,12 @@ def issue(order: IssueOrder, place: Workplace) -> Held:
     so it does after ``AnswerPending``, when the authority has the request and its answer is not there yet.
     """
     with place.open_location(order.to) as location, place.open_authority(order.authority) as authority:
-        recovered = [one for one in recover(place, location) if _is_asked_again(one.record, order)]
+        recovered = [one for one in recover(place, location) if _is_asked_again(one.record, order, location)]
         if (done := finished_now(recovered, "issue", name_in(location, order.label))) is not None:
             tell_checks(place, location, done)
             return look_at(place, location.traits, done)
         refuse_pending(recovered, "issue", name_in(location, order.label))
+        order, key_id = _key_for(order, location)
         terms = terms_of(authority, order.profile, order.algorithm)
         refuse_early(location, order.label, order.subject, order.alternative_names)
         _refuse_no_backup(order, location)
@@ -64,7 +66,7 @@ def issue(order: IssueOrder, place: Workplace) -> Held:
             authority.has_reference(needed=True)
         location.has_key(token_bytes(KEY_ID_BYTES))  # asks for the PIN, so that a wrong one ends here
         with (
-            _begin(order, place, location, terms) as operation,
+            _begin(order, place, location, terms, key_id) as operation,
             asked_by(authority, place, operation, location) as asked,
         ):
             with taken_back_on_failure(place, operation, location):
@@ -80,6 +82,7 @@ def issue(order: IssueOrder, place: Workplace) -> Held:
                 request_der = write_request(asked, key, order.subject, order.alternative_names)
                 answer = certify(place, operation, asked, request_der)
                 operation.advance("answered", **answer_facts(answer.certificate_der, answer.chain_der))
+            with _undone(place, operation, location):
                 stored = install_and_prove(place, operation, location, key)
             confirm(place, operation, asked)
             operation.finish("issued", certified_event("issued", operation, stored))
@@ -90,6 +93,7 @@ def issue(order: IssueOrder, place: Workplace) -> Held:
 def plan_issue(order: IssueOrder, place: Workplace) -> tuple[Step, ...]:
     """The steps that ``issue`` would take, after the same refusals; nothing is made and no PIN is asked."""
     with place.open_location(order.to) as location, place.open_authority(order.authority) as authority:
+        order, _ = _key_for(order, location)
         terms_of(authority, order.profile, order.algorithm)
         refuse_early(location, order.label, order.subject, order.alternative_names)
         _refuse_no_backup(order, location)
@@ -116,7 +120,8 @@ def _refuse_no_backup(order: IssueOrder, location: Location) -> None:
         wrapping(location)
 
 
-def _is_asked_again(record: OperationRecord, order: IssueOrder) -> bool:
+def _is_asked_again(record: OperationRecord, order: IssueOrder, location: Location) -> bool:
+    from dojang.pkcs11.uri import Pkcs11Uri
     from dojang.x509.name import format_name
 
     wanted = {
@@ -125,16 +130,35 @@ def _is_asked_again(record: OperationRecord, order: IssueOrder) -> bool:
         "profile": order.profile,
         "algorithm": order.algorithm,
     }
+    if isinstance(location, KeepsKeys):  # the key says its algorithm, and the address which one it is
+        key_id = Pkcs11Uri.from_text(order.to).id
+        wanted["algorithm"] = str(record.facts.get("algorithm"))
+        wanted["key_id"] = str(record.facts.get("key_id")) if key_id is None else key_id.hex()
     return all(record.facts.get(name) == value for name, value in wanted.items())
 
 
-def _begin(order: IssueOrder, place: Workplace, location: Location, terms: Terms) -> Operation:
+def _undone(place: Workplace, operation: Operation, location: Location) -> AbstractContextManager[None]:
+    """What was not installed is taken back; but where the key was there before, the next run ends it: whether its
+    place holds the old certificate or the new one may not be known, and the old one cannot be had again.
+    """
+    return nullcontext() if isinstance(location, KeepsKeys) else taken_back_on_failure(place, operation, location)
+
+
+def _key_for(order: IssueOrder, location: Location) -> tuple[IssueOrder, bytes]:
+    """The ``key_id`` of the key to come; where one is there already, its own, and the order then says its algorithm."""
+    waiting = location.waiting_key(order.to) if isinstance(location, KeepsKeys) else None
+    if waiting is None:
+        return order, token_bytes(KEY_ID_BYTES)
+    return replace(order, algorithm=waiting.algorithm), waiting.key_id
+
+
+def _begin(order: IssueOrder, place: Workplace, location: Location, terms: Terms, key_id: bytes) -> Operation:
     from dojang.x509.name import format_name
 
     facts: dict[str, Fact] = {
         "location": location.address,
         "address": location.address,
-        "key_id": token_bytes(KEY_ID_BYTES).hex(),
+        "key_id": key_id.hex(),
         "label": order.label,
         "subject": format_name(order.subject),
         "authority": order.authority,

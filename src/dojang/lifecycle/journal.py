@@ -14,7 +14,7 @@ from dojang.lifecycle.hooks import run_post_hook
 from dojang.lifecycle.origin import fingerprint_of
 from dojang.lifecycle.workplace import Workplace
 from dojang.locations.address import parse_address
-from dojang.locations.base import Location, StoredCredential
+from dojang.locations.base import KeepsKeys, Location, StoredCredential
 
 # How long the random key_id is that a verb makes its key under.
 KEY_ID_BYTES = 8
@@ -103,7 +103,8 @@ def take_back(place: Workplace, operation: Operation, location: Location, reason
         return
     if "authority" in operation.record.facts:
         withdraw(place, operation, location)
-    if _made_in_place_of_nothing(operation) or operation.record.verb in BRINGING:
+    made_here = _made_in_place_of_nothing(operation) and not isinstance(location, KeepsKeys)
+    if made_here or operation.record.verb in BRINGING:
         location.delete(key_id_of(operation))
     elif operation.record.verb != "install" and not _staged_by_others(operation, location):
         # the key of an install was there before it, and goes on waiting

@@ -6,8 +6,8 @@ The rule, by the last transition that the journal holds:
     verb                     step         then
     =======================  ===========  ==================================================================
     renew                    begun        undone: the claim on the credential goes, nothing else was made
-    issue, renew             begun,       undone: the authority cancels the transaction, the new key goes
-                             claimed
+    issue, renew             begun,       undone: the authority cancels the transaction, the new key goes; a card's
+                             claimed      key that was there before stays
     issue, renew             asked        an authority elsewhere is asked again for its answer, then as ``answered``;
                                           waits while that is not there; undone where it refuses, or sent something else
     issue, renew             answered     finished: install, prove, confirm (and switch, for renew);

@@ -16,7 +16,8 @@ _SHOWN: Final = 60
 # digits of other scripts stay readable.
 _NOT_PLAIN: Final = re.compile(r"[^A-Za-z0-9\-._~/,=:@+가-힣]")
 _ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
-_HALF: Final = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # the rest of the surrogates stand for bytes of file names
+# Control characters, and halves of characters; the rest of the surrogates stand for bytes of file names.
+_NO_TEXT: Final = re.compile("[\0-\x1f\x7f\ud800-\udc7f\udd00-\udfff]")
 _HEX_ID: Final = re.compile(r"(?:[0-9a-f]{2})+")
 _NEXT: Final = re.compile(r"&(?=(?:cn|id|key)=)")  # any other & is part of a name
 
@@ -39,7 +40,7 @@ def checked(text: str) -> str:
     """``InvalidAddress`` for what could not be printed and pasted."""
     if len(text) > LONGEST_TEXT:
         raise invalid(text, Phrase("it is longer than {limit} characters", limit=LONGEST_TEXT))
-    if any(character < " " or character == "\x7f" or _HALF.fullmatch(character) for character in text):
+    if _NO_TEXT.search(text):
         raise invalid(text, Phrase("it holds a character that is no text"))
     if _ESCAPE.search(text):
         raise invalid(text, Phrase("it holds a % without two hexadecimal digits; write %25"))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from dojang.secret import Secret
 
@@ -41,7 +41,8 @@ R_OBJECT = RObject()
 class Access:
     """What opening a location may take: where modules are, who gives PINs and passwords, how careful to be, whether
     the agent that runs may sign, what R goes by on tokens, how key files are written, where wrong passwords count,
-    and which of ``npki.pkcs12_writing.PROFILES`` a PKCS#12 file gets, where not the one that it has.
+    which of ``npki.pkcs12_writing.PROFILES`` a PKCS#12 file gets, where not the one that it has, and who gives the key
+    that a card wants before a certificate on it is changed, where it is not the usual one.
     """
 
     search: "ModuleSearch | None" = None
@@ -54,6 +55,7 @@ class Access:
     key_files: "KeyFileForm | None" = None
     tries: "PasswordTries | None" = None
     pkcs12_profile: str | None = None
+    so_pins: "PinProvider | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +245,29 @@ class WrappedKey:
     public_key_der: bytes
     key: bytes
     random_number: bytes = b""
+
+
+class WaitingKey(NamedTuple):
+    """A key that is there and waits for its certificate."""
+
+    key_id: bytes
+    algorithm: str
+
+
+@runtime_checkable
+class KeepsKeys(Protocol):
+    """A location that has keys and makes none, as a card whose keys another program puts there.
+
+    ``generate`` hands out the key that waits under ``key_id``, ``discard`` leaves it there. Its certificate is written
+    in one step over one that the key signed for itself; what was begun with that is finished, never undone.
+    """
+
+    def waiting_key(self, address: str) -> WaitingKey | None:
+        """The key that ``address`` names, or the only one; ``None`` where there is none.
+
+        ``Ambiguous`` where several are meant, ``AlreadyExists`` where it has a certificate that was issued.
+        """
+        ...
 
 
 @runtime_checkable

@@ -83,8 +83,11 @@ def open_location(
     key_files: "KeyFileForm | None" = None,
     tries: "PasswordTries | None" = None,
     pkcs12_profile: str | None = None,
+    so_pins: "PinProvider | None" = None,
 ) -> AbstractContextManager[Location]:
     """Open the location in which ``address`` lies; PINs and passwords are asked for when something needs them."""
     parsed = parse_address(address)
-    access = Access(search, pins, passwords, guard, last_try, agent, r_object, key_files, tries, pkcs12_profile)
+    access = Access(
+        search, pins, passwords, guard, last_try, agent, r_object, key_files, tries, pkcs12_profile, so_pins
+    )
     return kind_of(parsed).load().open_at(parsed, access)

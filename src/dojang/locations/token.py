@@ -402,4 +402,9 @@ def open_at(address: "Address", access: Access) -> Iterator[TokenLocation]:
         agent=access.agent,
     )
     with opened as token:
-        yield TokenLocation(token, address, access.r_object)
+        if token.is_only_read:
+            from dojang.locations.card import CardLocation
+
+            yield CardLocation(token, address, access.r_object, access.so_pins)
+        else:
+            yield TokenLocation(token, address, access.r_object)

@@ -128,6 +128,11 @@ class OpenToken:
         return self.token.address
 
     @property
+    def is_only_read(self) -> bool:
+        """Whether its module reads it and no more: a PIV card, whose keys and certificates others put there."""
+        return self.token.info.manufacturer == (self._shared.quirk.only_reads or None)
+
+    @property
     def mechanisms(self) -> MechanismTable:
         """What the token can do, as far as is known."""
         return self._shared.table
@@ -365,11 +370,18 @@ class OpenToken:
 
         return private_key(self, self.signer(label=label, key_id=key_id))
 
-    def mac(self, mechanism: Mechanism, search: Search, message: bytes) -> bytes:
-        """One C_SignInit and one C_Sign with the secret key that ``search`` finds; logs in."""
-        if not self.is_open:
-            raise errors.TokenClosed(token=self._label)
-        return self._pool.sign(mechanism, search, message, self._log_in)
+    def signing(self, mechanism: Mechanism, search: Search) -> Callable[[bytes], bytes]:
+        """What puts one message after another under the secret key that ``search`` finds: one C_SignInit and one C_Sign
+        each; logs in. Made once, because what Python does here is paid with every message.
+        """
+        sign, log_in = self._pool.sign, self._log_in
+
+        def signed(message: bytes) -> bytes:
+            if not self.is_open:
+                raise errors.TokenClosed(token=self._label)
+            return sign(mechanism, search, message, log_in)
+
+        return signed
 
     def decrypt_oaep(self, search: Search, ciphertext: bytes, hash_name: str, mgf_hash: str, label: bytes) -> bytes:
         """RSAES-OAEP decryption on the token (RFC 8017, 7.1.2)."""

@@ -17,6 +17,8 @@ class Quirk(NamedTuple):
     pair is generated. ``rsa_decrypts``: an RSA key that is to sign has to be allowed to decrypt. ``cannot`` are schemes
     and hashes that are not tried, ``useless`` kinds of key that it makes and cannot use. ``unblocks`` is the program
     that sets a forgotten or locked PIN where a token has no security officer, ``generates`` the one that makes keys.
+    ``only_reads`` is the manufacturer of tokens that the library only reads: keys and certificates are put there by
+    other programs.
     ``point_beside`` is the attribute in which an EC key that comes wrapped brings its public point.
     """
 
@@ -29,6 +31,7 @@ class Quirk(NamedTuple):
     useless: frozenset[str] = frozenset()
     unblocks: str = ""
     generates: str = ""
+    only_reads: str = ""
     point_beside: int | None = None
 
 
@@ -41,6 +44,7 @@ QUIRKS = (
         max_sessions=1,
         unblocks="pkcs15-tool --unblock-pin --auth-id 01",
         generates="PIV_EXT_AUTH_KEY=FILE piv-tool --admin M:9B:03 --genkey 9A:07",
+        only_reads="piv_II",
     ),
     Quirk("Yubico", "A card does one thing at a time; see the row above.", 1),
     Quirk("IBM", "opencryptoki serialises in its daemon; more sessions only cost (seen with 3.8.1).", 8),

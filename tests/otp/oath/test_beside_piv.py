@@ -4,15 +4,21 @@ import json
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from urllib.parse import quote
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tests.otp.oath.conftest import AT, SEED
 
 from dojang.otp.oath.device import open_at
 from dojang.pkcs11 import ModuleSearch, PinGuard, open_token
 from dojang.secret import Secret
+from dojang.testing.piv import MANAGEMENT_KEY, Ins, Slot, removal
 
 ROUNDS = 4
 AUTHENTICATION, SIGNATURE = b"\x01", b"\x02"
@@ -78,6 +84,95 @@ def test_token_show_lists_both(plugged, key, dojang):
     (listed,) = dojang("token", "list")["tokens"]
     assert listed["otp"] == shown["otp"]
     assert dojang("otp", "code", shown["otp"]["seeds"][0]["address"])["code"].isdigit()
+
+
+@dataclass
+class Office:
+    """A local authority on SoftHSM, and the holder of the device; ``run`` is dojang with both PINs."""
+
+    run: Callable[..., dict]
+    card: str
+    module: str
+
+    def order(self, *, key_id: str = "") -> tuple[str, ...]:
+        """``cert issue`` for a key of the card."""
+        return ("cert", "issue", "--to", f"{self.card}{key_id}{self.module}", "--subject", "CN=Hong,C=KR")
+
+
+@pytest.fixture
+def office(plugged, key, make_token, run_dojang) -> Iterator[Office]:
+    """The card is as it was delivered, each key with a certificate that it signed for itself, before and after."""
+    token = make_token()
+    delivered = dict(key.objects)
+    environment = {"CA_PIN": token.pin, "PIN": plugged.setup.pin}
+    sources = ("--ca-pin-source", "env:CA_PIN", "--pin-source", "env:PIN")
+
+    def run(*words: object, status: int = 0, env: dict[str, str] | None = None) -> dict:
+        given = environment | (env or {})
+        done = run_dojang(*words, *sources, "--json", "--no-input", env=given)
+        assert done.returncode == status, done.stdout + done.stderr
+        said = json.loads(done.stdout)
+        return said["data"] if status == 0 else said["error"]
+
+    init = ("ca", "init", "--key", f"{token.uri};object=ca", "--name", "CN=Office,C=KR", "--alias", "office")
+    run(*init, env={"PIN": token.pin})
+    module = quote(str(plugged.setup.module), safe="/")
+    yield Office(run, f"pkcs11:serial={plugged.setup.serial}", f"?module-path={module}")
+    key.objects.update(delivered)
+
+
+def test_one_device_certifies_its_key_and_shows_its_code(office, plugged, key, tmp_path, piv_keys):
+    """``cert issue --to`` its PIV key, a signature that OpenSSL verifies with the new certificate, and its code."""
+    key.oath.put("Bank:hong", SEED)
+    order = office.order(key_id=";id=%01")
+    assert office.run(*order, "--plan")["changed"] is False
+    issued = office.run(*order)["credential"]
+    certificate = x509.load_der_x509_certificate(key.certificate(Slot.AUTHENTICATION))
+    assert certificate.issuer.rfc4514_string() == "CN=Office,C=KR"
+    assert f"{certificate.serial_number:x}" == issued["serial"].lstrip("0").lower()
+    assert certificate.public_key() == piv_keys[Slot.AUTHENTICATION].public_key()
+    (tmp_path / "message").write_bytes(b"x")
+    office.run("sign", "raw", "--key", issued["address"], tmp_path / "message", "-o", tmp_path / "signature")
+    (tmp_path / "public.pem").write_bytes(
+        certificate.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    )
+    check = ["-verify", tmp_path / "public.pem", "-signature", tmp_path / "signature", tmp_path / "message"]
+    subprocess.run(["openssl", "dgst", "-sha256", *check], check=True, capture_output=True)
+    shown = office.run("token", "show", office.card + office.module)["token"]
+    code = office.run("otp", "code", shown["otp"]["seeds"][0]["address"])["code"]
+    assert len(code) == 6
+    assert office.run(*order, status=9)["code"] == "already-exists"
+    assert office.run(*office.order(), status=4)["code"] == "ambiguous"
+
+
+def test_a_card_with_its_own_management_key(office, plugged, key):
+    """Without it nothing is changed, on the card or at the authority's cost; with it the certificate is put there."""
+    key.change_management_key(bytes(range(24)))
+    before = key.certificate(Slot.AUTHENTICATION)
+    order = office.order(key_id=";id=%01")
+    try:
+        assert office.run(*order, status=7)["code"] == "management-key-incorrect"
+        wrong = office.run(*order, "--so-pin-source", "env:KEY", status=7, env={"KEY": "no key"})
+        assert wrong["code"] == "management-key-incorrect"
+        assert key.certificate(Slot.AUTHENTICATION) == before
+        office.run(*order, "--so-pin-source", "env:KEY", env={"KEY": bytes(range(24)).hex()})
+        assert key.certificate(Slot.AUTHENTICATION) != before
+    finally:
+        key.change_management_key(MANAGEMENT_KEY)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_pulled_out_while_the_certificate_is_put_there(office, plugged, key, late):
+    """The old one is complete, or the new one; the same command again ends it."""
+    order = office.order(key_id=";id=%01")
+    before = key.certificate(Slot.AUTHENTICATION)
+    key.faults.add(removal(after_the_work=late), on=Ins.PUT_DATA, after=1)
+    assert office.run(*order, status=6)["code"] == "token-removed"
+    key.insert(plugged.port)
+    assert (key.certificate(Slot.AUTHENTICATION) == before) is not late
+    again = office.run(*order)["credential"]
+    certificate = x509.load_der_x509_certificate(key.certificate(Slot.AUTHENTICATION))
+    assert f"{certificate.serial_number:x}" == again["serial"].lstrip("0").lower()
 
 
 def test_token_show_is_for_people_too(plugged, key, run_dojang):

@@ -43,6 +43,7 @@ from dojang.testing.pcsc import SOCKET_VARIABLE
 from dojang.testing.piv import removal
 
 HOTP = OtpParameters(kind="hotp")
+OTHER_READER = "dojang reader 00 01"
 HOTP_CODES = ["755224", "287082", "359152"]
 
 
@@ -387,25 +388,27 @@ def test_another_device_in_the_same_reader_is_not_taken_for_it(plugged, key, dev
         assert not other.oath.calculations
 
 
-def test_a_card_that_somebody_keeps_is_busy(key, device, access, monkeypatch):
+def test_a_card_that_somebody_keeps_is_busy(key, pcsc_daemon, access, monkeypatch):
     """Another program has it to itself: waited for a while, then told; what is merely offered is left out at once."""
     from smartcard import scard
 
     from dojang.otp.oath import exchange
 
-    monkeypatch.setattr(exchange, "PATIENCE", 0.2)
-    _, context = scard.SCardEstablishContext(scard.SCARD_SCOPE_USER)
-    result, card, _ = scard.SCardConnect(context, READER, scard.SCARD_SHARE_EXCLUSIVE, scard.SCARD_PROTOCOL_T1)
-    assert result == scard.SCARD_S_SUCCESS
-    try:
-        with pytest.raises(DeviceBusy):
-            list(device.seeds())
-        assert plugged() == []
-        threading.Timer(0.1, lambda: scard.SCardDisconnect(card, scard.SCARD_LEAVE_CARD)).start()
-        monkeypatch.setattr(exchange, "PATIENCE", 10.0)
-        assert list(device.seeds()) == []
-    finally:
-        scard.SCardReleaseContext(context)
+    with pcsc_daemon.reader() as port, SecurityKey(keys={}, serial=4) as kept:
+        kept.insert(port)
+        with open_at("oath:4", access()) as device:
+            _, context = scard.SCardEstablishContext(scard.SCARD_SCOPE_USER)
+            mode, protocol = scard.SCARD_SHARE_EXCLUSIVE, scard.SCARD_PROTOCOL_T1
+            result, card, _ = scard.SCardConnect(context, OTHER_READER, mode, protocol)
+            assert result == scard.SCARD_S_SUCCESS
+            monkeypatch.setattr(exchange, "PATIENCE", 0.2)
+            with pytest.raises(DeviceBusy):
+                list(device.seeds())
+            assert [one.name for one in plugged()] == ["12345678"]
+            threading.Timer(0.1, lambda: scard.SCardDisconnect(card, scard.SCARD_LEAVE_CARD)).start()
+            monkeypatch.setattr(exchange, "PATIENCE", 10.0)
+            assert list(device.seeds()) == []
+            scard.SCardReleaseContext(context)
 
 
 def test_without_a_daemon_nothing_is_there(run_dojang, tmp_path):
@@ -426,9 +429,8 @@ def test_without_a_daemon_nothing_is_there(run_dojang, tmp_path):
 
 def test_without_the_extra_one_error_names_it(key, access, monkeypatch):
     """What is offered is empty; what is asked for says what to install."""
-    for library in [name for name in sys.modules if name.startswith("dojang.otp.oath.")]:
-        if library.rpartition(".")[2] in ("discovery", "exchange", "wire", "stored"):
-            monkeypatch.delitem(sys.modules, library)
+    for module in ("otp.oath.discovery", "otp.oath.exchange", "pcsc.told", "pcsc.wire"):
+        monkeypatch.delitem(sys.modules, f"dojang.{module}", raising=False)
     monkeypatch.setitem(sys.modules, "smartcard", None)
     assert plugged() == []
     with pytest.raises(ExtraMissing) as raised, open_at("oath:", access()):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dojang.errors import Ambiguous, DevicePasswordIncorrect, NotFound, TokenRemoved
 from dojang.otp.base import Access, Code, NewSeed, Seed
 from dojang.otp.oath.address import OathAddress
-from dojang.otp.oath.extra import smartcard_extra
+from dojang.pcsc.extra import smartcard_extra
 from dojang.secret import Secret
 
 if TYPE_CHECKING:

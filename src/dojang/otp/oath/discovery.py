@@ -8,8 +8,9 @@ from yubikit.management import ManagementSession
 
 from dojang.errors import AmbiguousToken, DojangError, Phrase, TokenNotFound
 from dojang.otp.oath.address import SCHEME, OathAddress
-from dojang.otp.oath.exchange import PATIENCE, has_oath, told
-from dojang.otp.oath.wire import Line, line, readers, service_runs
+from dojang.otp.oath.exchange import APPLICATION, has_oath
+from dojang.pcsc.told import told
+from dojang.pcsc.wire import PATIENCE, Line, line, readers, service_runs
 
 _PLUG_IN: Final = Phrase("Plug it in; 'dojang otp list oath:' shows what is there.")
 _NO_SERVICE: Final = Phrase("Start the PC/SC daemon (Debian: apt-get install pcscd; systemctl start pcscd.socket).")
@@ -45,7 +46,7 @@ def look(*, patience: float, only: str | None = None) -> tuple[list[Found], list
     for reader in readers():
         if only in (None, reader):
             try:
-                with told(reader), line(reader, patience=patience) as opened:
+                with told(reader, APPLICATION), line(reader, patience=patience) as opened:
                     found += _look_at(reader, opened)
             except DojangError as problem:
                 problems.append(problem)
@@ -54,7 +55,7 @@ def look(*, patience: float, only: str | None = None) -> tuple[list[Found], list
 
 def pick(wanted: str | None) -> Found:
     """The one device with that serial number or in the reader of that name; the only one where nothing is named."""
-    with told(wanted or SCHEME):
+    with told(wanted or SCHEME, APPLICATION):
         found, problems = look(patience=PATIENCE)
     fitting = [one for one in found if wanted in (None, one.name, one.reader)]
     if len(fitting) > 1:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from dojang.errors import DojangError, ExtraMissing
 from dojang.otp.base import Seed
-from dojang.otp.oath.extra import smartcard_extra
+from dojang.pcsc.extra import smartcard_extra
 
 if TYPE_CHECKING:
     from dojang.otp.oath.discovery import Found
@@ -36,11 +36,12 @@ def plugged(*, reader: str | None = None) -> list[Plugged]:
     try:
         with smartcard_extra():
             from dojang.otp.oath.discovery import look
-            from dojang.otp.oath.exchange import told
+            from dojang.otp.oath.exchange import APPLICATION
+            from dojang.pcsc.told import told
     except ExtraMissing:
         return []
     try:
-        with told(reader or ""):
+        with told(reader or "", APPLICATION):
             found, _ = look(patience=_NO_PATIENCE, only=reader)
     except DojangError:
         return []

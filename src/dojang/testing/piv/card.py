@@ -116,6 +116,10 @@ class Card(Application):
         """Store a certificate beside a key, as whoever personalises cards does; nothing is checked."""
         self.objects[objects.CERTIFICATE[slot]] = objects.certificate_object(der)
 
+    def change_management_key(self, key: bytes, algorithm: int = TRIPLE_DES) -> None:
+        """As its owner did some day, with the maker's program."""
+        self._management = ManagementKey(key, algorithm)
+
     def certificate(self, slot: int) -> bytes:
         """The certificate of a slot, DER."""
         return parse(self.objects[objects.CERTIFICATE[slot]])[0x70]

@@ -19,6 +19,8 @@ from yubikit.core.smartcard import SmartCardConnection
 _MORE: Final = 0x61
 _MOST_PARTS: Final = 256
 """Parts of one answer, of 256 bytes each: several times what a full device lists."""
+PATIENCE: Final = 5.0
+"""Seconds that a card is waited for which another program has to itself."""
 _PAUSE: Final = 0.05
 _NO_READERS: Final = {scard.SCARD_E_NO_READERS_AVAILABLE}
 _NO_SERVICE: Final = {scard.SCARD_E_NO_SERVICE, scard.SCARD_E_SERVICE_STOPPED}

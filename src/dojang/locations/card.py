@@ -1,0 +1,131 @@
+"""A card whose PKCS#11 module only reads: its keys were put there by another program, and get their certificates here.
+
+On a PIV card each key has one place for a certificate. What is delivered there, or put there so that modules see the
+key, is a certificate that the key has signed for itself; that one gives way to an issued one, and nothing else does.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from dojang.errors import AlreadyExists, Ambiguous, Phrase
+from dojang.locations.base import R_OBJECT, RObject, StoredCredential, WaitingKey
+from dojang.locations.token import TokenLocation
+from dojang.pcsc.extra import smartcard_extra
+from dojang.pkcs11.uri import Pkcs11Uri
+from dojang.secret import Secret
+
+if TYPE_CHECKING:
+    from dojang.locations.base import PrivateKey
+    from dojang.pkcs11 import OpenToken
+    from dojang.pkcs11.objects import TokenObject
+    from dojang.pkcs11.pin import PinProvider
+
+
+class CardLocation(TokenLocation):
+    """As a token, for keys that are there already. ``management_keys`` gives what the card wants for a change."""
+
+    def __init__(
+        self,
+        token: "OpenToken",
+        asked: Pkcs11Uri,
+        r_object: RObject = R_OBJECT,
+        management_keys: "PinProvider | None" = None,
+    ) -> None:
+        """``management_keys`` ``None``: the key that every card is delivered with."""
+        super().__init__(token, asked, r_object)
+        if self._uri.serial:  # OpenSC names the token after the holder of its first certificate, so that name changes
+            self._uri = replace(self._uri, token=None)
+        self._management_keys = management_keys
+        self._chosen: set[bytes] = set()
+        self._installed: dict[bytes, bytes] = {}
+        self._issuers: tuple[bytes, ...] = ()
+
+    def waiting_key(self, address: str) -> WaitingKey | None:
+        """As ``KeepsKeys``; told by the certificates, so that no PIN is asked."""
+        from cryptography import x509
+
+        from dojang.x509.keys import algorithm_of
+
+        wanted = Pkcs11Uri.from_text(address)
+        found = self._certificates(label=wanted.object, key_id=wanted.id)
+        if len(found) > 1:
+            matches = ", ".join(self._credential(one, named=False).address for one in found)
+            raise Ambiguous(what=f"'{address}'", matches=matches)
+        if not found:
+            return None
+        self._refuse_issued(found[0])
+        self._chosen.add(found[0].key_id)
+        public_key = x509.load_der_x509_certificate(found[0].value).public_key()
+        return WaitingKey(found[0].key_id, algorithm_of(public_key))
+
+    def generate(self, algorithm: str, *, key_id: bytes, label: str, replaces: bytes | None = None) -> "PrivateKey":
+        """The key that was chosen; for another, what the token says of making keys."""
+        if key_id in self._chosen:
+            self._prove_management_key()
+            return self.private_key(key_id)
+        return super().generate(algorithm, key_id=key_id, label=label, replaces=replaces)
+
+    def install(
+        self,
+        *,
+        key_id: bytes,
+        label: str,
+        certificate_der: bytes,
+        chain_der: Sequence[bytes] = (),
+        replaces: bytes | None = None,
+    ) -> StoredCredential:
+        """Beside its key; issuers have no place on such a card, and the label is the card's own."""
+        here = self._certificates(key_id=key_id)
+        if not here:
+            raise self._missing(Phrase("The private key"))
+        if here[0].value != certificate_der:
+            self._refuse_issued(here[0])
+            self._put(key_id, certificate_der)
+        self._installed[key_id] = certificate_der
+        self._issuers = tuple(chain_der)
+        return self._credential(here[0]._replace(value=certificate_der), named=False)
+
+    def discard(self, key_id: bytes) -> None:
+        """Nothing: the key was there before, and what was undone had not come to its certificate."""
+
+    def chain_of(self, certificate_der: bytes) -> tuple[bytes, ...]:
+        """Those that came with what was installed just now; none stays on the card."""
+        return self._issuers if certificate_der in self._installed.values() else super().chain_of(certificate_der)
+
+    def _certificates(self, *, label: str | None = None, key_id: bytes | None = None) -> "list[TokenObject]":
+        """With what was installed just now: OpenSC goes on showing what it read when it met the card."""
+        found = super()._certificates(label=label, key_id=key_id)
+        return [one._replace(value=self._installed.get(one.key_id, one.value)) for one in found]
+
+    def _put(self, key_id: bytes, certificate_der: bytes) -> None:
+        with smartcard_extra():
+            from dojang.pcsc.piv import put_certificate
+        token = self._token.token
+        put_certificate(token.slot.description, token.info.label, key_id, certificate_der, self._management_key())
+
+    def _prove_management_key(self) -> None:
+        with smartcard_extra():
+            from dojang.pcsc.piv import prove_management_key
+        token = self._token.token
+        prove_management_key(token.slot.description, token.info.label, self._management_key())
+
+    def _management_key(self) -> Secret | None:
+        if self._management_keys is None:
+            return None
+        from dojang.pkcs11.pin import PinRequest
+
+        info = self._token.token.info
+        return self._management_keys(PinRequest(info.label, info.serial, "so", False, False, 32, 64))
+
+    def _refuse_issued(self, one: "TokenObject") -> None:
+        from cryptography import x509
+
+        certificate = x509.load_der_x509_certificate(one.value)
+        if certificate.issuer != certificate.subject:
+            address = self._credential(one, named=False).address
+            raise AlreadyExists(
+                what=Phrase("A certificate for '{label}'", label=one.label),
+                where=address,
+                next_step="Choose another key: 'dojang token show' lists them. A card holds one certificate for each.",
+            )
