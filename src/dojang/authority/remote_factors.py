@@ -21,7 +21,7 @@ from dojang.cmp.factors import (
 )
 from dojang.cmp.faults import CmpFault
 from dojang.cmp.urls import Target
-from dojang.errors import AuthorityUntrusted, FactorUnavailable, Phrase
+from dojang.errors import AnswerPending, AuthorityUnreachable, AuthorityUntrusted, FactorUnavailable, Phrase
 
 if TYPE_CHECKING:
     from dojang.secret import Secret
@@ -58,7 +58,11 @@ class RemoteSitting:
         code: "Secret | None" = None,
     ) -> T:
         asked = FactorRequest(self.occasion, self.spki_der, factor, device, code)
-        answer = self.ask(General(Kind.GENM, (Information(kind, asked.to_der()),)))
+        try:
+            answer = self.ask(General(Kind.GENM, (Information(kind, asked.to_der()),)))
+        except AnswerPending as error:  # no request waits for an answer: there is nothing to come back for
+            problem = error.facts["problem"]
+            raise AuthorityUnreachable(authority=self.authority, problem=problem, sent=True) from error
         try:
             (found,) = (one for one in answer.items if one.kind == kind)
             return read(found.value_der)
