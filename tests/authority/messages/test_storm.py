@@ -105,7 +105,7 @@ def test_an_outcome_that_comes_64_times(bureau) -> None:
 def test_killed_at_every_step(bureau) -> None:
     """No code passes twice, no try comes back, no message goes out twice; what was answered is on record."""
     every = 1 if bureau.database.is_embedded else 5
-    process = other("strike", text_of(bureau), every)
+    process = other("strike", text_of(bureau), every, "sms")
     lines = [json.loads(line) for line in process.communicate(timeout=90)[0].splitlines()]
     assert process.returncode == 0
     assert lines[-1]["left"][0] + lines[-1]["left"][7:] == "mswp"
@@ -129,6 +129,25 @@ def test_killed_at_every_step(bureau) -> None:
         assert after["passed"] == before["passed"] + line["later"][0]
         passed = after["passed"]
     assert {bool(line["left"]) for line in lines} == {True, False}
+
+
+def test_a_call_killed_at_every_step(small) -> None:
+    """What was pressed and told is not lost, and passes once; nothing passes that was not pressed."""
+    process = other("strike", text_of(small), 1, "ars")
+    lines = [json.loads(line) for line in process.communicate(timeout=90)[0].splitlines()]
+    assert process.returncode == 0
+    assert lines[-1]["left"][33:] == "wrp"
+    passed = pressed = 0
+    for line in lines:
+        letters, before, after = line["left"][33:], line["before"], line["after"]
+        gone, was_pressed = before["passed"] - passed, before["pressed"] - pressed
+        assert "!" not in letters
+        assert gone == 1 or "p" not in letters
+        assert was_pressed == 1 or "r" not in letters
+        assert gone <= was_pressed <= 1
+        assert line["later"] == [bool(was_pressed and not gone), False]
+        passed, pressed = after["passed"], after["pressed"]
+    assert [line["later"][0] for line in lines].count(True) > 0
 
 
 def test_a_token_that_is_away(small) -> None:
