@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from pkilint.bin import lint_pkix_cert
 
+from dojang.authority.audit.reading import entries
 from dojang.authority.database import Database
 from dojang.authority.hierarchy import chains, delegates, rollover
 from dojang.authority.hierarchy.certifying import certify, certify_itself, record
@@ -400,6 +401,26 @@ def test_the_same_key_prepared_by_two_runs_at_once_waits_once(
     assert rollover.prepare(house.scene, role, private, address).id == f"{role}-2"
     with house.database.reading() as connection:
         assert [one.state for one in keys(connection, role)] == [CURRENT, NEXT]
+
+
+def test_two_switches_at_once_are_one(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The slower one has the answer of the faster: one responder answers for the new key, and one row says so."""
+    delegates.add_delegate(house.scene, "ocsp", *house.key("responder"))
+    house.prepare("issuing")
+    prove = rollover.prove_possession
+
+    def overtaken(*arguments: Any) -> None:
+        monkeypatch.setattr(rollover, "prove_possession", prove)
+        rollover.switch(house.scene, "issuing")
+        prove(*arguments)
+
+    monkeypatch.setattr(rollover, "prove_possession", overtaken)
+    switched = rollover.switch(house.scene, "issuing")
+    assert (switched.id, switched.state) == ("issuing-2", CURRENT)
+    assert house.states("issuing") == {"issuing": RETIRING, "issuing-2": CURRENT}
+    assert house.states("ocsp") == {"ocsp": RETIRING, "ocsp-2": CURRENT}
+    told = [one.subject for one in entries(house.database) if one.event == "signer-switched"]
+    assert told.count("issuing-2") == 1
 
 
 def test_a_key_that_is_not_the_prepared_one_never_takes_over(house: House) -> None:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from dojang.authority.local import LocalAuthority
 
 _LONGEST_WORK: Final = 120.0
+_LONGEST_JOB: Final = _LONGEST_WORK - 10.0
+"""Seconds that a runner has to end before the authority under it is closed."""
 _LAST_JOBS: Final = 2.0
 
 
@@ -95,6 +97,7 @@ class Opened:
         self._directory, self._root_online = directory, root_online
         self._authorities: dict[str, LocalAuthority] = {}
         self._runners: dict[str, JobRunner] | None = None
+        self._leaving: list[JobRunner] = []
         self._keys_asked: dict[str, tuple[str, bytes]] = {}
         self.senders: Sequence[NoticeSender] = ()
         """What reaches subscribers, for authorities that want them told."""
@@ -142,6 +145,8 @@ class Opened:
 
     def end_jobs(self, seconds: float) -> None:
         """Begin none, and wait so long for those that run; another process goes on with what is left."""
+        for runner in self._leaving:
+            runner.drain(seconds)
         for runner in (self._runners or {}).values():
             runner.drain(seconds)
             runner.close()
@@ -157,7 +162,14 @@ class Opened:
         self._runners[name] = runner_of(authority, senders=senders, tell=self._tell_job)
         self._runners[name].start()
         if before is not None:
-            before.close()
+            threading.Thread(target=self._let_go, args=(before,), daemon=True).start()
+
+    def _let_go(self, runner: "JobRunner") -> None:
+        """What it has begun goes on to its end, by the settings of before; meanwhile the new one begins what is next."""
+        self._leaving.append(runner)
+        runner.drain(_LONGEST_JOB)
+        runner.close()
+        self._leaving.remove(runner)
 
     def _tell_job(self, done: "Done") -> None:
         self.state.metrics.job_ended(done.job.kind, "failed" if done.error else "done")

@@ -1,0 +1,71 @@
+"""Authorities as a centre has them: opened, opened anew, and let go."""
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from tests.centre.serving import until
+
+from dojang.authority import LocalAuthority, create_authority
+from dojang.authority.jobs.embedded import EmbeddedEngine
+from dojang.authority.jobs.engine import Job
+from dojang.authority.jobs.runner import JobRunner
+from dojang.authority.jobs.schedule import Schedule
+from dojang.centre.opening import Opened, open_centre
+from dojang.x509.name import parse_name
+
+
+class Held:
+    """Jobs that wait until they may end; the runners that were made, in their order."""
+
+    def __init__(self) -> None:
+        self.begun, self.may_end = threading.Semaphore(0), threading.Event()
+        self.ended: list[str] = []
+        self.runners: list[JobRunner] = []
+
+    def runner_of(self, authority: LocalAuthority, **_more: object) -> JobRunner:
+        def work(job: Job, _at: datetime) -> None:
+            self.begun.release()
+            assert self.may_end.wait(20)
+            authority.info()  # its database is still open
+            self.ended.append(job.key)
+
+        engine = EmbeddedEngine(authority.database)
+        made = JobRunner(
+            engine, authority.database, {"held": work}, Schedule("test", {"held": work}, ()), look_seconds=0.05
+        )
+        self.runners.append(made)
+        return made
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Iterator[Opened]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    names = {"name": "test", "subject": parse_name("CN=Test,C=KR"), "key_address": "pkcs11:object=root"}
+    create_authority(tmp_path, key=key, **names).close()
+    with open_centre(tmp_path, ["test"], lambda _address: key, root_online=True) as centre:
+        yield centre
+
+
+def test_a_job_that_runs_while_settings_are_read_again_ends_as_it_began(opened, monkeypatch):
+    """The runner of before begins nothing more and waits for it; the new one is at work meanwhile."""
+    held = Held()
+    monkeypatch.setattr("dojang.authority.jobs.kinds.runner_of", held.runner_of)
+    opened.begin_jobs()
+    database = opened.state.authority("test").database
+    with contextlib.closing(EmbeddedEngine(database)) as engine:
+        engine.enqueue("held", "first", datetime.now(UTC))
+        assert held.begun.acquire(timeout=20)
+        opened.reload()
+        engine.enqueue("held", "second", datetime.now(UTC))
+        assert held.begun.acquire(timeout=20)
+        before, after = held.runners
+        assert not before._closed.is_set()
+        held.may_end.set()
+        until(lambda: sorted(held.ended) == ["first", "second"])
+        until(lambda: before._closed.is_set() and not engine.standing())
+        assert not after._closed.is_set()
