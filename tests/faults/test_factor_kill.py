@@ -1,0 +1,70 @@
+"""A kill before everything that lasts while factors are passed: a certificate with its factors, or nothing anywhere."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+from tests.authority.factors.conftest import BANK, BankCounter, applicant_in
+from tests.authority.factors.devices import seat
+from tests.cmp.own_server import OwnServer, own_server
+from tests.faults.conftest import Bench, strike_everywhere
+from tests.faults.test_elsewhere_kill import Afar
+
+from dojang.authority.tables import factor_evidence
+
+FACTORS = ["--factor", "sms=env:RIGHT_CODE", "--factor", "otp=env:RIGHT_CODE"]
+
+
+class AfarBank(Afar):
+    """Every code is of one applicant, and every request has to pass two factors."""
+
+    applicant: str
+
+    def issue_words(self, kind: str, name: str) -> list[str]:
+        return [*super().issue_words(kind, name), *FACTORS]
+
+    def used_for(self, serial: str) -> set[str]:
+        with self.server.counter.authority.database.reading() as connection:
+            query = select(factor_evidence.c.factor).where(factor_evidence.c.used_serial == serial)
+            return set(connection.execute(query).scalars())
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnServer]:
+    with own_server(tmp_path_factory.mktemp("bank")) as server:
+        own = server.counter.authority.folder / "profiles"
+        own.mkdir()
+        (own / "bank.toml").write_text(BANK)
+        server.counter = BankCounter(server.counter.authority, server.counter.clock, server.counter.keys)
+        yield server
+
+
+@pytest.fixture
+def afar(bench: Bench, server: OwnServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AfarBank:
+    bench.environment |= {"no_proxy": "127.0.0.1", "RIGHT_CODE": "246810"}
+    applicant = applicant_in(server.counter)
+    seat(server.counter, applicant)
+    hand_out = server.counter.hand_out
+
+    def hand_out_to_bank(subject: str, profile: str = "bank", **more: object) -> object:
+        return hand_out(subject, "bank", applicant=applicant)
+
+    monkeypatch.setattr(server.counter, "hand_out", hand_out_to_bank)
+    return AfarBank(bench, server)
+
+
+def test_issue_with_factors_killed_anywhere(afar: AfarBank) -> None:
+    """Finished with the factors that were passed for its key, or undone; the next run passes them again then."""
+
+    def check(name: str, point: int) -> None:
+        afar.go_on(point, afar.issue_words("token", name), "token")
+        credentials = afar.bench.credentials("token", name)
+        assert [one["serial"] for one in credentials] == afar.valid(name)
+        assert credentials or not point % 2
+        assert afar.bench.signs(*credentials)
+        for record in afar.records(name):
+            assert afar.used_for(record.serial) == {"sms", "otp"}
+        afar.nothing_waits("token")
+
+    strike_everywhere(afar.bench, lambda name: afar.issue_words("token", name), check, every=5, journal=False)
