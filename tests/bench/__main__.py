@@ -17,7 +17,7 @@ from place import Row, bring_up, scratch
 
 PARTS = (
     *("signing", "startup", "issuing", "renewing", "searching", "npki", "where", "batch", "testing", "modules"),
-    *("agent", "recovery", "status", "cmp_rate", "issuing_rate"),
+    *("agent", "recovery", "status", "cmp_rate", "issuing_rate", "hotp", "otp_verify", "otp_scale"),
 )
 
 

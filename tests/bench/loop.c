@@ -1,6 +1,6 @@
 /* The other side of every ratio in scripts/bench: what a C program gets from the same token, with nothing in between.
  *
- *     loop MODULE TOKEN sign rsa|ec THREADS SECONDS    signatures per second, C_SignInit + C_Sign per signature
+ *     loop MODULE TOKEN sign rsa|ec|hmac THREADS SECONDS    signatures per second, C_SignInit + C_Sign per signature
  *     loop MODULE TOKEN issue COUNT                    seconds, one a line: P-256 pair made on the token + two signatures
  *     loop MODULE TOKEN scan LABEL COUNT               seconds, one a line: one search for a certificate by its label
  *     loop MODULE TOKEN fill COUNT FILE OTHERS         COUNT certificates "bench-N" from FILE, OTHERS data objects
@@ -26,8 +26,9 @@ enum {
     C_CreateObject = 20, C_DestroyObject = 22, C_FindObjectsInit = 26, C_FindObjects = 27, C_FindObjectsFinal = 28,
     C_SignInit = 42, C_Sign = 43, C_GenerateKeyPair = 59,
 };
-enum { CKO_DATA = 0, CKO_CERTIFICATE = 1, CKO_PRIVATE_KEY = 3, CKK_RSA = 0, CKK_EC = 3 };
-enum { CKM_RSA_PKCS = 0x1, CKM_EC_KEY_PAIR_GEN = 0x1040, CKM_ECDSA = 0x1041 };
+enum { CKO_DATA = 0, CKO_CERTIFICATE = 1, CKO_PRIVATE_KEY = 3, CKO_SECRET_KEY = 4 };
+enum { CKK_RSA = 0, CKK_EC = 3, CKK_GENERIC_SECRET = 0x10 };
+enum { CKM_RSA_PKCS = 0x1, CKM_SHA_1_HMAC = 0x221, CKM_EC_KEY_PAIR_GEN = 0x1040, CKM_ECDSA = 0x1041 };
 enum {
     CKA_CLASS = 0x0, CKA_TOKEN = 0x1, CKA_PRIVATE = 0x2, CKA_LABEL = 0x3, CKA_VALUE = 0x11, CKA_CERTIFICATE_TYPE = 0x80,
     CKA_KEY_TYPE = 0x100, CKA_SUBJECT = 0x101, CKA_ID = 0x102, CKA_SENSITIVE = 0x103, CKA_SIGN = 0x108,
@@ -95,36 +96,51 @@ static ulong_t find(ulong_t session, attribute_t *template, ulong_t attributes) 
     return handle;
 }
 
-static void sign_once(ulong_t session, ulong_t mechanism_number, ulong_t key) {
+/* What is signed: a DigestInfo with SHA-256, such a digest alone, or the counter of a one-time password. */
+typedef struct { const char *name; ulong_t class, key_type, mechanism, bytes; } kind_t;
+static const kind_t KINDS[] = {
+    {"rsa", CKO_PRIVATE_KEY, CKK_RSA, CKM_RSA_PKCS, 51},
+    {"ec", CKO_PRIVATE_KEY, CKK_EC, CKM_ECDSA, 32},
+    {"hmac", CKO_SECRET_KEY, CKK_GENERIC_SECRET, CKM_SHA_1_HMAC, 8},
+};
+
+static const kind_t *kind_called(const char *name) {
+    for (size_t i = 0; i < sizeof KINDS / sizeof *KINDS; i++)
+        if (!strcmp(KINDS[i].name, name)) return &KINDS[i];
+    must(1, name);
+    return NULL;
+}
+
+static void sign_once(ulong_t session, const kind_t *kind, ulong_t key) {
     static const unsigned char data[51] = {7};
     unsigned char signature[512];
     ulong_t length = sizeof signature;
-    mechanism_t mechanism = {mechanism_number, NULL, 0};
+    mechanism_t mechanism = {kind->mechanism, NULL, 0};
     must(call[C_SignInit](session, &mechanism, key), "C_SignInit");
-    must(call[C_Sign](session, data, mechanism_number == CKM_RSA_PKCS ? 51UL : 32UL, signature, &length), "C_Sign");
+    must(call[C_Sign](session, data, kind->bytes, signature, &length), "C_Sign");
 }
 
-typedef struct { ulong_t key_type, mechanism; double seconds; ulong_t signatures; } signer_t;
+typedef struct { const kind_t *kind; double seconds; ulong_t signatures; } signer_t;
 
 static void *sign_for(void *argument) {
     signer_t *signer = argument;
-    ulong_t session = open_session(), private_key = CKO_PRIVATE_KEY;
-    attribute_t template[] = {{CKA_CLASS, &private_key, sizeof(ulong_t)},
-                              {CKA_KEY_TYPE, &signer->key_type, sizeof(ulong_t)}};
+    ulong_t session = open_session();
+    kind_t kind = *signer->kind;
+    attribute_t template[] = {{CKA_CLASS, &kind.class, sizeof(ulong_t)}, {CKA_KEY_TYPE, &kind.key_type, sizeof(ulong_t)}};
     ulong_t key = find(session, template, 2);
     double start = now();
     for (double end = start + signer->seconds; now() < end; signer->signatures++)
-        sign_once(session, signer->mechanism, key);
+        sign_once(session, signer->kind, key);
     signer->seconds = now() - start; /* more than asked for: some tokens make only a few a second */
     return NULL;
 }
 
-static void sign(int rsa, int threads, double seconds) {
+static void sign(const kind_t *kind, int threads, double seconds) {
     pthread_t thread[64];
     signer_t signer[64];
     double rate = 0;
     for (int i = 0; i < threads; i++) {
-        signer[i] = (signer_t){rsa ? CKK_RSA : CKK_EC, rsa ? CKM_RSA_PKCS : CKM_ECDSA, seconds, 0};
+        signer[i] = (signer_t){kind, seconds, 0};
         pthread_create(&thread[i], NULL, sign_for, &signer[i]);
     }
     for (int i = 0; i < threads; i++) {
@@ -148,8 +164,8 @@ static void issue(ulong_t session, int count) {
         double start = now();
         must(call[C_GenerateKeyPair](session, &generate, public_template, 5UL, private_template, 7UL, &public_key,
                                      &private_key), "C_GenerateKeyPair");
-        sign_once(session, CKM_ECDSA, private_key);
-        sign_once(session, CKM_ECDSA, private_key);
+        sign_once(session, kind_called("ec"), private_key);
+        sign_once(session, kind_called("ec"), private_key);
         printf("%.9f\n", now() - start);
         must(call[C_DestroyObject](session, public_key), "C_DestroyObject");
         must(call[C_DestroyObject](session, private_key), "C_DestroyObject");
@@ -188,7 +204,7 @@ int main(int count, char **argument) {
     ulong_t session = logged_in_session();
     char *verb = argument[3];
     if (!strcmp(verb, "sign"))
-        sign(!strcmp(argument[4], "rsa"), atoi(argument[5]), atof(argument[6]));
+        sign(kind_called(argument[4]), atoi(argument[5]), atof(argument[6]));
     else if (!strcmp(verb, "issue"))
         issue(session, atoi(argument[4]));
     else if (!strcmp(verb, "scan"))

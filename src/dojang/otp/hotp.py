@@ -11,8 +11,8 @@ def message(counter: int) -> bytes:
 
 
 def code(hmac: Hmac, counter: int, digits: int = 6) -> str:
-    """The code of one counter; a counter is used once."""
-    return truncated(hmac(message(counter)), digits)
+    """The code of one counter, which is put under the HMAC in eight bytes; a counter is used once."""
+    return truncated(hmac(counter.to_bytes(8, "big")), digits)
 
 
 def counters(following: int, ahead: int) -> range:

@@ -18,7 +18,7 @@ def truncated(mac: bytes, digits: int) -> str:
     """The code of ``digits`` digits; the last four bits of an HMAC say where in it the 31 bits begin."""
     offset = mac[-1] & 0x0F
     number = int.from_bytes(mac[offset : offset + 4], "big") & 0x7FFFFFFF
-    return str(number % 10**digits).zfill(digits)
+    return str(number)[-digits:].zfill(digits)
 
 
 def same(code: str, other: str) -> bool:

@@ -84,18 +84,14 @@ def has_hmac_key(token: OpenToken, key_id: bytes) -> bool:
 
 
 class HmacKey:
-    """A secret on an open token; it is used and never seen."""
+    """A secret on an open token; it is used and never seen. ``digest`` is HMAC (RFC 2104) of a message under it."""
 
-    __slots__ = ("_mechanism", "_search", "_token")
+    __slots__ = ("digest",)
 
     def __init__(self, token: OpenToken, key_id: bytes, hash_name: str = "sha256") -> None:
-        self._token = token
-        self._search = search_for(ck.CKO_SECRET_KEY, key_id=key_id)
-        self._mechanism = Mechanism(HMAC[_known(hash_name)])
-
-    def digest(self, message: bytes) -> bytes:
-        """HMAC (RFC 2104) of the message."""
-        return self._token.mac(self._mechanism, self._search, message)
+        """``digest`` looks the key up when it is first needed; ``NotFound``, ``Ambiguous``."""
+        mechanism = Mechanism(HMAC[_known(hash_name)])
+        self.digest = token.signing(mechanism, search_for(ck.CKO_SECRET_KEY, key_id=key_id))
 
 
 def hmac_digest(token: OpenToken, message: bytes, *, key_id: bytes, hash_name: str = "sha256") -> bytes:

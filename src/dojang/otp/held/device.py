@@ -157,17 +157,18 @@ class TokenSeeds:
             raise InvalidOtp(problem="OCRA answers a challenge, and none was given")
         if parameters.kind == "hotp":
             counter = self._counters.take(self._counted(seed.key_id))  # durable before there is a code
-            return Code(self._by_counter(seed)(counter), counter=counter)
+            return Code(self.by_counter(seed)(counter), counter=counter)
         step = totp.step(at, parameters.period)
         ends_at = totp.begins_at(step + 1, parameters.period)
-        return Code(self._by_counter(seed)(step), valid_until=ends_at)
+        return Code(self.by_counter(seed)(step), valid_until=ends_at)
 
     def answer(self, seed: Seed, question: Question, at: datetime) -> Code:
         """The answer to a challenge (RFC 6287); a counter that its suite has is used up when this returns."""
         counter = self._counters.take(self._counted(seed.key_id)) if seed.parameters.ocra.counter else None
         return Code(self._answer(seed, question, counter, at), counter=counter)
 
-    def _by_counter(self, seed: Seed) -> Callable[[int], str]:
+    def by_counter(self, seed: Seed) -> Callable[[int], str]:
+        """How the code of any counter or time step is computed; nothing is counted by it."""
         digest, digits = self._hmac(seed), seed.parameters.digits
         return lambda counter: hotp.code(digest, counter, digits)
 
@@ -215,7 +216,7 @@ class TokenSeeds:
         parameters = seed.parameters
         if parameters.kind == "ocra":
             return self._ocra_window(seed, count, at, question)
-        compute = self._by_counter(seed)
+        compute = self.by_counter(seed)
         if parameters.kind == "hotp":
             return range(max(count.accepted - LOOK_AHEAD, 0), count.accepted + LOOK_AHEAD + 1), compute
         now = totp.step(at, parameters.period)
@@ -245,7 +246,7 @@ class TokenSeeds:
         parameters, count = seed.parameters, self._count(seed)
         if parameters.kind == "ocra":
             raise InvalidOtp(problem="OCRA has nothing to set: say the counter with --counter")
-        compute = self._by_counter(seed)
+        compute = self.by_counter(seed)
         if parameters.kind == "hotp":
             window = hotp.counters(count.accepted, RESYNC_COUNTERS)
         else:
