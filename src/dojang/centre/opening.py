@@ -165,7 +165,7 @@ class Opened:
             threading.Thread(target=self._let_go, args=(before,), daemon=True).start()
 
     def _let_go(self, runner: "JobRunner") -> None:
-        """What it has begun goes on to its end, by the settings of before; meanwhile the new one begins what is next."""
+        """What it has begun goes on to its end, by the settings of before; the new one begins what is next."""
         self._leaving.append(runner)
         runner.drain(_LONGEST_JOB)
         runner.close()
