@@ -75,14 +75,15 @@ def _device(address: str | None) -> str:
     "--export-qr", metavar="FILE", type=FilePath(), help=N_("With --ca: write the QR code for a phone there, once.")
 )
 @option("--show", is_flag=True, help=N_("With --ca: show the QR code on this terminal, once."))
+@option("--exportable", is_flag=True, help=N_("With --ca: its seed may be given out with 'dojang otp export'."))
 def add(invocation: Invocation, address: str | None, ca: str | None, **given: Any) -> None:
     """Into a device, or on an authority's list."""
     if ca is not None or (address is None and given["applicant"] is not None):
         import_module(REGISTERED).add(invocation, ca=ca, **given)
         return
-    for_authority = [given.pop(name) for name in ("applicant", "export_qr", "show")]
+    for_authority = [given.pop(name) for name in ("applicant", "export_qr", "show", "exportable")]
     if any(for_authority):
-        raise Usage(problem=N_("--applicant, --export-qr and --show go with --ca"))
+        raise Usage(problem=N_("--applicant, --export-qr, --show and --exportable go with --ca"))
     from dojang.cli import otp_held
 
     otp_held.add(invocation, _device(address), **given)

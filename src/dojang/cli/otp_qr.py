@@ -1,20 +1,18 @@
-"""QR codes of otpauth URIs: on the terminal, or in a picture that its owner alone can read."""
+"""Pictures of otpauth URIs, which their owner alone can read."""
 
 from pathlib import Path
 
-from dojang.cli.context import Invocation
 from dojang.cli.files import check_writable
-from dojang.cli.language import N_
-from dojang.errors import AlreadyExists, Usage
+from dojang.errors import AlreadyExists, InvalidOtp, Phrase
 from dojang.secret import Secret
 
-FORMS = {".svg": "svg", ".png": "png"}
+FORMS = {".svg": "svg", ".png": "png", ".txt": "txt"}
 
 
 def check_picture(path: Path) -> None:
-    """Before there is anything to draw. ``Usage``, ``AlreadyExists``, ``FileUnwritable``."""
+    """Before there is anything to draw. ``InvalidOtp``, ``AlreadyExists``, ``FileUnwritable``."""
     if path.suffix.lower() not in FORMS:
-        raise Usage(problem=N_("a QR code is written into FILE.svg or FILE.png"))
+        raise InvalidOtp(problem=Phrase("a picture is one of {forms}", forms=", ".join(FORMS)))
     if path.exists():
         raise AlreadyExists(what=str(path), where=path.absolute().parent)
     check_writable(path)
@@ -26,10 +24,3 @@ def write_picture(path: Path, uri: Secret) -> None:
     from dojang.otp.qr import drawn
 
     write_file(path, drawn(uri, FORMS[path.suffix.lower()]))
-
-
-def show_on_terminal(invocation: Invocation, uri: Secret) -> None:
-    """Beside the result, so that whoever reads that as JSON gets no seed with it."""
-    from dojang.otp.qr import on_terminal
-
-    invocation.out.note(on_terminal(uri))

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from dojang.cli.ca_orders import day_and_time, ordered
 from dojang.cli.context import Invocation
-from dojang.cli.files import check_writable
 from dojang.cli.language import N_, _, say
 from dojang.cli.otp_held import kind_words, new_seed
+from dojang.cli.otp_qr import check_picture, write_picture
 from dojang.cli.workplace import chosen_authority, open_authority_named
-from dojang.errors import AlreadyExists, InvalidOtp, Phrase, Usage
+from dojang.errors import Phrase, Usage
 
 if TYPE_CHECKING:
     from dojang.authority.local import LocalAuthority
@@ -25,7 +25,6 @@ STATES = {
     "suspended": N_("suspended"),
     "removed": N_("removed"),
 }
-_PICTURES = (".svg", ".png", ".txt")
 
 
 def add(invocation: Invocation, *, ca: str | None, applicant: str | None, **given: Any) -> None:
@@ -43,60 +42,45 @@ def add(invocation: Invocation, *, ca: str | None, applicant: str | None, **give
         plan.append(say("Write its QR code into {file}", file=picture))
     if invocation.planned(plan, authority=authority):
         return
-    _check_picture(picture, new)
+    if picture is not None:
+        check_picture(picture)
     with open_authority_named(invocation, authority) as opened:
-        device, uri = _registered(opened, new, applicant, given["name"], wanted=picture is not None or show)
-        _draw(opened, device, picture, uri)
+        if applicant is not None:
+            opened.counter.office.applicant(applicant)
+        device, uri = _registered(opened, new, applicant, given, picture, wanted=picture is not None or show)
     _show_added(invocation, authority, device, picture, uri if show else None)
 
 
-def _check_picture(picture: Path | None, new: "NewSeed") -> None:
-    if picture is None:
-        return
-    if picture.suffix not in _PICTURES:
-        raise InvalidOtp(problem=Phrase("a picture is one of {forms}", forms=", ".join(_PICTURES)))
-    if new.parameters.kind == "ocra":
-        raise InvalidOtp(problem=N_("there is no QR code for OCRA"))
-    if picture.exists():
-        raise AlreadyExists(what=str(picture), where=picture.absolute().parent)
-    check_writable(picture)
-
-
 def _registered(
-    authority: "LocalAuthority", new: "NewSeed", applicant: str | None, name: str | None, *, wanted: bool
+    authority: "LocalAuthority",
+    new: "NewSeed",
+    applicant: str | None,
+    given: Mapping[str, Any],
+    picture: Path | None,
+    *,
+    wanted: bool,
 ) -> "tuple[Device, Secret | None]":
-    """The device, and its seed as a URI where that is wanted: a new seed may be seen by whom it is made for."""
+    """The device, and its seed as a URI where that is wanted; it is registered when its picture is whole, and of what
+    fails neither is left.
+    """
     from dojang.otp.devices import NewDevice
-    from dojang.otp.otpauth import to_uri
-    from dojang.secret import Secret
+    from dojang.otp.devices.provisioning import provision, register, seal
 
-    vault, parameters = authority.devices.vault, new.parameters
-    if applicant is not None:
-        authority.counter.office.applicant(applicant)
-    if new.secret is None:
-        sealed = vault.make(parameters.hash_name)
-    else:
-        sealed = vault.take(bytearray(new.secret.reveal()), parameters.hash_name)
-    uri = None
-    if wanted:
-        told = replace(parameters, issuer=parameters.issuer or authority.name, account=parameters.account or new.name)
-        uri = to_uri(told, new.secret or Secret(vault.reveal_unprotected(sealed)), counter=new.counter)
-    origin = "made" if new.secret is None else "given"
-    device = NewDevice(parameters, applicant, name or "", sealed, new.counter, origin=origin)
-    return authority.devices.add(device), uri
-
-
-def _draw(authority: "LocalAuthority", device: "Device", picture: Path | None, uri: "Secret | None") -> None:
-    """Readable by its owner only. A device whose QR code cannot be written is not kept: nobody has its seed."""
-    if picture is None or uri is None:
-        return
-    from dojang.npki.files import write_file
-    from dojang.otp.qr import drawn
-
+    devices, origin = authority.devices, "made" if new.secret is None else "given"
+    told = NewDevice(
+        new.parameters, applicant, given["name"] or "", None, new.counter, exportable=given["exportable"], origin=origin
+    )
+    if not wanted:
+        return devices.add(replace(told, sealed=seal(devices, new.parameters.hash_name, new.secret))), None
+    issuer, account = new.parameters.issuer or authority.name, new.parameters.account or new.name
+    made = provision(devices, told, issuer, account, new.secret)
+    if picture is None:
+        return register(devices, made), made.uri
+    write_picture(picture, made.uri)
     try:
-        write_file(picture, drawn(uri, picture.suffix[1:]))
+        return register(devices, made), made.uri
     except Exception:
-        authority.devices.remove(device.id, "no QR code")
+        picture.unlink(missing_ok=True)
         raise
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from dojang.otp.devices.device import Device, NewDevice
 from dojang.otp.devices.register import Devices
 from dojang.otp.otpauth import to_uri
+from dojang.otp.vault import Sealed
 from dojang.secret import Secret
 
 
@@ -20,16 +21,20 @@ class Provisioned:
     uri: Secret = field(repr=False)
 
 
-def provision(devices: Devices, new: NewDevice, issuer: str, account: str) -> Provisioned:
-    """Have the HSM make the seed. ``InvalidOtp`` for OCRA, which phones do not read so."""
+def provision(devices: Devices, new: NewDevice, issuer: str, account: str, given: Secret | None = None) -> Provisioned:
+    """Have the HSM make the seed, or take over the one that is ``given``. ``InvalidOtp`` for OCRA, which has no URI."""
     parameters = replace(new.parameters, issuer=issuer, account=account)
     to_uri(parameters, Secret(bytes(20)))  # refused before anything is made
-    sealed = new.sealed or devices.vault.make(parameters.hash_name)
-    seed = bytearray(devices.vault.reveal_unprotected(sealed))
-    try:
-        return Provisioned(replace(new, sealed=sealed), to_uri(parameters, Secret(bytes(seed)), counter=new.counter))
-    finally:
-        seed[:] = bytes(len(seed))
+    sealed = seal(devices, parameters.hash_name, given)
+    shown = given or Secret(devices.vault.reveal_unprotected(sealed))
+    return Provisioned(replace(new, sealed=sealed), to_uri(parameters, shown, counter=new.counter))
+
+
+def seal(devices: Devices, hash_name: str, given: Secret | None) -> Sealed:
+    """A seed under the HSM's key: made there, or the one that is given."""
+    if given is None:
+        return devices.vault.make(hash_name)
+    return devices.vault.take(bytearray(given.reveal()), hash_name)
 
 
 def register(devices: Devices, provisioned: Provisioned) -> Device:
