@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pexpect
 import pytest
 from tests.authority.factors.conftest import BANK, BankCounter, applicant_in
 from tests.authority.factors.devices import KnownCode, seat
@@ -234,3 +235,29 @@ def test_no_code_goes_over_plain_http_to_elsewhere(url: str) -> None:
 
     with pytest.raises(FactorUnavailable, match="read the code"):
         RemoteSitting(url, ask, "issue", b"").answer("otp")
+
+
+def test_a_person_is_asked_in_korean(shell: Shell, terminal: Callable[..., Any]) -> None:
+    """Which factors, which card and which places of it; a code that was mistyped is asked for again, with its tries."""
+    words = ["cert", "issue", "--to", shell.address, "--subject", "CN=Kim,C=KR", "--ca", shell.server.url]
+    child = terminal(*words, *shell.code(), *shell.secrets[:2], "--lang", "ko", no_proxy="127.0.0.1")
+    child.expect("어떻게 본인을 확인하시겠습니까")
+    child.sendline("2")
+    child.expect("어느 기기")
+    child.sendline("1")
+    child.expect(r"보안카드 first: \[8\]번 앞 두 자리, \[35\]번 뒤 두 자리")
+    child.expect("보안카드 번호:")
+    child.sendline("000000")
+    child.expect("남은 횟수: 2")
+    child.expect("보안카드 번호:")
+    child.sendline("246810")
+    child.expect("통과했습니다: 보안카드")
+    child.expect(r"문자 메시지\(으\)로|문자 메시지로")
+    child.sendline("")
+    child.expect("비우면 다시 보냅니다")
+    child.sendline("246810")
+    child.expect("통과했습니다: 문자 메시지")
+    child.expect("발급했습니다")
+    child.expect_exact(pexpect.EOF)
+    assert "246810" not in (child.before or "")
+    assert len(shell.device("sms").prepared) == 2
