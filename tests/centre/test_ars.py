@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from tests.authority.conftest import Clock
-from tests.authority.enrolment.conftest import MemoryKey
+from tests.authority.messages.conftest import Ring
 from tests.otp.messages.conftest import Gateway, gateway_server, secret_file
 
 from dojang.authority import LocalAuthority, create_authority
@@ -36,19 +36,6 @@ url = "{url}/calls"
 callback = "http://127.0.0.1:{port}/ars/test"
 key-source = "{source}"
 """
-
-
-class Ring:
-    """The authority's token, in memory."""
-
-    def __call__(self, address: str) -> Any:
-        raise AssertionError(address)
-
-    def open(self, _address: str) -> MemoryKey:
-        return MemoryKey()
-
-    def make(self, beside: str, _key_id: bytes, _label: str) -> str:
-        return f"{beside}-codes"
 
 
 @dataclass

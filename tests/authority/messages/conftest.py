@@ -94,6 +94,23 @@ class Bureau:
             return [(row.event, row.details) for row in rows if row.event.startswith("message-")]
 
 
+class Ring:
+    """The authority's token, in memory, which is asked for one secret only."""
+
+    def __init__(self) -> None:
+        self.made: list[str] = []
+
+    def __call__(self, address: str) -> Any:
+        raise AssertionError(address)
+
+    def open(self, _address: str) -> MemoryKey:
+        return MemoryKey()
+
+    def make(self, beside: str, _key_id: bytes, label: str) -> str:
+        self.made.append(label)
+        return f"{beside}-codes"
+
+
 def another(code: str) -> str:
     """A code that it is not."""
     return f"{(int(code) + 1) % 1_000_000:06d}"

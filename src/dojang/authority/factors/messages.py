@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final
 from dojang.authority import audit
 from dojang.authority.enrolment import applicants
 from dojang.authority.enrolment.opening import code_key_of
+from dojang.authority.enrolment.sources import source_of
+from dojang.authority.factors.desk import LOCAL
 from dojang.errors import DojangError, InvalidSetting, NotPermitted, Phrase
 from dojang.otp.messages.codes import DIGITS, MessageCodes
 from dojang.otp.messages.desk import MessageDesk, Recipient, message_for
@@ -40,17 +42,12 @@ class AuthorityMessages:
         self._codes = MessageCodes(authority.database, authority.name, policy, key, authority.now, audit.record)
         self._desk = MessageDesk(self._codes, policy, authority.name, count)
 
-    @property
-    def seconds(self) -> int:
-        """How long a code works."""
-        return int(self._policy.lifetime.total_seconds())
-
     def start(self, applicant: str, channel: Channel, purpose: str, source: str | None) -> "Sent":
         """Send a new code, or have the applicant called; ``source`` is the address of who asks.
 
         Raises ``NotFound`` for the applicant, and what ``MessageDesk.start`` does.
         """
-        return self._desk.start(self._recipient(applicant), channel, purpose, source)
+        return self._desk.start(self._recipient(applicant), channel, purpose, _counted(source))
 
     def target(self, applicant: str, channel: Channel) -> Target | None:
         """Where a code would go; ``None`` where it would go nowhere. ``NotFound`` for the applicant."""
@@ -86,6 +83,11 @@ class AuthorityMessages:
             raise InvalidSetting(path=self._authority.settings.path, problem=problem) from error
         assert key is not None, "a source without a keypad gives something or says why not"
         return key
+
+
+def _counted(source: str | None) -> str | None:
+    """Whom a limit counts; not an office that works here, for many people."""
+    return None if source in (None, LOCAL) else source_of(str(source))
 
 
 def try_sender(authority: "LocalAuthority", target: Target, language: Language) -> None:
