@@ -263,9 +263,9 @@ class KeepsKeys(Protocol):
     """
 
     def waiting_key(self, address: str) -> WaitingKey | None:
-        """The key that ``address`` names, or the only one; ``None`` where there is none.
+        """The key that ``address`` names, or the only one; ``None`` where that is none, or might be several.
 
-        ``Ambiguous`` where several are meant, ``AlreadyExists`` where it has a certificate that was issued.
+        ``AlreadyExists`` where it has a certificate that was issued.
         """
         ...
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dojang.errors import AlreadyExists, Ambiguous, Phrase
+from dojang.errors import AlreadyExists, Phrase, UnsupportedOperation
 from dojang.locations.base import R_OBJECT, RObject, StoredCredential, WaitingKey
 from dojang.locations.token import TokenLocation
 from dojang.pcsc.extra import smartcard_extra
@@ -49,10 +49,7 @@ class CardLocation(TokenLocation):
 
         wanted = Pkcs11Uri.from_text(address)
         found = self._certificates(label=wanted.object, key_id=wanted.id)
-        if len(found) > 1:
-            matches = ", ".join(self._credential(one, named=False).address for one in found)
-            raise Ambiguous(what=f"'{address}'", matches=matches)
-        if not found:
+        if len(found) != 1:
             return None
         self._refuse_issued(found[0])
         self._chosen.add(found[0].key_id)
@@ -60,11 +57,20 @@ class CardLocation(TokenLocation):
         return WaitingKey(found[0].key_id, algorithm_of(public_key))
 
     def generate(self, algorithm: str, *, key_id: bytes, label: str, replaces: bytes | None = None) -> "PrivateKey":
-        """The key that was chosen; for another, what the token says of making keys."""
+        """The key that was chosen; none is chosen for somebody who named none, and none is made."""
         if key_id in self._chosen:
             self._prove_management_key()
             return self.private_key(key_id)
-        return super().generate(algorithm, key_id=key_id, label=label, replaces=replaces)
+        try:
+            return super().generate(algorithm, key_id=key_id, label=label, replaces=replaces)
+        except UnsupportedOperation as error:
+            there = [self._credential(one, named=False).address for one in self._certificates()]
+            if not there:
+                raise
+            facts = {**error.facts, "keys": ", ".join(there)}
+            raise UnsupportedOperation(
+                **facts, next_step="Name a key that is there ({keys}), or make one with: {program}"
+            ) from error
 
     def install(
         self,

@@ -1,9 +1,11 @@
 """One device with PIV keys and seeds: used by two programs at once, and shown as the one thing it is."""
 
 import json
+import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -18,7 +20,7 @@ from tests.otp.oath.conftest import AT, SEED
 from dojang.otp.oath.device import open_at
 from dojang.pkcs11 import ModuleSearch, PinGuard, open_token
 from dojang.secret import Secret
-from dojang.testing.piv import MANAGEMENT_KEY, Ins, Slot, removal
+from dojang.testing.piv import MANAGEMENT_KEY, Ins, Slot, removal, slow
 
 ROUNDS = 4
 AUTHENTICATION, SIGNATURE = b"\x01", b"\x02"
@@ -93,6 +95,8 @@ class Office:
     run: Callable[..., dict]
     card: str
     module: str
+    sources: tuple[str, ...]
+    environment: dict[str, str]
 
     def order(self, *, key_id: str = "") -> tuple[str, ...]:
         """``cert issue`` for a key of the card."""
@@ -117,7 +121,7 @@ def office(plugged, key, make_token, run_dojang) -> Iterator[Office]:
     init = ("ca", "init", "--key", f"{token.uri};object=ca", "--name", "CN=Office,C=KR", "--alias", "office")
     run(*init, env={"PIN": token.pin})
     module = quote(str(plugged.setup.module), safe="/")
-    yield Office(run, f"pkcs11:serial={plugged.setup.serial}", f"?module-path={module}")
+    yield Office(run, f"pkcs11:serial={plugged.setup.serial}", f"?module-path={module}", sources, environment)
     key.objects.update(delivered)
 
 
@@ -142,7 +146,9 @@ def test_one_device_certifies_its_key_and_shows_its_code(office, plugged, key, t
     code = office.run("otp", "code", shown["otp"]["seeds"][0]["address"])["code"]
     assert len(code) == 6
     assert office.run(*order, status=9)["code"] == "already-exists"
-    assert office.run(*office.order(), status=4)["code"] == "ambiguous"
+    unnamed = office.run(*office.order(), status=10)
+    assert unnamed["code"] == "unsupported-operation"
+    assert "id=%02" in unnamed["next"]
 
 
 def test_a_card_with_its_own_management_key(office, plugged, key):
@@ -173,6 +179,25 @@ def test_pulled_out_while_the_certificate_is_put_there(office, plugged, key, lat
     again = office.run(*order)["credential"]
     certificate = x509.load_der_x509_certificate(key.certificate(Slot.AUTHENTICATION))
     assert f"{certificate.serial_number:x}" == again["serial"].lstrip("0").lower()
+
+
+def test_a_run_that_is_killed_while_it_puts_the_certificate_there(office, key, home):
+    """kill -9 in the middle of the one write: the next run finds what was issued, and ends it."""
+    order = office.order(key_id=";id=%01")
+    key.faults.happened = 0
+    key.faults.add(slow(0.3), on=Ins.PUT_DATA)
+    words = [sys.executable, "-m", "dojang", *order, *office.sources, "--no-input"]
+    environment = {**os.environ, **office.environment}
+    with subprocess.Popen(words, env=environment, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 20
+        while not key.faults.happened:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        process.kill()
+    again = office.run(*order)["credential"]
+    certificate = x509.load_der_x509_certificate(key.certificate(Slot.AUTHENTICATION))
+    assert f"{certificate.serial_number:x}" == again["serial"].lstrip("0").lower()
+    assert len(office.run("ca", "list")["certificates"]) == 1
 
 
 def test_token_show_is_for_people_too(plugged, key, run_dojang):
