@@ -26,7 +26,7 @@ def import_hmac_key(token: OpenToken, value: bytes, *, label: str, key_id: bytes
     """
     filled = value.ljust(DIGEST_BYTES[_known(hash_name)], b"\0")
     attributes = [*_template(label, key_id), (ck.CKA_VALUE, filled)]
-    _refuse_second(token, key_id)
+    refuse_second(token, key_id)
     token.logged_in(lambda session: session.cryptoki.create_object(session.handle, attributes))
 
     def prove(mac: bytes) -> None:
@@ -47,13 +47,13 @@ def generate_hmac_key(
     """
     attributes = [*_template(label, key_id), (ck.CKA_VALUE_LEN, size)]
     mechanism = Mechanism(ck.CKM_GENERIC_SECRET_KEY_GEN)
-    _refuse_second(token, key_id)
+    refuse_second(token, key_id)
     token.logged_in(lambda session: session.cryptoki.generate_key(session.handle, mechanism, attributes))
     _keep(token, key_id, _known(hash_name), lambda mac: None)
 
 
-def _refuse_second(token: OpenToken, key_id: bytes) -> None:
-    """Whatever is taken back is taken back by its CKA_ID, so nothing else may have it."""
+def refuse_second(token: OpenToken, key_id: bytes) -> None:
+    """``AlreadyExists``: whatever is taken back is taken back by its CKA_ID, so nothing else may have it."""
     if has_hmac_key(token, key_id):
         raise errors.AlreadyExists(
             what=errors.Phrase("A key with the id {key_id}", key_id=key_id.hex()),
@@ -63,6 +63,11 @@ def _refuse_second(token: OpenToken, key_id: bytes) -> None:
 
 def _keep(token: OpenToken, key_id: bytes, hash_name: str, prove: Callable[[bytes], None]) -> None:
     """Keep what was just made if the token says that it never shows it, and its first HMAC passes ``prove``."""
+    keep_secret_key(token, key_id, lambda: prove(hmac_digest(token, _PROOF, key_id=key_id, hash_name=hash_name)))
+
+
+def keep_secret_key(token: OpenToken, key_id: bytes, prove: Callable[[], None]) -> None:
+    """Keep a secret key that was just made if the token says that it never shows it and ``prove`` raises nothing."""
     search = search_for(ck.CKO_SECRET_KEY, key_id=key_id)
     refuse_vanished(token, search)
     try:
@@ -71,7 +76,7 @@ def _keep(token: OpenToken, key_id: bytes, hash_name: str, prove: Callable[[byte
             raise errors.DeviceDisobeyed(
                 token=token.token.info.label, problem=errors.Phrase("it can be taken out of the token")
             )
-        prove(hmac_digest(token, _PROOF, key_id=key_id, hash_name=hash_name))
+        prove()
     except errors.DojangError:
         token.destroy(key_id, "secret-key")
         raise

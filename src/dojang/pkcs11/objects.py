@@ -175,7 +175,9 @@ def algorithm_of(values: dict[int, bytes]) -> str:
         return next((name for name, der in CURVES.items() if der == parameters), f"ec-{parameters.hex() or 'unknown'}")
     if key_type == ck.CKK_EC_EDWARDS:
         return "ed25519" if parameters in ED25519_PARAMS else f"ed-{parameters.hex() or 'unknown'}"
-    return {ck.CKK_AES: "aes", ck.CKK_GENERIC_SECRET: "generic-secret"}.get(key_type, f"key type {key_type:#x}")
+    return {ck.CKK_AES: "aes", ck.CKK_GENERIC_SECRET: "generic-secret", ck.CKK_HOTP: "hotp"}.get(
+        key_type, f"key type {key_type:#x}"
+    )
 
 
 def _text(raw: bytes) -> str:

@@ -120,6 +120,12 @@ class Session:
         size = length.value
         return self._signed(rv, data) if rv or not 0 < size <= room else self._signature.raw[:size]
 
+    def sign_in_place(self, mechanism: Mechanism, key: int) -> tuple[bytes, int]:
+        """C_SignInit and C_Sign over nothing, for an answer that points into itself: its bytes, and where it lay."""
+        self.sign_begin(mechanism, key)
+        answer = self.sign_end(b"")
+        return answer, self._address
+
     def sign_begin(self, mechanism: Mechanism, key: int) -> None:
         """C_SignInit alone, where something must happen before C_Sign."""
         rv = self.cryptoki.sign_init(self.handle, mechanism.address, key)

@@ -106,6 +106,16 @@ class GcmParams(Packed):
     ]
 
 
+class OtpParam(Packed):
+    _fields_ = [("type", c_ulong), ("value", c_void_p), ("value_len", c_ulong)]
+
+
+class OtpParams(Packed):
+    """CK_OTP_PARAMS, and CK_OTP_SIGNATURE_INFO, which is the same (mechanisms of 2.40, 2.30.3)."""
+
+    _fields_ = [("params", c_void_p), ("count", c_ulong)]
+
+
 class AttributeStruct(Packed):
     _fields_ = [("type", c_ulong), ("value", c_void_p), ("value_len", c_ulong)]
 

@@ -5,6 +5,7 @@ once more in its value: not every token can be asked for it. A token without dat
 behind the name in the key's label.
 """
 
+import hmac
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,7 +14,7 @@ from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from secrets import token_bytes
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from dojang.errors import (
     AlreadyExists,
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 APPLICATION: Final = "dojang otp"
 _ID_BYTES: Final = 20
 _IN_LABEL: Final = f" ({APPLICATION}) "
-_NO_DATA_OBJECTS: Final = (DeviceRefused, UnsupportedMechanism)
+_REFUSALS: Final = (DeviceRefused, UnsupportedMechanism)
 LOOK_AHEAD: Final = 10
 """Codes by counter that may have been shown and not used before the one that is given (RFC 4226, 7.4)."""
 STEPS_AROUND: Final = 1
@@ -114,15 +115,8 @@ class TokenSeeds:
 
     def add_under(self, new: NewSeed, key_id: bytes) -> Seed:
         """As ``add``, under a CKA_ID that a journal has named before anything is made."""
-        from dojang.pkcs11.hmac_keys import generate_hmac_key, import_hmac_key
-
         self.check_free(new.name)
-        hash_name = new.parameters.hash_name
-        if new.secret is None:
-            generate_hmac_key(self._token, label=new.name, key_id=key_id, size=HASHES[hash_name], hash_name=hash_name)
-        else:
-            secret = new.secret.reveal()
-            import_hmac_key(self._token, secret, label=new.name, key_id=key_id, hash_name=hash_name)
+        self._make_key(new, key_id)
         try:
             self._counters.begin(self._counted(key_id), new.counter)
             self._describe(new, key_id)
@@ -132,13 +126,33 @@ class TokenSeeds:
                 self._token.destroy(key_id)
             raise
 
+    def _make_key(self, new: NewSeed, key_id: bytes) -> None:
+        """For HOTP where the token computes that itself and takes the key, otherwise for HMAC."""
+        from dojang.pkcs11 import hmac_keys, hotp_keys
+
+        digits, hash_name = new.parameters.digits, new.parameters.hash_name
+        names: dict[str, Any] = {"label": new.name, "key_id": key_id}
+        if new.parameters.kind == "hotp" and hash_name == "sha1" and hotp_keys.computes_hotp(self._token):
+            with suppress(*_REFUSALS):
+                if new.secret is None:
+                    hotp_keys.generate_hotp_key(self._token, **names, digits=digits)
+                else:
+                    secret = new.secret.reveal()
+                    expected = hotp.code(lambda message: hmac.digest(secret, message, "sha1"), 0, digits)
+                    hotp_keys.import_hotp_key(self._token, secret, **names, digits=digits, expected=expected)
+                return
+        if new.secret is None:
+            hmac_keys.generate_hmac_key(self._token, **names, size=HASHES[hash_name], hash_name=hash_name)
+        else:
+            hmac_keys.import_hmac_key(self._token, new.secret.reveal(), **names, hash_name=hash_name)
+
     def _describe(self, new: NewSeed, key_id: bytes) -> None:
         """Beside the key, or in its label where there is no beside."""
         kept = new.parameters.to_bytes()
         value = key_id.hex().encode() + b" " + kept
         try:
             self._token.add_data(value, label=APPLICATION, application=APPLICATION, key_id=key_id)
-        except _NO_DATA_OBJECTS:
+        except _REFUSALS:
             self._token.relabel(key_id, f"{new.name}{_IN_LABEL}{kept.decode()}", "secret-key")
 
     def check_free(self, name: str) -> None:
@@ -169,8 +183,21 @@ class TokenSeeds:
 
     def by_counter(self, seed: Seed) -> Callable[[int], str]:
         """How the code of any counter or time step is computed; nothing is counted by it."""
+        if self._is_hotp_key(seed):
+            from dojang.pkcs11.hotp_keys import hotp_code
+
+            return lambda counter: hotp_code(self._token, counter, key_id=seed.key_id)
         digest, digits = self._hmac(seed), seed.parameters.digits
         return lambda counter: hotp.code(digest, counter, digits)
+
+    def _is_hotp_key(self, seed: Seed) -> bool:
+        """Whether the key is of the kind that computes HOTP by itself; only a token that has it need be asked."""
+        from dojang.pkcs11.hotp_keys import computes_hotp
+
+        if seed.parameters.kind != "hotp" or not computes_hotp(self._token):
+            return False
+        found = self._token.private_objects(key_id=seed.key_id)
+        return any(one.type == "secret-key" and one.algorithm == "hotp" for one in found)
 
     def _hmac(self, seed: Seed) -> Callable[[bytes], bytes]:
         from dojang.pkcs11.hmac_keys import HmacKey
