@@ -56,10 +56,11 @@ class Database:
         self._writing: Connection | None = None  # kept from one writing() to the next
 
     @classmethod
-    def create(cls, url: str | URL) -> "Database":
+    def create(cls, url: str | URL, name: str = "") -> "Database":
         """A new, empty database with every table; a file is readable by its owner only.
 
-        ``AlreadyExists`` when an authority has its records there. What founding one left when it was killed is removed.
+        ``AlreadyExists`` when an authority has its records there. What founding ``name`` left when it was killed is
+        removed; of another, nobody can tell from here that its folder was not there yet.
         """
         database = cls(check_url(url))
         try:
@@ -69,7 +70,7 @@ class Database:
                 if not database.is_embedded:
                     database._claim()
                 with database._engine.connect() as connection:
-                    _make_tables(connection, database)
+                    _make_tables(connection, database, name)
         except BaseException:
             database.close()
             raise
@@ -329,7 +330,7 @@ def stamp(connection: Connection, *, embedded: bool) -> None:
         connection.execute(text(f"PRAGMA user_version = {int(SCHEMA)}"))
 
 
-def _make_tables(connection: Connection, database: Database) -> None:
+def _make_tables(connection: Connection, database: Database, name: str) -> None:
     """All of them in one transaction, in the place of what a killed founding left."""
     schema = _schema()
     if database.is_embedded:
@@ -338,7 +339,7 @@ def _make_tables(connection: Connection, database: Database) -> None:
         for_postgres()
     with connection.execution_options(**{WRITING: True}).begin():
         if not database.is_embedded:
-            _check_vacant(connection, database, schema)
+            _check_vacant(connection, database, schema, name)
         for metadata in schema:
             metadata.create_all(connection, checkfirst=False)
         stamp(connection, embedded=database.is_embedded)
@@ -358,12 +359,18 @@ def set_pragma(connection: Connection, setting: str) -> None:
     driver.execute(f"PRAGMA {setting}")
 
 
-def _check_vacant(connection: Connection, database: Database, schema: list[MetaData]) -> None:
+def _check_vacant(connection: Connection, database: Database, schema: list[MetaData], name: str) -> None:
     if schema_of(connection, embedded=False) is None:
         return
     states = connection.execute(tables.authority.select()).all()
     if any(row.state == "founded" for row in states):
         raise AlreadyExists(what=Phrase("authority {name}", name=states[0].name), where=database.place)
+    if any(row.name != name for row in states):
+        raise AlreadyExists(
+            what=Phrase("authority {name}", name=states[0].name),
+            where=database.place,
+            next_step="Its founding was cut short: run the same command again, or choose an empty database.",
+        )
     for metadata in reversed(schema):
         metadata.drop_all(connection, checkfirst=True)
     connection.execute(text("DROP TABLE alembic_version"))

@@ -81,7 +81,7 @@ def create_authority(
     with contextlib.ExitStack() as opened:
         with _built(directory, name) as folder:
             settings.write(folder, database, address)
-            records = Database.create(database or f"sqlite:///{(folder / STORE_NAME).absolute()}")
+            records = Database.create(database or f"sqlite:///{(folder / STORE_NAME).absolute()}", name)
             opened.callback(records.close)
             _found(folder, records, name, root, below, at, address)
             if database is None:
