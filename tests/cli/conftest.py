@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pexpect
 import pytest
@@ -203,3 +204,34 @@ def json_run(home: Path, make_token, run_dojang):
 
     run.token = token
     return run
+
+
+@dataclass(frozen=True)
+class PlainOffice:
+    """A home with an authority called office; ``run`` runs dojang there as JSON, with the PIN of the authority."""
+
+    home: Path
+    pin_source: str
+    runner: Callable[..., subprocess.CompletedProcess[str]]
+
+    def run(self, *words: object, **named: Any) -> dict[str, Any]:
+        done = self.runner(*words, "--ca-pin-source", self.pin_source, "--json", **named)
+        return json.loads(done.stdout) | {"status": done.returncode, "told": done.stderr}
+
+    def data(self, *words: object, **named: Any) -> dict[str, Any]:
+        done = self.run(*words, **named)
+        assert done["status"] == 0, done
+        return done["data"]
+
+    def applicant(self, name: str = "홍길동") -> str:
+        return self.data("ca", "applicant", "add", "--name", name)["applicant"]["id"]
+
+
+@pytest.fixture(scope="module")
+def plain_office(tmp_path_factory: pytest.TempPathFactory, make_token, dojang_at) -> PlainOffice:
+    """Founded once for a file."""
+    home, token = tmp_path_factory.mktemp("office") / "dojang", make_token()
+    home.mkdir()
+    office = PlainOffice(home, token.pin_source, dojang_at(home))
+    office.data("ca", "init", "--alias", "office", "--key", f"{token.uri};object=root", "--name", "CN=Office CA")
+    return office

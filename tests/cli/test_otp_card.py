@@ -4,42 +4,8 @@ import json
 import re
 import stat
 import subprocess
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import pytest
-
-
-@dataclass(frozen=True)
-class Office:
-    """A home with an authority called office and an applicant; ``run`` runs dojang there as JSON."""
-
-    home: Path
-    token: Any
-    runner: Callable[..., subprocess.CompletedProcess[str]]
-
-    def run(self, *words: object, **named: Any) -> dict[str, Any]:
-        done = self.runner(*words, "--ca-pin-source", self.token.pin_source, "--json", **named)
-        return json.loads(done.stdout) | {"status": done.returncode}
-
-    def data(self, *words: object, **named: Any) -> dict[str, Any]:
-        done = self.run(*words, **named)
-        assert done["status"] == 0, done
-        return done["data"]
-
-    def applicant(self) -> str:
-        return self.data("ca", "applicant", "add", "--name", "홍길동")["applicant"]["id"]
-
-
-@pytest.fixture(scope="module")
-def office(tmp_path_factory: pytest.TempPathFactory, make_token, dojang_at) -> Office:
-    home = tmp_path_factory.mktemp("cards") / "dojang"
-    home.mkdir()
-    office = Office(home, make_token(), dojang_at(home))
-    office.data("ca", "init", "--alias", "office", "--key", f"{office.token.uri};object=root", "--name", "CN=Office CA")
-    return office
 
 
 def _codes_in(pdf: Path) -> list[str]:
@@ -54,8 +20,9 @@ def _answer(codes: list[str], asked: dict[str, Any]) -> str:
     return codes[asked["first"] - 1][:2] + codes[asked["second"] - 1][2:]
 
 
-def test_a_card_from_printing_to_its_end(office, tmp_path):
+def test_a_card_from_printing_to_its_end(plain_office, tmp_path):
     """What is printed answers what is asked; wrong answers are counted to the lock, which the office opens."""
+    office = plain_office
     paper, applicant = tmp_path / "card.pdf", office.applicant()
     made = office.data("otp", "card", "new", "--applicant", applicant, "--paper", "card", "-o", paper)
     assert made["card"]["state"] == "active"
@@ -75,6 +42,7 @@ def test_a_card_from_printing_to_its_end(office, tmp_path):
     (listed,) = office.data("otp", "card", "list", "--applicant", applicant)["cards"]
     assert (listed["state"], listed["wrong_tries"]) == ("locked", 5)
     assert office.data("otp", "card", "unlock", number)["card"]["state"] == "active"
+    assert office.data("otp", "kek", "rotate", "--ca", "office")["kek"] == "kek-2"
     assert office.data(*verify, env=right)["valid"]
     assert office.run(*verify, env=right)["error"]["code"] == "not-permitted"
 
@@ -86,8 +54,9 @@ def test_a_card_from_printing_to_its_end(office, tmp_path):
     assert events == [*wanted, "card-answered", "card-removed"]
 
 
-def test_no_card_without_its_paper(office, tmp_path):
+def test_no_card_without_its_paper(plain_office, tmp_path):
     """A file that is there is not written over, one that cannot be written leaves no card, and a plan makes none."""
+    office = plain_office
     there, applicant = tmp_path / "card.pdf", office.applicant()
     there.write_text("mine")
     new = ("otp", "card", "new", "--applicant", applicant, "-o")
@@ -101,8 +70,9 @@ def test_no_card_without_its_paper(office, tmp_path):
     assert sorted(one.name for one in tmp_path.iterdir()) == ["card.pdf"]
 
 
-def test_settings_of_cards(office, tmp_path):
+def test_settings_of_cards(plain_office, tmp_path):
     """How many codes, and after how many wrong answers, is data."""
+    office = plain_office
     path = office.home / "state" / "authorities" / "office" / "authority.toml"
     path.write_text("[cards]\nentries = 30\ntries = 3\n")
     try:

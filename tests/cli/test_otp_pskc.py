@@ -2,13 +2,8 @@
 
 import base64
 import io
-import json
 import stat
-import subprocess
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyotp
 import pytest
@@ -19,32 +14,11 @@ KEY = "000102030405060708090a0b0c0d0e0f"
 SEED = b"12345678901234567890"
 
 
-@dataclass(frozen=True)
-class Office:
-    """A home with an authority called office; ``run`` runs dojang there as JSON."""
-
-    home: Path
-    token: Any
-    runner: Callable[..., subprocess.CompletedProcess[str]]
-
-    def run(self, *words: object, **named: Any) -> dict[str, Any]:
-        env = {"KEY": KEY, **named.pop("env", {})}
-        done = self.runner(*words, "--ca-pin-source", self.token.pin_source, "--json", env=env, **named)
-        return json.loads(done.stdout) | {"status": done.returncode, "told": done.stderr}
-
-    def data(self, *words: object, **named: Any) -> dict[str, Any]:
-        done = self.run(*words, **named)
-        assert done["status"] == 0, done
-        return done["data"]
-
-
-@pytest.fixture(scope="module")
-def office(tmp_path_factory: pytest.TempPathFactory, make_token, dojang_at) -> Office:
-    home = tmp_path_factory.mktemp("pskc") / "dojang"
-    home.mkdir()
-    office = Office(home, make_token(), dojang_at(home))
-    office.data("ca", "init", "--alias", "office", "--key", f"{office.token.uri};object=root", "--name", "CN=Office CA")
-    return office
+@pytest.fixture
+def office(plain_office, monkeypatch):
+    """With the transport key where ``env:KEY`` finds it."""
+    monkeypatch.setenv("KEY", KEY)
+    return plain_office
 
 
 def _sent(path: Path, *serials: str, cipher: str = "aes128-cbc", kind: str = "totp") -> Path:
@@ -61,7 +35,7 @@ def _sent(path: Path, *serials: str, cipher: str = "aes128-cbc", kind: str = "to
 
 def test_devices_of_a_maker_are_registered_and_given_on(office, tmp_path):
     """Whose each is comes from a list; the same file again says that all are there; what may leaves, encrypted."""
-    hong, kim = (office.data("ca", "applicant", "add", "--name", name)["applicant"]["id"] for name in ("Hong", "Kim"))
+    hong, kim = office.applicant("Hong"), office.applicant("Kim")
     owners = tmp_path / "owners.csv"
     owners.write_text(f"# serial,applicant\n1001,{hong}\n1002,{kim}\n")
     file = _sent(tmp_path / "seeds.xml", "1001", "1002", "1003")

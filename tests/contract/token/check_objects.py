@@ -1,9 +1,11 @@
 """Certificates and data objects: stored, found, renamed and destroyed; what the token cannot keep is refused whole."""
 
+import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from tests.contract.token.abilities import attempt
 
-from dojang.pkcs11 import hmac_keys
+from dojang import errors
+from dojang.pkcs11 import hmac_keys, sealing
 
 FIRST, SECOND = b"\x0b\x01", b"\x0b\x02"
 VALUE = bytes(range(256)) * 4
@@ -76,3 +78,19 @@ def test_a_secret_for_codes_is_made_or_refused(token):
     assert len(digests) == 2
     for one in ids:
         assert token.destroy(one, "secret-key") == 1
+
+
+def test_data_is_sealed_or_the_key_for_it_refused(token):
+    """What the token has sealed only its own key opens, unchanged and for what it is bound to."""
+    key_id = b"\x0f\x01"
+    if attempt(lambda: [sealing.generate_sealing_key(token, label="data", key_id=key_id)]) is None:
+        assert not sealing.has_sealing_key(token, key_id)
+        return
+    key = sealing.SealingKey(token, key_id)
+    first, second = key.seal([(b"2442", b"1"), (b"8808", b"2")])
+    assert key.open([(second, b"2"), (first, b"1")]) == [b"8808", b"2442"]
+    for sealed, bound_to in ((first, b"2"), (first[:-1] + bytes([first[-1] ^ 1]), b"1")):
+        with pytest.raises(errors.DojangError):
+            key.open([(sealed, bound_to)])
+    assert len({sealing.random_bytes(token, 16) for _ in range(4)}) == 4
+    assert token.destroy(key_id, "secret-key") == 1
