@@ -18,6 +18,15 @@ ZYGOTE = Path(__file__).with_name("zygote.py")
 STORIES = Path(__file__).with_name("stories")
 ENDINGS = {SIGKILL: -SIGKILL, SIGINT: 130}
 FEWEST_EFFECTS = 3
+EVERY_EFFECT_SECONDS = 3600
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where every effect is struck, a test here may take longer than one may otherwise."""
+    if "EVERY_EFFECT" in os.environ:
+        for item in items:
+            if item.path.parent == Path(__file__).parent:
+                item.add_marker(pytest.mark.timeout(EVERY_EFFECT_SECONDS))
 
 
 @dataclass(frozen=True, slots=True)
