@@ -1,6 +1,5 @@
 """Factors on the command line: passed with flags or typed, here and at an authority elsewhere, and for OpenSSL."""
 
-import json
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,44 +8,38 @@ from typing import Any
 
 import pexpect
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 from tests.authority.factors.conftest import BANK, BankCounter, applicant_in
 from tests.authority.factors.devices import KnownCode, seat
+from tests.cli.test_elsewhere import Shell as ShellElsewhere
 from tests.cmp.own_server import OwnServer, own_server
 
 from dojang.authority.remote_factors import RemoteSitting
 from dojang.cli.factors import given_in
-from dojang.cli.run import run as run_here
-from dojang.errors import FactorUnavailable, Usage
+from dojang.errors import FactorUnavailable, FileMalformed, Usage
+from dojang.lifecycle.prove import key_in
 
 RIGHT, WRONG = ("env:RIGHT_CODE", "env:WRONG_CODE")
 
 
 @dataclass
-class Shell:
+class Shell(ShellElsewhere):
     """Runs dojang in this process for one applicant of a bank."""
 
-    home: Path
-    server: OwnServer
-    applicant: str
-    address: str
-    read: Callable[[], Any]
-    secrets: list[str]
+    applicant: str = ""
 
-    def run(self, *words: object, status: int = 0) -> tuple[str, str]:
-        ended = run_here([*map(str, words), *self.secrets])
-        out, err = self.read()
-        assert ended == status, (out, err)
-        return out, err
-
-    def json(self, *words: object, status: int = 0) -> Any:
-        out, _ = self.run(*words, "--json", status=status)
-        envelope = json.loads(out)
-        assert envelope["ok"] == (status == 0)
-        return envelope["data" if status == 0 else "error"]
-
-    def code(self) -> list[str]:
+    def code(self, name: str = "Hong") -> list[str]:
         """The options that bring a fresh code."""
-        reference, code = self.server.hand_out("CN=Hong,C=KR", "bank", applicant=self.applicant)
+        reference, code = self.server.hand_out(f"CN={name},C=KR", "bank", applicant=self.applicant)
         file = self.home / "code"
         file.write_bytes(code + b"\n")
         file.chmod(0o600)
@@ -98,7 +91,7 @@ def shell(
         captured = capsys.readouterr()
         return captured.out, captured.err
 
-    return Shell(home, bank_server, applicant, token.uri, read, secrets)
+    return Shell(home, bank_server, token.uri, secrets, read, applicant)
 
 
 def test_a_certificate_is_issued_with_factors(shell: Shell) -> None:
@@ -261,3 +254,21 @@ def test_a_person_is_asked_in_korean(shell: Shell, terminal: Callable[..., Any])
     child.expect_exact(pexpect.EOF)
     assert "246810" not in (child.before or "")
     assert len(shell.device("sms").prepared) == 2
+
+
+def test_the_key_is_found_in_whatever_file_there_is() -> None:
+    """A public key, a request, a certificate or the key itself; what is none, or is encrypted, is refused."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Hong")])
+    request = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, SHA256())
+    plain, locked = (
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, how)
+        for how in (NoEncryption(), BestAvailableEncryption(b"1234"))
+    )
+    spki = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    for content in (spki, public, plain, request.public_bytes(Encoding.DER), request.public_bytes(Encoding.PEM)):
+        assert key_in(content, "file") == spki
+    for content in (b"", b"nothing", locked):
+        with pytest.raises(FileMalformed):
+            key_in(content, "file")

@@ -41,8 +41,8 @@ def key_in(content: bytes, path: object) -> bytes:
         except (ValueError, TypeError):
             continue
         return spki_of(found)
-    problem = Phrase("it holds no public key, request or certificate, and no private key that is not encrypted")
-    raise FileMalformed(path=path, problem=problem)
+    expected = Phrase("a public key, a request, a certificate or a private key in plain")
+    raise FileMalformed(path=path, expected=expected, problem=Phrase("it is none of these in PEM or DER"))
 
 
 def _key_id(location: Location, address: str) -> bytes:
