@@ -1,10 +1,13 @@
 """What centre and gateway sign: a vector that openssl makes too, and everything that is no such signature."""
 
 import hashlib
+import json
 import subprocess
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dojang.errors import Usage
 from dojang.otp.messages.outcomes import read_outcome
@@ -101,3 +104,22 @@ def test_what_is_signed_and_no_outcome(body: bytes) -> None:
     """It is refused as what it is."""
     with pytest.raises(Usage):
         read_outcome(signed("outcome", body, KEY, AT), body, KEY, AT)
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=40),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(("id", "outcome", "digits")), inner),
+    max_leaves=6,
+)
+
+
+@given(told=ANYTHING)
+def test_anything_that_is_signed_is_an_outcome_or_refused(told: object) -> None:
+    """Whatever a gateway that has the key sends."""
+    body = json.dumps(told).encode()
+    try:
+        outcome = read_outcome(signed("outcome", body, KEY, AT), body, KEY, AT)
+    except Usage:
+        return
+    assert isinstance(told, dict)
+    assert outcome.call == told["id"]
