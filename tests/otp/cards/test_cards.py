@@ -147,6 +147,32 @@ def test_a_card_works_under_the_next_key(cards, records: Database):
     cards.verify(made.card.number, _right(made, asked))
 
 
+def test_a_key_that_is_replaced_while_a_card_is_looked_at(cards, records: Database, monkeypatch):
+    """Whoever has read the card before finds the old key gone, and reads again; where it stays gone, that is told."""
+    made = _printed(cards)
+    asked = cards.challenge(made.card.number)
+    keys, gone = cards._keys, errors.NotFound(what="the key", where="office", command="dojang otp list")
+
+    def of(kek: str):
+        if kek == "one":
+            monkeypatch.setattr(keys, "of", plain)
+            cards.seal_anew("one", "two")
+            raise gone
+        return plain(kek)
+
+    plain = keys.of
+    monkeypatch.setattr(keys, "of", of)
+    cards.verify(made.card.number, _right(made, asked))
+
+    def none_left(kek: str):
+        raise gone
+
+    cards.challenge(made.card.number)
+    monkeypatch.setattr(keys, "of", none_left)
+    with pytest.raises(errors.NotFound):
+        cards.verify(made.card.number, Secret("0000"))
+
+
 def test_one_answer_given_by_many_at_once_is_taken_once(cards, other):
     """Over two databases opened at one place: nobody else has it taken, and nobody's try is counted for it."""
     made = _printed(cards)

@@ -93,7 +93,7 @@ class Cards:
         row = self._usable(number)
         if row.first is not None:
             return card_in(row)
-        first, second = codes.new_pair(self._keys.of(row.kek).random, row.entries)
+        first, second = codes.new_pair(self._keys.current()[1].random, row.entries)
         with self._records.writing() as connection:
             asked = {"first": first, "second": second, "challenged_at": self._clock()}
             mine = (_CARD.c.id == number) & _CARD.c.first.is_(None) & (_CARD.c.state == "active")
@@ -108,10 +108,7 @@ class Cards:
 
         ``entry`` is recorded in the transaction that takes a right one, or that is not taken.
         """
-        row = self._usable(number)
-        if row.first is None:
-            raise refused(number, Phrase("nothing is asked of it"), f"dojang otp card challenge {number}")
-        right = codes.answer_of(self._keys.of(row.kek), number, row.sealed, row.first, row.second)
+        row, right = self._right(number)
         outcome = self._records.together(lambda connection: self._judged(connection, row, right, answer, entry))
         if isinstance(outcome, DojangError):
             raise outcome
@@ -165,6 +162,18 @@ class Cards:
         told = {name: values[name] for name in ("applicant", "entries")}
         self._tell(connection, "card-made", values["id"], **told)
         return card_in(self._found(connection, values["id"]))
+
+    def _right(self, number: str) -> tuple[Row[Any], bytes]:
+        """The card, and the answer to what is asked of it; read again where its key was replaced meanwhile."""
+        while True:
+            row = self._usable(number)
+            if row.first is None:
+                raise refused(number, Phrase("nothing is asked of it"), f"dojang otp card challenge {number}")
+            try:
+                return row, codes.answer_of(self._keys.of(row.kek), number, row.sealed, row.first, row.second)
+            except NotFound:
+                if self._usable(number).kek == row.kek:
+                    raise
 
     def _judged(
         self, connection: Connection, row: Row[Any], right: bytes, answer: "Secret", entry: Entry | None
