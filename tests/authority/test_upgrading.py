@@ -13,7 +13,8 @@ from cryptography import x509
 from sqlalchemy import Engine, event
 
 from dojang.authority import LocalAuthority, open_authority
-from dojang.authority.database import SCHEMA, Database
+from dojang.authority.database import Database
+from dojang.authority.schema import SCHEMA
 from dojang.errors import StateUnreadable
 from dojang.x509.keys import spki_of
 

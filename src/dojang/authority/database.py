@@ -12,34 +12,29 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextvars import copy_context
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, MetaData, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.pool import QueuePool
+from sqlalchemy import URL, Connection, Engine, text
+from sqlalchemy.exc import SQLAlchemyError
 
-from dojang.authority import tables
-from dojang.authority.swift import execute
-from dojang.columns import for_postgres
-from dojang.errors import AlreadyExists, DatabaseUnavailable, InvalidSetting, Phrase, StateUnreadable
+from dojang.authority.batches import Batch
+from dojang.authority.engines import (
+    WRITING,
+    check_url,
+    embedded_engine,
+    engine_for_glances,
+    may_pass,
+    server_engine,
+)
+from dojang.authority.schema import SCHEMA, make_tables, schema_of
+from dojang.errors import DatabaseUnavailable, Phrase, StateUnreadable
 
 T = TypeVar("T")
 
-SCHEMA: Final = "0003"
-_WAIT_SECONDS: Final = 60
-_CONNECT_SECONDS: Final = 10
-_KEPT: Final = 8  # connections kept open; SQLite opens more when more threads read at once, PostgreSQL as many again
 _WRITERS: Final = 0x646F6A616E67  # the advisory lock that one writer holds
 _FOUNDERS: Final = _WRITERS + 1
-# What SQLite says when waiting or making room may help: busy, locked, input/output, full.
-_PASSING_SQLITE: Final = {5, 6, 10, 13}
-# Classes of SQLSTATE: connection, rollback (deadlock), resources, operator (shutdown, cancelled), system.
-_PASSING_STATES: Final = ("08", "40", "53", "55", "57", "58")
-WRITING: Final = "dojang_writing"
 
 
 class Database:
@@ -48,10 +43,10 @@ class Database:
     def __init__(self, url: URL) -> None:
         self.url = url
         self.is_embedded = url.get_backend_name() == "sqlite"
-        self._engine = _sqlite(url) if self.is_embedded else _postgres(url)
+        self._engine = embedded_engine(url) if self.is_embedded else server_engine(url)
         self._turn = threading.Lock()  # the threads of a process queue here, processes in the database
         self._mine = threading.local()
-        self._batch = _Batch()
+        self._batch = Batch()
         self._claimed: Connection | None = None
         self._writing: Connection | None = None  # kept from one writing() to the next
 
@@ -70,7 +65,7 @@ class Database:
                 if not database.is_embedded:
                     database._claim()
                 with database._engine.connect() as connection:
-                    _make_tables(connection, database, name)
+                    make_tables(connection, database, name)
         except BaseException:
             database.close()
             raise
@@ -113,7 +108,7 @@ class Database:
     @cached_property
     def glances(self) -> Engine:
         """For ``Glance``, which needs no transaction: on a server, connections that spend no word on one."""
-        return self._engine if self.is_embedded else _postgres_for_glances(self.url)
+        return self._engine if self.is_embedded else engine_for_glances(self.url)
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -206,195 +201,14 @@ class Database:
         try:
             yield
         except SQLAlchemyError as error:
-            raise self._ours(error) from error
+            raise self.ours(error) from error
 
-    def _ours(self, error: SQLAlchemyError) -> DatabaseUnavailable | StateUnreadable:
+    def ours(self, error: SQLAlchemyError) -> DatabaseUnavailable | StateUnreadable:
+        """What the driver complained of, as an error of ours."""
         problem = str(getattr(error, "orig", None) or error).strip().split("\n")[0]
-        if _may_pass(error):
+        if may_pass(error):
             return DatabaseUnavailable(where=self.place, problem=problem)
         return StateUnreadable(path=self.place, problem=problem)
-
-
-class _Wish:
-    """What one thread wants done, and what came of it."""
-
-    def __init__(self, work: Callable[[Connection], Any]) -> None:
-        self.work = work
-        self.context = copy_context()  # who is at work, for one
-        self.answer: Any = None
-        self.error: BaseException | None = None
-        self.is_done = False
-
-    def do(self, connection: Connection) -> None:
-        """Without a savepoint: an error ends the transaction."""
-        self.answer = self.context.run(self.work, connection)
-
-    def attempt(self, connection: Connection) -> None:
-        """In a savepoint: an error is this wish's own, unless the transaction itself is lost with it."""
-        savepoint = connection.begin_nested()
-        try:
-            self.answer = self.context.run(self.work, connection)
-            savepoint.commit()
-        except Exception as error:
-            if isinstance(error, SQLAlchemyError) and _may_pass(error):
-                raise
-            savepoint.rollback()
-            self.error = error
-
-
-class _Batch:
-    """Whoever comes first does what all who wait want done; those who come meanwhile are the next batch."""
-
-    LARGEST: Final = 256
-
-    def __init__(self) -> None:
-        self._waiting: list[_Wish] = []
-        self._list_lock, self._turn = threading.Lock(), threading.Lock()
-
-    def join(self, database: Database, work: Callable[[Connection], T]) -> T:
-        (answer,) = self.join_all(database, [work])
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    def join_all(self, database: Database, works: list[Callable[[Connection], T]]) -> list[T | Exception]:
-        wishes = [_Wish(work) for work in works]
-        with self._list_lock:
-            self._waiting += wishes
-        for wish in wishes:
-            while not wish.is_done:
-                with self._turn:
-                    if not wish.is_done:
-                        self._do_all(database)
-        return [_result(wish, database) for wish in wishes]
-
-    def _do_all(self, database: Database) -> None:
-        with self._list_lock:
-            batch, self._waiting = self._waiting[: self.LARGEST], self._waiting[self.LARGEST :]
-        try:
-            if not self._done_plainly(database, batch):
-                with database.writing() as connection:
-                    for wish in batch:
-                        wish.attempt(connection)
-        except BaseException as error:
-            for wish in batch:
-                wish.error = wish.error or error
-            if not isinstance(error, Exception):
-                raise
-        finally:
-            for wish in batch:
-                wish.is_done = True
-
-    def _done_plainly(self, database: Database, batch: list[_Wish]) -> bool:
-        """Without savepoints, which cost half as much as what they guard; false, and nothing done, when one failed."""
-        try:
-            with database.writing() as connection:
-                for wish in batch:
-                    wish.do(connection)
-        except Exception as error:
-            if len(batch) == 1 or isinstance(error, DatabaseUnavailable):
-                raise
-            return False
-        return True
-
-
-def _result(wish: _Wish, database: Database) -> Any:
-    error = wish.error
-    if isinstance(error, SQLAlchemyError):
-        return database._ours(error)
-    if error is not None and not isinstance(error, Exception):
-        return DatabaseUnavailable(where=database.place, problem=Phrase("the run was interrupted"))
-    return wish.answer if error is None else error
-
-
-def schema_of(connection: Connection, *, embedded: bool) -> str | None:
-    """The schema's version; ``None`` where there is none of ours."""
-    if embedded:
-        names = {row[0] for row in connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'table'"))}
-        if "alembic_version" not in names:
-            (version,) = connection.execute(text("PRAGMA user_version")).one()
-            return "0001" if version == 1 and "certificate" in names else None
-    elif connection.execute(text("SELECT to_regclass('alembic_version')")).scalar() is None:
-        return None
-    found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-    return None if found is None else str(found)
-
-
-def stamp(connection: Connection, *, embedded: bool) -> None:
-    """Note the schema's version where alembic looks for it, and where an old dojang does."""
-    connection.execute(
-        text("CREATE TABLE IF NOT EXISTS alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
-    )
-    connection.execute(text("INSERT INTO alembic_version (version_num) VALUES (:version)"), {"version": SCHEMA})
-    if embedded:
-        connection.execute(text(f"PRAGMA user_version = {int(SCHEMA)}"))
-
-
-def _make_tables(connection: Connection, database: Database, name: str) -> None:
-    """All of them in one transaction, in the place of what a killed founding left."""
-    schema = _schema()
-    if database.is_embedded:
-        set_pragma(connection, "journal_mode = WAL")  # kept in the file
-    else:
-        for_postgres()
-    with connection.execution_options(**{WRITING: True}).begin():
-        if not database.is_embedded:
-            _check_vacant(connection, database, schema, name)
-        for metadata in schema:
-            metadata.create_all(connection, checkfirst=False)
-        stamp(connection, embedded=database.is_embedded)
-
-
-def _schema() -> list[MetaData]:
-    """Every table there is; those of one-time passwords are loaded by what needs them only."""
-    from dojang.otp import tables as otp_tables
-
-    return [tables.metadata, otp_tables.metadata]
-
-
-def set_pragma(connection: Connection, setting: str) -> None:
-    """One that SQLite takes outside a transaction only."""
-    driver = connection.connection.driver_connection
-    assert driver is not None
-    driver.execute(f"PRAGMA {setting}")
-
-
-def _check_vacant(connection: Connection, database: Database, schema: list[MetaData], name: str) -> None:
-    if schema_of(connection, embedded=False) is None:
-        return
-    states = connection.execute(tables.authority.select()).all()
-    if any(row.state == "founded" for row in states):
-        raise AlreadyExists(what=Phrase("authority {name}", name=states[0].name), where=database.place)
-    if any(row.name != name for row in states):
-        raise AlreadyExists(
-            what=Phrase("authority {name}", name=states[0].name),
-            where=database.place,
-            next_step="Its founding was cut short: run the same command again, or choose an empty database.",
-        )
-    for metadata in reversed(schema):
-        metadata.drop_all(connection, checkfirst=True)
-    connection.execute(text("DROP TABLE alembic_version"))
-
-
-def check_url(url: str | URL) -> URL:
-    """``sqlite:////path`` or ``postgresql://[user@][host]/database``. Raises ``InvalidSetting``."""
-    try:
-        parsed = make_url(url)
-    except ArgumentError as error:
-        raise _bad_url(Phrase("it is no database address")) from error
-    if parsed.get_backend_name() not in ("sqlite", "postgresql"):
-        raise _bad_url(Phrase("only sqlite and postgresql databases are supported"))
-    if parsed.password is not None or "password" in parsed.query:
-        raise _bad_url(Phrase("it contains a password; keep that in ~/.pgpass, a service file or PGPASSWORD"))
-    return parsed.set(drivername="sqlite" if parsed.get_backend_name() == "sqlite" else "postgresql+psycopg")
-
-
-def _bad_url(problem: Phrase) -> InvalidSetting:
-    return InvalidSetting(
-        path=Phrase("The address of the database"),
-        problem=problem,
-        next_step="Name it as sqlite:////folder/file or postgresql://user@host/database.",
-    )
 
 
 def _make_file(path: Path | str) -> None:
@@ -402,74 +216,3 @@ def _make_file(path: Path | str) -> None:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     except OSError as error:
         raise StateUnreadable(path=path, problem=error.strerror or Phrase("it cannot be written")) from error
-
-
-def _sqlite(url: URL) -> Engine:
-    import sqlite3
-
-    address = f"{Path(url.database or '').absolute().as_uri()}?mode=rw"
-
-    def connect() -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            address, uri=True, timeout=_WAIT_SECONDS, isolation_level=None, check_same_thread=False
-        )
-        # The inner pages of the indexes over millions of certificates stay in 16 MiB of memory.
-        connection.executescript("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA cache_size = -16384;")
-        return connection
-
-    engine = create_engine("sqlite://", creator=connect, poolclass=QueuePool, pool_size=_KEPT, max_overflow=-1)
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        is_writing = connection.get_execution_options().get(WRITING)
-        execute(connection, "BEGIN IMMEDIATE" if is_writing else "BEGIN")
-
-    return engine
-
-
-def _postgres(url: URL) -> Engine:
-    return create_engine(
-        url,
-        connect_args=_postgres_options(),
-        pool_pre_ping=True,
-        pool_size=_KEPT,
-        max_overflow=_KEPT,
-        pool_timeout=_WAIT_SECONDS,
-    )
-
-
-def _postgres_for_glances(url: URL) -> Engine:
-    """One that was lost is seen when it is used, so nothing is asked before; and there is nothing to roll back."""
-    return create_engine(
-        url,
-        connect_args=_postgres_options(),
-        isolation_level="AUTOCOMMIT",
-        pool_reset_on_return=None,
-        pool_size=_KEPT // 2,
-        max_overflow=_KEPT // 2,
-        pool_timeout=_WAIT_SECONDS,
-    )
-
-
-def _postgres_options() -> dict[str, Any]:
-    return {
-        "connect_timeout": _CONNECT_SECONDS,
-        "application_name": "dojang",
-        "options": f"-c lock_timeout={_WAIT_SECONDS}s -c idle_in_transaction_session_timeout={_WAIT_SECONDS}s"
-        " -c synchronous_commit=on -c timezone=UTC",
-    }
-
-
-def _may_pass(error: SQLAlchemyError) -> bool:
-    """Whether the same may succeed later without anybody changing what was asked."""
-    if isinstance(error, PoolTimeout):
-        return True
-    if not isinstance(error, DBAPIError):
-        return False
-    code = getattr(error.orig, "sqlite_errorcode", None)
-    if code is not None:
-        return int(code) & 0xFF in _PASSING_SQLITE
-    state = getattr(error.orig, "sqlstate", None)
-    if state is not None:
-        return str(state).startswith(_PASSING_STATES)
-    return error.connection_invalidated or type(error.orig).__name__ == "OperationalError"

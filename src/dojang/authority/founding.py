@@ -20,7 +20,8 @@ from cryptography import x509
 from sqlalchemy import insert
 
 from dojang.authority import audit, settings, tables
-from dojang.authority.database import Database, check_url
+from dojang.authority.database import Database
+from dojang.authority.engines import check_url
 from dojang.authority.folder import CRL_NAME, ROOT_CRL_NAME, SETTINGS_NAME, STORE_NAME
 from dojang.authority.hierarchy.certifying import Above, certify, certify_itself, check_key, checked_subject, record
 from dojang.authority.hierarchy.signers import CURRENT, Key, add

@@ -9,7 +9,8 @@ from sqlalchemy import Connection, Engine, insert, text
 
 from dojang.authority import audit, tables
 from dojang.authority.audit.record import root_certificate
-from dojang.authority.database import SCHEMA, WRITING, schema_of, set_pragma
+from dojang.authority.engines import WRITING
+from dojang.authority.schema import SCHEMA, schema_of, set_pragma
 
 
 def upgrade(engine: Engine, name: str, *, embedded: bool) -> None:

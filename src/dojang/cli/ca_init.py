@@ -71,7 +71,7 @@ def init(
     address: str | None,
 ) -> None:
     """All of the authority is there afterwards, or nothing is; a key that was made for nothing is removed."""
-    from dojang.authority.database import check_url
+    from dojang.authority.engines import check_url
     from dojang.authority.founding import create_authority
 
     if (issuing_key is None) != (issuing_name is None):
