@@ -4,8 +4,8 @@ On a PIV card each key has one place for a certificate. What is delivered there,
 key, is a certificate that the key has signed for itself; that one gives way to an issued one, and nothing else does.
 """
 
+import dataclasses
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dojang.errors import AlreadyExists, Phrase, UnsupportedOperation
@@ -35,7 +35,7 @@ class CardLocation(TokenLocation):
         """``management_keys`` ``None``: the key that every card is delivered with."""
         super().__init__(token, asked, r_object)
         if self._uri.serial:  # OpenSC names the token after the holder of its first certificate, so that name changes
-            self._uri = replace(self._uri, token=None)
+            self._uri = dataclasses.replace(self._uri, token=None)
         self._management_keys = management_keys
         self._chosen: set[bytes] = set()
         self._installed: dict[bytes, bytes] = {}
@@ -81,16 +81,38 @@ class CardLocation(TokenLocation):
         chain_der: Sequence[bytes] = (),
         replaces: bytes | None = None,
     ) -> StoredCredential:
-        """Beside its key; issuers have no place on such a card, and the label is the card's own."""
-        here = self._certificates(key_id=key_id)
-        if not here:
-            raise self._missing(Phrase("The private key"))
-        if here[0].value != certificate_der:
-            self._refuse_issued(here[0])
-            self._put(key_id, certificate_der)
-        self._installed[key_id] = certificate_der
+        """Beside its key; issuers have no place on such a card, and the label is the card's own.
+
+        A successor for the same key waits in the journal until ``switch``: there is no second place for it.
+        """
+        here = self._here(key_id)
         self._issuers = tuple(chain_der)
-        return self._credential(here[0]._replace(value=certificate_der), named=False)
+        if replaces == key_id:
+            self._prove_management_key()
+            staged = here._replace(value=certificate_der)
+            return dataclasses.replace(self._credential(staged, named=False), staged=True)
+        if here.value != certificate_der:
+            self._refuse_issued(here)
+            self._put(key_id, certificate_der)
+        return self._shown(here, certificate_der)
+
+    def switch(self, *, old_key_id: bytes, new_key_id: bytes, certificate_der: bytes | None = None) -> StoredCredential:
+        """The successor takes the one place, in one step; of the old certificate the record tells."""
+        if old_key_id != new_key_id or certificate_der is None:
+            return super().switch(old_key_id=old_key_id, new_key_id=new_key_id, certificate_der=certificate_der)
+        here = self._here(new_key_id)
+        if here.value != certificate_der:
+            self._put(new_key_id, certificate_der)
+        return self._shown(here, certificate_der)
+
+    def _here(self, key_id: bytes) -> "TokenObject":
+        for one in self._certificates(key_id=key_id):
+            return one
+        raise self._missing(Phrase("The private key"))
+
+    def _shown(self, here: "TokenObject", certificate_der: bytes) -> StoredCredential:
+        self._installed[here.key_id] = certificate_der
+        return self._credential(here._replace(value=certificate_der), named=False)
 
     def discard(self, key_id: bytes) -> None:
         """Nothing: the key was there before, and what was undone had not come to its certificate."""

@@ -146,9 +146,25 @@ def test_one_device_certifies_its_key_and_shows_its_code(office, plugged, key, t
     code = office.run("otp", "code", shown["otp"]["seeds"][0]["address"])["code"]
     assert len(code) == 6
     assert office.run(*order, status=9)["code"] == "already-exists"
-    unnamed = office.run(*office.order(), status=10)
-    assert unnamed["code"] == "unsupported-operation"
-    assert "id=%02" in unnamed["next"]
+
+
+@pytest.mark.parametrize("late", [None, False, True])
+def test_the_certificate_of_a_kept_key_is_renewed(office, plugged, key, late):
+    """Where its profile lets the key stay; pulled out before or after the one write, the next run ends it."""
+    order = (*office.order(key_id=";id=%01"), "--profile", "tls-client")
+    issued = office.run(*order)["credential"]
+    words = ("renew", "now", issued["address"], "--keep-key")
+    if late is None:
+        assert office.run(*words)["credential"]["address"] == issued["address"]
+    else:
+        key.faults.add(removal(after_the_work=late), on=Ins.PUT_DATA)
+        assert office.run(*words, status=6)["code"] == "token-removed"
+        key.insert(plugged.port)
+        assert office.run("renew", "run")["recovered"] == [{"verb": "renew", "outcome": "finished"}]
+    certificate = x509.load_der_x509_certificate(key.certificate(Slot.AUTHENTICATION))
+    listed = {one["serial"].lstrip("0").lower(): one for one in office.run("ca", "list")["certificates"]}
+    assert len(listed) == 2
+    assert f"{certificate.serial_number:x}" in listed.keys() - {issued["serial"].lstrip("0").lower()}
 
 
 def test_a_card_with_its_own_management_key(office, plugged, key):

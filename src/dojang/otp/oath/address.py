@@ -31,14 +31,14 @@ class OathAddress:
     def from_text(cls, text: str) -> Self:
         """Read ``oath:``, ``oath:DEVICE``, ``oath:DEVICE/ACCOUNT`` or ``oath:/ACCOUNT``; ``InvalidAddress`` else."""
         if not text.startswith(SCHEME):
-            raise InvalidAddress(address=text, problem=Phrase("it does not begin with {scheme}", scheme=SCHEME))
+            raise _invalid(text, Phrase("it does not begin with {scheme}", scheme=SCHEME))
         device, _, account = text.removeprefix(SCHEME).partition("/")
         if "/" in account:
-            raise InvalidAddress(address=text, problem="a '/' in the name of an account is written %2F")
+            raise _invalid(text, Phrase("a '/' in the name of an account is written %2F"))
         try:
             return cls(unquote_to_bytes(device).decode() or None, unquote_to_bytes(account) or None)
         except UnicodeDecodeError:
-            raise InvalidAddress(address=text, problem="the name of the device is not UTF-8") from None
+            raise _invalid(text, Phrase("the name of the device is not UTF-8")) from None
 
     @property
     def name(self) -> str | None:
@@ -49,3 +49,8 @@ class OathAddress:
         device = quote_from_bytes((self.device or "").encode(), safe=_PLAIN)
         account = "" if self.account is None else "/" + quote_from_bytes(self.account, safe=_PLAIN)
         return f"{SCHEME}{device}{account}"
+
+
+def _invalid(text: str, problem: Phrase) -> InvalidAddress:
+    advice = Phrase("Write it as oath:DEVICE/ACCOUNT; 'dojang otp list' prints addresses to paste.")
+    return InvalidAddress(address=text, problem=problem, next_step=advice)
