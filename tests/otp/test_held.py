@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 import dojang
 from dojang import errors
 from dojang.otp.base import Code, MakesSeeds, NewSeed, Question, Seed
+from dojang.otp.held.checking import LOOK_AHEAD
 from dojang.otp.held.counters import Counters
-from dojang.otp.held.device import LOOK_AHEAD, TokenSeeds
+from dojang.otp.held.device import TokenSeeds
 from dojang.otp.parameters import OtpParameters
 from dojang.pkcs11 import ModuleSearch, OpenToken, PinGuard, open_token
 from dojang.pkcs11.uri import Pkcs11Uri

@@ -1,8 +1,6 @@
 """Seeds on a PKCS#11 token: each is a secret key that never leaves it, and a data object that tells what it is for.
 
-The data object is private, tied to its key by CKA_ID like all data that dojang keeps on tokens, and says the CKA_ID
-once more in its value: not every token can be asked for it. A token without data objects (NSS) has the same words
-behind the name in the key's label.
+How codes are checked is in ``checking``, what the data object says in ``described``.
 """
 
 import hmac
@@ -11,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
-from itertools import pairwise
 from pathlib import Path
 from secrets import token_bytes
 from typing import TYPE_CHECKING, Any, Final
@@ -23,16 +20,15 @@ from dojang.errors import (
     DojangError,
     InvalidOtp,
     NotFound,
-    OtpIncorrect,
-    OtpReplayed,
     Phrase,
     UnsupportedMechanism,
 )
 from dojang.otp import hotp, ocra, totp
 from dojang.otp.base import Access, Code, NewSeed, Question, Seed
-from dojang.otp.held.counters import FILE_NAME, Count, Counters
+from dojang.otp.held import checking, described
+from dojang.otp.held.counters import FILE_NAME, Counters
 from dojang.otp.parameters import OtpParameters
-from dojang.otp.truncation import HASHES, same
+from dojang.otp.truncation import HASHES
 from dojang.pkcs11.uri import Pkcs11Uri
 from dojang.places import folders
 from dojang.secret import Secret
@@ -40,17 +36,8 @@ from dojang.secret import Secret
 if TYPE_CHECKING:
     from dojang.pkcs11.opened import OpenToken
 
-APPLICATION: Final = "dojang otp"
 _ID_BYTES: Final = 20
-_IN_LABEL: Final = f" ({APPLICATION}) "
 _REFUSALS: Final = (DeviceRefused, UnsupportedMechanism)
-LOOK_AHEAD: Final = 10
-"""Codes by counter that may have been shown and not used before the one that is given (RFC 4226, 7.4)."""
-STEPS_AROUND: Final = 1
-"""Time steps before and after the present one that are good (RFC 6238, 5.2)."""
-RESYNC_COUNTERS: Final = 1000
-RESYNC_STEPS: Final = 120
-"""How far two codes in a row are looked for: by time, an hour at 30 seconds, each way."""
 
 
 class TokenSeeds:
@@ -94,9 +81,9 @@ class TokenSeeds:
         from dojang.pkcs11.data_objects import read_all
 
         keys = {one.key_id: one.label for one in self._token.private_objects() if one.type == "secret-key"}
-        found = [_described(one.value) for one in read_all(self._token, label=APPLICATION)]
+        found = [described.in_value(one.value) for one in read_all(self._token, label=described.APPLICATION)]
         there = [replace(seed, name=keys[seed.key_id]) for seed in found if seed is not None and seed.key_id in keys]
-        there += [_labelled(label, key_id) for key_id, label in keys.items() if _IN_LABEL in label]
+        there += [seed for key_id, label in keys.items() if (seed := described.in_label(label, key_id)) is not None]
         names = Counter(seed.name for seed in there)
         return [replace(seed, address=self._address(seed, alone=names[seed.name] == 1)) for seed in there]
 
@@ -148,12 +135,11 @@ class TokenSeeds:
 
     def _describe(self, new: NewSeed, key_id: bytes) -> None:
         """Beside the key, or in its label where there is no beside."""
-        kept = new.parameters.to_bytes()
-        value = key_id.hex().encode() + b" " + kept
+        value, label = described.value(new, key_id), described.APPLICATION
         try:
-            self._token.add_data(value, label=APPLICATION, application=APPLICATION, key_id=key_id)
+            self._token.add_data(value, label=label, application=label, key_id=key_id)
         except _REFUSALS:
-            self._token.relabel(key_id, f"{new.name}{_IN_LABEL}{kept.decode()}", "secret-key")
+            self._token.relabel(key_id, described.label(new), "secret-key")
 
     def check_free(self, name: str) -> None:
         """``AlreadyExists`` where a key, a certificate or another seed has the name."""
@@ -218,77 +204,31 @@ class TokenSeeds:
     # Checking
 
     def verify(self, seed: Seed, code: Secret, at: datetime, question: Question | None = None) -> None:
-        """As ``ChecksCodes``. What is accepted is written down before anybody is told; of those who try one code at the
-        same time, one is.
-        """
-        if question is not None and seed.parameters.kind != "ocra":
-            raise InvalidOtp(problem="only OCRA answers challenges")
-        window, compute = self._window(seed, self._count(seed), at, question)
-        given = _typed(code)
-        # All are computed and compared, so that the time tells nothing of which one it was.
-        matching = [number for number in window if same(compute(number), given)]
-        if not matching:
-            raise OtpIncorrect(what=seed.name)
-        if question is not None and not (seed.parameters.counts or seed.parameters.ocra.period):
-            return  # the same challenge has the same answer; whoever asks does not ask the same twice
-        for number in matching:
-            if self._counters.accept(self._counted(seed.key_id), number, drift=self._drift(seed, number, at)):
-                return
-        raise OtpReplayed(what=seed.name)
+        compute = self._computing(seed, question, at)
+        checking.verify(self._counters, self._counted(seed.key_id), seed, compute, code, at)
 
-    def _window(
-        self, seed: Seed, count: Count, at: datetime, question: Question | None
-    ) -> tuple[range, Callable[[int], str]]:
-        """The counters or steps to look at, used ones too (to say so), and how the code of each is computed."""
-        parameters = seed.parameters
-        if parameters.kind == "ocra":
-            return self._ocra_window(seed, count, at, question)
-        compute = self.by_counter(seed)
-        if parameters.kind == "hotp":
-            return range(max(count.accepted - LOOK_AHEAD, 0), count.accepted + LOOK_AHEAD + 1), compute
-        now = totp.step(at, parameters.period)
-        return totp.steps(now, drift=count.drift, back=STEPS_AROUND, ahead=STEPS_AROUND), compute
-
-    def _ocra_window(
-        self, seed: Seed, count: Count, at: datetime, question: Question | None
-    ) -> tuple[range, Callable[[int], str]]:
+    def _computing(self, seed: Seed, question: Question | None, at: datetime) -> Callable[[int], str]:
+        """How the code of each counter or step is computed that a check looks at."""
+        if seed.parameters.kind != "ocra":
+            if question is not None:
+                raise InvalidOtp(problem="only OCRA answers challenges")
+            return self.by_counter(seed)
         if question is None:
             raise InvalidOtp(problem="OCRA answers a challenge, and none was given")
         suite = seed.parameters.ocra
-        if suite.counter:
-            window = range(max(count.accepted - LOOK_AHEAD, 0), count.accepted + LOOK_AHEAD + 1)
-            return window, lambda counter: self._answer(seed, question, counter, at)
-        if suite.period is None:
-            return range(1), lambda _: self._answer(seed, question, None, None)
-        period = suite.period
-        steps = totp.steps(totp.step(at, period), drift=count.drift, back=STEPS_AROUND, ahead=STEPS_AROUND)
-        return steps, lambda step: self._answer(seed, question, None, totp.begins_at(step, period))
 
-    def _drift(self, seed: Seed, number: int, at: datetime) -> int | None:
-        parameters = seed.parameters
-        by_time = parameters.kind == "totp" or (parameters.kind == "ocra" and not parameters.counts)
-        return number - totp.step(at, parameters.period) if by_time else None
+        def answer(number: int) -> str:
+            counter = number if suite.counter else None
+            by_time = suite.period is not None and counter is None
+            return self._answer(seed, question, counter, totp.begins_at(number, suite.period or 1) if by_time else at)
+
+        return answer
 
     def resync(self, seed: Seed, first: Secret, second: Secret, at: datetime) -> int:
-        parameters, count = seed.parameters, self._count(seed)
-        if parameters.kind == "ocra":
+        if seed.parameters.kind == "ocra":
             raise InvalidOtp(problem="OCRA has nothing to set: say the counter with --counter")
-        compute = self.by_counter(seed)
-        if parameters.kind == "hotp":
-            window = hotp.counters(count.accepted, RESYNC_COUNTERS)
-        else:
-            now = totp.step(at, parameters.period)
-            window = totp.steps(now, back=RESYNC_STEPS, ahead=RESYNC_STEPS, after=count.accepted - 1)
-        pairs = pairwise(compute(number) for number in range(window.start, window.stop + 1))
-        for number, (one, other) in zip(window, pairs, strict=False):
-            if same(one, _typed(first)) and same(other, _typed(second)):
-                self._accept_both(seed, number, at)
-                return number + 2
-        raise OtpIncorrect(what=seed.name)
-
-    def _accept_both(self, seed: Seed, number: int, at: datetime) -> None:
-        if not self._counters.accept(self._counted(seed.key_id), number + 1, drift=self._drift(seed, number + 1, at)):
-            raise OtpReplayed(what=seed.name)
+        codes = first, second
+        return checking.resync(self._counters, self._counted(seed.key_id), seed, self.by_counter(seed), codes, at)
 
     def set_counter(self, seed: Seed, counter: int) -> int:
         if not seed.parameters.counts:
@@ -301,39 +241,9 @@ class TokenSeeds:
         count = self._counters.known(self._counted(seed.key_id)) if seed.parameters.counts else None
         return None if count is None else count.shown
 
-    def _count(self, seed: Seed) -> Count:
-        return self._counters.known(self._counted(seed.key_id)) or Count()
-
     def _counted(self, key_id: bytes) -> str:
         """What tells this seed from all others in the file of counters."""
         return f"{self._token.token.guarded_name}:{key_id.hex()}"
-
-
-def _described(value: bytes) -> Seed | None:
-    """What a data object tells; nothing where it tells of no key, and a problem where it cannot be read otherwise."""
-    head, _blank, kept = value.partition(b" ")
-    try:
-        key_id = bytes.fromhex(head.decode("ascii"))
-    except ValueError:
-        return None
-    try:
-        return Seed("", "", OtpParameters.from_bytes(kept), key_id)
-    except InvalidOtp as error:
-        return Seed("", "", OtpParameters(), key_id, problem=str(error))
-
-
-def _labelled(label: str, key_id: bytes) -> Seed:
-    """What the label of a key tells."""
-    name, _mark, kept = label.partition(_IN_LABEL)
-    try:
-        return Seed("", name, OtpParameters.from_bytes(kept.encode()), key_id)
-    except InvalidOtp as error:
-        return Seed("", name, OtpParameters(), key_id, problem=str(error))
-
-
-def _typed(code: Secret) -> str:
-    """A code as people type it, in groups."""
-    return code.reveal().decode("utf-8", "replace").replace(" ", "").strip()
 
 
 def _pin_hash(suite: ocra.Suite, pin: Secret | None) -> bytes | None:
