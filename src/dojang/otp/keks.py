@@ -82,6 +82,14 @@ class Keks:
             raise NotFound(what=Phrase("the wrapping key {id}", id=kek), where=self.owner, command="dojang otp list")
         return self._opened(row)
 
+    def has_open(self, kek: str) -> bool:
+        """Whether it has been used here, and is not known to be gone."""
+        return kek in self._open
+
+    def forget(self, kek: str) -> None:
+        """It was seen to be gone."""
+        self._open.pop(kek, None)
+
     def add(self, connection: Connection, number: int) -> Row[Any]:
         """A new current key, inside ``writing()``, where there is none."""
         home = self._home(connection)
@@ -100,7 +108,7 @@ class Keks:
         """Destroy a retired key and the one beside it; false where both are gone already."""
         with self._records.reading() as connection:
             row = connection.execute(select(_KEK).where((_KEK.c.id == kek) & (_KEK.c.state == "retired"))).one()
-        self._open.pop(kek, None)
+        self.forget(kek)
         token, key_id = self._open_token(row.key_address), _key_id_in(row.key_address)
         return token.destroy(_beside(key_id), "secret-key") + token.destroy(key_id, "secret-key") > 0
 

@@ -74,12 +74,16 @@ class Vault:
         kek = self.keks.of(sealed.kek)
         return sealed_hmac.seed_hmacs(kek.token, sealed.wrapped, messages, under=kek.key_id, hash_name=hash_name)
 
+    def was_replaced(self, sealed: Sealed) -> bool:
+        """Whether the key under which it was sealed is gone because there is a newer one; then it is forgotten here."""
+        self.keks.forget(sealed.kek)
+        return self.keks.current().id != sealed.kek
+
     def decoy(self, hash_name: str) -> Sealed:
-        """A seed of nobody, for what is to look like work; another one in each process."""
-        kek = self.keks.current().id
-        found = self._decoys.get(kek + hash_name)
-        if found is None:
-            found = self._decoys[kek + hash_name] = self.make(hash_name)
+        """A seed of nobody, for what is to look like work; another one in each process, made anew under a new key."""
+        found = self._decoys.get(hash_name)
+        if found is None or not self.keks.has_open(found.kek):
+            found = self._decoys[hash_name] = self.make(hash_name)
         return found
 
     # Anew, and out

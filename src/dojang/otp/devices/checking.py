@@ -88,8 +88,9 @@ class Checker:
             try:
                 macs = self._vault.hmacs(sealed, hash_name, [candidate.message for candidate in wanted])
             except NotFound:
-                before, row = row, self._look(device)
-                if row is None or before is None or row.kek == before.kek:
+                row = self._look(device)
+                is_there_still = row is not None and row.kek == sealed.kek
+                if is_there_still or not self._vault.was_replaced(sealed):
                     raise
                 continue  # its key was replaced meanwhile; now it lies under the new one
             codes = [windows.code_of(known.parameters, mac) for mac in macs]
