@@ -15,6 +15,7 @@ from statistics import median
 from time import perf_counter
 
 from cryptography.hazmat.primitives.asymmetric import ec
+from many_certificates import fill
 from place import Place, Row
 from sqlalchemy import text
 
@@ -30,14 +31,6 @@ SHARE, SLOWER = 0.6, 1.5
 KEYS = {"rsa": "rsa-2048", "ec": "ec-p256"}
 AT_ONCE = {"rsa": 32, "ec": 128}
 FEW, MANY, PAGE, PAGES = 1_000, 1_000_000, 100, 40
-_FILL = """
-INSERT INTO certificate (serial, signer, certificate_der, profile, subject, key_fingerprint, not_before_at,
-                         not_after_at, recorded_at, changed_at, state)
-WITH RECURSIVE counter (number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM counter WHERE number < :count)
-SELECT '1' || lower(hex(randomblob(19))), 'issuing', zeroblob(64), 'personal', 'CN=Subscriber ' || number,
-       randomblob(32), :at, strftime('%Y-%m-%dT%H:%M:%S+00:00', :at, '+' || abs(random() % 86400 * 60) || ' seconds'),
-       :at, :at, 'confirmed' FROM counter
-"""
 
 
 def measure(place: Place, *, rounds: int, seconds: float) -> list[Row]:
@@ -128,10 +121,6 @@ def _filled(path: Path, size: int) -> Iterator[Store]:
     at = datetime.now(UTC)
     with database.writing() as connection:
         connection.execute(text("INSERT INTO signer (id, role, key_address) VALUES ('issuing', 'issuing', 'none')"))
-        connection.execute(text(_FILL), {"count": size, "at": _text(at)})
+        fill(connection, size, at, least=timedelta(), spread=timedelta(days=60))
     yield Store(database, "bench")
     database.close()
-
-
-def _text(at: datetime) -> str:
-    return at.isoformat(timespec="seconds")

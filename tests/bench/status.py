@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection
 from pathlib import Path
 from statistics import median
@@ -18,8 +18,8 @@ from time import perf_counter, process_time
 from types import SimpleNamespace
 from typing import Any
 
+from many_certificates import fill
 from place import Place, Row
-from sqlalchemy import text
 
 from dojang.authority.database import Database
 from dojang.authority.status.list_signing import Entry, Scope, sign_list
@@ -35,13 +35,6 @@ FROM_STOCK, LIVE, SLOWER, LONGER = 2000, 500, 1.3, 1.5
 FEW, MANY, ASKED = 1_000, 1_000_000, 500
 SHORT_LIST, LONG_LIST = 10_000, 100_000
 CLIENTS, EACH = 4, 500
-_FILL = """
-INSERT INTO certificate (serial, signer, certificate_der, profile, subject, key_fingerprint, not_before_at,
-                         not_after_at, recorded_at, changed_at, state)
-WITH RECURSIVE counter (number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM counter WHERE number < :count)
-SELECT '1' || lower(hex(randomblob(19))), 'issuing', zeroblob(64), 'personal', 'CN=Subscriber ' || number,
-       randomblob(32), :at, :end, :at, :at, 'confirmed' FROM counter
-"""
 
 
 def measure(place: Place, *, rounds: int, seconds: float) -> list[Row]:
@@ -74,10 +67,8 @@ def _bureau(folder: Path, keys: dict[str, Any], count: int) -> Iterator[Bureau]:
 
 
 def _fill(database: Database, count: int) -> None:
-    at = _now()
-    moments = {"at": at.isoformat(), "end": at.replace(year=at.year + 1).isoformat()}
     with database.writing() as connection:
-        connection.execute(text(_FILL), {"count": count, **moments})
+        fill(connection, count, _now(), least=timedelta(days=365), spread=timedelta())
 
 
 def _requests(bureau: Bureau, nonce: bytes | None = None) -> list[bytes]:
