@@ -134,14 +134,13 @@ def records_in_memory(tmp_path: Path) -> Iterator[Store]:
 def test_queries_use_their_indexes(records_in_memory: Store, clock: Any) -> None:
     """A page costs what it holds: no query of a page, of a key, of a hold or of a list walks through the table."""
     store = records_in_memory
-    seen: list[str] = []
+    asked: list[str] = []
 
     from sqlalchemy import event
 
-    @event.listens_for(store.database._engine, "before_cursor_execute")
-    def see(connection: Any, cursor: Any, statement: str, values: Any, *_: Any) -> None:
-        if statement.startswith("SELECT certificate"):
-            seen.extend(row[3] for row in connection.connection.execute(f"EXPLAIN QUERY PLAN {statement}", values))
+    @event.listens_for(store.database._engine.pool, "checkout")
+    def see(connection: Any, *_: Any) -> None:
+        connection.set_trace_callback(asked.append)  # with the values in it, whoever gave the statement to SQLite
 
     (one,) = some(store, 1, clock())
     with store.database.writing() as connection:
@@ -153,7 +152,12 @@ def test_queries_use_their_indexes(records_in_memory: Store, clock: Any) -> None
     store.with_key(b"x")
     store.find("1")
     store.latest_at()
-    assert seen
+    with store.database.writing() as connection:
+        write_life(connection, replace(one, replaces="2", changed_at=clock()), listed=False)
+    queries = [one for one in asked if one.startswith(("SELECT certificate", "UPDATE certificate"))]
+    assert len(queries) >= 8
+    with store.database.reading() as connection:
+        seen = [row[3] for query in queries for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}")]
     walks = [plan for plan in seen if plan.startswith("SCAN certificate") and "INDEX" not in plan]
     assert walks == ["SCAN certificate"]  # the newest, by number from the end
     assert not any("TEMP B-TREE" in plan for plan in seen)

@@ -25,8 +25,8 @@ class _Plan(NamedTuple):
 class Prepared:
     """One statement with named values. Its text and its types are worked out when it first runs.
 
-    Inside ``writing()`` the driver runs it as it is; what the driver complains of is raised as by ``execute``. Of
-    columns with an ORM's types or lists of values it knows nothing.
+    The driver runs it as it is, in the transaction of ``writing()`` or ``reading()``; what it complains of is raised as
+    by ``execute``. Of lists of values it knows nothing.
     """
 
     def __init__(self, statement: Executable) -> None:
@@ -70,8 +70,12 @@ def execute(connection: Connection, statement: str, values: Any = ()) -> Any:
 
 
 def _is_swift(connection: Connection) -> bool:
-    """What reads outside a transaction begins one in the ordinary way, for what is read after it."""
-    return connection.dialect.name == "sqlite" and connection.in_transaction()
+    """Whether the driver is asked; a transaction has begun then, as ``execute`` would have begun it."""
+    if connection.dialect.name != "sqlite":
+        return False
+    if not connection.in_transaction():
+        connection.begin()
+    return True
 
 
 def _planned(statement: Any, dialect: Dialect) -> _Plan:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from enum import Enum
+from functools import lru_cache
 from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +23,7 @@ from dojang.tbs import Glance, common_name_in
 STAGING = ".dojang"
 _CERTIFICATE, _KEY, _RECORD = comparable(CERTIFICATE), comparable(KEY), comparable(RECORD)
 _AT_ONCE = 256
+_USUAL_BYTES = 1 << 13  # of a certificate
 _STAGED_NAME = re.compile("[0-9a-f]+")
 
 
@@ -122,7 +124,18 @@ def read_folder(root: Path, path: Path, place: Place) -> KeyFolder | None:
 
 
 def _folder_at(path: str, name: str, place: Place) -> KeyFolder | None:
-    return next(_read_each([(path, name)], place), None)
+    names = file_names(path)
+    certificate_der = _certificate_in(path, names)
+    facts = _remembered_facts if len(certificate_der) <= _USUAL_BYTES else _facts_of
+    return _folder(path, name, place, names, certificate_der, *facts(certificate_der))
+
+
+def _facts_of(certificate_der: bytes) -> tuple[Glance | None, str | None, bytes | None]:
+    seen = _seen(certificate_der)
+    return seen, _common_name(seen), _key_hash(seen, certificate_der)
+
+
+_remembered_facts = lru_cache(maxsize=64)(_facts_of)  # whoever moves a folder reads it again and again
 
 
 def _read_each(folders: Sequence[tuple[str, str]], place: Place) -> Iterator[KeyFolder]:

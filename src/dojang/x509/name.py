@@ -75,7 +75,8 @@ _TOKEN = re.compile(r'\\.|"(?:[^"\\]|\\.)*"|[",+]', re.DOTALL)
 _ESCAPE = re.compile(r"((?:\\[0-9A-Fa-f]{2})+)|\\(.)|\\", re.DOTALL)
 _ESCAPABLE = frozenset(' "#+,;<=>\\')
 _NEEDS_ESCAPE = frozenset('"+,;<>\\')
-_AS_IT_STANDS = re.compile(r"[A-Za-z0-9가-힣()\-_.:/@]*")
+_PLAIN = r"A-Za-z0-9가-힣()\-_.:/@"
+_AS_IT_STANDS = re.compile(rf"(?:[{_PLAIN}](?:[{_PLAIN} ]*[{_PLAIN}])?)?")
 _INVISIBLE = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
 _ENCODINGS = {0x0C: "utf-8", 0x13: "ascii", 0x16: "ascii", 0x12: "ascii", 0x1A: "ascii", 0x1E: "utf-16-be"}
 
@@ -128,6 +129,7 @@ def attribute_values(name: x509.Name) -> list[tuple[str, str]]:
     return [(_SHORT.get(part.oid, part.oid.dotted_string), str(part.value)) for part in name]
 
 
+@lru_cache(maxsize=64)  # one name is read again within the same issuance
 def _parse(text: str) -> x509.Name:
     if len(text) > LONGEST_TEXT:
         raise ValueError(Phrase("it is longer than {limit} characters", limit=LONGEST_TEXT))

@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import event, func, insert, select
 
@@ -114,9 +115,17 @@ def _kill_at(database: Database, number: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         seen += 1
 
-    for name in ("before_cursor_execute", "commit"):
-        event.listen(database._engine, name, step)
-    event.listen(database._engine.pool, "checkin", step)
+    engine, commit = database._engine, database._engine.dialect.do_commit
+
+    def commit_and_step(connection: Any) -> None:
+        commit(connection)
+        step()
+
+    engine.dialect.do_commit = commit_and_step
+    if database.is_embedded:  # SQLite tells of its statements itself, whoever gave them to it
+        event.listen(engine.pool, "checkout", lambda connection, *_: connection.set_trace_callback(step))
+    else:
+        event.listen(engine, "before_cursor_execute", step)
 
 
 def _on_record(url: str, reference: str) -> dict[str, object]:

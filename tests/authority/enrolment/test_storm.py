@@ -64,7 +64,7 @@ def test_many_wrong_at_once_are_all_counted(bureau) -> None:
 
 def test_killed_at_every_step(bureau) -> None:
     """Whatever was answered is on record, a wrong try as well as a certificate; a certificate always with its code."""
-    every = 1 if bureau.database.is_embedded else 3
+    every = 2 if bureau.database.is_embedded else 3
     process = other("strike", text_of(bureau.database.url), every)
     lines = [json.loads(line) for line in process.communicate(timeout=90)[0].splitlines()]
     assert process.returncode == 0

@@ -19,6 +19,7 @@ from typing import Final
 
 from dojang.authority.audit.events import EVENTS
 
+_AS_JSON: Final = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
 _BEGINNING: Final = b"dojang audit 1\0"
 Detail = str | int | list[str]
 
@@ -66,7 +67,7 @@ def details_text(event: str, details: Mapping[str, Detail | None]) -> str:
     if unknown:
         raise ValueError(f"{event} may not tell of {', '.join(sorted(unknown))}")
     told = {name: value for name, value in details.items() if value is not None}
-    return clean(json.dumps(told, ensure_ascii=False, sort_keys=True, separators=(",", ":")))
+    return clean(_AS_JSON(told))
 
 
 def clean(text: str) -> str:

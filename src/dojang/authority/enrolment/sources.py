@@ -1,12 +1,14 @@
 """Who is counted as one source of wrong tries: an address, and for IPv6 the network of a household (/64)."""
 
 import ipaddress
+from functools import lru_cache
 from typing import Final
 
 _LONGEST: Final = 64
 _HOUSEHOLD: Final = 64
 
 
+@lru_cache(maxsize=128)
 def source_of(peer: str) -> str:
     """The source behind an address; what is none stands for itself (``local``)."""
     try:
