@@ -24,7 +24,10 @@ from tests.cli.test_elsewhere import Shell as ShellElsewhere
 from tests.cmp.own_server import OwnServer, own_server
 
 from dojang.authority.remote_factors import RemoteSitting
-from dojang.cli.factors import given_in
+from dojang.cli.context import Invocation
+from dojang.cli.factors import FactorPrompts, given_in
+from dojang.cli.flags import Flags
+from dojang.cmp.factors import Offer, Outcome, Prepared, Wanted
 from dojang.errors import FactorUnavailable, FileMalformed, Usage
 from dojang.lifecycle.prove import key_in
 
@@ -272,3 +275,34 @@ def test_the_key_is_found_in_whatever_file_there_is() -> None:
     for content in (b"", b"nothing", locked):
         with pytest.raises(FileMalformed):
             key_in(content, "file")
+
+
+class Call:
+    """A sitting where somebody is called, who presses the digits after a while, or never."""
+
+    authority = "office"
+
+    def __init__(self, *states: str) -> None:
+        self.states = list(states)
+
+    def wanted(self) -> Wanted:
+        return Wanted((("ars",),), (), (Offer("ars", "", "010-****-5678"),))
+
+    def prepare(self, factor: str, device: str | None = None) -> Prepared:
+        return Prepared(factor, "010-****-5678", seconds=60, digits="135790")
+
+    def answer(self, factor: str, code: object = None, device: str | None = None) -> Outcome:
+        return Outcome(self.states.pop(0), self.wanted())
+
+
+def test_digits_are_pressed_in_a_call(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are shown here, nothing is typed, and it is asked again whether they were pressed."""
+    monkeypatch.setattr("dojang.cli.factors._LOOK_AGAIN", 0)
+    flags = Flags()
+    flags.factors, flags.no_input = ("ars",), True
+    FactorPrompts(Invocation(flags))(Call("waiting", "waiting", "passed"))
+    assert "010-****-5678 is being called. Press these digits in the call: 135790" in capsys.readouterr().err
+    with pytest.raises(FactorUnavailable, match="no code is waited for"):
+        FactorPrompts(Invocation(flags))(Call("waiting", "over"))

@@ -1,5 +1,6 @@
 """A kill before everything that lasts while factors are passed: a certificate with its factors, or nothing anywhere."""
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -68,3 +69,37 @@ def test_issue_with_factors_killed_anywhere(afar: AfarBank) -> None:
         afar.nothing_waits("token")
 
     strike_everywhere(afar.bench, lambda name: afar.issue_words("token", name), check, every=5, journal=False)
+
+
+def test_issue_here_with_factors_killed_anywhere(bench: Bench, tmp_path: Path) -> None:
+    """The same at the local authority, with a real device: a seed on the token, whose codes are each taken once."""
+    folder, picture, uri = bench.home / "state/authorities/office", tmp_path / "device.png", tmp_path / "uri"
+    (folder / "profiles").mkdir()
+    (folder / "profiles" / "otp.toml").write_text('like = "tls-client"\n[factors]\nall = ["otp"]\n')
+    applicant = bench.json("ca", "applicant", "add", "--name", "Hong")["applicant"]["id"]
+    words = ["--applicant", applicant, "--kind", "hotp", "--issuer", "Office", "--account", "Hong"]
+    bench.json("otp", "add", "--ca", "office", *words, "--export-qr", picture)
+    uri.touch(0o600)
+    uri.write_bytes(subprocess.run(["zbarimg", "-q", "--raw", picture], capture_output=True, check=True).stdout)
+    bench.json("otp", "add", bench.locations["token"], "--name", "bank", "--uri-source", f"file:{uri}")
+    keys = bench.keys_on_token()
+
+    def issue_words(name: str) -> list[str]:
+        words = ["cert", "issue", "--to", bench.locations["token"], "--subject", f"CN={name},C=KR", "--ca", "office"]
+        words += ["--profile", "otp", "--applicant", applicant]
+        return [*words, "--factor", f"otp={bench.locations['token']};object=bank"]
+
+    def check(name: str, point: int) -> None:
+        again = bench.run(*(issue_words(name) if point % 2 else ["renew", "run", bench.locations["token"]]))
+        assert again.status in (0, 14), (again.out, again.err)
+        credentials = bench.credentials("token", name)
+        issued = [one for one in bench.issued(name) if one["state"] != "revoked"]
+        assert [one["serial"] for one in credentials] == [one["serial"] for one in issued]
+        assert credentials or not point % 2
+        assert bench.signs(*credentials)
+        listed = bench.json("cert", "list", bench.locations["token"])["credentials"]
+        assert bench.keys_on_token() == keys | {one["id"] for one in listed}
+        events = [one["event"] for one in bench.json("audit", "tail", "--lines", "200")["entries"]]
+        assert events.count("factors-used") == events.count("certificate-issued")
+
+    strike_everywhere(bench, issue_words, check, every=7, journal=False)

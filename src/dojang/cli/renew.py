@@ -7,6 +7,7 @@ from dojang.cli.aftercare import Aftercare
 from dojang.cli.context import Invocation
 from dojang.cli.credentials import credential_data, credential_lines, credential_table
 from dojang.cli.elsewhere import authority_options
+from dojang.cli.factors import applicant_option, factor_options
 from dojang.cli.flags import key_file_options
 from dojang.cli.frame import argument, command, option
 from dojang.cli.language import N_, _, advice_of, message_of, say
@@ -52,6 +53,8 @@ window_option = option(
 @option("--again", is_flag=True, help=N_("Renew even what was renewed before and is not due yet."))
 @window_option
 @authority_options
+@factor_options
+@applicant_option
 @key_file_options
 @pre_hook_option
 @post_hook_option

@@ -18,6 +18,7 @@ from dojang.authority.factors.claims import NO_REFERENCE, Claim
 
 _TABLE: Final = tables.factor_evidence
 _ID_BYTES: Final = 16
+_SKEW: Final = timedelta(seconds=30)  # of the clocks of hosts that share a database
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ def write(
 def standing(connection: Connection, claim: Claim, at: datetime) -> list[Evidence]:
     """What was passed for this request, is not too old and was not used; oldest first."""
     mine = (_TABLE.c.reference == claim.reference) & (_TABLE.c.request_hash == claim.request_hash)
-    fresh = _TABLE.c.used_serial.is_(None) & (_TABLE.c.expires_at > at) & (_TABLE.c.passed_at <= at)
+    fresh = _TABLE.c.used_serial.is_(None) & (_TABLE.c.expires_at > at) & (_TABLE.c.passed_at <= at + _SKEW)
     query = select(_TABLE).where(mine, fresh).order_by(_TABLE.c.passed_at, _TABLE.c.id)
     return [_evidence(row) for row in connection.execute(query)]
 
