@@ -51,6 +51,7 @@ PRELOAD = (
     "dojang.cli.location_files",
     "dojang.cli.otp",
     "dojang.cli.otp_held",
+    "dojang.cli.otp_new_seed",
     "dojang.cli.otp_card",
     "dojang.cli.otp_pskc",
     "dojang.cli.password_check",

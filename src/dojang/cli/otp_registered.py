@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from dojang.cli.ca_orders import day_and_time, ordered
 from dojang.cli.context import Invocation
 from dojang.cli.language import N_, _, say
-from dojang.cli.otp_held import kind_words, new_seed
+from dojang.cli.otp_held import kind_words
+from dojang.cli.otp_new_seed import new_seed
 from dojang.cli.otp_qr import check_picture, write_picture
 from dojang.cli.workplace import chosen_authority, open_authority_named
 from dojang.errors import Phrase, Usage
