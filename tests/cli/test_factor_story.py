@@ -43,6 +43,11 @@ class Story:
         envelope = json.loads(captured.out)
         return envelope["data" if status == 0 else "error"]
 
+    def text(self, *words: object) -> str:
+        """What a person is told."""
+        assert run_here([*map(str, words), *self.secrets]) == 0
+        return str(self.read().out)
+
     @property
     def folder(self) -> Path:
         return self.home / "state" / "authorities" / "office"
@@ -91,6 +96,20 @@ def authority(story: Story, softhsm_module: str, tmp_path: Path) -> Iterator[Loc
         yield authority
 
 
+def test_what_is_wanted_is_shown(story: Story) -> None:
+    """As the profile says; what the authority says goes before."""
+    assert "Factors: text message and (one-time password or security card) (issuing, reissuing)" in story.text(
+        "ca", "profiles", "bank", "--ca", "office"
+    )
+    wanted = {"all": ["sms", {"any": ["otp", "card"]}], "for": ["issue", "reissue"]}
+    assert story.run("ca", "profiles", "bank", "--ca", "office")["profile"]["factors"] == wanted
+    with (story.folder / "authority.toml").open("a") as file:
+        file.write('[factors.profiles]\nbank = false\n[factors.profiles.email]\nany = ["ars"]\nfor = ["renew"]\n')
+    profiles = {one["name"]: one for one in story.run("ca", "profiles", "--ca", "office")["profiles"]}
+    assert profiles["bank"]["factors"] is None
+    assert profiles["email"]["factors"] == {"any": ["ars"], "for": ["renew"]}
+
+
 def test_local(story: Story, tmp_path: Path) -> None:
     """``--ca office``: the applicant is named, and passes a text message and his card at the desk of the authority."""
     paper = tmp_path / "card.pdf"
@@ -131,6 +150,7 @@ def test_served(story: Story, authority: LocalAuthority, tmp_path: Path) -> None
         (factor, issued["credential"]["serial"]) for factor in ("sms", "otp")
     }
     assert shown["state"] == "used"
+    assert f"for {issued['credential']['serial']}" in story.text("ca", "enrolment", "show", reference)
     secret = code.read_text()
     kept = [path for path in story.folder.rglob("*") if path.is_file()]
     assert all(story.phone.read_bytes() not in path.read_bytes() for path in kept if path.suffix != ".sqlite")

@@ -39,10 +39,11 @@ class Shell(ShellElsewhere):
     """Runs dojang in this process for one applicant of a bank."""
 
     applicant: str = ""
+    profile: str = "bank"
 
     def code(self, name: str = "Hong") -> list[str]:
         """The options that bring a fresh code."""
-        reference, code = self.server.hand_out(f"CN={name},C=KR", "bank", applicant=self.applicant)
+        reference, code = self.server.hand_out(f"CN={name},C=KR", self.profile, applicant=self.applicant)
         file = self.home / "code"
         file.write_bytes(code + b"\n")
         file.chmod(0o600)
@@ -68,6 +69,7 @@ def bank_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnServer]
         own = server.counter.authority.folder / "profiles"
         own.mkdir()
         (own / "bank.toml").write_text(BANK)
+        (own / "strict.toml").write_text('like = "personal"\n[factors]\nany = ["otp"]\nfor = ["renew"]\n')
         server.counter = BankCounter(server.counter.authority, server.counter.clock, server.counter.keys)
         yield server
 
@@ -158,6 +160,14 @@ def test_a_reissue_by_the_old_key_wants_factors_too(shell: Shell) -> None:
     assert reissued["previous"]["state"] == "revoked"
     renewed = shell.json("renew", "now", reissued["credential"]["address"], "--again")
     assert renewed["previous"]["state"] == "retired"
+
+
+def test_a_renewal_passes_factors_where_the_profile_wants_them(shell: Shell) -> None:
+    """And only then: this one wants none for a first certificate."""
+    shell.profile = "strict"
+    address = shell.issue()["credential"]["address"]
+    assert "--factor otp=SRC" in shell.json("renew", "now", address, "--again", status=2)["next"]
+    assert shell.json("renew", "now", address, "--again", "--factor", f"otp={RIGHT}")["previous"]["state"] == "retired"
 
 
 def test_openssl_is_refused_before_and_served_after(shell: Shell, tmp_path: Path) -> None:
