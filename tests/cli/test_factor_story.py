@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
+import pexpect
 import pytest
 from tests.authority.conversation.serving import served
 from tests.x509.web import send, web_server
@@ -155,6 +156,21 @@ def test_served(story: Story, authority: LocalAuthority, tmp_path: Path) -> None
     kept = [path for path in story.folder.rglob("*") if path.is_file()]
     assert all(story.phone.read_bytes() not in path.read_bytes() for path in kept if path.suffix != ".sqlite")
     assert all(secret.encode() not in path.read_bytes() for path in kept)
+
+
+def test_the_seed_where_the_key_goes_is_offered(story: Story, tmp_path: Path, terminal: Callable[..., Any]) -> None:
+    """A person is asked whose code it shall be, and has nothing to type."""
+    register(story, tmp_path)
+    (story.folder / "profiles" / "otp.toml").write_text('like = "personal"\n[factors]\nall = ["otp"]\n')
+    words = ["cert", "issue", "--to", story.hong, "--subject", "CN=Hong,C=KR", "--ca", "office", "--profile", "otp"]
+    child = terminal(*words, *named(story), *story.secrets[:4])
+    child.expect("bank")
+    child.expect("another device, whose code is typed")
+    child.expect("Whose code")
+    child.sendline("1")
+    child.expect("Passed: one-time password")
+    child.expect("Issued")
+    child.expect_exact(pexpect.EOF)
 
 
 def named(story: Story) -> list[str]:
