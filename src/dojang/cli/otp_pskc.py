@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from dojang.otp.pskc import Container
     from dojang.secret import Secret
 
-_LARGEST = 64 << 20
 _CIPHERS = ("kw-aes128", "kw-aes256", "aes128-cbc", "aes256-cbc")
 
 key_source_option = option(
@@ -155,8 +154,9 @@ def seeds_in(invocation: Invocation, file: Path, key_source: str | None) -> "lis
 def _container(invocation: Invocation, file: Path) -> "Container":
     from dojang.npki.files import read_file
     from dojang.otp.pskc import read_container
+    from dojang.otp.pskc.xml import LARGEST
 
-    container = read_container(read_file(file, at_most=_LARGEST), str(file))
+    container = read_container(read_file(file, at_most=LARGEST), str(file))
     if not container.keys:
         raise NotFound(what=Phrase(N_("A key for one-time passwords")), where=file, command=f"less {file}")
     if not container.is_encrypted:

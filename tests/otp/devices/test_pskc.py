@@ -8,7 +8,7 @@ import pytest
 from pskc import PSKC
 from tests.otp.devices.conftest import HOTP, TOTP, Desk, Fob
 
-from dojang.errors import AlreadyExists, InvalidOtp, NotPermitted, TransportKeyWrong
+from dojang.errors import AlreadyExists, FileMalformed, InvalidOtp, NotPermitted, TransportKeyWrong
 from dojang.otp.devices import NewDevice
 from dojang.otp.parameters import OtpParameters
 from dojang.otp.pskc import read_container
@@ -105,6 +105,16 @@ def test_one_that_does_not_fit_keeps_all_out(desk, transfer):
     with pytest.raises(AlreadyExists):
         _take(transfer, _made("1", "2"))
     assert desk.devices.listed() == []
+
+
+def test_what_devices_are_called(desk, transfer):
+    """By the number on the device; with the key's own where one device has several; never two alike."""
+    figure = Path(__file__).parents[1] / "pskc" / "rfc6030" / "figure10.xml"
+    document = figure.read_bytes()
+    assert list(ids_in(read_container(document, "seeds.xml"))) == ["654321", "123456", "9999999-3", "9999999-4"]
+    alike = read_container(document.replace(b">654321<", b">9999999-3<"), "seeds.xml")
+    with pytest.raises(FileMalformed):
+        transfer.take(alike, None, {})
 
 
 PASSWORD = Secret("correct horse")

@@ -6,13 +6,22 @@ overwritten as soon as the HSM has it. To leave under AES-CBC a seed is shown to
 """
 
 import hmac
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import select
 
-from dojang.errors import AlreadyExists, DeviceError, InvalidOtp, Phrase, TransportKeyWrong, UnsupportedError
+from dojang.errors import (
+    AlreadyExists,
+    DeviceError,
+    FileMalformed,
+    InvalidOtp,
+    Phrase,
+    TransportKeyWrong,
+    UnsupportedError,
+)
 from dojang.otp.devices import Device, Devices, NewDevice
 from dojang.otp.devices.device import TABLE, named
 from dojang.otp.otpauth import SHORTEST_SEED
@@ -41,9 +50,16 @@ class Taken:
 
 
 def ids_in(container: Container) -> dict[str, PskcKey]:
-    """What each key is called here: the number on its device, with the key's own where there are several of it."""
-    serials = [key.name for key in container.keys]
-    return {key.name if serials.count(key.name) == 1 else f"{key.name}-{key.id}": key for key in container.keys}
+    """What each key is called here: the number on its device, with the key's own where there are several of it.
+
+    ``FileMalformed`` where two would be called alike.
+    """
+    devices = Counter(key.name for key in container.keys)
+    named_here = {key.name if devices[key.name] == 1 else f"{key.name}-{key.id}": key for key in container.keys}
+    if len(named_here) < len(container.keys):
+        problem = Phrase("two keys have one Id")
+        raise FileMalformed(path=container.path, expected=Phrase("a PSKC container"), problem=problem)
+    return named_here
 
 
 class Transfer:

@@ -10,9 +10,9 @@ from xml.parsers import expat
 
 from dojang.errors import Phrase
 
-LARGEST: Final = 64 << 20
+LARGEST: Final = 32 << 20
 DEEPEST: Final = 32
-_MOST_ELEMENTS: Final = 5_000_000
+_MOST_ELEMENTS: Final = 500_000
 _MOST_ATTRIBUTES: Final = 16
 _LONGEST_TEXT: Final = 1 << 16
 
