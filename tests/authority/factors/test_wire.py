@@ -136,7 +136,7 @@ def test_a_factor_must_be_named(bearer: Subscriber) -> None:
     """And be one that is asked for."""
     assert failure_in(bearer.again().ask(question(bearer, FACTOR_PREPARED))) == FailInfo.BAD_REQUEST
     other = bearer.again().ask(question(bearer, FACTOR_ANSWERED, factor="ars", code=RIGHT))
-    assert failure_in(other) == FailInfo.NOT_AUTHORIZED
+    assert failure_in(other) == FailInfo.ADD_INFO_NOT_AVAILABLE
 
 
 @pytest.mark.parametrize("kind", [FACTORS_WANTED, FACTOR_PREPARED, FACTOR_ANSWERED])

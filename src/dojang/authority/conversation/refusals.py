@@ -40,7 +40,9 @@ def fault_of(error: DojangError) -> CmpFault:
         return _with(REASONS.get(template, FailInfo.BAD_CERT_TEMPLATE), problem)
     if isinstance(error, FactorMissing):
         return _missing(error)
-    if isinstance(error, CodeRefused | FactorUnavailable):
+    if isinstance(error, FactorUnavailable):
+        return _with(FailInfo.ADD_INFO_NOT_AVAILABLE, error.facts["problem"])
+    if isinstance(error, CodeRefused):
         return _with(FailInfo.NOT_AUTHORIZED, error.facts["problem"])
     if isinstance(error, TooManyTries):
         return CmpFault(FailInfo.NOT_AUTHORIZED, "there were too many wrong codes from there")
