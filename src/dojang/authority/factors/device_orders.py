@@ -55,31 +55,33 @@ def _challenge(counter: "Counter", given: "Arguments") -> Answer:
 
 
 def _verify(counter: "Counter", given: "Arguments") -> Answer:
-    code = _code(given, "code")
-    return {"device": device_data(_devices(counter).verify(_device(given), code))}
+    code, device = _code(given, "code"), _device(given)
+    return {"device": device_data(_devices(counter).verify(device, code))}
 
 
 def _resync(counter: "Counter", given: "Arguments") -> Answer:
-    first, second = _code(given, "code"), _code(given, "next")
-    return {"device": device_data(_devices(counter).resync(_device(given), first, second))}
+    first, second, device = _code(given, "code"), _code(given, "next"), _device(given)
+    return {"device": device_data(_devices(counter).resync(device, first, second))}
 
 
 def _unlock(counter: "Counter", given: "Arguments") -> Answer:
-    return {"device": device_data(_devices(counter).unlock(_device(given)))}
+    device = _device(given)
+    return {"device": device_data(_devices(counter).unlock(device))}
 
 
 def _suspend(counter: "Counter", given: "Arguments") -> Answer:
-    reason = given.maybe_text("reason")
-    return {"device": device_data(_devices(counter).suspend(_device(given), reason or ""))}
+    reason, device = given.maybe_text("reason"), _device(given)
+    return {"device": device_data(_devices(counter).suspend(device, reason or ""))}
 
 
 def _restore(counter: "Counter", given: "Arguments") -> Answer:
-    return {"device": device_data(_devices(counter).restore(_device(given)))}
+    device = _device(given)
+    return {"device": device_data(_devices(counter).restore(device))}
 
 
 def _remove(counter: "Counter", given: "Arguments") -> Answer:
-    reason = given.maybe_text("reason")
-    return {"device": device_data(_devices(counter).remove(_device(given), reason or ""))}
+    reason, device = given.maybe_text("reason"), _device(given)
+    return {"device": device_data(_devices(counter).remove(device, reason or ""))}
 
 
 def device_data(device: "Device") -> Answer:
