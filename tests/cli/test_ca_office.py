@@ -225,6 +225,7 @@ def test_a_code_for_tests(office: Office) -> None:
     "words",
     [
         ["applicant", "add", "--name", "Hong"],
+        ["applicant", "change", "5f0c3a9b21", "--phone", "010-1234-5678"],
         ["check", "add", "5f0c3a9b21", "--kind", "email", "--evidence-text", "x"],
         ["code", "new", "--profile", "personal", "--subject", "CN=Planned"],
         ["code", "cancel", "0000000000"],

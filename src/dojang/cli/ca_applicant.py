@@ -13,9 +13,10 @@ from dojang.cli.files import read_file
 from dojang.cli.frame import argument, command, option
 from dojang.cli.language import N_, _, say
 from dojang.cli.workplace import chosen_authority
-from dojang.errors import Usage
+from dojang.errors import Phrase, Usage
 from dojang.settings import LANGUAGES
 
+REMOVABLE = ("email", "phone", "address", "contact-name")
 KINDS = {"person": N_("person"), "business": N_("business")}
 
 
@@ -65,6 +66,59 @@ def add(
     one = answer["applicant"]
     text = say("Applicant {id}: {name}", id=one["id"], name=one["name"])
     invocation.result({"authority": authority, **answer}, text, quiet=[one["id"]])
+
+
+@command(
+    help=N_(
+        "Change how an applicant is reached. Codes that are on their way to where he was reached before are worthless "
+        "from then on."
+    ),
+    examples=[
+        "dojang ca applicant change 5f0c3a9b21 --phone 010-1234-5678",
+        "dojang ca applicant change 5f0c3a9b21 --email hong@example.com --without phone",
+    ],
+)
+@argument("applicant", metavar="APPLICANT")
+@option("--email", metavar="ADDRESS", help=N_("E-mail address."))
+@option("--phone", metavar="NUMBER", help=N_("Telephone number."))
+@option("--address", metavar="TEXT", help=N_("Postal address."))
+@option("--contact-name", metavar="NAME", help=N_("Who speaks for a business."))
+@option("--language", type=click.Choice(LANGUAGES), help=N_("Language of messages to the applicant."))
+@option(
+    "--without",
+    type=click.Choice(REMOVABLE),
+    multiple=True,
+    help=N_("Take off record how the applicant is no longer reached; can be repeated."),
+)
+@ca_option
+@officer_option
+def change(
+    invocation: Invocation,
+    applicant: str,
+    email: str | None,
+    phone: str | None,
+    address: str | None,
+    contact_name: str | None,
+    language: str | None,
+    without: tuple[str, ...],
+    ca: str | None,
+    officer: str | None,
+) -> None:
+    """No PIN of the authority is asked."""
+    authority = chosen_authority(invocation, ca)
+    wanted = {"email": email, "phone": phone, "address": address, "contact-name": contact_name, "language": language}
+    changed = [name for name, text in wanted.items() if text is not None]
+    if not changed and not without:
+        raise Usage(problem=N_("say what is to change: --phone, --email or another"))
+    if overlap := sorted({*changed} & {*without}):
+        raise Usage(problem=Phrase(N_("{what} cannot be both changed and removed"), what=", ".join(overlap)))
+    plan = say("Change of the applicant {id}: {what}", id=applicant, what=[*changed, *without])
+    if invocation.planned([plan], authority=authority):
+        return
+    arguments = {"applicant": applicant, "without": list(without), **wanted}
+    answer = ordered(invocation, authority, "applicant.change", arguments, officer)
+    text = say("The applicant {id} was changed: {what}.", id=applicant, what=[*changed, *without])
+    invocation.result({"authority": authority, **answer}, text, quiet=[applicant])
 
 
 @command(

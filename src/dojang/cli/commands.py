@@ -68,6 +68,7 @@ CA_APPLICANT = Section(
     N_("Persons and businesses that want a certificate."),
     {
         "add": Entry("dojang.cli.ca_applicant:add", N_("Add an applicant.")),
+        "change": Entry("dojang.cli.ca_applicant:change", N_("Change how an applicant is reached.")),
         "list": Entry("dojang.cli.ca_applicant:list_", N_("List the applicants.")),
         "show": Entry("dojang.cli.ca_applicant:show", N_("Show an applicant, checks and enrolments.")),
     },

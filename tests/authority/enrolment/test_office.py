@@ -6,7 +6,7 @@ import json
 import pytest
 
 from dojang.authority.audit import acting
-from dojang.authority.enrolment import EnrolmentPolicy, Terms
+from dojang.authority.enrolment import EnrolmentPolicy, Office, Terms
 from dojang.authority.enrolment.policy import ProfileRule, policy_from
 from dojang.errors import AlreadyExists, CodeRefused, NotFound, NotPermitted, Usage
 from dojang.secret import Secret
@@ -162,6 +162,51 @@ def test_a_number_is_known_again_and_kept_nowhere(bureau, tmp_path) -> None:
     assert hashlib.sha256(b"9001011234567").digest() not in [value for row in rows for value in row]
     assert other.kind == "business"
     assert len(bureau.office.applicants()) == 3
+
+
+@pytest.mark.parametrize(
+    "contact",
+    [
+        *({"phone": text} for text in ("five", "010-123", "060-700-1234", "+82 60 700 1234", "010-1234-5678 ext 2")),
+        *({"email": text} for text in ("hong", "hong@localhost", "a@b@example.com", "Hong <hong@example.com>")),
+        {"email": "=?utf-8?q?kim=40example.net=2C?=@example.com"},
+    ],
+)
+def test_who_cannot_be_reached_is_not_registered(small, contact: dict[str, str]) -> None:
+    """A slip is noticed while somebody is there who can mend it; then, too, when it is mended."""
+    one = small.office.add_applicant("person", "Hong", {"phone": "010-1234-5678", "email": "hong@example.com"})
+    with pytest.raises(Usage, match="cannot be used"):
+        small.office.add_applicant("person", "Hong", contact)
+    with pytest.raises(Usage, match="cannot be used") as refused:
+        small.office.change_applicant(one.id, contact)
+    assert not any(text in refused.value.message() for text in contact.values())
+    assert small.office.applicants() == [one]
+
+
+def test_the_countries_of_an_authority(small) -> None:
+    """A number in another one is taken where the authority says nothing of them, and refused where it does."""
+    american = {"phone": "+1 212 555 0100"}
+    assert small.office.add_applicant("person", "Kim", american).contact == american
+    office = Office(small.database, "test", small.policy, small.profile, lambda: small.key, lambda: small.at, ("82",))
+    with pytest.raises(Usage, match="that country"):
+        office.add_applicant("person", "Kim", american)
+
+
+def test_an_applicant_is_reached_otherwise(bureau) -> None:
+    """What is named changes and nothing else; the record says what, and shows no number and no address whole."""
+    one = bureau.office.add_applicant("person", "홍길동", {"phone": "010-1234-5678", "language": "en"})
+    bureau.office.change_applicant(one.id, {"phone": "010-8765-4321", "email": "hong@example.com"})
+    after = bureau.office.change_applicant(one.id, {}, without=["language"])
+    assert after.contact == {"phone": "010-8765-4321", "email": "hong@example.com"}
+    assert bureau.office.change_applicant(one.id, dict(after.contact)) == after
+    assert bureau.office.change_applicant(one.id, {}, without=["phone", "email"]).contact == {}
+    with bureau.database.reading() as connection:
+        rows = connection.exec_driver_sql("SELECT details FROM audit WHERE event = 'applicant-changed' ORDER BY seq")
+        told = [row.details for row in rows]
+    assert ["010-****-4321" in text for text in told] == [True, False, False]
+    assert not any("8765" in text or "hong@" in text for text in told)
+    with pytest.raises(NotFound):
+        bureau.office.change_applicant("nobody", {"phone": "010-1234-5678"})
 
 
 def test_pages_follow_each_other(bureau) -> None:

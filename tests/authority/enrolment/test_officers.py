@@ -194,6 +194,9 @@ def test_orders_by_name(bureau) -> None:
         "code.new", {"profile": "personal", "subject": "CN=Hong", "applicant": wanted}, officer=registrar
     )
     reference = handed["enrolment"]["reference"]
+    phone = {"phone": "010-1234-5678"}
+    changed = counter.perform("applicant.change", {"applicant": wanted, **phone}, officer=registrar)
+    assert changed["applicant"]["contact"] == phone
     assert handed["enrolment"]["missing"] == {"checks": ["in-person"], "approvals": 0}
     counter.perform("check.add", {"applicant": wanted, "kind": "in-person", "evidence": "00" * 32}, officer=registrar)
     shown = counter.perform("enrolment.show", {"reference": reference})
@@ -218,6 +221,9 @@ def test_orders_by_name(bureau) -> None:
         ("check.add", {"applicant": "a", "kind": "email", "evidence": "xy"}),
         ("check.add", {"applicant": "a", "kind": "email", "evidence": "00"}),
         ("applicant.add", {"kind": "dog", "name": "Rex"}),
+        ("applicant.change", {"applicant": "a"}),
+        ("applicant.change", {"applicant": "a", "without": ["name"]}),
+        ("applicant.change", {"applicant": "a", "phone": "010-1234-5678", "without": ["phone"]}),
         ("enrolment.list", {"states": ["lost"]}),
         ("enrolment.list", {"limit": 0}),
         ("enrolment.show", {"reference": "x\n"}),

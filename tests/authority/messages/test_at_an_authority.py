@@ -13,7 +13,7 @@ from tests.authority.messages.conftest import Ring
 from dojang.authority import LocalAuthority, create_authority, tables
 from dojang.authority.audit import acting
 from dojang.authority.local import open_authority
-from dojang.errors import NotFound, TooManyMessages
+from dojang.errors import MessageCodeRefused, NotFound, TooManyMessages
 from dojang.secret import Secret
 from dojang.x509.name import parse_name
 
@@ -77,6 +77,21 @@ def test_who_asks_is_counted_by_address(authority: LocalAuthority) -> None:
     start(people[2], "sms", "issue:1", "2001:db8:1:3::4")
     for one in people[3:]:
         start(one, "sms", "issue:1", "local")
+
+
+def test_a_number_that_changed(authority: LocalAuthority, capfd: pytest.CaptureFixture[str]) -> None:
+    """A code that went to the number before is worthless, as it may be in a thief's hands; what is sent next works."""
+    one = applicant(authority)
+    authority.messages.start(one, "sms", "issue:1", None)
+    (code,) = re.findall(r"\b[0-9]{6}\b", capfd.readouterr().err)
+    authority.counter.office.change_applicant(one, {"email": "hong@example.com"})
+    authority.counter.office.change_applicant(one, {"phone": "010-8765-4321"})
+    with pytest.raises(MessageCodeRefused, match="newer one"):
+        authority.messages.answer(one, "issue:1", Secret(code))
+    assert authority.messages.target(one, "sms").masked == "010-****-4321"
+    authority.messages.start(one, "sms", "issue:1", None)
+    (code,) = re.findall(r"\b[0-9]{6}\b", capfd.readouterr().err)
+    assert authority.messages.answer(one, "issue:1", Secret(code))
 
 
 def test_an_applicant_who_is_not_there(authority: LocalAuthority) -> None:

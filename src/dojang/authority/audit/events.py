@@ -30,6 +30,7 @@ EVENTS: Final = MappingProxyType(
         "crl-published": frozenset({"signer", "number", "base", "next_update"}),
         # who may have a certificate
         "applicant-added": frozenset({"kind"}),
+        "applicant-changed": frozenset({"changed", "phone", "email"}),  # both masked
         "check-recorded": frozenset({"kind", "evidence", "checked_at"}),
         "enrolment-created": frozenset({"profile", "applicant", "expires_at", "uses", "kind", "state"}),
         "enrolment-settled": frozenset({"state"}),

@@ -10,22 +10,25 @@ the office.
 
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
 
-from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy import Connection, Row, insert, select, update
 
 from dojang.authority import audit, tables
 from dojang.authority.audit.actor import current_actor
 from dojang.authority.enrolment.records import PAGE
 from dojang.errors import AlreadyExists, NotFound, Phrase, Usage
+from dojang.otp.messages.codes import forget
+from dojang.otp.messages.targets import Channel, target_of
 
 Kind = Literal["person", "business"]
 KINDS: Final = ("person", "business")
 CONTACTS: Final = ("email", "phone", "address", "contact-name", "language")
 LANGUAGES: Final = ("ko", "en")
+_REACHED_BY: Final[Mapping[str, tuple[Channel, ...]]] = {"phone": ("sms", "ars"), "email": ("mail",)}
 _LONGEST: Final = 200
 _ID_BYTES: Final = 5
 
@@ -65,10 +68,14 @@ def add(
     number_tag: bytes | None,
     at: datetime,
     authority: str,
+    countries: Collection[str] | None = None,
 ) -> Applicant:
-    """A new applicant, inside ``writing()``. ``AlreadyExists`` when the number is known, ``Usage``."""
-    _check_texts({"name": name, **contact})
-    _check_language(contact.get("language", LANGUAGES[0]))
+    """A new applicant, inside ``writing()``. ``AlreadyExists`` when the number is known, ``Usage``.
+
+    ``countries`` are those that the authority sends messages to, where it says which.
+    """
+    _check_texts({"name": name})
+    _check_contact(contact, countries)
     _check_new(connection, number_tag, authority)
     new = secrets.token_hex(_ID_BYTES)
     values = {
@@ -83,6 +90,33 @@ def add(
     connection.execute(insert(tables.applicant).values(**values))
     audit.record(connection, event="applicant-added", subject=new, at=at, kind=kind)
     return show(connection, new, authority)
+
+
+def change(
+    connection: Connection,
+    applicant: str,
+    *,
+    contact: Mapping[str, str],
+    without: Collection[str] = (),
+    at: datetime,
+    authority: str,
+    countries: Collection[str] | None = None,
+) -> Applicant:
+    """Another way to reach an applicant, or ``without`` one, inside ``writing()``. ``NotFound``, ``Usage``.
+
+    Codes that are on their way to where he was reached before are worthless from now on.
+    """
+    _check_contact(contact, countries)
+    before = show(connection, applicant, authority).contact
+    after = {key: text for key, text in {**before, **contact}.items() if key not in without}
+    changed = [key for key in CONTACTS if before.get(key) != after.get(key)]
+    if changed:
+        mine = tables.applicant.c.id == applicant
+        connection.execute(update(tables.applicant).where(mine).values(details=json.dumps(after, ensure_ascii=False)))
+        forget(connection, applicant, [channel for key in changed for channel in _REACHED_BY.get(key, ())])
+        shown = {key: _masked(key, after[key]) for key in _REACHED_BY if key in changed and key in after}
+        audit.record(connection, event="applicant-changed", subject=applicant, at=at, changed=changed, **shown)
+    return show(connection, applicant, authority)
 
 
 def show(connection: Connection, applicant: str, authority: str) -> Applicant:
@@ -136,12 +170,29 @@ def checks_of(connection: Connection, applicant: str) -> list[IdentityCheck]:
     return [IdentityCheck(row.kind, row.evidence_hash, row.checked_at, row.checked_by) for row in rows]
 
 
+def _masked(key: str, text: str) -> str:
+    """A telephone number or mail address that was checked, as it may be told."""
+    return target_of(_REACHED_BY[key][0], text, None).masked
+
+
 def _check_texts(texts: Mapping[str, str]) -> None:
     for key, text in texts.items():
         if not text.strip() or len(text) > _LONGEST or not text.isprintable():
             raise Usage(
                 problem=Phrase("the {key} of an applicant has 1 to {limit} characters", key=key, limit=_LONGEST)
             )
+
+
+def _check_contact(contact: Mapping[str, str], countries: Collection[str] | None) -> None:
+    """What cannot be reached later is refused now, while somebody is there to mend it."""
+    _check_texts(contact)
+    _check_language(contact.get("language", LANGUAGES[0]))
+    for key in _REACHED_BY.keys() & contact.keys():
+        try:
+            target_of(_REACHED_BY[key][0], contact[key], countries)
+        except ValueError as error:
+            problem = Phrase("the {key} of an applicant cannot be used: {problem}", key=key, problem=error.args[0])
+            raise Usage(problem=problem) from error
 
 
 def _check_language(language: str) -> None:

@@ -5,7 +5,7 @@ is killed while it makes a code may leave an enrolment whose code nobody has see
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -51,9 +51,12 @@ class Office:
         profile: "Callable[[str], Profile]",
         code_key: Callable[[], CodeKey],
         clock: Callable[[], datetime],
+        countries: Collection[str] | None = None,
     ) -> None:
+        """``countries`` are those that the authority sends messages to, where it says which."""
         self._database, self._authority, self._policy = database, authority, policy
         self._profile, self._code_key, self._clock = profile, code_key, clock
+        self._countries = countries
 
     # Applicants
 
@@ -71,6 +74,20 @@ class Office:
                 number_tag=tag,
                 at=self._clock(),
                 authority=self._authority,
+                countries=self._countries,
+            )
+
+    def change_applicant(self, applicant: str, contact: Mapping[str, str], without: Collection[str] = ()) -> Applicant:
+        """Another way to reach an applicant, or ``without`` one. ``NotFound``, ``Usage``."""
+        with self._database.writing() as connection:
+            return applicants.change(
+                connection,
+                applicant,
+                contact=contact,
+                without=without,
+                at=self._clock(),
+                authority=self._authority,
+                countries=self._countries,
             )
 
     def applicant(self, applicant: str) -> tuple[Applicant, list[IdentityCheck], list[Enrolment]]:

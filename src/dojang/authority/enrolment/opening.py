@@ -40,7 +40,9 @@ def counter_of(authority: "LocalAuthority", opener: object) -> Counter:
     def known(wanted: str) -> Profile:
         return profile(wanted, authority.folder / "profiles")
 
-    office = Office(database, name, policy, known, key, authority.now)
+    messages = authority.settings.tables.get("messages")
+    countries = authority.settings.messages().countries if messages else None
+    office = Office(database, name, policy, known, key, authority.now, countries)
     return Counter(
         office, Officers(database, name, policy, authority.now), lambda: authority.cards, lambda: authority.devices
     )

@@ -95,6 +95,17 @@ def _applicant_add(counter: Counter, given: Arguments) -> Answer:
     return {"applicant": answers.applicant(counter.office.add_applicant(cast("Kind", kind), name, contact, number))}
 
 
+def _applicant_change(counter: Counter, given: Arguments) -> Answer:
+    applicant, without = given.text("applicant"), given.texts("without")
+    contact = {name: text for name in CONTACTS if (text := given.maybe_text(name)) is not None}
+    given.finish()
+    if not contact and not without:
+        raise Usage(problem=Phrase("nothing was said that is to change"))
+    if not set(without) <= set(CONTACTS) - contact.keys():
+        raise Usage(problem=Phrase("what is to be removed is one of: {known}", known=", ".join(CONTACTS)))
+    return {"applicant": answers.applicant(counter.office.change_applicant(applicant, contact, without))}
+
+
 def _applicant_list(counter: Counter, given: Arguments) -> Answer:
     after, limit = given.maybe_text("after"), given.number("limit", 1, 1000, PAGE)
     given.finish()
@@ -208,6 +219,7 @@ def _with_standing(counter: Counter, reference: str) -> Answer:
 ORDERS: Final[Mapping[str, Order]] = MappingProxyType(
     {
         "applicant.add": Order(_applicant_add, "registrar"),
+        "applicant.change": Order(_applicant_change, "registrar"),
         "applicant.list": Order(_applicant_list, "registrar", changes=False),
         "applicant.show": Order(_applicant_show, "registrar", changes=False),
         "check.add": Order(_check_add, "registrar"),

@@ -13,7 +13,7 @@ with the database in his hand. Only one of those who come with the right code fi
 
 import hmac
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -278,6 +278,12 @@ class MessageCodes:
     def _note_of(self, connection: Connection, row: Row[Any], event: str, at: datetime, **details: str | int) -> None:
         told: dict[str, Any] = {"channel": row.channel, "purpose": row.purpose, **details}
         self._note(connection, event=event, subject=row.applicant, at=at, **told)
+
+
+def forget(connection: Connection, applicant: str, channels: Collection[str]) -> None:
+    """Inside ``writing()``: what is on its way to an applicant by these channels is worthless from now on."""
+    mine = (message_code.c.applicant == applicant) & message_code.c.channel.in_(channels)
+    connection.execute(update(message_code).where(mine, IS_OPEN).values(state="replaced"))
 
 
 def _of(applicant: str, purpose: str) -> Any:

@@ -18,7 +18,7 @@ KOREA: Final = "82"
 
 _SPACING: Final = str.maketrans("", "", " -.()")
 _INTERNATIONAL: Final = re.compile(r"\+[1-9][0-9]{7,14}")
-# Seoul, provinces, mobile, internet and personal numbers; 060 is missing on purpose.
+# Seoul, provinces, mobile and internet numbers; 060 is missing on purpose.
 _NATIONAL: Final = re.compile(r"0(2[1-9][0-9]{6,7}|[3-6][1-5][1-9][0-9]{6,7}|1[016789][0-9]{7,8}|70[0-9]{8})")
 _AREA: Final = re.compile(r"02|0[0-9]{2}")
 _LOCAL_PART: Final = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
@@ -53,14 +53,14 @@ class Target:
         return f"{area.group() if area else self.address[:3]}-****-{self.address[-4:]}"
 
 
-def target_of(channel: Channel, text: str, countries: Collection[str] = (KOREA,)) -> Target:
+def target_of(channel: Channel, text: str, countries: Collection[str] | None = (KOREA,)) -> Target:
     """The target that somebody wrote. ``ValueError`` with a phrase, which does not repeat it, for what is none."""
     address = mail_address(text) if channel == "mail" else telephone_number(text, countries)
     return Target(channel, address)
 
 
-def telephone_number(text: str, countries: Collection[str] = (KOREA,)) -> str:
-    """The number in E.164. ``countries`` are the country codes that may be written to."""
+def telephone_number(text: str, countries: Collection[str] | None = (KOREA,)) -> str:
+    """The number in E.164. ``countries`` are the country codes that may be written to; any where there are none."""
     digits = text.strip().translate(_SPACING)
     if not digits.isascii():
         _refuse(Phrase("it is no telephone number"))
@@ -77,7 +77,8 @@ def telephone_number(text: str, countries: Collection[str] = (KOREA,)) -> str:
 def mail_address(text: str) -> str:
     """The address as a mail server takes it, its domain in small letters. No name beside it, no quotes, no comments."""
     local, at, domain = text.strip().rpartition("@")
-    if not at or len(local) > _LONGEST_LOCAL or not _LOCAL_PART.fullmatch(local):
+    # ``=?…?=`` stands for other characters in a header, where the address would become another.
+    if not at or len(local) > _LONGEST_LOCAL or not _LOCAL_PART.fullmatch(local) or "=?" in local:
         _refuse(Phrase("it is no mail address"))
     address = f"{local}@{_domain(domain)}"
     if len(address) > _LONGEST_MAIL:
@@ -85,11 +86,10 @@ def mail_address(text: str) -> str:
     return address
 
 
-def _check_country(number: str, countries: Collection[str]) -> None:
-    code = next((one for one in sorted(countries, key=len, reverse=True) if number[1:].startswith(one)), None)
-    if code is None:
+def _check_country(number: str, countries: Collection[str] | None) -> None:
+    if countries is not None and not any(number[1:].startswith(one) for one in countries):
         _refuse(Phrase("no messages are sent to that country"))
-    if code == KOREA and not _NATIONAL.fullmatch(f"0{number[len(KOREA) + 1 :]}"):
+    if number[1:].startswith(KOREA) and not _NATIONAL.fullmatch(f"0{number[len(KOREA) + 1 :]}"):
         _refuse(Phrase("no messages are sent to such a number"))
 
 
