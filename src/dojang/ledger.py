@@ -287,7 +287,8 @@ def connect(path: Path, schema: str, version: int) -> sqlite3.Connection:
     """
     with state_errors(path):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        if not path.exists():
+            _make(path, schema, version)
         connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
             _prepare(connection, path, schema, version)
@@ -295,6 +296,28 @@ def connect(path: Path, schema: str, version: int) -> sqlite3.Connection:
             connection.close()
             raise
     return connection
+
+
+def _make(path: Path, schema: str, version: int) -> None:
+    """The file is whole when anybody sees it first, however many come at the same time.
+
+    Nobody opens it but SQLite: whoever closes a file lets go of all locks that his process has on it (POSIX).
+    """
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        if path.exists():
+            return
+        new = path.with_name(f"{path.name}.new")
+        for ending in ("", "-journal", "-wal", "-shm"):  # of one that was killed here
+            new.with_name(new.name + ending).unlink(missing_ok=True)
+        os.close(os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        with contextlib.closing(sqlite3.connect(new, isolation_level=None)) as connection:
+            _prepare(connection, path, schema, version)
+        new.rename(path)
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 @contextlib.contextmanager

@@ -188,6 +188,22 @@ def test_no_code_and_no_seed_is_kept(otp, added, home: Path, run_dojang) -> None
     assert [path for path in files if any(secret in path.read_bytes() for secret in secrets)] == []
 
 
+def test_without_an_address_no_pin_is_tried_on_several_tokens(otp, added, make_token) -> None:
+    """Every device is listed where one token is there; with a PIN that is one token's, of several none is asked."""
+    address = added("--name", "only")
+    make_token(f"otp-{uuid4().hex[:8]}")
+    status, error = otp("list")
+    assert (status, error["code"]) == (4, "ambiguous")
+    assert address.partition(";object")[0] in error["message"]
+
+
+def test_a_counter_that_cannot_be_makes_no_seed(otp, token) -> None:
+    """Nothing of it is left."""
+    status, error = otp("add", token.uri, "--name", "absurd", "--kind", "hotp", "--counter", 1 << 63)
+    assert (status, error["code"]) == (2, "invalid-otp")
+    assert otp("list", token.uri)[1]["seeds"] == []
+
+
 def test_a_person_may_watch(terminal, added, token) -> None:
     """The present code on one line, anew each second, until Ctrl-C, which is exit status 130."""
     address = added("--uri-source", "env:URI", URI=URI)

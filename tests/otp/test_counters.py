@@ -37,7 +37,7 @@ def path(tmp_path: Path) -> Path:
 
 def taker(path: Path, times: int) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-c", TAKER, str(path), str(times)]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
 
 
 def started(processes: list[subprocess.Popen[bytes]]) -> None:
@@ -143,6 +143,8 @@ def test_a_counter_has_an_end(path: Path) -> None:
             counters.take("seed")
         with pytest.raises(errors.NotPermitted):
             counters.forward("other", LARGEST + 1)
+        with pytest.raises(errors.InvalidOtp):
+            counters.begin("other", LARGEST + 1)
 
 
 def test_the_file_itself_refuses_to_go_back(path: Path) -> None:

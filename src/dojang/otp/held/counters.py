@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
-from dojang.errors import CounterUnknown, NotPermitted, Phrase
+from dojang.errors import CounterUnknown, InvalidOtp, NotPermitted, Phrase
 from dojang.ledger import connect, state_errors, transaction
 
 FILE_NAME: Final = "otp-counters.sqlite"
@@ -69,7 +69,9 @@ class Counters:
             return self._read(seed)
 
     def begin(self, seed: str, counter: int) -> None:
-        """Count a seed from ``counter``; where it was counted before, on from there."""
+        """Count a seed from ``counter``; where it was counted before, on from there. ``InvalidOtp`` for absurd ones."""
+        if not 0 <= counter <= LARGEST:
+            raise InvalidOtp(problem=Phrase("a counter is a number from 0 to {largest}", largest=LARGEST))
         with self._writing():
             self._raise_to(seed, shown=counter, accepted=counter)
 
