@@ -18,10 +18,11 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
 )
-from tests.authority.factors.conftest import BANK, BankCounter, applicant_in
+from tests.authority.factors.conftest import applicant_in
 from tests.authority.factors.devices import KnownCode, seat
+from tests.authority.factors.serving import bank_server
 from tests.cli.test_elsewhere import Shell as ShellElsewhere
-from tests.cmp.own_server import OwnServer, own_server
+from tests.cmp.own_server import OwnServer
 
 from dojang.authority.remote_factors import RemoteSitting
 from dojang.cli.context import Invocation
@@ -64,13 +65,8 @@ class Shell(ShellElsewhere):
 
 
 @pytest.fixture(scope="module")
-def bank_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnServer]:
-    with own_server(tmp_path_factory.mktemp("bank")) as server:
-        own = server.counter.authority.folder / "profiles"
-        own.mkdir()
-        (own / "bank.toml").write_text(BANK)
-        (own / "strict.toml").write_text('like = "personal"\n[factors]\nany = ["otp"]\nfor = ["renew"]\n')
-        server.counter = BankCounter(server.counter.authority, server.counter.clock, server.counter.keys)
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnServer]:
+    with bank_server(tmp_path_factory.mktemp("bank")) as server:
         yield server
 
 
@@ -78,7 +74,7 @@ def bank_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnServer]
 def shell(
     home: Path,
     make_token,
-    bank_server: OwnServer,
+    server: OwnServer,
     capsys: pytest.CaptureFixture[str],
     softhsm_module: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -86,9 +82,9 @@ def shell(
     monkeypatch.setenv("DOJANG_MODULE", softhsm_module)
     monkeypatch.setenv("RIGHT_CODE", "246810")
     monkeypatch.setenv("WRONG_CODE", "000000")
-    applicant = applicant_in(bank_server.counter)
-    seat(bank_server.counter, applicant)
-    bank_server.between = None
+    applicant = applicant_in(server.counter)
+    seat(server.counter, applicant)
+    server.between = None
     token = make_token()
     secrets = ["--pin-source", token.pin_source, "--no-input"]
 
@@ -96,7 +92,7 @@ def shell(
         captured = capsys.readouterr()
         return captured.out, captured.err
 
-    return Shell(home, bank_server, token.uri, secrets, read, applicant)
+    return Shell(home, server, token.uri, secrets, read, applicant)
 
 
 def test_a_certificate_is_issued_with_factors(shell: Shell) -> None:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import select
-from tests.authority.factors.conftest import BANK, BankCounter, applicant_in
+from tests.authority.factors.conftest import applicant_in
 from tests.authority.factors.devices import seat
-from tests.cmp.own_server import OwnServer, own_server
+from tests.authority.factors.serving import bank_server
+from tests.cmp.own_server import OwnServer
 from tests.faults.conftest import Bench, strike_everywhere
 from tests.faults.test_elsewhere_kill import Afar
 
@@ -33,11 +34,7 @@ class AfarBank(Afar):
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnServer]:
-    with own_server(tmp_path_factory.mktemp("bank")) as server:
-        own = server.counter.authority.folder / "profiles"
-        own.mkdir()
-        (own / "bank.toml").write_text(BANK)
-        server.counter = BankCounter(server.counter.authority, server.counter.clock, server.counter.keys)
+    with bank_server(tmp_path_factory.mktemp("bank")) as server:
         yield server
 
 

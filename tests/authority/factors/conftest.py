@@ -17,7 +17,6 @@ from dojang.authority.enrolment import Office
 from dojang.authority.factors import evidence
 from dojang.authority.factors.claims import Claim, claim_of
 from dojang.authority.tables import certificate
-from dojang.testing.postgres import PrivatePostgres, private_postgres
 from dojang.x509.keys import spki_of
 from dojang.x509.name import parse_name
 from dojang.x509.profiles import profile
@@ -94,16 +93,10 @@ def applicant_in(counter: Counter, name: str = "홍길동", **contact: str) -> s
         return counter.office.add_applicant("person", name, contact).id
 
 
-@pytest.fixture(scope="session")
-def bank_postgres() -> Iterator[PrivatePostgres]:
-    with private_postgres() as server:
-        yield server
-
-
 @pytest.fixture(params=["sqlite", "postgres"])
 def bank(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bank]:
     """On SQLite and on PostgreSQL."""
-    url = None if request.param == "sqlite" else request.getfixturevalue("bank_postgres").new_database()
+    url = None if request.param == "sqlite" else request.getfixturevalue("postgres").new_database()
     counter = bank_counter(tmp_path / "authorities", url)
     yield Bank(counter, applicant_in(counter))
     counter.authority.close()

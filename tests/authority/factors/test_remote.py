@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from tests.authority.factors.conftest import BANK, BankCounter, applicant_in
+from tests.authority.factors.conftest import applicant_in
 from tests.authority.factors.devices import RIGHT, WRONG, seat
-from tests.cmp.own_server import OwnServer, own_server
+from tests.authority.factors.serving import bank_server
+from tests.cmp.own_server import OwnServer
 
 from dojang.authority import RemoteAuthority, Submission
 from dojang.authority.audit import acting
@@ -38,11 +39,7 @@ class Introduced:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[OwnServer]:
-    with own_server(tmp_path / "authorities") as server:
-        own = server.counter.authority.folder / "profiles"
-        own.mkdir()
-        (own / "bank.toml").write_text(BANK)
-        server.counter = BankCounter(server.counter.authority, server.counter.clock, server.counter.keys)
+    with bank_server(tmp_path / "authorities") as server:
         yield server
 
 
