@@ -86,7 +86,7 @@ def test_a_number_that_changed(authority: LocalAuthority, capfd: pytest.CaptureF
     (code,) = re.findall(r"\b[0-9]{6}\b", capfd.readouterr().err)
     authority.counter.office.change_applicant(one, {"email": "hong@example.com"})
     authority.counter.office.change_applicant(one, {"phone": "010-8765-4321"})
-    with pytest.raises(MessageCodeRefused, match="newer one"):
+    with pytest.raises(MessageCodeRefused, match="has changed"):
         authority.messages.answer(one, "issue:1", Secret(code))
     assert authority.messages.target(one, "sms").masked == "010-****-4321"
     authority.messages.start(one, "sms", "issue:1", None)

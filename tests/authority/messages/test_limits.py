@@ -1,5 +1,7 @@
 """How often codes are sent: to one place, for one who asks; and that every answer says rightly when to come again."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -12,6 +14,8 @@ from tests.authority.messages.conftest import QUICK, another
 from dojang.errors import MessageCodeRefused, MessageUnsent, TooManyMessages
 from dojang.otp.messages.desk import Recipient
 from dojang.otp.messages.policy import MessagePolicy
+from dojang.otp.messages.room import MOST_OF_A_CHANNEL
+from dojang.otp.messages.sending import Message
 from dojang.otp.tables import message_sent
 
 
@@ -76,6 +80,29 @@ def test_what_was_not_sent_counts(small) -> None:
     with pytest.raises(MessageUnsent):
         small.start()
     assert wait(small) == 30
+
+
+def test_a_gateway_that_hangs_holds_up_few(small) -> None:
+    """Whoever comes while too many wait for it is sent away at once, at no cost; another way has room still."""
+    small.policy = replace(small.policy, **QUICK)
+    waiting, let_go = threading.Semaphore(0), threading.Event()
+
+    def hang(message: Message) -> None:
+        if message.target.channel == "sms":
+            waiting.release()
+            assert let_go.wait(30)
+
+    small.postman.before = hang
+    with ThreadPoolExecutor() as hands:
+        held = [hands.submit(small.start, "sms", f"issue:{number}") for number in range(MOST_OF_A_CHANNEL)]
+        for _ in held:
+            assert waiting.acquire(timeout=30)
+        assert wait(small, "sms", "issue:9") == 2
+        assert [event for event, _ in small.audited()] == ["message-made"] * MOST_OF_A_CHANNEL
+        small.start("mail")
+        let_go.set()
+    assert all(one.result().channel == "sms" for one in held)
+    small.start("sms", "issue:9")
 
 
 def test_a_clock_set_back_frees_nobody(small) -> None:

@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from dojang.errors import MessageUnsent, NotPermitted, Phrase
-from dojang.otp.messages.sending import Message
+from dojang.errors import MessageUnsent, NotPermitted, Phrase, TooManyMessages
+from dojang.otp.messages.room import NoRoom, room_for
+from dojang.otp.messages.sending import Message, Sender
 from dojang.otp.messages.targets import Channel, Target, target_of
 from dojang.otp.messages.texts import Wording, call_text, language_of, mail_subject, mail_text, sms_text
 
 if TYPE_CHECKING:
-    from dojang.otp.messages.codes import Entry, MessageCodes, Passed
+    from dojang.otp.messages.codes import Begun, Entry, MessageCodes, Passed
     from dojang.otp.messages.policy import MessagePolicy
     from dojang.secret import Secret
 
@@ -64,18 +65,26 @@ class MessageDesk:
         """
         sender, target = self._policy.sender(channel), self.target(recipient, channel)
         wording = Wording(self._name, purpose, self._policy.minutes, language_of(recipient.contact.get("language")))
-        begun = self._codes.begin(recipient.id, purpose, target, source)
+        try:
+            with room_for(channel):
+                begun = self._codes.begin(recipient.id, purpose, target, source)
+                self._send(begun, sender, target, wording)
+        except NoRoom as error:
+            problem = Phrase("too many are on their way just now")
+            raise TooManyMessages(authority=self._name, problem=problem, seconds=error.seconds) from error
+        return Sent(begun.id, channel, target.masked, begun.expires_at, begun.code if channel == "ars" else None)
+
+    def _send(self, begun: "Begun", sender: Sender, target: Target, wording: Wording) -> None:
         message = message_for(begun.id, target, wording, begun.code, begun.expires_at)
         try:
             sender.send(message)
         except Exception as error:
             problem = error.facts["problem"] if isinstance(error, MessageUnsent) else type(error).__name__
             self._codes.unsent(begun, str(problem))
-            self._count(channel, "failed")
+            self._count(target.channel, "failed")
             raise
         self._codes.sent(begun)
-        self._count(channel, "sent")
-        return Sent(begun.id, channel, target.masked, begun.expires_at, begun.code if channel == "ars" else None)
+        self._count(target.channel, "sent")
 
     def answer(self, applicant: str, purpose: str, code: "Secret | None", entry: "Entry | None" = None) -> "Passed":
         """The code that came by message; ``None`` to ask whether the digits were pressed in a call.
@@ -123,7 +132,7 @@ def message_for(id_: str, target: Target, wording: Wording, code: "Secret", expi
 def _unreachable(recipient: Recipient, problem: object) -> NotPermitted:
     return NotPermitted(
         problem=Phrase("applicant {id} cannot be reached: {problem}", id=recipient.id, problem=problem),
-        remedy=Phrase("Ask the office to register the applicant with a number or mail address that works."),
+        remedy=Phrase("Have the office change it: dojang ca applicant change {id}", id=recipient.id),
     )
 
 

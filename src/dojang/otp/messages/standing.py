@@ -20,7 +20,7 @@ _WHY: Final = {
     "used": Phrase("it was used already"),
     "pressed": Phrase("it was used already"),
     "spent": Phrase("it was tried too often"),
-    "replaced": Phrase("a newer one was sent"),
+    "replaced": Phrase("another has taken its place, or the address has changed"),
     "unsent": Phrase("it did not reach anybody"),
 }
 _ANOTHER: Final = Phrase("Ask for another code.")
