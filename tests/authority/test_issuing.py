@@ -383,12 +383,12 @@ def test_a_damaged_store_says_so(tmp_path: Path, content: bytes) -> None:
 def test_a_full_disk_leaves_the_records_whole(desk: Any) -> None:
     """The error says which file; what was there before is still there, and issuing goes on when there is room."""
     before = desk.have()
-    with desk.authority.database.reading() as connection:
+    with desk.authority.database.writing() as connection:  # the limit is one of the connection that writes
         pages = connection.execute(text("PRAGMA page_count")).scalar()
         connection.execute(text(f"PRAGMA max_page_count = {pages}"))
     with pytest.raises(DatabaseUnavailable, match="full"):
         [desk.have() for _ in range(50)]
-    with desk.authority.database.reading() as connection:
+    with desk.authority.database.writing() as connection:
         connection.execute(text("PRAGMA max_page_count = 1000000"))
         assert connection.execute(text("PRAGMA integrity_check")).scalar() == "ok"
     assert next(desk.authority.issued()).certificate_der == before
