@@ -147,7 +147,7 @@ def postgres() -> Iterator[PrivatePostgres]:
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def hsm(make_token: Callable[..., TokenSetup]) -> TokenSetup:
     return make_token()
 

@@ -34,7 +34,7 @@ def candidates(device: Device, policy: DevicePolicy, at: datetime, challenge: st
     steps = _steps(device, policy, totp.step(at, parameters.period))
     counters = range(device.counter - 1, device.counter + policy.hotp_ahead + 1)
     if parameters.kind == "totp":
-        return [Candidate(step, step, hotp.message(step)) for step in steps]
+        return [Candidate(step, step, hotp.message(step % LARGEST)) for step in (device.counter - 1, *steps)]
     if parameters.kind == "hotp":
         return [Candidate(counter, None, hotp.message(counter % LARGEST)) for counter in counters]
     return list(_answers(parameters.ocra, challenge, counters, steps, device.counter))
