@@ -5,18 +5,21 @@ on the token, or comes in once; afterwards it is outside only under a wrapping k
 only for as long as one turn takes. Neither the bytes nor a handle ever get out of here.
 """
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
 
 from dojang import errors
 from dojang.pkcs11 import constants as ck
+from dojang.pkcs11.cryptoki import CryptokiError
 from dojang.pkcs11.generation import Attributes
-from dojang.pkcs11.mechanisms import HMAC
+from dojang.pkcs11.mechanisms import HMAC, REFUSALS
 from dojang.pkcs11.objects import search_for
 from dojang.pkcs11.opened import OpenToken
 from dojang.pkcs11.session import Search, Session
 from dojang.pkcs11.structures import Mechanism
 from dojang.pkcs11.wrapping import with_wrapping_key
+
+T = TypeVar("T")
 
 BLOCK: Final = 8
 TRANSPORTS: Final = {"kw": ck.CKM_AES_KEY_WRAP, "kwp": ck.CKM_AES_KEY_WRAP_PAD}
@@ -64,7 +67,8 @@ def take_seed(token: OpenToken, wrapped: bytes, transport_key: bytes, way: str, 
         cryptoki, handle = session.cryptoki, session.handle
         theirs = cryptoki.create_object(handle, _transport(transport_key))
         try:
-            seed = cryptoki.unwrap_key(handle, came, theirs, wrapped, _passing(wrappable=True))
+            template = _passing(wrappable=True)
+            seed = _beside(token, came, lambda: cryptoki.unwrap_key(handle, came, theirs, wrapped, template))
         finally:
             cryptoki.destroy_object(handle, theirs)
         return _wrapped(session, mechanism, kek, seed)
@@ -82,7 +86,7 @@ def give_seed(token: OpenToken, wrapped: bytes, transport_key: bytes, way: str, 
         try:
             theirs = cryptoki.create_object(handle, _transport(transport_key))
             try:
-                return cryptoki.wrap_key(handle, goes, theirs, seed)
+                return _beside(token, goes, lambda: cryptoki.wrap_key(handle, goes, theirs, seed))
             finally:
                 cryptoki.destroy_object(handle, theirs)
         finally:
@@ -120,11 +124,25 @@ def seed_hmacs(
     def work(session: Session, mechanism: Mechanism, kek: int) -> list[bytes]:
         seed = session.cryptoki.unwrap_key(session.handle, mechanism, kek, wrapped, _USED_ONLY)
         try:
-            return [session.sign(hashed, seed, message) for message in messages]
+            return _beside(token, hashed, lambda: [session.sign(hashed, seed, message) for message in messages])
         finally:
             session.cryptoki.destroy_object(session.handle, seed)
 
     return with_wrapping_key(token, under, work)
+
+
+def _beside(token: OpenToken, mechanism: Mechanism, call: Callable[[], T]) -> T:
+    """A call by another mechanism than the wrapping key's. Where the token refuses it, that is final: taken for a
+    refusal of the key wrap, it would be held against everything that lies wrapped.
+    """
+    try:
+        return call()
+    except CryptokiError as error:
+        if error.rv not in REFUSALS:
+            raise
+        where = errors.Phrase("Token {token}", token=token.token.info.label)
+        name = ck.mechanism_name(mechanism.number)
+        raise errors.UnsupportedMechanism(where=where, mechanism=name) from None
 
 
 def _wrapped(session: Session, mechanism: Mechanism, kek: int, seed: int) -> bytes:
