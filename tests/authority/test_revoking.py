@@ -110,7 +110,7 @@ def test_revoked_is_final(desk: Any, clock: Any) -> None:
 
 @pytest.mark.parametrize("held", [False, True], ids=["waiting", "on hold"])
 def test_a_compromised_key_takes_its_unconfirmed_renewal_with_it(desk: Any, clock: Any, held: bool) -> None:
-    """In one transaction, on record, on the list; a reissue over CMP too. What else was confirmed or asked for stays."""
+    """In one transaction, on record, on the list; a reissue over CMP too. What else was confirmed or asked stays."""
     old, other = desk.have(), desk.have()
     clock.turn(350)
     waiting, lost = desk.transaction(), desk.transaction()

@@ -171,8 +171,8 @@ def test_an_authority_that_is_away(office, verb) -> None:
     """What was cut short before it confirmed waits until it is there again, and is finished then: nobody refused."""
     place, order = office.place, office.order("Kim")
     held = issue(office.order(), place)
+    interrupted = replace(place, say=_interrupted_at_confirm)
     with pytest.raises(KeyboardInterrupt):
-        interrupted = replace(place, say=_interrupted_at_confirm)
         renew(RenewOrder(held.stored.address), interrupted) if verb == "renew" else issue(order, interrupted)
     office.authorities.rename(office.authorities.with_name("away"))
     for _ in range(2):
