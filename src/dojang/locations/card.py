@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING
 
 from dojang.errors import AlreadyExists, Phrase, UnsupportedOperation
 from dojang.locations.base import R_OBJECT, RObject, StoredCredential, WaitingKey
+from dojang.locations.issuers import is_authority
 from dojang.locations.token import TokenLocation
 from dojang.pcsc.extra import smartcard_extra
 from dojang.pkcs11.uri import Pkcs11Uri
 from dojang.secret import Secret
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+
     from dojang.locations.base import PrivateKey
+    from dojang.pcsc.piv import Place
     from dojang.pkcs11 import OpenToken
     from dojang.pkcs11.objects import TokenObject
     from dojang.pkcs11.pin import PinProvider
@@ -59,7 +63,7 @@ class CardLocation(TokenLocation):
     def generate(self, algorithm: str, *, key_id: bytes, label: str, replaces: bytes | None = None) -> "PrivateKey":
         """The key that was chosen; none is chosen for somebody who named none, and none is made."""
         if key_id in self._chosen:
-            self._prove_management_key()
+            self._prove_management_key(self._here(key_id))
             return self.private_key(key_id)
         try:
             return super().generate(algorithm, key_id=key_id, label=label, replaces=replaces)
@@ -85,29 +89,31 @@ class CardLocation(TokenLocation):
 
         A successor for the same key waits in the journal until ``switch``: there is no second place for it.
         """
-        here = self._here(key_id)
+        here = self._here(key_id, certificate_der)
         self._issuers = tuple(chain_der)
         if replaces == key_id:
-            self._prove_management_key()
+            self._prove_management_key(here)
             staged = here._replace(value=certificate_der)
             return dataclasses.replace(self._credential(staged, named=False), staged=True)
         if here.value != certificate_der:
             self._refuse_issued(here)
-            self._put(key_id, certificate_der)
+            self._put(here, certificate_der)
         return self._shown(here, certificate_der)
 
     def switch(self, *, old_key_id: bytes, new_key_id: bytes, certificate_der: bytes | None = None) -> StoredCredential:
         """The successor takes the one place, in one step; of the old certificate the record tells."""
         if old_key_id != new_key_id or certificate_der is None:
             return super().switch(old_key_id=old_key_id, new_key_id=new_key_id, certificate_der=certificate_der)
-        here = self._here(new_key_id)
+        here = self._here(new_key_id, certificate_der)
         if here.value != certificate_der:
-            self._put(new_key_id, certificate_der)
+            self._put(here, certificate_der)
         return self._shown(here, certificate_der)
 
-    def _here(self, key_id: bytes) -> "TokenObject":
+    def _here(self, key_id: bytes, successor: bytes | None = None) -> "TokenObject":
+        """What lies there now; nothing where a ``successor`` is for another key: that one was made anew meanwhile."""
         for one in self._certificates(key_id=key_id):
-            return one
+            if successor is None or _key_in(one.value) == _key_in(successor):
+                return one
         raise self._missing(Phrase("The private key"))
 
     def _shown(self, here: "TokenObject", certificate_der: bytes) -> StoredCredential:
@@ -126,17 +132,21 @@ class CardLocation(TokenLocation):
         found = super()._certificates(label=label, key_id=key_id)
         return [one._replace(value=self._installed.get(one.key_id, one.value)) for one in found]
 
-    def _put(self, key_id: bytes, certificate_der: bytes) -> None:
+    def _put(self, here: "TokenObject", certificate_der: bytes) -> None:
         with smartcard_extra():
             from dojang.pcsc.piv import put_certificate
-        token = self._token.token
-        put_certificate(token.slot.description, token.info.label, key_id, certificate_der, self._management_key())
+        put_certificate(self._place(here), certificate_der, self._management_key())
 
-    def _prove_management_key(self) -> None:
+    def _prove_management_key(self, here: "TokenObject") -> None:
         with smartcard_extra():
             from dojang.pcsc.piv import prove_management_key
+        prove_management_key(self._place(here), self._management_key())
+
+    def _place(self, here: "TokenObject") -> "Place":
+        from dojang.pcsc.piv import Place
+
         token = self._token.token
-        prove_management_key(token.slot.description, token.info.label, self._management_key())
+        return Place(token.slot.description, token.info.label, here.key_id, here.value)
 
     def _management_key(self) -> Secret | None:
         if self._management_keys is None:
@@ -147,13 +157,22 @@ class CardLocation(TokenLocation):
         return self._management_keys(PinRequest(info.label, info.serial, "so", False, False, 32, 64))
 
     def _refuse_issued(self, one: "TokenObject") -> None:
+        """Whatever anybody else has signed, and an authority's root: neither can be had again from the key."""
         from cryptography import x509
 
+        from dojang.x509.path import is_signed_by
+
         certificate = x509.load_der_x509_certificate(one.value)
-        if certificate.issuer != certificate.subject:
+        if not is_signed_by(certificate, certificate) or is_authority(one.value):
             address = self._credential(one, named=False).address
             raise AlreadyExists(
                 what=Phrase("A certificate for '{label}'", label=one.label),
                 where=address,
                 next_step="Choose another key: 'dojang token show' lists them. A card holds one certificate for each.",
             )
+
+
+def _key_in(certificate_der: bytes) -> "CertificatePublicKeyTypes":
+    from cryptography import x509
+
+    return x509.load_der_x509_certificate(certificate_der).public_key()

@@ -5,6 +5,7 @@ One PUT DATA, which the card does or does not; what was there before is gone the
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Final
 
 from cryptography import x509
@@ -12,9 +13,17 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from yubikit.core.smartcard import SW, ApduError
 from yubikit.piv import DEFAULT_MANAGEMENT_KEY, SLOT, PivSession
 
-from dojang.errors import DeviceDisobeyed, ManagementKeyIncorrect, NotFound, Phrase
+from dojang.errors import (
+    AlreadyExists,
+    DeviceDisobeyed,
+    ManagementKeyIncorrect,
+    NotFound,
+    Phrase,
+    TokenRemoved,
+)
+from dojang.pcsc.naming import reader_described_as
 from dojang.pcsc.told import told
-from dojang.pcsc.wire import PATIENCE, line
+from dojang.pcsc.wire import PATIENCE, line, readers
 from dojang.secret import Secret
 
 _APPLICATION: Final = "PIV"
@@ -25,24 +34,37 @@ _SLOTS: Final = dict(enumerate((0x9A, 0x9C, 0x9D, 0x9E, *_RETIRED), start=1))
 _REFUSED: Final = frozenset({SW.SECURITY_CONDITION_NOT_SATISFIED, SW.INCORRECT_PARAMETERS, SW.WRONG_PARAMETERS_P1P2})
 
 
-def put_certificate(
-    reader: str, name: str, key_id: bytes, certificate_der: bytes, management_key: Secret | None
-) -> None:
-    """Store it for the key with that CKA_ID on the card in ``reader``; what is there is written over.
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a certificate goes: beside the key with that CKA_ID, instead of the one that was ``seen`` there.
+
+    ``reader`` is what the module calls the slot, ``name`` what people call the card. What was seen tells the card, too.
+    """
+
+    reader: str
+    name: str
+    key_id: bytes
+    seen: bytes
+
+
+def put_certificate(place: Place, certificate_der: bytes, management_key: Secret | None) -> None:
+    """Store it instead of what was seen there.
 
     ``management_key`` in hexadecimal is what the card wants before it changes anything; ``None`` is the one that every
     card is delivered with. ``ManagementKeyIncorrect`` where it is another one: cards do not count tries of it.
+    ``TokenRemoved`` where the reader holds another card by now, ``AlreadyExists`` where another certificate for the
+    same key has come meanwhile; neither is given the management key.
     """
-    slot = slot_of(key_id)
-    with _administration(reader, name, management_key) as session:
+    slot = slot_of(place.key_id)
+    with _administration(place, management_key) as session:
         session.put_certificate(slot, x509.load_der_x509_certificate(certificate_der))
         if session.get_certificate(slot).public_bytes(Encoding.DER) != certificate_der:
-            raise DeviceDisobeyed(token=name, problem=Phrase("another certificate than was stored is read back"))
+            raise DeviceDisobeyed(token=place.name, problem=Phrase("another certificate than was stored is read back"))
 
 
-def prove_management_key(reader: str, name: str, management_key: Secret | None) -> None:
-    """Whether the card would take a change; ``ManagementKeyIncorrect`` before anything else is begun."""
-    with _administration(reader, name, management_key):
+def prove_management_key(place: Place, management_key: Secret | None) -> None:
+    """Whether the card would take a change; the errors of ``put_certificate`` before anything else is begun."""
+    with _administration(place, management_key):
         pass
 
 
@@ -59,11 +81,33 @@ def slot_of(key_id: bytes) -> SLOT:
 
 
 @contextmanager
-def _administration(reader: str, name: str, management_key: Secret | None) -> Iterator[PivSession]:
-    with told(name, _APPLICATION), line(reader, patience=PATIENCE) as opened:
-        session = PivSession(opened)
-        _authenticate(session, name, management_key)
-        yield session
+def _administration(place: Place, management_key: Secret | None) -> Iterator[PivSession]:
+    with told(place.name, _APPLICATION):
+        reader = reader_described_as(place.reader, readers())
+        with line(reader, patience=PATIENCE) as opened:
+            session = PivSession(opened)
+            _refuse_another(session, place)
+            _authenticate(session, place.name, management_key)
+            yield session
+
+
+def _refuse_another(session: PivSession, place: Place) -> None:
+    """Neither a card that was exchanged in its reader nor a certificate that was is written over."""
+    seen = x509.load_der_x509_certificate(place.seen)
+    try:
+        there = session.get_certificate(slot_of(place.key_id))
+    except ApduError as error:
+        if error.sw != SW.FILE_NOT_FOUND:
+            raise
+        raise TokenRemoved(token=place.name) from error
+    if there.public_key() != seen.public_key():
+        raise TokenRemoved(token=place.name)
+    if there != seen:
+        raise AlreadyExists(
+            what=Phrase("Another certificate than before"),
+            where=place.name,
+            next_step="See what it is, and decide anew: dojang cert list",
+        )
 
 
 def _authenticate(session: PivSession, name: str, management_key: Secret | None) -> None:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Final
 from dojang.errors import DojangError, ExtraMissing
 from dojang.otp.base import Seed
 from dojang.pcsc.extra import smartcard_extra
+from dojang.pcsc.naming import fits
 
 if TYPE_CHECKING:
     from dojang.otp.oath.discovery import Found
 
 _NO_PATIENCE: Final = 0.0
-_LONGEST_DESCRIPTION: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +51,10 @@ def plugged(*, reader: str | None = None) -> list[Plugged]:
 def beside(devices: "list[Plugged]", slot_description: str, token_serial: str) -> Plugged | None:
     """The device of ``devices`` that is the PKCS#11 token in that slot, too; ``None`` where that is not certain.
 
-    Modules for cards (OpenSC, Yubico's ykcs11) describe a slot by the name of the PC/SC reader, which is in use once on
-    a machine, in at most 64 bytes. Where a name that long is cut off and fits several readers, the serial number
-    decides: ykcs11 says the device's own. OpenSC makes its serial of the card's GUID, which is no help, so nothing is
-    guessed then.
+    Where the reader's name is cut off and fits several, the serial number decides: ykcs11 says the device's own. OpenSC
+    makes its serial of the card's GUID, which is no help, so nothing is guessed then.
     """
-    wanted = slot_description.encode()
-    whole = len(wanted) < _LONGEST_DESCRIPTION
-    fitting = [
-        one
-        for one in devices
-        if one.reader == slot_description or (not whole and one.reader.encode().startswith(wanted))
-    ]
+    fitting = [one for one in devices if fits(one.reader, slot_description)]
     if len(fitting) > 1:
         fitting = [one for one in fitting if one.name == token_serial]
     return fitting[0] if len(fitting) == 1 else None
