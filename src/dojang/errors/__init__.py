@@ -137,7 +137,7 @@ class MessageUnsent(AuthorityError):
 
 
 class MessageCodeRefused(AuthorityError):
-    """A code that came by message; ``state`` tells what became of it, ``tries_left`` how often it may still be tried."""
+    """A code that came by message; ``state`` what became of it, ``tries_left`` how often it may still be tried."""
 
     code = "message-code-refused"
     exit_status = 12
