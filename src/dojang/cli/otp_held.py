@@ -35,7 +35,7 @@ def open_device_at(invocation: Invocation, address: str) -> AbstractContextManag
         passwords=lambda purpose: invocation.password(purpose),
         guard=invocation.pin_guard(),
         last_try=invocation.last_try,
-        wants_touch=lambda: invocation.out.note(_("Touch the device now …")),
+        wants_touch=lambda: invocation.out.request(_("Touch the device now …")),
     )
     return open_device(str(uri.token_part()) if uri is not None else where, access)
 

@@ -62,6 +62,10 @@ class Output:
         if not self.flags.quiet:
             self._tell(text)
 
+    def request(self, text: str) -> None:
+        """What a person has to do now, or nothing goes on; shown even with ``--quiet``."""
+        self._tell(text)
+
     def warning(self, text: str) -> None:
         """Something the user should change; shown even with ``--quiet``."""
         self._tell(say("Warning: {message}", message=text))
