@@ -1,11 +1,13 @@
 """Notices over real servers on loopback: a mail, a web hook that can check who sent it, a program of the desktop."""
 
+import contextlib
 import hashlib
 import hmac
 import json
 import os
 import socketserver
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -125,6 +127,28 @@ def test_a_mail_that_is_refused(post_office) -> None:
             channel.deliver(NOTICE, "subject", "text")
         assert raised.value.retryable
     assert post_office.mails == []
+
+
+def test_a_mail_server_that_drips_holds_nobody_up() -> None:
+    """A letter at a time, each in time, and never a line: it ends in the time that a delivery has."""
+    over, seen = threading.Event(), []
+
+    class Dripping(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            seen.append(self.request)
+            with contextlib.suppress(OSError):
+                self.request.sendall(b"220-")
+                while not over.wait(0.1):
+                    self.request.sendall(b"x")
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Dripping) as server:
+        for _ in _served(server):
+            began = time.monotonic()
+            with pytest.raises(NoticeUndelivered, match="in time"):
+                replace(_mail(server), seconds=1.0).deliver(NOTICE, "subject", "text")
+            assert time.monotonic() - began < 5
+            over.set()
+    assert len(seen) == 1
 
 
 def test_what_a_certificate_calls_itself_makes_no_line(post_office) -> None:

@@ -6,7 +6,6 @@ import http.client
 import json
 import shutil
 import smtplib
-import ssl
 import subprocess
 import time
 import urllib.error
@@ -20,6 +19,8 @@ from urllib.parse import urlsplit
 
 from dojang.errors import NoticeUndelivered, Phrase
 from dojang.lifecycle.notices import Channel, Notice
+from dojang.otp.messages.mailing import MailServer, give
+from dojang.otp.messages.undelivered import problem_of
 from dojang.renewal_settings import MailSettings, NoticeSettings, WebhookSettings
 from dojang.secret import Secret
 
@@ -86,27 +87,20 @@ class Mail:
 
     settings: MailSettings
     secret: SecretSource
+    seconds: float = _SECONDS
     name = "mail"
 
     def deliver(self, notice: Notice, subject: str, text: str) -> None:
-        settings = self.settings
+        settings, login = self.settings, None
         try:
-            with self._connect() as server:
-                if settings.security == "starttls":
-                    server.starttls(context=ssl.create_default_context())
-                if settings.user is not None and settings.password_source is not None:
-                    server.login(settings.user, self._password(settings.password_source))
-                server.send_message(self._message(notice, subject, text))
+            if settings.user is not None and settings.password_source is not None:
+                login = settings.user, self._password(settings.password_source)
+            server = MailServer(settings.host, settings.port, settings.security, self.seconds)
+            give(server, self._message(notice, subject, text), login)
+        except TimeoutError as error:
+            raise NoticeUndelivered(channel=self.name, problem=problem_of(error)) from error
         except (OSError, ValueError, smtplib.SMTPException) as error:
             raise NoticeUndelivered(channel=self.name, problem=_short(error)) from error
-
-    def _connect(self) -> smtplib.SMTP:
-        settings = self.settings
-        if settings.security == "tls":
-            return smtplib.SMTP_SSL(
-                settings.host, settings.port, timeout=_SECONDS, context=ssl.create_default_context()
-            )
-        return smtplib.SMTP(settings.host, settings.port, timeout=_SECONDS)
 
     def _password(self, source: str) -> str:
         if self.settings.security == "none" and self.settings.host not in _LOCAL:
@@ -180,4 +174,4 @@ def _short(error: Exception) -> str:
     if isinstance(error, UnicodeError):
         return type(error).__name__
     reason = getattr(error, "reason", None) or getattr(error, "strerror", None)
-    return str(reason or error or type(error).__name__).splitlines()[0][:200]
+    return (str(reason or error) or type(error).__name__).splitlines()[0][:200]

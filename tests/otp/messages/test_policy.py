@@ -53,7 +53,7 @@ def test_everything_that_may_stand_there(tmp_path: Path) -> None:
         "mail": "smtp",
         "ars": "call",
     }
-    assert policy.senders["mail"].port == 587
+    assert policy.senders["mail"].server.port == 587
     assert policy.caller is policy.senders["ars"]
 
 

@@ -13,17 +13,14 @@ seconds = 10
 A mail that the server has taken was sent, whatever it says afterwards; one of which nobody knows is not sent again.
 """
 
-import contextlib
 import smtplib
-import ssl
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from dojang.errors import Phrase
-from dojang.otp.messages.deadline import Deadline
+from dojang.otp.messages.mailing import MailServer, give
 from dojang.otp.messages.reading import LOOPBACK
 from dojang.otp.messages.targets import mail_address
 from dojang.otp.messages.undelivered import problem_of, secret_from, unsent
@@ -40,13 +37,9 @@ _PORTS: Final = {"starttls": 587, "tls": 465, "none": 25}
 class Smtp:
     """Implements ``Sender``."""
 
-    host: str
-    port: int
-    security: str
+    server: MailServer
     sender: str
     login: "tuple[str, PinSource] | None" = field(repr=False)
-    trust: Path | None
-    seconds: float
     kind = "smtp"
 
     @classmethod
@@ -55,51 +48,23 @@ class Smtp:
         host, port = _server(table, _PORTS[security])
         if security == "none" and host not in LOOPBACK:
             table.refuse("security")
-        trust, seconds = table.file("ca-certificate"), table.seconds()
-        return cls(host, port, security, _sender(table), table.login(), trust, seconds)
+        server = MailServer(host, port, security, table.seconds(), table.file("ca-certificate"))
+        return cls(server, _sender(table), table.login())
 
     def send(self, message: "Message") -> None:
-        password, server, late = self._password(message), self._server(), False
+        login = None if self.login is None else (self.login[0], self._password(self.login[1], message))
         try:
-            with contextlib.closing(server), Deadline(self.seconds, lambda: server.sock) as deadline:
-                try:
-                    self._deliver(server, message, password)
-                finally:
-                    late = deadline.has_passed
+            give(self.server, self._mail(message), login)
         except (OSError, ValueError, smtplib.SMTPException) as error:
-            raise unsent(self.kind, message.target, problem_of(error, late=late)) from error
+            raise unsent(self.kind, message.target, problem_of(error)) from error
 
-    def _password(self, message: "Message") -> str | None:
+    def _password(self, source: "PinSource", message: "Message") -> str:
         """In ASCII, which is what smtplib logs in with."""
-        if self.login is None:
-            return None
         try:
-            return secret_from(self.login[1], self.kind, message.target).reveal().decode("ascii")
+            return secret_from(source, self.kind, message.target).reveal().decode("ascii")
         except UnicodeError:
             problem = Phrase("the password has characters that are not ASCII")
         raise unsent(self.kind, message.target, problem)
-
-    def _server(self) -> smtplib.SMTP:
-        name = self.sender.rpartition("@")[2]
-        if self.security != "tls":
-            return smtplib.SMTP(local_hostname=name, timeout=self.seconds)
-        return smtplib.SMTP_SSL(local_hostname=name, timeout=self.seconds, context=self._context())
-
-    def _deliver(self, server: smtplib.SMTP, message: "Message", password: str | None) -> None:
-        server._host = self.host  # type: ignore[attr-defined]  # the name that TLS checks; connect() leaves it empty
-        code, said = server.connect(self.host, self.port)
-        if code != 220:
-            raise smtplib.SMTPConnectError(code, said)
-        if self.security == "starttls":
-            server.starttls(context=self._context())
-        if self.login is not None and password is not None:
-            server.login(self.login[0], password)
-        server.send_message(self._mail(message), self.sender, [message.target.address])
-        with contextlib.suppress(OSError, smtplib.SMTPException):
-            server.quit()
-
-    def _context(self) -> ssl.SSLContext:
-        return ssl.create_default_context(cafile=self.trust)
 
     def _mail(self, message: "Message") -> EmailMessage:
         mail = EmailMessage()
