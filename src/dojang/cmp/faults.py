@@ -1,7 +1,6 @@
 """What can be wrong with a message, in CMP's own words (PKIFailureInfo, RFC 9810 section 5.2.3)."""
 
 from enum import IntEnum
-
 from typing import TYPE_CHECKING
 
 from dojang.errors import Phrase
