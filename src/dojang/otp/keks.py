@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Row, insert, select
 
-from dojang.errors import NotFound, Phrase, StateUnreadable
+from dojang.errors import NotFound, NotPermitted, Phrase, StateUnreadable
 from dojang.otp import tables
 from dojang.pkcs11.sealing import SealingKey, generate_sealing_key, has_sealing_key
 from dojang.pkcs11.uri import Pkcs11Uri
@@ -79,7 +79,7 @@ class Keks:
         with self._records.reading() as connection:
             row = connection.execute(select(_KEK).where(_KEK.c.id == kek)).one_or_none()
         if row is None or row.state == "retired":
-            raise NotFound(what=Phrase("the wrapping key {id}", id=kek), where=self.owner, command="dojang otp list")
+            raise _gone(kek, self.owner)
         return self._opened(row)
 
     def has_open(self, kek: str) -> bool:
@@ -112,10 +112,14 @@ class Keks:
         token, key_id = self._open_token(row.key_address), _key_id_in(row.key_address)
         return token.destroy(_beside(key_id), "secret-key") + token.destroy(key_id, "secret-key") > 0
 
-    def sealer(self, kek: Kek) -> SealingKey:
-        """The key for data beside a key; made when it is first needed."""
+    def sealer(self, kek: Kek, *, make: bool) -> SealingKey:
+        """The key for data beside a key; ``make`` it where there is none yet. ``NotFound``: made anew it opens nothing
+        that was sealed before.
+        """
         key_id = _beside(kek.key_id)
         if not has_sealing_key(kek.token, key_id):
+            if not make:
+                raise _gone(kek.id, self.owner)
             with self._records.writing():  # one at a time: two keys under one id would be none
                 if not has_sealing_key(kek.token, key_id):
                     generate_sealing_key(kek.token, label=f"{self.owner}-{kek.id}-data", key_id=key_id)
@@ -125,9 +129,13 @@ class Keks:
         key_id = hashlib.sha256(b"dojang otp kek 1\0%d\0" % number + home.mark).digest()[:_ID_BYTES]
         token = self._open_token(home.beside)
         try:
-            return wrapping_key(token, key_id=key_id)
+            found = wrapping_key(token, key_id=key_id)
         except NotFound:
             return generate_wrapping_key(token, label=f"{self.owner}-kek-{number}", key_id=key_id)
+        if found.came_in:  # anybody can tell which id it has to have
+            problem = Phrase("the wrapping key '{label}' was not made on the token", label=found.label)
+            raise NotPermitted(problem=problem, remedy=Phrase("Find out who has put it there, and remove it."))
+        return found
 
     def _opened(self, row: Row[Any]) -> Kek:
         found = self._open.get(row.id)
@@ -148,21 +156,29 @@ class SealingKeys:
         self._open: dict[str, SealingKey] = {}
 
     def current(self) -> tuple[str, SealingKey]:
-        """The id of the one for what is new, and that."""
+        """The id of the one for what is new, and that; made when there is none yet."""
         kek = self._keks.current()
-        return kek.id, self._of(kek)
+        return kek.id, self._of(kek, make=True)
 
     def of(self, kek: str) -> SealingKey:
         """``NotFound`` for one that has been destroyed."""
-        return self._open.get(kek) or self._of(self._keks.of(kek))
+        return self._open.get(kek) or self._of(self._keks.of(kek), make=False)
 
-    def _of(self, kek: Kek) -> SealingKey:
-        return self._open.get(kek.id) or self._open.setdefault(kek.id, self._keks.sealer(kek))
+    def for_new(self, kek: str) -> SealingKey:
+        """The same for what is to be sealed: made when there is none yet."""
+        return self._of(self._keks.of(kek), make=True)
+
+    def _of(self, kek: Kek, *, make: bool) -> SealingKey:
+        return self._open.get(kek.id) or self._open.setdefault(kek.id, self._keks.sealer(kek, make=make))
 
 
 def current_row(connection: Connection) -> Row[Any] | None:
     """The key for what is new, as it is recorded."""
     return connection.execute(select(_KEK).where(tables.IS_CURRENT)).one_or_none()
+
+
+def _gone(kek: str, owner: str) -> NotFound:
+    return NotFound(what=Phrase("the wrapping key {id}", id=kek), where=owner, command="dojang otp list")
 
 
 def _key_id_in(address: str) -> bytes:

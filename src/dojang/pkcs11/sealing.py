@@ -13,7 +13,7 @@ from dojang.pkcs11 import constants as ck
 from dojang.pkcs11.generation import Attributes
 from dojang.pkcs11.objects import refuse_vanished, search_for
 from dojang.pkcs11.opened import OpenToken
-from dojang.pkcs11.session import Session
+from dojang.pkcs11.session import Search, Session
 from dojang.pkcs11.structures import GcmParams, Mechanism, utf8
 
 _KEY_BYTES: Final = 32
@@ -79,9 +79,12 @@ def random_bytes(token: OpenToken, count: int) -> bytes:
 
 
 def has_sealing_key(token: OpenToken, key_id: bytes) -> bool:
-    """Whether there is a secret key with this CKA_ID."""
+    """Whether there is a key for data with this CKA_ID; ``DeviceDisobeyed`` for another one that has it."""
     search = search_for(ck.CKO_SECRET_KEY, key_id=key_id)
-    return bool(token.surely(lambda session: session.cryptoki.find_objects(session.handle, search, limit=1)))
+    if not token.surely(lambda session: session.cryptoki.find_objects(session.handle, search, limit=1)):
+        return False
+    _refuse_leaking(token, search)
+    return True
 
 
 def generate_sealing_key(token: OpenToken, *, label: str, key_id: bytes) -> None:
@@ -95,16 +98,21 @@ def generate_sealing_key(token: OpenToken, *, label: str, key_id: bytes) -> None
     search = search_for(ck.CKO_SECRET_KEY, key_id=key_id)
     refuse_vanished(token, search)
     try:
-        told = token.logged_in(lambda session: session.read(session.resolve(search), tuple(_MUST_BE)))
-        if told != _MUST_BE:
-            problem = errors.Phrase("a key for data can be taken out of the token, or wraps other keys")
-            raise errors.DeviceDisobeyed(token=token.token.info.label, problem=problem)
+        _refuse_leaking(token, search)
         key = SealingKey(token, key_id)
         if key.open([(key.seal([(b"proof", b"trial")])[0], b"trial")]) != [b"proof"]:
             raise errors.DeviceDisobeyed(token=token.token.info.label, problem="it does not open what it has sealed")
     except errors.DojangError:
         token.destroy(key_id, "secret-key")
         raise
+
+
+def _refuse_leaking(token: OpenToken, search: Search) -> None:
+    told = token.logged_in(lambda session: session.read(session.resolve(search), (*_MUST_BE, ck.CKA_LOCAL)))
+    came_in = told.pop(ck.CKA_LOCAL, b"") == b"\0"
+    if came_in or told != _MUST_BE:
+        problem = errors.Phrase("a key for data came from elsewhere, can be taken out, or wraps other keys")
+        raise errors.DeviceDisobeyed(token=token.token.info.label, problem=problem)
 
 
 def _opened(session: Session, key: int, sealed: bytes, bound_to: bytes) -> bytes:

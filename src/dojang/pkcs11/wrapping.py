@@ -27,20 +27,22 @@ _LEAKS = {
     ck.CKA_DECRYPT: (False, errors.Phrase("it decrypts data, too, and keys that it has wrapped are data")),
 }
 """What a wrapping key must be told to be, and what everything wrapped under another one suffers."""
-_KEK_KINDS = (ck.CKA_LABEL, ck.CKA_ID, ck.CKA_KEY_TYPE, ck.CKA_WRAP, ck.CKA_UNWRAP, ck.CKA_TRUSTED, *_LEAKS)
+_TOLD = (ck.CKA_LABEL, ck.CKA_ID, ck.CKA_KEY_TYPE, ck.CKA_WRAP, ck.CKA_UNWRAP, ck.CKA_TRUSTED, ck.CKA_LOCAL)
+_KEK_KINDS = (*_TOLD, *_LEAKS)
 
 
 class WrappingKey(NamedTuple):
     """An AES key on a token that wraps other keys (a KEK); ``trusted``: the security officer has marked it as one.
 
-    ``check`` tells it from other keys and gives nothing of it away: the first four bytes, in hex, of 16 zero bytes
-    wrapped under it (RFC 5649).
+    ``came_in``: the token says that it was not made there. ``check`` tells it from other keys and gives nothing of it
+    away: the first four bytes, in hex, of 16 zero bytes wrapped under it (RFC 5649).
     """
 
     key_id: bytes
     label: str
     check: str
     trusted: bool
+    came_in: bool = False
 
 
 def generate_wrapping_key(token: OpenToken, *, label: str, key_id: bytes, bits: int = 256) -> WrappingKey:
@@ -119,7 +121,8 @@ def wrapping_key(token: OpenToken, *, label: str | None = None, key_id: bytes | 
             remedy=errors.Phrase("Make one with: dojang key generate ADDRESS --algorithm aes-256 --label NAME"),
         )
     _refuse_leaking(values, name)
-    found = WrappingKey(values[ck.CKA_ID], name, "", values.get(ck.CKA_TRUSTED, b"\0") == b"\x01")
+    trusted, came_in = values.get(ck.CKA_TRUSTED) == b"\x01", values.get(ck.CKA_LOCAL) == b"\0"
+    found = WrappingKey(values[ck.CKA_ID], name, "", trusted, came_in)
     return found._replace(check=wrap_value(token, _CHECKED, under=found.key_id)[:4].hex())
 
 

@@ -45,6 +45,8 @@ class Keys:
     def of(self, kek: str) -> SealingKey:
         return self._keys[kek]
 
+    for_new = of
+
 
 @pytest.fixture(scope="module")
 def keys(token: OpenToken) -> Keys:

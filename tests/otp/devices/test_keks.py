@@ -1,14 +1,21 @@
 """The keys on the HSM: only those that were made there, for nothing else, and none but those that are needed."""
 
+import hashlib
 from collections.abc import Callable
 
 import pytest
 from tests.otp.devices.conftest import HOTP, Desk
 
-from dojang.errors import DojangError, UnsupportedMechanism
+from dojang.authority import audit
+from dojang.errors import DeviceDisobeyed, DojangError, NotFound, NotPermitted, UnsupportedMechanism
+from dojang.otp.cards import CardPolicy, Cards
+from dojang.otp.keks import SealingKeys
+from dojang.otp.rotation import Rotation
 from dojang.otp.vault import Vault
 from dojang.pkcs11 import sealed_hmac
+from dojang.pkcs11.sealing import has_sealing_key
 from dojang.pkcs11.structures import Mechanism
+from dojang.pkcs11.wrapping import import_wrapping_key
 
 UNKNOWN = 0x8000_4711
 
@@ -31,3 +38,42 @@ def test_what_the_hsm_does_not_do_once_costs_nobody_else_his_codes(
         tries[where]()
     assert isinstance(refused.value, UnsupportedMechanism)
     assert desk.accepts(fob, fob.press())
+
+
+def _key_id_of(desk: Desk, number: int) -> bytes:
+    """The CKA_ID of a key that is not there yet; whoever knows the authority's certificate knows it."""
+    mark = str(desk.database.place).encode()
+    return hashlib.sha256(b"dojang otp kek 1\0%d\0" % number + mark).digest()[:20]
+
+
+def _data_id_of(key_id: bytes) -> bytes:
+    return hashlib.sha256(b"dojang otp data 1\0" + key_id).digest()[:20]
+
+
+def test_a_key_that_somebody_has_put_there_is_not_taken(desk: Desk) -> None:
+    """What lies under a key that was made elsewhere could be opened by whoever has made it."""
+    fob = desk.register(HOTP)
+    import_wrapping_key(desk.token, bytes(range(32)), label="planted", key_id=_key_id_of(desk, 2))
+    with pytest.raises(NotPermitted):
+        Rotation(desk.database, Vault(desk.keks), audit.record, desk.clock).run()
+    assert desk.accepts(fob, fob.press())
+    assert desk.column(fob, "kek") == "kek-1"
+
+
+def test_a_key_for_data_is_what_it_must_be_or_is_not_used(desk: Desk) -> None:
+    """One that somebody has put there, or that a killed run has made and not proved, is looked at before it is used."""
+    key_id = _data_id_of(desk.keks.current().key_id)
+    import_wrapping_key(desk.token, bytes(range(32)), label="planted", key_id=key_id)
+    with pytest.raises(DeviceDisobeyed):
+        SealingKeys(desk.keks).current()
+
+
+def test_keys_for_data_are_made_for_what_is_new_only(desk: Desk) -> None:
+    """Beside a key of before none is made: nothing could lie under it. A rotation without cards makes none at all."""
+    desk.register(HOTP)
+    old = desk.keks.current()
+    with pytest.raises(NotFound):
+        SealingKeys(desk.keks).of(old.id)
+    cards = Cards(desk.database, SealingKeys(desk.keks), audit.record, desk.clock, CardPolicy(), "test")
+    Rotation(desk.database, Vault(desk.keks), audit.record, desk.clock, [cards.seal_anew]).run()
+    assert not any(has_sealing_key(desk.token, _data_id_of(one)) for one in (old.key_id, desk.keks.current().key_id))

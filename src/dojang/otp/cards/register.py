@@ -43,7 +43,13 @@ class CardKeys(Protocol):
         """The id of the one for new cards, which is made when there is none yet."""
         ...
 
-    def of(self, kek: str) -> "Sealer": ...
+    def of(self, kek: str) -> "Sealer":
+        """``NotFound`` for one that is gone."""
+        ...
+
+    def for_new(self, kek: str) -> "Sealer":
+        """The same, to seal with: made where there is none yet."""
+        ...
 
 
 class Cards:
@@ -146,7 +152,9 @@ class Cards:
         with self._records.reading() as connection:
             query = select(_CARD).where((_CARD.c.kek == old) & _CARD.c.kek.is_not(None)).order_by(_CARD.c.id)
             rows = connection.execute(query.limit(limit)).all()
-        before, after = self._keys.of(old), self._keys.of(new)
+        if not rows:
+            return 0
+        before, after = self._keys.of(old), self._keys.for_new(new)
         changed = [(row.id, codes.sealed_anew(before, after, row.id, row.sealed)) for row in rows]
         with self._records.writing() as connection:
             for number, sealed in changed:
