@@ -106,11 +106,13 @@ class Opened:
 
     def admit(self, name: str) -> None:
         """Open an authority, and have its key sign a challenge, before anybody is served in its name."""
+        from dojang.authority.factors.messages import check_senders
         from dojang.authority.local import open_authority
 
         authority = open_authority(self._directory, name, self.keys)
         authority.count_message = partial(self.state.metrics.message, name)
         try:
+            check_senders(authority.settings)
             self._keep_root_offline(authority)
             self.keys.prove(authority)
             self._keys_asked[name] = authority.info().key_address, authority.certificate_der()

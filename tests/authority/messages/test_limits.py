@@ -124,6 +124,15 @@ def test_other_numbers_of_the_same_person(small) -> None:
         assert wait(small, who=Recipient("2", {"phone": spelling})) == 30
 
 
+def test_a_mail_box_is_one(small) -> None:
+    """In capitals or not, and with a word of its own behind a plus."""
+    small.start("mail")
+    for number, spelling in enumerate(("Hong@Example.com", "hong+bank@example.com", "HONG+1@example.com")):
+        assert wait(small, "mail", who=Recipient(str(number), {"email": spelling})) == 30
+    small.start("mail", who=Recipient("9", {"email": "hong.gildong@example.com"}))
+    assert small.postman.messages[-1].target.address == "hong.gildong@example.com"
+
+
 MOVES = st.lists(
     st.one_of(
         st.tuples(st.just("turn"), st.integers(1, 400)),

@@ -205,3 +205,16 @@ def test_a_gateway_that_breaks_off(tmp_path: Path, answer: bytes) -> None:
     with wire(talk) as met:
         assert "whether the message arrived is unknown" in problem(sender(tmp_path, f"http://127.0.0.1:{met.port}"))
     assert len(met.met) == 1
+
+
+def test_a_secret_that_cannot_stand_in_a_header(tmp_path: Path, gateway: Gateway) -> None:
+    """Nothing is sent, and neither what is told nor any cause of it has the secret."""
+    token = secret_file(tmp_path, "token", "s3cret\ttoken")
+    found = sender(tmp_path, gateway.url, headers={"X-Token": "{secret.token}"}, secrets={"token": token})
+    with pytest.raises(MessageUnsent, match="cannot stand in a header") as unsent:
+        found.send(HONG)
+    chain: BaseException | None = unsent.value
+    while chain is not None:
+        assert "s3cret" not in repr(chain)
+        chain = chain.__cause__ or chain.__context__
+    assert gateway.posted == []

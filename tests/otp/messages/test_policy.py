@@ -1,5 +1,6 @@
 """The table ``[messages]``: what may stand in it, and that everything else is refused by its name."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,9 @@ def test_without_a_table(tmp_path: Path) -> None:
         (MAIL + "user = 'me'", "messages.mail.password-source"),
         (MAIL + "password-source = 'file:/x'", "messages.mail.user"),
         (MAIL.replace("mail.example.com", "mail.example.com:0"), "messages.mail.server"),
+        (MAIL.replace("mail.example.com", "me@mail.example.com"), "messages.mail.server"),
+        (MAIL.replace("mail.example.com", "mail.example.com/x"), "messages.mail.server"),
+        (MAIL.replace("mail.example.com", "[::1"), "messages.mail.server"),
         (MAIL.replace("office@", "Office <office@"), "messages.mail.from"),
         (CALL.replace("key-source", "key"), "messages.ars.key-source"),
         (CALL.replace('callback = "https', 'callback = "http'), "messages.ars.callback"),
@@ -113,6 +117,26 @@ def test_what_cannot_stand_there(tmp_path: Path, text: str, named: str) -> None:
         load(tmp_path, text)
     assert named in str(refused.value)
     assert "s3cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        (GATEWAY.replace("env:GATEWAY_TOKEN", "file:/nowhere/token"), "[messages.sms], 'secrets.token'"),
+        (GATEWAY.replace("[202]", "[202]\nca-certificate = 'authority.toml'"), "[messages.sms], 'ca-certificate'"),
+        (MAIL + "user = 'me'\npassword-source = 'cmd:false'", "[messages.mail], 'password-source'"),
+        (CALL.replace("file:/etc/dojang/call-key", "cmd:echo short"), "[messages.ars], 'key-source'"),
+    ],
+)
+def test_what_is_missing_is_noticed_before_the_first_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, named: str
+) -> None:
+    """A centre asks before it serves anybody; it says which key, and no secret."""
+    monkeypatch.setenv("GATEWAY_TOKEN", "s3cret")
+    with pytest.raises(ValueError, match=re.escape(named)) as refused:
+        load(tmp_path, text).check()
+    assert not any(secret in str(refused.value) for secret in ("s3cret", "short ", "nowhere"))
+    load(tmp_path, GATEWAY).check()
 
 
 def test_the_console_is_for_tests(tmp_path: Path) -> None:

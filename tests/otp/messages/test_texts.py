@@ -22,13 +22,20 @@ def test_one_text_message(purpose: str, language: str) -> None:
         assert name[:3] in text
 
 
+def test_letters_that_are_not_in_euc_kr() -> None:
+    """They take two bytes like others, on the networks that know them."""
+    text = sms_text(Wording("뷁똠햏" * 20, "issue:1", 3), "048215")
+    assert "뷁" in text
+    assert len(text.encode("cp949")) <= SMS_BYTES
+
+
 @given(name=st.text(max_size=60), purpose=st.sampled_from(PURPOSES), minutes=st.integers(1, 60))
 def test_any_name_fits(name: str, purpose: str, minutes: int) -> None:
     """Whatever an authority is called: one message, one line, and no bare name of a placeholder."""
     for language in LANGUAGES:
         wording = Wording(name, purpose, minutes, language)
         text = sms_text(wording, "048215")
-        assert len(text.encode("euc-kr", errors="replace")) <= SMS_BYTES
+        assert len(text.encode("cp949", errors="replace")) <= SMS_BYTES
         assert text.isprintable()
         assert "048215" in text
         assert "\n" not in mail_subject(wording)

@@ -21,6 +21,7 @@ from dojang.secret import Secret
 
 if TYPE_CHECKING:
     from dojang.authority.local import LocalAuthority
+    from dojang.authority.settings import AuthoritySettings
     from dojang.otp.messages.codes import Entry, Passed, Pressed
     from dojang.otp.messages.desk import Count, Sent
 
@@ -88,6 +89,14 @@ class AuthorityMessages:
 def _counted(source: str | None) -> str | None:
     """Whom a limit counts; not an office that works here, for many people."""
     return None if source in (None, LOCAL) else source_of(str(source))
+
+
+def check_senders(settings: "AuthoritySettings") -> None:
+    """Whether all that ``[messages]`` names can be read, before the first message needs it. ``InvalidSetting``."""
+    try:
+        settings.messages().check()
+    except ValueError as error:
+        raise InvalidSetting(path=settings.path, problem=error.args[0]) from error
 
 
 def try_sender(authority: "LocalAuthority", target: Target, language: Language) -> None:

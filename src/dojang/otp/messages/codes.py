@@ -1,7 +1,7 @@
 """Codes that people get by message or press in a call: six digits, for a few minutes and a few tries, good once.
 
     code_hash     HMAC-SHA256(K, "dojang message code 1" 00 ‖ id ‖ salt ‖ code)
-    target_tag    HMAC-SHA256(K, "dojang message target 1" 00 ‖ address)
+    target_tag    HMAC-SHA256(K, "dojang message target 1" 00 ‖ address, of a mail box as it is counted)
 
 K is a secret on the authority's token: a million codes are quickly tried, but nobody without the token can try one, nor
 a telephone number. A code is for one applicant and one purpose, and the newest of them is the only one that works.
@@ -83,7 +83,7 @@ class MessageCodes:
         """A new code, durable when this returns; the one before it is worthless. ``TooManyMessages``."""
         key, new, salt = self._key(), secrets.token_hex(16), secrets.token_bytes(_SALT_BYTES)
         code = Secret(f"{secrets.randbelow(10**DIGITS):0{DIGITS}d}")
-        tag, at = key.digest(_TARGET + target.address.encode()), self._clock()
+        tag, at = key.digest(_TARGET + target.counted.encode()), self._clock()
         values = {
             "id": new,
             "purpose": purpose,

@@ -73,6 +73,16 @@ class MessagePolicy:
             )
         return found
 
+    def check(self) -> None:
+        """Whether whoever carries messages can be asked to. ``ValueError`` with a phrase that names the key."""
+        for channel, sender in self.senders.items():
+            try:
+                sender.check()
+            except ValueError as error:
+                raise ValueError(
+                    Phrase("in [messages.{channel}], {problem}", channel=channel, problem=error.args[0])
+                ) from None
+
     @property
     def caller(self) -> "Call | None":
         """The gateway that calls people, which signs what it tells of a call."""

@@ -45,6 +45,10 @@ class Sender(Protocol):
         """Its word in the settings."""
         ...
 
+    def check(self) -> None:
+        """Whether all that its settings name can be read. ``ValueError`` with a phrase that names the key."""
+        ...
+
     def send(self, message: Message) -> None:
         """Returns when the message was taken. ``MessageUnsent`` when it was not, or when nobody knows."""
         ...

@@ -44,6 +44,12 @@ class Target:
         return f"0{self.address.removeprefix(prefix)}" if self.address.startswith(prefix) else self.address
 
     @property
+    def counted(self) -> str:
+        """What limits go by: a mail box is one, in capitals or small letters, and with whatever follows a ``+``."""
+        local, at, domain = self.address.rpartition("@")
+        return f"{local.partition('+')[0] or local}@{domain}".lower() if at else self.address
+
+    @property
     def masked(self) -> str:
         """Enough for its owner to know it by: ``010-****-5678``, ``h***@example.com``."""
         if self.channel == "mail":

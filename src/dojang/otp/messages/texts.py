@@ -109,4 +109,5 @@ def _cut(name: str, room: int) -> str:
 
 
 def _length(text: str) -> int:
-    return len(text.encode("euc-kr", errors="replace"))
+    """In bytes; a letter that EUC-KR lacks takes two as well, where networks know more of them."""
+    return sum(1 if one.isascii() else 2 for one in text)

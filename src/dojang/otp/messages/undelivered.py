@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from dojang.errors import DojangError, MessageUnsent, Phrase
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from dojang.otp.messages.targets import Target
     from dojang.pkcs11.pin import PinSource
     from dojang.secret import Secret
@@ -39,6 +41,25 @@ def problem_of(error: Exception, *, late: bool = False) -> Phrase:
     if isinstance(error, OSError):
         return Phrase("it cannot be reached ({detail})", detail=error.strerror or type(error).__name__)
     return Phrase("it failed ({detail})", detail=type(error).__name__)
+
+
+def check_secret(source: "PinSource", key: str, shortest: int = 1) -> None:
+    """``ValueError`` with a phrase when ``secret_from`` would fail, or find too short a one."""
+    try:
+        found = source.read("secret")
+    except DojangError:  # where it should be is not to be told
+        found = None
+    if found is None or len(found) < shortest:
+        raise ValueError(Phrase("'{key}': what it names cannot be read, or is too short", key=key))
+
+
+def check_trust(path: "Path | None") -> None:
+    """``ValueError`` with a phrase when nothing could be checked with the certificates there."""
+    try:
+        if path is not None:
+            ssl.create_default_context(cafile=path)
+    except OSError as error:
+        raise ValueError(Phrase("'{key}': what it names cannot be read", key="ca-certificate")) from error
 
 
 def secret_from(source: "PinSource", sender: str, target: "Target") -> "Secret":

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Final, Self
 from dojang.errors import Phrase
 from dojang.otp.messages.posting import Place, Unanswered, post
 from dojang.otp.messages.signature import SHORTEST_KEY, signed
-from dojang.otp.messages.undelivered import secret_from, unsent
+from dojang.otp.messages.undelivered import check_secret, check_trust, secret_from, unsent
 
 if TYPE_CHECKING:
     from dojang.otp.messages.reading import SenderTable
@@ -49,6 +49,10 @@ class Call:
     def from_table(cls, table: "SenderTable") -> Self:
         place = Place(table.url("url"), "POST", table.seconds(), table.file("ca-certificate"))
         return cls(place, table.url("callback"), table.source("key-source"))
+
+    def check(self) -> None:
+        check_secret(self.key_source, "key-source", SHORTEST_KEY)
+        check_trust(self.place.trust)
 
     def send(self, message: "Message") -> None:
         body = json.dumps(

@@ -19,6 +19,9 @@ class Console:
     def from_table(cls, _table: "SenderTable") -> Self:
         return cls()
 
+    def check(self) -> None:
+        """There is nothing that could be missing."""
+
     def send(self, message: "Message") -> None:
         sys.stderr.write(f"[{message.target.channel} {message.target.masked}] {message.text}\n")
         sys.stderr.flush()

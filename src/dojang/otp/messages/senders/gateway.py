@@ -38,7 +38,7 @@ from urllib.parse import urlencode
 
 from dojang.errors import Phrase
 from dojang.otp.messages.posting import Place, Reply, Unanswered, post
-from dojang.otp.messages.undelivered import secret_from, unsent
+from dojang.otp.messages.undelivered import check_secret, check_trust, secret_from, unsent
 
 if TYPE_CHECKING:
     from dojang.otp.messages.reading import SenderTable
@@ -99,6 +99,13 @@ class Gateway:
         except Unanswered as error:
             raise unsent(self.kind, message.target, error.problem) from error
 
+    def check(self) -> None:
+        for name, source in self.secrets.items():
+            check_secret(source, f"secrets.{name}")
+        if self.login is not None:
+            check_secret(self.login[1], "password-source")
+        check_trust(self.place.trust)
+
     def body(self, message: "Message", secrets: Mapping[str, str]) -> bytes:
         """What is posted."""
         facts = _facts_of(message, secrets)
@@ -109,6 +116,8 @@ class Gateway:
         facts = _facts_of(message, secrets)
         headers = {"Content-Type": _TYPES[self.form]}
         headers |= {name: _filled(text, facts) for name, text in self.headers.items()}
+        if not all(value.isascii() and value.isprintable() for value in headers.values()):
+            raise unsent(self.kind, message.target, Phrase("a secret that its settings name cannot stand in a header"))
         if self.login is not None:
             user, source = self.login
             pair = user.encode() + b":" + secret_from(source, self.kind, message.target).reveal()

@@ -18,12 +18,13 @@ from dataclasses import dataclass, field
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
 from typing import TYPE_CHECKING, Final, Self
+from urllib.parse import urlsplit
 
 from dojang.errors import Phrase
 from dojang.otp.messages.mailing import MailServer, give
 from dojang.otp.messages.reading import LOOPBACK
 from dojang.otp.messages.targets import mail_address
-from dojang.otp.messages.undelivered import problem_of, secret_from, unsent
+from dojang.otp.messages.undelivered import check_secret, check_trust, problem_of, secret_from, unsent
 
 if TYPE_CHECKING:
     from dojang.otp.messages.reading import SenderTable
@@ -58,6 +59,11 @@ class Smtp:
         except (OSError, ValueError, smtplib.SMTPException) as error:
             raise unsent(self.kind, message.target, problem_of(error)) from error
 
+    def check(self) -> None:
+        if self.login is not None:
+            check_secret(self.login[1], "password-source")
+        check_trust(self.server.trust)
+
     def _password(self, source: "PinSource", message: "Message") -> str:
         """In ASCII, which is what smtplib logs in with."""
         try:
@@ -76,10 +82,15 @@ class Smtp:
 
 
 def _server(table: "SenderTable", usual: int) -> tuple[str, int]:
-    host, _colon, port = table.text("server").partition(":")
-    if not host or (port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536)):
+    text = table.text("server")
+    try:
+        parts = urlsplit(f"//{text}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
         table.refuse("server")
-    return host, int(port or usual)
+    if not host or port == 0 or parts.netloc != text or "@" in text:
+        table.refuse("server")
+    return str(host), port or usual
 
 
 def _sender(table: "SenderTable") -> str:
