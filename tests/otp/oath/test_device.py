@@ -6,6 +6,7 @@ import threading
 import time
 from datetime import UTC, datetime
 from functools import partial
+from urllib.parse import quote
 
 import pytest
 from tests.otp.oath.conftest import AT, READER, SEED
@@ -161,9 +162,10 @@ def test_addresses_can_be_pasted(text, device, account):
     """Written as they are read, any bytes in the name of an account."""
     assert OathAddress.from_text(text) == OathAddress(device, account)
     assert str(OathAddress.from_text(text)) == text
+    assert OathAddress.from_text("oath:1/\udcff").account == b"\xff"  # as a shell gives it
 
 
-@pytest.mark.parametrize("text", ["pkcs11:token=a", "oath:1/a/b", "oath:%FF/a"])
+@pytest.mark.parametrize("text", ["pkcs11:token=a", "oath:1/a/b", "oath:%FF/a", "oath:\udcff/a"])
 def test_what_is_no_address(text):
     with pytest.raises(InvalidAddress):
         OathAddress.from_text(text)
@@ -207,6 +209,8 @@ def test_seeds_of_any_length_are_the_seed(device):
         (NewSeed("a", OtpParameters(), Secret(b"")), InvalidOtp),
         (NewSeed("", OtpParameters(), Secret(SEED)), InvalidOtp),
         (NewSeed("60/a", OtpParameters(), Secret(SEED)), InvalidOtp),
+        (NewSeed("a", OtpParameters(issuer="24/7 Bank"), Secret(SEED)), InvalidOtp),
+        (NewSeed("a\udcff", OtpParameters(), Secret(SEED)), InvalidOtp),
         (NewSeed("은" * 22, OtpParameters(), Secret(SEED)), InvalidOtp),
     ],
 )
@@ -226,6 +230,14 @@ def test_an_old_device_is_asked_for_nothing_new(pcsc_daemon, key, access):
             for seed in (new("a", OtpParameters(hash_name="sha512")), new("a", touch=True)):
                 with pytest.raises(UnsupportedOperation):
                     device.add(seed)
+            assert device.code(device.add(new("a")), AT).code == "287082"
+
+
+def test_a_device_that_tells_no_serial_number_goes_by_its_reader(pcsc_daemon, key, access):
+    """Before 4.1 none is told, and the management application of other makers may know nothing of one."""
+    with pcsc_daemon.reader() as port, SecurityKey(keys={}, version=(4, 0, 5)) as old:
+        old.insert(port)
+        with open_at(f"oath:{quote(OTHER_READER)}", access()) as device:
             assert device.code(device.add(new("a")), AT).code == "287082"
 
 

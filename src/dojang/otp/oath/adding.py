@@ -39,8 +39,10 @@ def refuse_unfit(new: NewSeed, address: str) -> None:
         )
     if not len(new.secret):
         raise InvalidOtp(problem="the seed is empty")
-    if not new.name or _LOOKS_LIKE_PERIOD.match(new.name):
+    if not new.name or _LOOKS_LIKE_PERIOD.match(_with_issuer(new)):
         raise InvalidOtp(problem="the name is empty, or begins with digits and '/', which a device takes for seconds")
+    if not _is_text(_with_issuer(new)):
+        raise InvalidOtp(problem="the name is not UTF-8")
     if len(_data(new).get_id()) > _LONGEST_NAME:
         raise InvalidOtp(problem=Phrase("a device keeps at most {longest} bytes of a name", longest=_LONGEST_NAME))
 
@@ -78,6 +80,11 @@ def _with_issuer(new: NewSeed) -> str:
     """Devices keep one text, in which the issuer stands before a colon."""
     issuer = new.parameters.issuer
     return new.name if not issuer or new.name.startswith(f"{issuer}:") else f"{issuer}:{new.name}"
+
+
+def _is_text(name: str) -> bool:
+    """Bytes that a shell took for a name and that are none come as surrogates."""
+    return all(not 0xD800 <= ord(one) < 0xE000 for one in name)
 
 
 def _refuse_too_new(session: OathSession, new: NewSeed, device: str) -> None:

@@ -32,8 +32,9 @@ class OathAddress:
         """Read ``oath:``, ``oath:DEVICE``, ``oath:DEVICE/ACCOUNT`` or ``oath:/ACCOUNT``; ``InvalidAddress`` else."""
         if not text.startswith(SCHEME):
             raise _invalid(text, Phrase("it does not begin with {scheme}", scheme=SCHEME))
-        device, _, account = text.removeprefix(SCHEME).partition("/")
-        if "/" in account:
+        written = text.removeprefix(SCHEME).encode(errors="surrogateescape")  # bytes of a shell that are no text
+        device, _, account = written.partition(b"/")
+        if b"/" in account:
             raise _invalid(text, Phrase("a '/' in the name of an account is written %2F"))
         try:
             return cls(unquote_to_bytes(device).decode() or None, unquote_to_bytes(account) or None)

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Final
 
-from yubikit.core import ApplicationNotAvailableError
+from yubikit.core import ApplicationNotAvailableError, NotSupportedError
+from yubikit.core.smartcard import ApduError
 from yubikit.management import ManagementSession
 
 from dojang.errors import AmbiguousToken, DojangError, Phrase, TokenNotFound
@@ -76,8 +77,8 @@ def _look_at(reader: str, opened: Line) -> list[Found]:
 
 
 def _serial(opened: Line) -> int | None:
-    """The serial number that the management application tells; other makers' devices have none."""
+    """The serial number that the management application tells; other makers' devices and old ones tell none."""
     try:
         return ManagementSession(opened).read_device_info().serial
-    except ApplicationNotAvailableError:
+    except (ApplicationNotAvailableError, NotSupportedError, ApduError):
         return None
