@@ -18,10 +18,11 @@ from dojang.pkcs11.listing import find_token
 from dojang.pkcs11.mechanisms import MechanismTable
 from dojang.pkcs11.objects import PRIVATE_KEY_KINDS, TokenObject, search_for
 from dojang.pkcs11.pin import PinProvider, check_pin_length
+from dojang.pkcs11.pool import LogIn, SessionPool
 from dojang.pkcs11.quirks import max_sessions, quirk_of
 from dojang.pkcs11.retry import NEVER, wanted_rung
 from dojang.pkcs11.same_key import half_of, narrowed
-from dojang.pkcs11.session import LogIn, Search, Session, SessionPool
+from dojang.pkcs11.session import Search, Session
 from dojang.pkcs11.signer import TokenSigner
 from dojang.pkcs11.structures import Mechanism, utf8
 from dojang.pkcs11.token import Token, TokenInfo

@@ -9,7 +9,8 @@ from dojang.pkcs11 import constants as ck
 from dojang.pkcs11.cryptoki import CryptokiError
 from dojang.pkcs11.mechanisms import DIGEST_BYTES, REFUSALS, MechanismTable, Plan, check_hash, ecdsa_der
 from dojang.pkcs11.objects import algorithm_of
-from dojang.pkcs11.session import LogIn, Search, Session, SessionPool
+from dojang.pkcs11.pool import LogIn, SessionPool
+from dojang.pkcs11.session import Search, Session
 from dojang.pkcs11.structures import Mechanism
 
 _SCHEMES = {"rsa": ("pkcs1v15", "pss"), "ec": ("ecdsa",), "ed25519": ("eddsa",)}

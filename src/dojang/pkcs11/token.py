@@ -12,8 +12,9 @@ from dojang.pkcs11.guard import PinGuard
 from dojang.pkcs11.mechanisms import MechanismTable
 from dojang.pkcs11.module import Module
 from dojang.pkcs11.pin import PinRequest, PinState
+from dojang.pkcs11.pool import SessionPool
 from dojang.pkcs11.quirks import quirk_of
-from dojang.pkcs11.session import Session, SessionPool
+from dojang.pkcs11.session import Session
 from dojang.pkcs11.structures import UNAVAILABLE, TokenInfoStruct, text, utf8
 from dojang.pkcs11.uri import Pkcs11Uri
 from dojang.pkcs11.whereabouts import TokenIdentity, find_slot
