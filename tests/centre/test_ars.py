@@ -30,6 +30,7 @@ KEY = "0123456789abcdef0123456789abcdef"
 SETTINGS = """
 [messages]
 per-target = 1000
+per-day = 1000
 [messages.ars]
 kind = "call"
 url = "{url}/calls"

@@ -16,6 +16,7 @@ from dojang.authority.jobs.engine import Job
 from dojang.authority.jobs.runner import JobRunner
 from dojang.authority.jobs.schedule import Schedule
 from dojang.centre.opening import Opened, open_centre
+from dojang.errors import InvalidSetting
 from dojang.x509.name import parse_name
 
 
@@ -69,3 +70,19 @@ def test_a_job_that_runs_while_settings_are_read_again_ends_as_it_began(opened, 
         until(lambda: sorted(held.ended) == ["first", "second"])
         until(lambda: before._closed.is_set() and not engine.standing())
         assert not after._closed.is_set()
+
+
+def test_messages_that_could_not_be_sent_are_noticed_first(opened, tmp_path):
+    """Nobody is served by settings whose secrets are not there; those of before stay in force meanwhile."""
+    before, secret = opened.state.authority("test"), tmp_path / "key"
+    (tmp_path / "test" / "authority.toml").write_text(
+        '[messages.ars]\nkind = "call"\nurl = "https://call.example.com/"\ncallback = "https://ca.example.com/ars"\n'
+        f'key-source = "file:{secret}"\n'
+    )
+    with pytest.raises(InvalidSetting, match="key-source"):
+        opened.reload()
+    assert opened.state.authority("test") is before
+    secret.touch(0o600)
+    secret.write_text("0123456789abcdef\n")
+    opened.reload()
+    assert opened.state.authority("test") is not before

@@ -29,7 +29,7 @@ from dojang.secret import Secret
 
 HONG = Recipient("5f0c3a9b21", {"phone": "010-1234-5678"})
 PURPOSE = "issue:4081160273"
-POLICY = MessagePolicy(again=timedelta(seconds=0), per_target=10**6, per_source=10**6)
+POLICY = MessagePolicy(again=timedelta(seconds=0), per_target=10**6, per_source=10**6, per_day=10**6)
 
 
 class Key:

@@ -21,7 +21,7 @@ from dojang.secret import Secret
 HONG = Recipient("5f0c3a9b21", {"phone": "010-1234-5678", "email": "hong@example.com"})
 SOURCE = "203.0.113.7"
 PURPOSE = "issue:4081160273"
-QUICK: dict[str, Any] = {"again": timedelta(seconds=0), "per_target": 10**6, "per_source": 10**6}
+QUICK: dict[str, Any] = {"again": timedelta(seconds=0), "per_target": 10**6, "per_source": 10**6, "per_day": 10**6}
 
 
 @dataclass

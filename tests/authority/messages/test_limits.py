@@ -52,6 +52,17 @@ def test_so_many_to_one_number(bureau) -> None:
     bureau.start(source=None)
 
 
+def test_so_many_a_day(bureau) -> None:
+    """Ten within 24 hours, however patiently somebody asks, by whatever channel and for whatever purpose."""
+    for number in range(10):
+        bureau.start(("sms", "ars")[number % 2], f"issue:{number}", source=None)
+        bureau.turn(hours=2)
+    assert wait(bureau, source=None) == 4 * 3600
+    bureau.start("mail", source=None)
+    bureau.turn(hours=4)
+    bureau.start(source=None)
+
+
 def test_so_many_for_one_who_asks(bureau) -> None:
     """Whoever has many numbers written to is stopped; others are not."""
     bureau.policy = replace(bureau.policy, per_source=3)
@@ -152,6 +163,8 @@ class Model:
 
     def may_ask(self, at: datetime) -> bool:
         recent = [one for one in self.sent if one > at - self.policy.window]
+        if len([one for one in self.sent if one > at - timedelta(days=1)]) >= self.policy.per_day:
+            return False
         return len(recent) < self.policy.per_target and (not recent or recent[-1] <= at - self.policy.again)
 
     def asked(self, purpose: str, code: str, at: datetime) -> None:
@@ -170,7 +183,7 @@ class Model:
 @given(moves=MOVES)
 def test_any_order_of_events(small, moves: list[tuple[str, object]]) -> None:
     """Whatever happens in whatever order: no message too many, and a code passes when it must and only then."""
-    small.policy = MessagePolicy(tries=3, per_target=4, window=timedelta(minutes=10))
+    small.policy = MessagePolicy(tries=3, per_target=4, window=timedelta(minutes=10), per_day=6)
     with small.database.writing() as connection:
         connection.execute(delete(message_sent))
     model, who = Model(small.policy), Recipient(f"{len(small.postman.messages)}-{small.at}", {"phone": "010-1234-5678"})

@@ -1,18 +1,22 @@
 """How often messages are sent: to one number or mail address, and for whoever asks from one address.
 
+What a day allows is what can be guessed in it, and how often a person is disturbed: so many codes, so many tries each.
+
 Every message that was made counts, sent or not, from before it is sent. A clock that was set back frees nobody: what
 lies in its future counts too, unless so far that no window reaches it.
 """
 
 from datetime import datetime, timedelta
 from math import ceil
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, delete, insert, select
 
 from dojang.errors import Phrase
 from dojang.otp.messages.policy import MessagePolicy
 from dojang.otp.tables import message_sent
+
+_DAY: Final = timedelta(days=1)
 
 
 class Wait(NamedTuple):
@@ -33,6 +37,9 @@ def wait_for(
     crowded = _until(connection, to_target, policy.per_target, policy.window, policy.window, at)
     if crowded:
         return Wait(Phrase("too many were sent there"), crowded)
+    full = _until(connection, to_target, policy.per_day, _DAY, _DAY, at)
+    if full:
+        return Wait(Phrase("too many were sent there within a day"), full)
     if source is None:
         return None
     busy = _until(connection, message_sent.c.source == source, policy.per_source, policy.window, policy.window, at)
@@ -41,7 +48,8 @@ def wait_for(
 
 def count(connection: Connection, policy: MessagePolicy, target_tag: bytes, source: str | None, at: datetime) -> None:
     """One more; those that count no longer are forgotten."""
-    gone = (message_sent.c.at <= at - policy.window) | (message_sent.c.at > at + policy.window)
+    longest = max(policy.window, _DAY)
+    gone = (message_sent.c.at <= at - longest) | (message_sent.c.at > at + longest)
     connection.execute(delete(message_sent).where(gone))
     connection.execute(insert(message_sent).values(target_tag=target_tag, source=source, at=at))
 

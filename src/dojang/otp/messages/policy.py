@@ -7,6 +7,7 @@ again-seconds = 30              # how soon another may be asked for, for the sam
 per-target = 5                  # so many codes for one number or mail address …
 per-source = 50                 # … and so many asked for from one address …
 window-minutes = 60             # … within this time
+per-day = 10                    # so many codes for one number or mail address within 24 hours
 countries = ["82"]              # country codes of numbers that may be written to
 
 [messages.mail]                 # who carries mail; see ``senders.smtp``
@@ -38,7 +39,8 @@ if TYPE_CHECKING:
     from dojang.otp.messages.senders.call import Call
 
 _KEYS: Final = (
-    *("name", "minutes", "tries", "again-seconds", "per-target", "per-source", "window-minutes", "countries"),
+    *("name", "minutes", "tries", "again-seconds", "per-target", "per-source", "window-minutes", "per-day"),
+    "countries",
     *CHANNELS,
 )
 _MOST_MINUTES: Final = 60
@@ -56,6 +58,7 @@ class MessagePolicy:
     per_target: int = 5
     per_source: int = 50
     window: timedelta = timedelta(hours=1)
+    per_day: int = 10
     countries: tuple[str, ...] = (KOREA,)
     senders: Mapping[Channel, Sender] = field(default_factory=dict)
 
@@ -109,6 +112,7 @@ def policy_from(data: Mapping[str, Any], folder: Path, *, is_test: bool) -> Mess
         per_target=table.number("per-target", 1, 1000, 5),
         per_source=table.number("per-source", 1, 100_000, 50),
         window=timedelta(minutes=table.number("window-minutes", 1, _MOST_WINDOW, 60)),
+        per_day=table.number("per-day", 1, 10_000, 10),
         countries=countries,
         senders=MappingProxyType({one: _sender(data[one], one, folder, is_test) for one in CHANNELS if one in data}),
     )

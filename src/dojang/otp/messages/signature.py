@@ -9,7 +9,8 @@
         the nonce
         SHA-256 of the body, in hexadecimal
 
-each of them ended by a line feed. The first line keeps what one side said from being sent back to it.
+each of them ended by a line feed. Hexadecimal digits are in small letters. The first line keeps what one side said
+from being sent back to it.
 """
 
 import hashlib
