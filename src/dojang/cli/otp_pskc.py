@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dojang.otp.pskc import Container
     from dojang.secret import Secret
 
+_SHOWN = 20
 _CIPHERS = ("kw-aes128", "kw-aes256", "aes128-cbc", "aes256-cbc")
 
 key_source_option = option(
@@ -164,7 +165,8 @@ def _container(invocation: Invocation, file: Path) -> "Container":
     if container.is_signed:
         invocation.out.warning(say("The signature of {file} is not checked.", file=file))
     if container.left_out:
-        left = ", ".join(container.left_out)
+        more = " …" if len(container.left_out) > _SHOWN else ""
+        left = ", ".join(container.left_out[:_SHOWN]) + more
         invocation.out.note(say("Left out, for they are not for codes: {ids}", ids=left))
     return container
 

@@ -2,6 +2,8 @@
 
 import base64
 import io
+import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from pskc import PSKC
 from dojang.errors import FileMalformed, TransportKeyWrong
 from dojang.otp.parameters import OtpParameters
 from dojang.otp.pskc import Container, read_container
+from dojang.otp.pskc.container import SPACE
 from dojang.secret import Secret
 
 RFC = Path(__file__).with_name("rfc6030")
@@ -240,3 +243,63 @@ def mangle(document: bytes) -> None:
                 opened.seed()
     except (FileMalformed, TransportKeyWrong):
         return
+
+
+def _packages(count: int, between: str = "\n") -> bytes:
+    text = _figure(3).decode()
+    begin, end = text.index("<KeyPackage"), text.index("</KeyContainer>")
+    package = text[begin:end].replace("12345678", "%d").replace("987654321", "s%d")
+    return (text[:begin] + between.join(package % (at, at) for at in range(count)) + text[end:]).encode()
+
+
+def test_many_keys_take_little_memory():
+    """They are read one by one; blanks between them are as long as they like."""
+    document = _packages(1700, between="\n" + " " * 40)
+    tracemalloc.start()
+    try:
+        container = _read(document)
+        kept, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert [key.id for key in container.keys] == [str(at) for at in range(1700)]
+    assert most < 3 * kept
+
+
+@pytest.mark.parametrize(
+    "filling", [b"<a/>", b"<KeyPackage>" + b"<a/>" * 2000, b"<KeyPackage><Key Id='1'/></KeyPackage>"]
+)
+def test_a_large_file_that_is_none_is_refused_at_once(filling):
+    """At what is wrong with it first, and not at its end; what it is full of is not kept."""
+    head = b"<KeyContainer Version='1.0' xmlns='urn:ietf:params:xml:ns:keyprov:pskc'>"
+    document = head + filling * ((4 << 20) // len(filling))
+    began = time.process_time()
+    with pytest.raises(FileMalformed):
+        _read(document)
+    assert time.process_time() - began < 3
+
+
+def test_a_seed_in_plain_among_encrypted_ones_is_refused():
+    """Whoever cannot encrypt under the key of a file could put one of his own into it so."""
+    text, plain = _figure(6).decode(), _figure(3).decode()
+    package = plain[plain.index("<KeyPackage") : plain.index("</KeyContainer>")]
+    end = text.rindex("</pskc:KeyContainer>") if "</pskc:KeyContainer>" in text else text.rindex("</KeyContainer>")
+    package = package.replace("<KeyPackage", f'<KeyPackage xmlns="{SPACE}"')
+    with pytest.raises(FileMalformed, match="encrypted and others"):
+        _read((text[:end] + package + text[end:]).encode())
+
+
+def _drifted(told: str) -> bytes:
+    return _changed(3, ("</Data>", f"<TimeDrift><PlainValue>{told}</PlainValue></TimeDrift></Data>"))
+
+
+@pytest.mark.parametrize(("told", "steps"), [("4", 4), ("-3", -3), ("0", 0)])
+def test_a_clock_may_be_ahead_or_behind(told, steps):
+    """As many steps as the file says."""
+    assert _read(_drifted(told)).keys[0].drift == steps
+
+
+@pytest.mark.parametrize("told", ["1048577", "-1048577", "--1", "1e3", ""])
+def test_a_clock_may_not_be_a_year_off(told):
+    """Nor by what is no number."""
+    with pytest.raises(FileMalformed):
+        _read(_drifted(told))

@@ -39,6 +39,9 @@ _POLICY: Final = frozenset({"StartDate", "ExpiryDate", "PINPolicy", "KeyUsage", 
 _SUITES: Final = {"SHA1": "sha1", "SHA256": "sha256", "SHA512": "sha512"}
 """What ``Suite`` names for TOTP, with or without ``HMAC-`` and hyphens."""
 _LONGEST: Final = 255
+_MOST_PACKAGES: Final = 250_000
+FARTHEST: Final = 1 << 20
+"""No clock of a device is so many steps off: a year of half minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +131,31 @@ class Container:
 
 def read_container(document: bytes, path: str) -> Container:
     """Read one; ``FileMalformed`` for everything that is none, or is not safe to read."""
+    packages = _Packages()
     try:
-        return _container(parse(document), path)
+        return _container(parse(document, "KeyPackage", packages.take), packages, path)
     except XmlRefused as error:
         raise FileMalformed(path=path, expected=Phrase("a PSKC container"), problem=error.problem) from None
 
 
-def _container(root: Element, path: str) -> Container:
+class _Packages:
+    """The keys of a container, as they are read one after the other."""
+
+    def __init__(self) -> None:
+        self.keys: list[PskcKey] = []
+        self.left_out: list[str] = []
+
+    def take(self, package: Element) -> None:
+        if len(self.keys) + len(self.left_out) >= _MOST_PACKAGES:
+            raise XmlRefused(Phrase("it has more than {limit} keys", limit=_MOST_PACKAGES))
+        element = package.maybe("Key")
+        if element is None or element.attributes.get("Algorithm") == _PIN or element.find("Data", "Secret") is None:
+            self.left_out.append("" if element is None else _line(element.attributes.get("Id", "")))
+        else:
+            self.keys.append(_key(package, element))
+
+
+def _container(root: Element, packages: _Packages, path: str) -> Container:
     if (root.space, root.name) != (SPACE, "KeyContainer") or root.attributes.get("Version") != "1.0":
         raise XmlRefused(Phrase("it is no key container of version 1.0"))
     encryption, mac_method = root.maybe("EncryptionKey"), root.maybe("MACMethod")
@@ -143,18 +164,12 @@ def _container(root: Element, path: str) -> Container:
     if named and not mac_hash:
         raise XmlRefused(Phrase("its checksums are of a kind that is not known here"))
     mac_key = None if mac_method is None else mac_method.maybe("MACKey")
-    read, left_out = [], []
-    for package in root.all("KeyPackage"):
-        element = package.maybe("Key")
-        if element is None or element.attributes.get("Algorithm") == _PIN or element.find("Data", "Secret") is None:
-            left_out.append("" if element is None else _line(element.attributes.get("Id", "")))
-            continue
-        read.append(_key(package, element, mac_hash))
-    _refuse_twins(read)
+    _refuse_mixed(packages.keys, mac_hash)
+    _refuse_twins(packages.keys)
     return Container(
         path=path,
-        keys=tuple(read),
-        left_out=tuple(left_out),
+        keys=tuple(packages.keys),
+        left_out=tuple(packages.left_out),
         derivation=None if encryption is None else derivation_in(encryption),
         mac_hash=mac_hash,
         mac_key=None if mac_key is None else cipher_in(mac_key),
@@ -162,20 +177,20 @@ def _container(root: Element, path: str) -> Container:
     )
 
 
-def _key(package: Element, element: Element, mac_hash: str) -> PskcKey:
+def _key(package: Element, element: Element) -> PskcKey:
     kind = ALGORITHMS.get(element.attributes.get("Algorithm", ""))
     if kind is None:
         raise XmlRefused(Phrase("a key is for something else than HOTP, TOTP or OCRA"))
     data, key_id = element.one("Data"), _line(element.attributes.get("Id", ""))
     _check_policy(element, kind)
-    cipher, mac, plain = _secret(data.one("Secret"), mac_hash)
+    cipher, mac, plain = _secret(data.one("Secret"))
     if not key_id:
         raise XmlRefused(Phrase("a key has no Id"))
     return PskcKey(
         id=key_id,
         parameters=_parameters(element, data, kind),
         counter=_number(data, "Counter"),
-        drift=_number(data, "TimeDrift"),
+        drift=_drift(data),
         serial=_line(package.said("DeviceInfo", "SerialNo")),
         manufacturer=_line(package.said("DeviceInfo", "Manufacturer")),
         user=_line(element.said("UserId") or package.said("DeviceInfo", "UserId")),
@@ -185,7 +200,7 @@ def _key(package: Element, element: Element, mac_hash: str) -> PskcKey:
     )
 
 
-def _secret(secret: Element, mac_hash: str) -> tuple[Cipher | None, bytes | None, bytes | None]:
+def _secret(secret: Element) -> tuple[Cipher | None, bytes | None, bytes | None]:
     encrypted, plain = secret.maybe("EncryptedValue"), secret.maybe("PlainValue")
     if (encrypted is None) == (plain is None):
         raise XmlRefused(Phrase("a key has no secret, or two"))
@@ -193,8 +208,6 @@ def _secret(secret: Element, mac_hash: str) -> tuple[Cipher | None, bytes | None
         assert plain is not None
         return None, None, octets_in(plain)
     cipher, mac = cipher_in(encrypted), secret.maybe("ValueMAC")
-    if mac is not None and not mac_hash:
-        raise XmlRefused(Phrase("there are checksums, and nothing says of which kind"))
     if mac is None and cipher.way == "cbc":
         raise XmlRefused(Phrase("a key is encrypted without a checksum"))
     return cipher, None if mac is None else octets_in(mac), None
@@ -226,12 +239,28 @@ def _parameters(element: Element, data: Element, kind: str) -> OtpParameters:
 
 
 def _number(data: Element, name: str, usual: int = 0) -> int:
+    text = _value(data, name)
+    return usual if text is None else number_in(text)
+
+
+def _drift(data: Element) -> int:
+    """How many steps the clock of the device was ahead when the file was made; behind, where it is negative."""
+    text = _value(data, "TimeDrift")
+    if text is None:
+        return 0
+    steps = number_in(text.removeprefix("-"))
+    if steps > FARTHEST:
+        raise XmlRefused(Phrase("the clock of a device is too far off"))
+    return -steps if text.startswith("-") else steps
+
+
+def _value(data: Element, name: str) -> str | None:
     found = data.maybe(name)
     if found is None:
-        return usual
+        return None
     if found.maybe("EncryptedValue") is not None:
         raise XmlRefused(Phrase("{name} is encrypted, which is not read", name=name))
-    return number_in(found.one("PlainValue").text)
+    return found.one("PlainValue").text
 
 
 def _check_policy(element: Element, kind: str) -> None:
@@ -243,6 +272,14 @@ def _check_policy(element: Element, kind: str) -> None:
     uses = {child.text for child in policy.all("KeyUsage")}
     if unknown or (uses and _USES[kind] not in uses):
         raise XmlRefused(Phrase("a policy forbids to use a key, or is not understood"))
+
+
+def _refuse_mixed(keys: Iterable[PskcKey], mac_hash: str) -> None:
+    """Whoever has not the key of a container can put seeds of his own into it in plain only."""
+    if len({key.cipher is None for key in keys}) > 1:
+        raise XmlRefused(Phrase("some keys in it are encrypted and others are not"))
+    if not mac_hash and any(key.mac is not None for key in keys):
+        raise XmlRefused(Phrase("there are checksums, and nothing says of which kind"))
 
 
 def _refuse_twins(keys: Iterable[PskcKey]) -> None:
