@@ -221,6 +221,20 @@ def test_a_code_for_tests(office: Office) -> None:
     assert (wrong["status"], wrong["error"]["code"]) == (2, "invalid-setting")
 
 
+def test_an_applicant_is_reached_otherwise(office: Office) -> None:
+    """What cannot be reached is refused when it is registered and when it is changed, and is not repeated."""
+    one = office.data("ca", "applicant", "add", "--name", "Hong", "--phone", "010-1234-5678")["applicant"]["id"]
+    for words in (["add", "--name", "Kim"], ["change", one]):
+        wrong = office.run("ca", "applicant", *words, "--phone", "010-12", ok=False)
+        assert (wrong["status"], wrong["error"]["code"]) == (2, "usage")
+        assert "010-12" not in str(wrong["error"])
+    changed = office.data("ca", "applicant", "change", one, "--email", "hong@example.com", "--without", "phone")
+    assert changed["applicant"]["contact"] == {"email": "hong@example.com"}
+    for words in ([], ["--phone", "010-1234-5678", "--without", "phone"]):
+        assert office.run("ca", "applicant", "change", one, *words, ok=False)["status"] == 2
+    assert office.run("ca", "applicant", "change", "nobody", "--phone", "010-1234-5678", ok=False)["status"] == 3
+
+
 @pytest.mark.parametrize(
     "words",
     [

@@ -147,6 +147,11 @@ def test_a_code_by_message_passes_a_factor(small: Bank, capsys: pytest.CaptureFi
         code = next(word for word in capsys.readouterr().err.split() if word.isdigit() and len(word) == 6)
         assert sitting.answer("sms", Secret("000000" if code != "000000" else "111111")).left == 4
         assert sitting.answer("sms", Secret(code)).wanted.ways == (("otp",), ("card",))
+        # What was passed with a number is worth nothing once the office has another for him.
+        authority.counter.office.change_applicant(applicant, {"language": "en"})
+        assert sitting.wanted().passed == ("sms",)
+        authority.counter.office.change_applicant(applicant, {"phone": "010-8765-4321"})
+        assert sitting.wanted().passed == ()
 
 
 def reopened(bank: Bank) -> LocalAuthority:

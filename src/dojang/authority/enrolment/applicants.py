@@ -104,7 +104,8 @@ def change(
 ) -> Applicant:
     """Another way to reach an applicant, or ``without`` one, inside ``writing()``. ``NotFound``, ``Usage``.
 
-    Codes that are on their way to where he was reached before are worthless from now on.
+    Codes that are on their way to where he was reached before are worthless from now on, and so is what he passed with
+    codes from there and has not used: it may be gone because it was stolen.
     """
     _check_contact(contact, countries)
     before = show(connection, applicant, authority).contact
@@ -113,7 +114,9 @@ def change(
     if changed:
         mine = tables.applicant.c.id == applicant
         connection.execute(update(tables.applicant).where(mine).values(details=json.dumps(after, ensure_ascii=False)))
-        forget(connection, applicant, [channel for key in changed for channel in _REACHED_BY.get(key, ())])
+        channels = [channel for key in changed for channel in _REACHED_BY.get(key, ())]
+        forget(connection, applicant, channels)
+        _lapse(connection, applicant, channels, at)
         shown = {key: _masked(key, after[key]) for key in _REACHED_BY if key in changed and key in after}
         audit.record(connection, event="applicant-changed", subject=applicant, at=at, changed=changed, **shown)
     return show(connection, applicant, authority)
@@ -168,6 +171,13 @@ def checks_of(connection: Connection, applicant: str) -> list[IdentityCheck]:
     query = select(table).where(table.c.applicant == applicant).order_by(table.c.checked_at, table.c.kind)
     rows = connection.execute(query)
     return [IdentityCheck(row.kind, row.evidence_hash, row.checked_at, row.checked_by) for row in rows]
+
+
+def _lapse(connection: Connection, applicant: str, factors: Collection[str], at: datetime) -> None:
+    """What was passed with these factors and not used is good for nothing from now on."""
+    table = tables.factor_evidence
+    mine = (table.c.applicant == applicant) & table.c.factor.in_(factors) & table.c.used_serial.is_(None)
+    connection.execute(update(table).where(mine, table.c.expires_at > at).values(expires_at=at))
 
 
 def _masked(key: str, text: str) -> str:
