@@ -1,6 +1,7 @@
 """The key of a conversation's next message: kept in memory for a while, used once, and never instead of a look at the
 code's state."""
 
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -145,3 +146,17 @@ def test_keys_are_few_and_kept_for_a_minute() -> None:
     assert kept.take((b"9", b"")) is None
     assert [is_wiped(mac) for mac in macs[3:]] == [True, True]
     assert not is_wiped(macs[2])
+
+
+def test_an_idle_server_keeps_no_key() -> None:
+    """When its time is over each is wiped though nobody asks for anything any more, and no alarm is left."""
+    kept, macs = KeptKeys(seconds=0.1), [a_mac() for _ in range(2)]
+    for number, mac in enumerate(macs):
+        kept.keep((b"%d" % number, b""), mac)
+        time.sleep(0.06)
+    assert kept.take((b"1", b"")) is macs[1]
+    kept.keep((b"1", b""), macs[1])
+    deadline = time.monotonic() + 5
+    while not all(map(is_wiped, macs)) or kept._alarm is not None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

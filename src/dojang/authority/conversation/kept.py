@@ -3,7 +3,8 @@ his next message, without the token computing the code anew and hundreds of hash
 
 A key is found by the mark of the code and the parameters that it was derived with, among them the salt that the sender
 chose for this conversation. It is taken out to be used, and wiped when it is not needed any more: when the conversation
-has ended, after a minute, or when a thousand others came after it. Whether the code may be used is asked each time.
+has ended, after a minute though nobody asks anything, or when a thousand others came after it. Whether the code may be
+used is asked each time.
 """
 
 import threading
@@ -21,10 +22,13 @@ Name = tuple[bytes, bytes]
 class KeptKeys:
     """For many threads; whoever takes one has it alone."""
 
-    def __init__(self, *, most: int = MOST, clock: Callable[[], float] = time.monotonic) -> None:
-        self._most, self._clock = most, clock
+    def __init__(
+        self, *, most: int = MOST, seconds: float = SECONDS, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._most, self._seconds, self._clock = most, seconds, clock
         self._kept: dict[Name, tuple[float, Mac]] = {}
         self._turn = threading.Lock()
+        self._alarm: threading.Timer | None = None  # rings while a key is kept
 
     def take(self, name: Name) -> Mac | None:
         """The key of this name, if it is here; it is not any more."""
@@ -38,7 +42,22 @@ class KeptKeys:
         with self._turn:
             self._drop(name)
             self._forget(self._most - 1)
-            self._kept[name] = self._clock() + SECONDS, mac
+            self._kept[name] = self._clock() + self._seconds, mac
+            if self._alarm is None or not self._alarm.is_alive():  # it does not live on in the child of a fork
+                self._set_alarm()
+
+    def _set_alarm(self) -> None:
+        """For all that is kept now; what comes meanwhile waits for the next, half as long again at most."""
+        self._alarm = threading.Timer(self._seconds / 2, self._ring)
+        self._alarm.daemon = True
+        self._alarm.start()
+
+    def _ring(self) -> None:
+        with self._turn:
+            self._forget(self._most)
+            self._alarm = None
+            if self._kept:
+                self._set_alarm()
 
     def _forget(self, room: int) -> None:
         """What is too old, or too much. The oldest stand first."""
