@@ -11,21 +11,20 @@ from dojang.pkcs11 import constants as ck
 from dojang.pkcs11 import generation, objects
 from dojang.pkcs11.cryptoki import CryptokiError
 from dojang.pkcs11.discovery import ModuleSearch
-from dojang.pkcs11.failures import explain
 from dojang.pkcs11.generation import Attributes
 from dojang.pkcs11.guard import PinGuard
 from dojang.pkcs11.listing import find_token
+from dojang.pkcs11.login import Login
 from dojang.pkcs11.mechanisms import MechanismTable
 from dojang.pkcs11.objects import PRIVATE_KEY_KINDS, TokenObject, search_for
-from dojang.pkcs11.pin import PinProvider, check_pin_length
+from dojang.pkcs11.pin import PinProvider
 from dojang.pkcs11.pool import LogIn, SessionPool
 from dojang.pkcs11.quirks import max_sessions, quirk_of
-from dojang.pkcs11.retry import NEVER, wanted_rung
 from dojang.pkcs11.same_key import half_of, narrowed
 from dojang.pkcs11.session import Search, Session
 from dojang.pkcs11.signer import TokenSigner
 from dojang.pkcs11.structures import Mechanism, utf8
-from dojang.pkcs11.token import Token, TokenInfo
+from dojang.pkcs11.token import Token
 from dojang.pkcs11.uri import Pkcs11Uri
 from dojang.places import pin_guard_path
 from dojang.secret import Secret
@@ -89,19 +88,21 @@ class OpenToken:
         ``elsewhere`` knows keys of this token that somebody else is logged in for; they sign there.
         """
         self.token = token
-        self._pin = pin
-        self._guard = guard
-        self._last_try = last_try
         self._elsewhere = elsewhere
         key = (id(token.module), token.key)
         with _shared_lock:
-            self._shared = _shared.get(key) or _shared.setdefault(key, _Shared(token))
-            self._shared.openers += 1
-            self._shared.pool.open()
-        self._pool = self._shared.pool
-        self._remembered = token.module.remembered
-        self._key = token.key
-        self._missed_pin = False
+            shared = self._shared = _shared.get(key) or _shared.setdefault(key, _Shared(token))
+            shared.openers += 1
+            shared.pool.open()
+        self._pool = shared.pool
+        self._login = Login(
+            token,
+            pin,
+            guard,
+            last_try=last_try,
+            slot_id=lambda: shared.pool.slot_id,
+            is_open=lambda: shared.openers > 0,
+        )
         self.is_open = True
 
     def __enter__(self) -> Self:
@@ -120,7 +121,7 @@ class OpenToken:
             self.is_open = False
             self._shared.openers -= 1
             if self._shared.openers == 0:
-                self._remembered.pop(self._key, None)
+                self._login.forget()
                 self._pool.close()
         self._pool.end()  # without the lock: whoever is in the module may be opening another token
 
@@ -150,7 +151,7 @@ class OpenToken:
 
     def logged_in(self, work: Callable[[Session], T]) -> T:
         """Do ``work`` on a session of this package after the login; what may be repeated is in ``retry``."""
-        return self._run(work, self._log_in)
+        return self._run(work, self._login.log_in)
 
     def _run(self, work: Callable[[Session], T], log_in: LogIn | None = None) -> T:
         if not self.is_open:
@@ -172,88 +173,6 @@ class OpenToken:
             return result
 
         return self.logged_in(checked)
-
-    def _log_in(self, session: Session) -> bool:
-        info = self._info(session)
-        if not info.login_required:
-            return False  # NSS without a password has a user PIN all the same, an empty one
-        if not info.user_pin_set:
-            raise errors.PinNotSet(token=self._label)
-        known = self._remembered.pop(self._key, None)  # kept only while it is known to be right
-        pin = known if known is not None else self._ask(info, "user")
-        try:
-            self._try_pin(session, "user", pin, ck.CKU_USER)
-        except CryptokiError:
-            if known is not None:
-                self._remembered[self._key] = known  # the token failed, and said nothing about the PIN
-            raise
-        if pin is not None:
-            self._remembered[self._key] = pin
-        if self._shared.openers == 0:  # closed meanwhile, and what was forgotten then must not come back
-            self._remembered.pop(self._key, None)
-        return True
-
-    def _authenticate(self, session: Session) -> None:
-        """Context-specific login for one operation (2.40, 5.6.8); asks for the PIN each time, as the key demands."""
-        self._try_pin(session, "context", self._ask(self._info(session), "context"), ck.CKU_CONTEXT_SPECIFIC)
-
-    def _ask(self, info: TokenInfo, role: str) -> Secret | None:
-        if self._pin is None:
-            raise errors.LoginRequired(token=self._label)
-        if info.protected_authentication_path:
-            return None  # the PIN is typed on the token's keypad and never passes through here
-        request = info.pin_request(role)
-        pin = self._pin if isinstance(self._pin, Secret) else self._pin(request)
-        if pin is None:
-            raise errors.SecretUnavailable(
-                purpose="PIN", source="pinpad", problem=errors.Phrase("token {token} has no keypad", token=self._label)
-            )
-        check_pin_length(pin, request)
-        return pin
-
-    def _show_pin(self, session: Session, user: int, pin: Secret | None) -> None:
-        """C_Login. A module that hides what is being written may miss the token's PIN: then none was checked, and it
-        reads the file again only when it is started anew, which is done once.
-        """
-        try:
-            session.cryptoki.login(session.handle, user, None if pin is None else pin.reveal())
-        except CryptokiError as error:
-            missed = error.rv == ck.CKR_USER_PIN_NOT_INITIALIZED and not self._missed_pin
-            if not (missed and self.token.module.wait_for_writers()):
-                raise
-            self._missed_pin = True
-            raise CryptokiError(error.function, ck.CKR_CRYPTOKI_NOT_INITIALIZED) from error
-        self._missed_pin = False
-
-    def _try_pin(self, session: Session, role: str, pin: Secret | None, user: int) -> None:
-        def login() -> bool:
-            try:
-                self._show_pin(session, user, pin)
-            except CryptokiError as error:
-                if error.rv == ck.CKR_USER_ALREADY_LOGGED_IN:
-                    return False  # by another part of this process, since we looked: this PIN was not checked
-                if error.rv in (ck.CKR_PIN_LEN_RANGE, ck.CKR_PIN_INVALID):
-                    raise errors.PinIncorrect(token=self._label, role=role) from error
-                if wanted_rung(error.rv) != NEVER:
-                    raise
-                if error.rv == ck.CKR_PIN_LOCKED and not self._info(session).user_pin.locked:
-                    advice = errors.PinLocked.device_next_step
-                    raise errors.PinLocked(token=self._label, role=role, next_step=advice) from error
-                raise explain(error, token=self._label, role=role) from error
-            return True
-
-        self._guard.attempt(
-            serial=self.token.guarded_name,
-            token=self._label,
-            role=role,
-            pin=pin,
-            flags=lambda: self._info(session).user_pin,
-            login=login,
-            last_try=self._last_try,
-        )
-
-    def _info(self, session: Session) -> TokenInfo:
-        return TokenInfo.from_struct(session.cryptoki.token_info(self._pool.slot_id))
 
     # Finding
 
@@ -303,7 +222,7 @@ class OpenToken:
                 raise errors.ObjectVanished(what="The object", token=self._label)
             return [objects.read_object(session, handle, object_class) for handle in handles]
 
-        return self._run(read, self._log_in if log_in else None)
+        return self._run(read, self._login.log_in if log_in else None)
 
     def object_address(self, found: TokenObject) -> str:
         """A PKCS#11 URI that names this object on this token."""
@@ -359,8 +278,8 @@ class OpenToken:
             exact,
             values,
             self._shared.table,
-            self._log_in,
-            self._authenticate if always else None,
+            self._login.log_in,
+            self._login.authenticate if always else None,
             self,
             public,
         )
@@ -375,7 +294,7 @@ class OpenToken:
         """What puts one message after another under the secret key that ``search`` finds: one C_SignInit and one C_Sign
         each; logs in. Made once, because what Python does here is paid with every message.
         """
-        sign, log_in = self._pool.sign, self._log_in
+        sign, log_in = self._pool.sign, self._login.log_in
 
         def signed(message: bytes) -> bytes:
             if not self.is_open:
