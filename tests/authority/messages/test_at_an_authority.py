@@ -14,6 +14,7 @@ from dojang.authority import LocalAuthority, create_authority, tables
 from dojang.authority.audit import acting
 from dojang.authority.local import open_authority
 from dojang.errors import MessageCodeRefused, NotFound, TooManyMessages
+from dojang.otp.messages.signature import Unsigned
 from dojang.secret import Secret
 from dojang.x509.name import parse_name
 
@@ -64,6 +65,20 @@ def test_a_code_for_an_applicant(authority: LocalAuthority, capfd: pytest.Captur
         rows = connection.execute(select(tables.audit.c.event, tables.audit.c.details)).all()
     assert [row.event for row in rows][-4:] == ["signer-added", "message-made", "message-sent", "message-passed"]
     assert code not in str(rows)
+
+
+def test_strangers_do_not_run_programs(authority: LocalAuthority, tmp_path: Path) -> None:
+    """However often the door for outcomes is asked, where its key comes from is asked once in a while."""
+    program, asked = tmp_path / "key.sh", tmp_path / "asked"
+    program.write_text(f"echo x >> {asked}\necho 0123456789abcdef\n")
+    with (authority.folder / "authority.toml").open("a") as file:
+        file.write('[messages.ars]\nkind = "call"\nurl = "https://call.example.com/"\n')
+        file.write(f'callback = "https://ca.example.com/ars"\nkey-source = "cmd:sh {program}"\n')
+    with open_authority(tmp_path, "test", Ring(), clock=authority._clock) as opened:
+        for _ in range(20):
+            with pytest.raises(Unsigned):
+                opened.messages.told({}, b"{}", authority.now())
+    assert asked.read_text() == "x\n"
 
 
 def test_who_asks_is_counted_by_address(authority: LocalAuthority) -> None:

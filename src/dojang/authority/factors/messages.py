@@ -1,6 +1,8 @@
 """Codes by message at an authority that is open: its records, its applicants, its settings and its token together."""
 
 import secrets
+import threading
+import time
 from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
@@ -24,8 +26,10 @@ if TYPE_CHECKING:
     from dojang.authority.settings import AuthoritySettings
     from dojang.otp.messages.codes import Entry, Passed, Pressed
     from dojang.otp.messages.desk import Count, Sent
+    from dojang.pkcs11.pin import PinSource
 
 TEST: Final = "test"
+_KEY_SECONDS: Final = 30.0
 
 
 class AuthorityMessages:
@@ -41,6 +45,8 @@ class AuthorityMessages:
         self._policy = policy = authority.settings.messages()
         key = code_key_of(authority, opener)
         self._codes = MessageCodes(authority.database, authority.name, policy, key, authority.now, audit.record)
+        self._turn, self._kept_until = threading.Lock(), 0.0
+        self._kept_key: Secret | None = None
         self._desk = MessageDesk(self._codes, policy, authority.name, count)
 
     def start(self, applicant: str, channel: Channel, purpose: str, source: str | None) -> "Sent":
@@ -74,11 +80,21 @@ class AuthorityMessages:
         return Recipient(found.id, found.contact)
 
     def _call_key(self) -> Secret:
-        """What outcomes are signed with; ``Unsigned`` where nobody is called."""
+        """What outcomes are signed with; ``Unsigned`` where nobody is called.
+
+        Anybody may come to the door, and a source may be a program: it is asked twice a minute at most.
+        """
         if self._policy.caller is None:
             raise Unsigned
+        with self._turn:
+            if self._kept_key is None or time.monotonic() > self._kept_until:
+                self._kept_key = self._read_key(self._policy.caller.key_source)
+                self._kept_until = time.monotonic() + _KEY_SECONDS
+            return self._kept_key
+
+    def _read_key(self, source: "PinSource") -> Secret:
         try:
-            key = self._policy.caller.key_source.read("key")
+            key = source.read("key")
         except DojangError as error:
             problem = Phrase("a secret that its settings name cannot be read")
             raise InvalidSetting(path=self._authority.settings.path, problem=problem) from error
