@@ -42,7 +42,7 @@ def test_a_mail_arrives(tmp_path: Path) -> None:
     assert mail["Auto-Submitted"] == "auto-generated"
     assert mail["Message-ID"].endswith("@example.kr>")
     assert CODE in mail.get_content()
-    assert "누구에게도 알려주지 마십시오" in mail.get_content()
+    assert "누구에게도 알리지 마십시오" in mail.get_content()
 
 
 def test_a_mail_in_english(tmp_path: Path) -> None:

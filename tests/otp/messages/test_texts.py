@@ -18,7 +18,7 @@ def test_one_text_message(purpose: str, language: str) -> None:
         text = sms_text(Wording(name, purpose, 3, language), "048215")  # type: ignore[arg-type]
         assert len(text.encode("euc-kr")) <= SMS_BYTES
         assert "048215" in text
-        assert ("누구에게도 알려주지 마세요" if language == "ko" else "Never share it") in text
+        assert ("누구에게도 알리지 마십시오" if language == "ko" else "Never share it") in text
         assert name[:3] in text
 
 

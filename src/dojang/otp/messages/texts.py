@@ -24,7 +24,7 @@ _PURPOSES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
 _USUAL: Final = ("본인 확인", "confirm it is you")
 
 _SMS: Final = {
-    "ko": "[{authority}] {purpose} 인증번호 {code} ({minutes}분 유효). 누구에게도 알려주지 마세요.",
+    "ko": "[{authority}] {purpose} 인증번호 {code} ({minutes}분 유효). 누구에게도 알리지 마십시오.",
     "en": "[{authority}] {code}: code to {purpose}, {minutes} min. Never share it.",
 }
 _SUBJECT: Final = {
@@ -36,7 +36,7 @@ _MAIL: Final = {
         "{authority}에서 {purpose}에 쓸 인증번호를 보내 드립니다.\n\n"
         "    {code}\n\n"
         "이 번호는 {minutes}분 동안 한 번만 쓸 수 있습니다.\n"
-        "누구에게도 알려주지 마십시오. {authority} 직원도 이 번호를 묻지 않습니다.\n"
+        "누구에게도 알리지 마십시오. {authority} 직원도 이 번호를 묻지 않습니다.\n"
         "요청하신 적이 없다면 {authority}에 알려 주십시오.\n"
     ),
     "en": (
@@ -49,7 +49,7 @@ _MAIL: Final = {
 }
 _CALL: Final = {
     "ko": "{authority}입니다. {purpose} 확인 전화입니다. 화면에 보이는 여섯 자리 번호를 눌러 주십시오. "
-    "요청하신 적이 없다면 끊어 주십시오. 번호를 누구에게도 알려주지 마십시오.",
+    "요청하신 적이 없다면 끊어 주십시오. 번호를 누구에게도 알리지 마십시오.",
     "en": "This is {authority}, to {purpose}. Please press the six digits that your screen shows. "
     "If you did not ask for this call, hang up. Never tell the digits to anybody.",
 }
