@@ -1,5 +1,6 @@
 """Keys made on a token: what dojang asks for, and the proof that the token did as it was told."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from dojang import errors
@@ -124,6 +125,21 @@ def private_template(label: str, key_id: bytes, use: KeyUse) -> Attributes:
     if use.only_trusted:
         attributes.append((ck.CKA_WRAP_WITH_TRUSTED, True))
     return attributes
+
+
+def secret_template(key_type: int, label: str, key_id: bytes, may: Mapping[int, bool]) -> Attributes:
+    """A secret that stays on the token and is seen by nobody, and what it may be used for."""
+    return [
+        (ck.CKA_CLASS, ck.CKO_SECRET_KEY),
+        (ck.CKA_KEY_TYPE, key_type),
+        (ck.CKA_TOKEN, True),
+        (ck.CKA_PRIVATE, True),
+        (ck.CKA_SENSITIVE, True),
+        (ck.CKA_EXTRACTABLE, False),
+        *may.items(),
+        (ck.CKA_LABEL, utf8(label)),
+        (ck.CKA_ID, key_id),
+    ]
 
 
 def _make(session: Session, mechanism: int, public: Attributes, private: Attributes) -> tuple[int, int]:

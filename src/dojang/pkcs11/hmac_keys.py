@@ -5,11 +5,11 @@ from collections.abc import Callable
 
 from dojang import errors
 from dojang.pkcs11 import constants as ck
-from dojang.pkcs11.generation import Attributes
+from dojang.pkcs11.generation import Attributes, secret_template
 from dojang.pkcs11.mechanisms import DIGEST_BYTES, HMAC
 from dojang.pkcs11.objects import refuse_vanished, search_for
 from dojang.pkcs11.opened import OpenToken
-from dojang.pkcs11.structures import Mechanism, utf8
+from dojang.pkcs11.structures import Mechanism
 
 _BYTES = 32
 _MUST_BE = {ck.CKA_SENSITIVE: b"\x01", ck.CKA_EXTRACTABLE: b"\0"}
@@ -111,15 +111,4 @@ def _known(hash_name: str) -> str:
 
 
 def _template(label: str, key_id: bytes) -> Attributes:
-    return [
-        (ck.CKA_CLASS, ck.CKO_SECRET_KEY),
-        (ck.CKA_KEY_TYPE, ck.CKK_GENERIC_SECRET),
-        (ck.CKA_TOKEN, True),
-        (ck.CKA_PRIVATE, True),
-        (ck.CKA_SENSITIVE, True),
-        (ck.CKA_EXTRACTABLE, False),
-        (ck.CKA_SIGN, True),
-        (ck.CKA_VERIFY, False),
-        (ck.CKA_LABEL, utf8(label)),
-        (ck.CKA_ID, key_id),
-    ]
+    return secret_template(ck.CKK_GENERIC_SECRET, label, key_id, {ck.CKA_SIGN: True, ck.CKA_VERIFY: False})

@@ -10,12 +10,12 @@ from typing import Final
 from dojang import errors
 from dojang.pkcs11 import constants as ck
 from dojang.pkcs11.cryptoki import CryptokiError
-from dojang.pkcs11.generation import Attributes
+from dojang.pkcs11.generation import Attributes, secret_template
 from dojang.pkcs11.hmac_keys import keep_secret_key, refuse_second
 from dojang.pkcs11.objects import search_for
 from dojang.pkcs11.opened import OpenToken
 from dojang.pkcs11.session import Session
-from dojang.pkcs11.structures import Mechanism, OtpParam, OtpParams, utf8
+from dojang.pkcs11.structures import Mechanism, OtpParam, OtpParams
 
 SEED_BYTES: Final = 20
 _MOST_PARAMS: Final = 16
@@ -72,15 +72,7 @@ def _keep(token: OpenToken, key_id: bytes, expected: str | None) -> None:
 
 def _template(label: str, key_id: bytes, digits: int) -> Attributes:
     return [
-        (ck.CKA_CLASS, ck.CKO_SECRET_KEY),
-        (ck.CKA_KEY_TYPE, ck.CKK_HOTP),
-        (ck.CKA_TOKEN, True),
-        (ck.CKA_PRIVATE, True),
-        (ck.CKA_SENSITIVE, True),
-        (ck.CKA_EXTRACTABLE, False),
-        (ck.CKA_SIGN, True),
-        (ck.CKA_LABEL, utf8(label)),
-        (ck.CKA_ID, key_id),
+        *secret_template(ck.CKK_HOTP, label, key_id, {ck.CKA_SIGN: True}),
         (ck.CKA_OTP_FORMAT, ck.CK_OTP_FORMAT_DECIMAL),
         (ck.CKA_OTP_LENGTH, digits),
         (ck.CKA_OTP_CHALLENGE_REQUIREMENT, ck.CK_OTP_PARAM_IGNORED),

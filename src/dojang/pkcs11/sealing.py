@@ -10,11 +10,11 @@ from typing import Final
 
 from dojang import errors
 from dojang.pkcs11 import constants as ck
-from dojang.pkcs11.generation import Attributes
+from dojang.pkcs11.generation import Attributes, secret_template
 from dojang.pkcs11.objects import refuse_vanished, search_for
 from dojang.pkcs11.opened import OpenToken
 from dojang.pkcs11.session import Search, Session
-from dojang.pkcs11.structures import GcmParams, Mechanism, utf8
+from dojang.pkcs11.structures import GcmParams, Mechanism
 
 _KEY_BYTES: Final = 32
 _NONCE_BYTES: Final = 12
@@ -121,19 +121,6 @@ def _opened(session: Session, key: int, sealed: bytes, bound_to: bytes) -> bytes
 
 
 def _template(label: str, key_id: bytes) -> Attributes:
-    return [
-        (ck.CKA_CLASS, ck.CKO_SECRET_KEY),
-        (ck.CKA_KEY_TYPE, ck.CKK_AES),
-        (ck.CKA_TOKEN, True),
-        (ck.CKA_PRIVATE, True),
-        (ck.CKA_SENSITIVE, True),
-        (ck.CKA_EXTRACTABLE, False),
-        (ck.CKA_ENCRYPT, True),
-        (ck.CKA_DECRYPT, True),
-        (ck.CKA_WRAP, False),
-        (ck.CKA_UNWRAP, False),
-        (ck.CKA_SIGN, False),
-        (ck.CKA_VERIFY, False),
-        (ck.CKA_LABEL, utf8(label)),
-        (ck.CKA_ID, key_id),
-    ]
+    may = {ck.CKA_ENCRYPT: True, ck.CKA_DECRYPT: True}
+    not_ = dict.fromkeys((ck.CKA_WRAP, ck.CKA_UNWRAP, ck.CKA_SIGN, ck.CKA_VERIFY), False)
+    return secret_template(ck.CKK_AES, label, key_id, may | not_)

@@ -6,13 +6,13 @@ from typing import NamedTuple, TypeVar
 from dojang import errors
 from dojang.pkcs11 import constants as ck
 from dojang.pkcs11.cryptoki import CryptokiError
-from dojang.pkcs11.generation import SIGN_ONLY, Attributes, KeyUse, private_template
+from dojang.pkcs11.generation import SIGN_ONLY, Attributes, KeyUse, private_template, secret_template
 from dojang.pkcs11.mechanisms import REFUSALS
 from dojang.pkcs11.objects import CLASSES, refuse_vanished, search_for
 from dojang.pkcs11.opened import OpenToken
 from dojang.pkcs11.quirks import quirk_of
 from dojang.pkcs11.session import Session
-from dojang.pkcs11.structures import Mechanism, decode_ulong, utf8
+from dojang.pkcs11.structures import Mechanism, decode_ulong
 
 T = TypeVar("T")
 
@@ -216,23 +216,9 @@ def _limit(token: OpenToken, key_id: bytes, use: KeyUse) -> None:
 
 
 def _kek_template(label: str, key_id: bytes) -> Attributes:
-    return [
-        (ck.CKA_CLASS, ck.CKO_SECRET_KEY),
-        (ck.CKA_KEY_TYPE, ck.CKK_AES),
-        (ck.CKA_TOKEN, True),
-        (ck.CKA_PRIVATE, True),
-        (ck.CKA_SENSITIVE, True),
-        (ck.CKA_EXTRACTABLE, False),
-        (ck.CKA_WRAP, True),
-        (ck.CKA_UNWRAP, True),
-        (ck.CKA_ENCRYPT, False),
-        (ck.CKA_DECRYPT, False),
-        (ck.CKA_SIGN, False),
-        (ck.CKA_VERIFY, False),
-        (ck.CKA_DERIVE, False),
-        (ck.CKA_LABEL, utf8(label)),
-        (ck.CKA_ID, key_id),
-    ]
+    may = {ck.CKA_WRAP: True, ck.CKA_UNWRAP: True}
+    not_ = dict.fromkeys((ck.CKA_ENCRYPT, ck.CKA_DECRYPT, ck.CKA_SIGN, ck.CKA_VERIFY, ck.CKA_DERIVE), False)
+    return secret_template(ck.CKK_AES, label, key_id, may | not_)
 
 
 def _passing_secret() -> Attributes:
