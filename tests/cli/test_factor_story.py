@@ -132,6 +132,18 @@ def test_local(story: Story, tmp_path: Path) -> None:
     assert again["code"] == "input-required"
 
 
+def test_a_code_that_would_be_good_for_nothing_is_not_made(story: Story) -> None:
+    """Without an applicant nobody could pass anything under it; also where the authority asks only for a renewal."""
+    words = ["ca", "code", "new", "--subject", "CN=Hong,C=KR", "--profile"]
+    error = story.run(*words, "bank", status=9)
+    assert error["code"] == "not-permitted"
+    assert "--applicant" in error["next"]
+    with (story.folder / "authority.toml").open("a") as file:
+        file.write('[factors.profiles]\nbank = false\n[factors.profiles.email]\nany = ["ars"]\nfor = ["renew"]\n')
+    assert story.run(*words, "email", status=9)["code"] == "not-permitted"
+    story.run(*words, "bank")
+
+
 def test_served(story: Story, authority: LocalAuthority, tmp_path: Path) -> None:
     """``--ca URL``: by a reference number; the one-time password is computed by the token that the new key goes to."""
     register(story, tmp_path)

@@ -22,7 +22,7 @@ from dojang.authority.enrolment.codes import CodeKey, code_of, hash_of, new_refe
 from dojang.authority.enrolment.policy import EnrolmentPolicy
 from dojang.authority.enrolment.records import Enrolment, Terms
 from dojang.authority.enrolment.states import OPEN, Event, Standing, moved
-from dojang.authority.enrolment.wishes import check_vouched, lifetime_of, settled_terms, uses_of
+from dojang.authority.enrolment.wishes import check_can_pass, check_vouched, lifetime_of, settled_terms, uses_of
 from dojang.errors import Phrase, Usage
 from dojang.secret import Secret
 from dojang.x509.profiles.model import IDENTITY_CHECKS
@@ -30,6 +30,7 @@ from dojang.x509.profiles.model import IDENTITY_CHECKS
 if TYPE_CHECKING:
     from dojang.authority.factors.evidence import Evidence
     from dojang.x509.profiles import Profile
+    from dojang.x509.profiles.factors import FactorRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +53,14 @@ class Office:
         code_key: Callable[[], CodeKey],
         clock: Callable[[], datetime],
         countries: Collection[str] | None = None,
+        factors: "Callable[[Profile], FactorRule | None]" = lambda profile: None,
     ) -> None:
-        """``countries`` are those that the authority sends messages to, where it says which."""
+        """``countries`` are those that the authority sends messages to, where it says which; ``factors`` is what has to
+        be passed for a profile.
+        """
         self._database, self._authority, self._policy = database, authority, policy
         self._profile, self._code_key, self._clock = profile, code_key, clock
-        self._countries = countries
+        self._countries, self._factors = countries, factors
 
     # Applicants
 
@@ -137,6 +141,7 @@ class Office:
         terms = settled_terms(terms, profile)
         pre_authorised = pre_authorised and bool(profile.identity_checks)
         check_vouched(profile, policy.rule(profile.name), applicant, pre_authorised)
+        check_can_pass(profile, self._factors(profile), applicant)
         wanted = {
             "profile": terms.profile,
             "subject": terms.subject,

@@ -42,7 +42,7 @@ def counter_of(authority: "LocalAuthority", opener: object) -> Counter:
 
     messages = authority.settings.tables.get("messages")
     countries = authority.settings.messages().countries if messages else None
-    office = Office(database, name, policy, known, key, authority.now, countries)
+    office = Office(database, name, policy, known, key, authority.now, countries, authority.settings.factors().rule)
     return Counter(
         office, Officers(database, name, policy, authority.now), lambda: authority.cards, lambda: authority.devices
     )

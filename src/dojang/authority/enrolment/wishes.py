@@ -11,6 +11,7 @@ from dojang.x509.name import attribute_names, format_name, parse_name
 
 if TYPE_CHECKING:
     from dojang.x509.profiles import Profile
+    from dojang.x509.profiles.factors import FactorRule
 
 
 def settled_terms(terms: Terms, profile: "Profile") -> Terms:
@@ -40,6 +41,15 @@ def check_vouched(profile: "Profile", rule: ProfileRule, applicant: str | None, 
         wanted = Phrase("the profile '{profile}' requires identity checks: {kinds}", profile=profile.name, kinds=kinds)
         remedy = Phrase("Name the applicant with --applicant, or vouch for the identity with --pre-authorised.")
         raise NotPermitted(problem=wanted, remedy=remedy)
+
+
+def check_can_pass(profile: "Profile", factors: "FactorRule | None", applicant: str | None) -> None:
+    """Where factors are asked for, somebody must be known who has them. ``NotPermitted``."""
+    if factors is not None and applicant is None:
+        raise NotPermitted(
+            problem=Phrase("the profile '{profile}' asks for factors of an applicant", profile=profile.name),
+            remedy=Phrase("Name the applicant with --applicant: an id of 'dojang ca applicant list'."),
+        )
 
 
 def lifetime_of(policy: EnrolmentPolicy, valid_days: int | None) -> timedelta:
