@@ -54,6 +54,21 @@ def test_a_card_from_printing_to_its_end(plain_office, tmp_path):
     assert events == [*wanted, "card-answered", "card-removed"]
 
 
+def test_a_new_card_takes_the_place_of_the_old_one(plain_office, tmp_path):
+    """Said when it is made, and on record."""
+    office = plain_office
+    applicant = office.applicant()
+    first = office.data("otp", "card", "new", "--applicant", applicant, "-o", tmp_path / "1.pdf")
+    assert first["replaced"] == []
+    old = first["card"]["number"]
+    second = office.data("otp", "card", "new", "--applicant", applicant, "-o", tmp_path / "2.pdf")
+    assert second["replaced"] == [old]
+    listed = office.data("otp", "card", "list", "--applicant", applicant)["cards"]
+    assert [one["number"] for one in listed] == [second["card"]["number"]]
+    gone = office.data("audit", "tail", "--lines", "1")["entries"][-1]
+    assert (gone["event"], gone["subject"], gone["details"]) == ("card-removed", old, {"reason": "replaced"})
+
+
 def test_no_card_without_its_paper(plain_office, tmp_path):
     """A file that is there is not written over, one that cannot be written leaves no card, and a plan makes none."""
     office = plain_office

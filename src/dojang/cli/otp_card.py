@@ -31,7 +31,7 @@ number_argument = argument("number", metavar="NUMBER")
     help=N_(
         "Make a security card for an applicant: a table of codes that the authority's token draws and keeps encrypted. "
         "It is printed into one PDF, now and never again; a second print is another card. Until the file is whole, "
-        "nobody is asked for the card."
+        "nobody is asked for the card; from then on the applicant's card of before is worth nothing."
     ),
     examples=[
         "dojang otp card new --ca office --applicant 5f0c3a9b21 -o card.pdf",
@@ -62,11 +62,13 @@ def new(invocation: Invocation, applicant: str, output: Path, paper: str, ca: st
         raise AlreadyExists(what=str(output), where=output.absolute().parent)
     check_writable(output)
     answer = ordered(invocation, authority, "card.new", {"applicant": applicant}, officer)
-    card = _print(invocation, authority, answer, output, paper, officer)
-    number = grouped(card["number"])
-    text = say("Security card {number} for {applicant}: {file}", number=number, applicant=applicant, file=output)
-    hint = _("It is not printed again. Hand it over, and delete the file.")
-    invocation.result({"authority": authority, "card": card, "file": output}, f"{text}\n{hint}", quiet=[card["number"]])
+    printed = _print(invocation, authority, answer, output, paper, officer)
+    number, replaced = grouped(printed["card"]["number"]), printed["replaced"]
+    lines = [say("Security card {number} for {applicant}: {file}", number=number, applicant=applicant, file=output)]
+    lines += [say("Security card {number}: {state}", number=grouped(one), state=_("ended by it")) for one in replaced]
+    lines.append(_("It is not printed again. Hand it over, and delete the file."))
+    data = {"authority": authority, **printed, "file": output}
+    invocation.result(data, "\n".join(lines), quiet=[printed["card"]["number"]])
 
 
 def _print(
@@ -86,7 +88,7 @@ def _print(
             output.unlink(missing_ok=True)
         ordered(invocation, authority, "card.remove", {"card": card["number"], "reason": "not printed"}, officer)
         raise
-    return dict(printed["card"])
+    return printed
 
 
 @command(

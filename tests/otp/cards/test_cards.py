@@ -239,3 +239,31 @@ def test_unusual_cards_are_refused(table):
     with pytest.raises(ValueError, match=r"must be a whole number|unknown setting"):
         policy_from(table)
     assert policy_from({"entries": 30, "tries": 3}) == CardPolicy(30, 3)
+
+
+def test_a_new_card_ends_the_one_before(cards, notes):
+    """From its print on, and not before: a card that was lost, or is locked, is worth nothing then. Only his own."""
+    kims = _printed(cards, "kim").card.number
+    old = _printed(cards)
+    asked = cards.challenge(old.card.number)
+    new = cards.make("hong")
+    assert cards.card(old.card.number).state == "active"
+    assert cards.printed(new.card.number).replaced == (old.card.number,)
+    assert cards.printed(new.card.number).replaced == ()
+    with pytest.raises(errors.NotPermitted):
+        cards.verify(old.card.number, _right(old, asked))
+    assert {one.number for one in cards.listed()} == {kims, new.card.number}
+    assert ("card-removed", old.card.number) in notes.events
+    for _ in range(5):
+        with contextlib.suppress(errors.OtpWrong, errors.OtpLocked):
+            cards.verify(new.card.number, _wrong(new, cards.challenge(new.card.number)))
+    assert cards.card(new.card.number).state == "locked"
+    _printed(cards)
+    assert cards.card(new.card.number).state == "removed"
+
+
+def test_blanks_between_the_digits_are_no_wrong_answer(cards):
+    """As with codes of devices: people type the two halves apart."""
+    made = _printed(cards)
+    right = _right(made, cards.challenge(made.card.number)).reveal().decode()
+    assert cards.verify(made.card.number, Secret(f" {right[:2]} {right[2:]}\n")).wrong_tries == 0

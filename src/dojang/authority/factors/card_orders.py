@@ -24,7 +24,8 @@ def _new(counter: "Counter", given: "Arguments") -> Answer:
 
 def _printed(counter: "Counter", given: "Arguments") -> Answer:
     number = _number(given)
-    return {"card": _answer(_cards(counter).printed(number))}
+    card = _cards(counter).printed(number)
+    return {"card": _answer(card), "replaced": list(card.replaced)}
 
 
 def _list(counter: "Counter", given: "Arguments") -> Answer:

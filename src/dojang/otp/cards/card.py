@@ -12,7 +12,10 @@ from dojang.errors import NotPermitted, OtpLocked, Phrase
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A card as everybody may see it; ``first`` and ``second`` are the places that are asked for, if any are."""
+    """A card as everybody may see it; ``first`` and ``second`` are the places that are asked for, if any are.
+
+    ``replaced`` are the numbers of those that have just ended with its print.
+    """
 
     number: str
     applicant: str
@@ -23,6 +26,7 @@ class Card:
     first: int | None = None
     second: int | None = None
     challenged_at: datetime | None = None
+    replaced: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

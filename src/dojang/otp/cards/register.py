@@ -2,7 +2,7 @@
 
     made = cards.make(applicant)                    # unprinted: nobody is asked for it
     …                                               # whoever prints it has the codes, and they are nowhere else
-    cards.printed(made.card.number)
+    cards.printed(made.card.number)                 # … and the applicant's card of before ends
     asked = cards.challenge(number)                 # the same until it is answered
     cards.verify(number, Secret("2408"))            # OtpWrong, OtpLocked
 
@@ -12,7 +12,8 @@ HSM opens the two codes before, so that a slow token keeps nobody else from writ
 """
 
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from sqlalchemy import Connection, Row, insert, select, update
@@ -75,15 +76,20 @@ class Cards:
                     return NewCard(self._insert(connection, values), drawn)
 
     def printed(self, number: str) -> Card:
-        """From now on it is asked for. Nothing to do for a card that is; ``NotPermitted`` for one that was removed."""
+        """From now on it is asked for, and no other one of its applicant, which end with it.
+
+        Nothing to do for a card that is printed; ``NotPermitted`` for one that was removed.
+        """
         with self._records.writing() as connection:
             row = self._found(connection, number)
+            if row.state == "removed":
+                raise refused(number, Phrase("it was removed"))
+            replaced: list[str] = []
             if row.state == "unprinted":
                 self._set(connection, number, state="active")
                 self._tell(connection, "card-printed", number)
-            elif row.state == "removed":
-                raise refused(number, Phrase("it was removed"))
-            return card_in(self._found(connection, number))
+                replaced = self._remove_all(connection, row.applicant, ("active", "locked"), "replaced", but=number)
+            return replace(card_in(self._found(connection, number)), replaced=tuple(replaced))
 
     def remove(self, number: str, reason: str = "") -> Card:
         """It is never asked for again, and nothing of its codes is kept."""
@@ -165,7 +171,7 @@ class Cards:
     # One step each
 
     def _insert(self, connection: Connection, values: dict[str, Any]) -> Card:
-        self._remove_unprinted(connection, values["applicant"])
+        self._remove_all(connection, values["applicant"], ("unprinted",), "unprinted")
         connection.execute(insert(_CARD).values(**values, state="unprinted", created_at=self._clock()))
         told = {name: values[name] for name in ("applicant", "entries")}
         self._tell(connection, "card-made", values["id"], **told)
@@ -194,7 +200,7 @@ class Cards:
             return refused(row.id, Phrase("something else is asked of it by now"))
         tried = now.wrong_tries + 1
         self._set(connection, row.id, wrong_tries=tried)
-        if hmac.compare_digest(right, answer.reveal()):
+        if hmac.compare_digest(right, b"".join(answer.reveal().split())):  # people type the two halves apart
             self._set(connection, row.id, answered=now.answered + 1, wrong_tries=0, **_NOTHING_ASKED)
             self._tell(connection, "card-answered", row.id)
             if entry is not None:
@@ -214,10 +220,15 @@ class Cards:
             raise unusable(row)
         return row
 
-    def _remove_unprinted(self, connection: Connection, applicant: str) -> None:
-        left = (_CARD.c.applicant == applicant) & (_CARD.c.state == "unprinted")
-        for number in connection.execute(select(_CARD.c.id).where(left)).scalars().all():
-            self._remove(connection, number, "unprinted")
+    def _remove_all(
+        self, connection: Connection, applicant: str, states: Sequence[str], reason: str, but: str = ""
+    ) -> list[str]:
+        """Those of an applicant that are in these states, but one; their numbers."""
+        left = (_CARD.c.applicant == applicant) & _CARD.c.state.in_(states) & (_CARD.c.id != but)
+        numbers = list(connection.execute(select(_CARD.c.id).where(left).order_by(_CARD.c.id)).scalars())
+        for number in numbers:
+            self._remove(connection, number, reason)
+        return numbers
 
     def _remove(self, connection: Connection, number: str, reason: str) -> None:
         self._set(connection, number, state="removed", sealed=None, kek=None, **_NOTHING_ASKED)
