@@ -244,6 +244,37 @@ def test_a_compromised_key_is_revoked_first(office) -> None:
     assert _record(office, old).reason == "keyCompromise"
 
 
+def _lists_nothing(open_authority):
+    """The key that signs lists is out of sight."""
+
+    @contextmanager
+    def opened(name):
+        with open_authority(name) as authority:
+
+            def publish(signer):
+                raise NotFound(what="A key", where="token CA", command="dojang key list pkcs11:token=CA")
+
+            authority._publish = publish
+            yield authority
+
+    return opened
+
+
+def test_an_authority_that_lacks_its_own_key_has_refused_nothing(office) -> None:
+    """It has confirmed, and cannot publish: the new key stays until the next run comes to the end."""
+    old, honest = issue(office.order(), office.place), office.place
+    office.place = replace(honest, open_authority=_lists_nothing(honest.open_authority))
+    with pytest.raises(AuthorityUnreachable):
+        reissue(_order(old), office.place)
+    (waiting,) = recover(office.place)
+    assert (waiting.outcome, type(waiting.error)) == ("left", AuthorityUnreachable)
+    assert "A key is not in token CA" in waiting.error.message()
+    (done,) = recover(honest)
+    assert done.outcome == "finished"
+    assert _states(office, office.address) == ["revoked", "valid"]
+    assert _record(office, old).state == "revoked"
+
+
 @pytest.mark.parametrize("office", ["disk"], indirect=True)
 def test_what_else_a_stolen_place_held(office, tmp_path) -> None:
     """Copies are named that are revoked now, and older certificates that are not; of a replaced one, how to tell."""

@@ -5,7 +5,7 @@ A verb that runs undisturbed and the recovery of one that was killed go through 
 
 from typing import TYPE_CHECKING
 
-from dojang.errors import NotFound, NotPermitted, Phrase
+from dojang.errors import AuthorityUnreachable, NotFound, NotPermitted, Phrase
 from dojang.ledger import Event, Operation
 from dojang.lifecycle.asking import authority_of, certify_again, is_elsewhere
 from dojang.lifecycle.claims import check_claim, drop_claim
@@ -60,9 +60,19 @@ def install_and_prove(
 
 
 def confirm(place: Workplace, operation: Operation, authority: "CertificateAuthority") -> None:
-    """Tell the authority that the certificate has arrived and works."""
+    """Tell the authority that the certificate has arrived and works.
+
+    One that does not find something of its own, such as the key for its list, may have confirmed: it refuses nothing.
+    """
     place.say("confirm")
-    authority.confirm(operation.operation_id)
+    try:
+        authority.confirm(operation.operation_id)
+    except NotFound as error:
+        raise AuthorityUnreachable(
+            authority=str(operation.record.facts["authority"]),
+            problem=Phrase("{what} is not in {where}", what=error.facts["what"], where=error.facts["where"]),
+            next_step="Bring back what it needs, then run 'dojang renew run'; what was begun is kept.",
+        ) from error
 
 
 def note_confirmed(
