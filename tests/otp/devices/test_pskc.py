@@ -2,6 +2,7 @@
 
 import io
 import subprocess
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -173,3 +174,13 @@ def test_only_what_was_made_for_it_is_exported(desk, transfer):
     kept = desk.devices.add(NewDevice(TOTP, "hong"))
     with pytest.raises(NotPermitted):
         transfer.give([free.id, kept.id], Transport.by_key(SECRET))
+
+
+def test_a_clock_that_is_off_is_known_from_the_file(desk, transfer):
+    """Its codes are accepted at once; a file that is written tells of it as it is by then."""
+    fob = Fob("8", SEED, TOTP, off=timedelta(minutes=-5))
+    document = _made("8", algorithm=f"{URN}:totp", counter=None, time_interval=30, time_drift=-10)
+    _take(transfer, document, exportable=True)
+    assert desk.accepts(fob, fob.at(desk.now))
+    written = transfer.give(["8"], Transport.by_key(SECRET))
+    assert read_container(written, "out.xml").keys[0].drift == -10

@@ -48,6 +48,7 @@ class NewDevice:
     """A device to register. Without ``sealed`` the HSM makes its seed; ``origin`` tells where it comes from.
 
     ``id`` where it has one already, as in a file of a manufacturer. ``exportable``: its seed may be given out later.
+    ``drift`` is how many steps its clock is known to be ahead.
     """
 
     parameters: OtpParameters
@@ -58,6 +59,7 @@ class NewDevice:
     exportable: bool = False
     origin: str = "made"
     id: str | None = None
+    drift: int = 0
 
     def __post_init__(self) -> None:
         suite = self.parameters.ocra if self.parameters.kind == "ocra" else None

@@ -153,7 +153,7 @@ class Devices:
         if rows.look(connection, device) is not None:
             raise AlreadyExists(what=named(device), where=self._owner)
         values = {"id": device, "applicant": new.applicant, "name": new.name, **columns_of(new.parameters)}
-        kept = {"wrapped_seed": sealed.wrapped, "kek": sealed.kek, "exportable": new.exportable}
+        kept = {"wrapped_seed": sealed.wrapped, "kek": sealed.kek, "exportable": new.exportable, "drift": new.drift}
         connection.execute(
             insert(TABLE).values(**values, **kept, counter=new.counter, state="active", created_at=at, changed_at=at)
         )

@@ -108,7 +108,7 @@ class Transfer:
     def _written(self, device: Device, sealed: Sealed, transport: Transport) -> Written:
         parameters = replace(device.parameters, issuer=self._owner, account=device.name)
         counter = device.counter if parameters.counts else 0
-        key = PskcKey(id=device.id, parameters=parameters, counter=counter, serial=device.id)
+        key = PskcKey(device.id, parameters, counter, device.drift, serial=device.id)
         if transport.way == "kw":
             return Written(key, self._vault.give_wrapped(sealed, transport.key, "kw"))
         seed = bytearray(self._vault.reveal_unprotected(sealed))
@@ -157,4 +157,4 @@ def _device(name: str, key: PskcKey, sealed: Sealed, applicant: str | None, *, e
     parameters = replace(key.parameters, issuer="", account="")
     counter = key.counter if parameters.counts else 0
     people = " ".join(one for one in (key.manufacturer, key.name) if one)
-    return NewDevice(parameters, applicant, people, sealed, counter, exportable, "pskc", name)
+    return NewDevice(parameters, applicant, people, sealed, counter, exportable, "pskc", name, key.drift)

@@ -166,6 +166,8 @@ def _data(one: Written, transport: Transport) -> Iterator[str]:
     if parameters.kind == "totp":
         yield _tag("Time", _tag("PlainValue", "0"))
         yield _tag("TimeInterval", _tag("PlainValue", str(parameters.period)))
+    if key.drift:
+        yield _tag("TimeDrift", _tag("PlainValue", str(key.drift)))
 
 
 def _encrypted(cipher: str, data: bytes) -> str:
