@@ -28,6 +28,7 @@ from dojang.authority.remote_factors import RemoteSitting
 from dojang.cli.context import Invocation
 from dojang.cli.factors import FactorPrompts, given_in
 from dojang.cli.flags import Flags
+from dojang.cli.run import run as run_here
 from dojang.cmp.factors import Offer, Outcome, Prepared, Wanted
 from dojang.errors import FactorUnavailable, FileMalformed, Usage
 from dojang.lifecycle.prove import key_in
@@ -164,6 +165,18 @@ def test_a_renewal_passes_factors_where_the_profile_wants_them(shell: Shell) -> 
     address = shell.issue()["credential"]["address"]
     assert "--factor otp=SRC" in shell.json("renew", "now", address, "--again", status=2)["next"]
     assert shell.json("renew", "now", address, "--again", "--factor", f"otp={RIGHT}")["previous"]["state"] == "retired"
+
+
+def test_a_round_of_renewals_tells_who_can_pass_factors(shell: Shell) -> None:
+    """It asks nobody, takes back what it made, and names the command that takes the codes."""
+    shell.profile = "strict"
+    shell.issue()
+    before = shell.keys()
+    failed = run_here(["renew", "run", shell.address, "--window", "3650d", *shell.secrets])
+    _out, err = shell.read()
+    assert failed == 15
+    assert "dojang renew now ADDRESS, with --factor otp=SRC" in err
+    assert shell.keys() == before
 
 
 def test_openssl_is_refused_before_and_served_after(shell: Shell, tmp_path: Path) -> None:

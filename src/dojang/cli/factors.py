@@ -91,7 +91,7 @@ class FactorPrompts:
 
     def __init__(self, invocation: Invocation, here: str | None = None) -> None:
         self._invocation, self._here = invocation, here
-        self._given = given_in(invocation.flags.factors)
+        self._given = given_in(invocation.flags.factors or ())
 
     def __call__(self, sitting: "FactorSitting") -> None:
         """All that is missing; what was passed before is not asked for. ``FactorRefused``, ``InputRequired``."""
@@ -109,12 +109,25 @@ class FactorPrompts:
             return whole
         fitting = [way for way in possible if self._given.keys() <= set(way)] or possible
         if not self._invocation.can_ask:
-            raise _input_required(sitting.authority, fitting, self._given)
+            raise self._input_required(sitting.authority, fitting)
         if len(fitting) == 1:
             return fitting[0]
         rows = [[" + ".join(map(factor_name, way))] for way in fitting]
         question = N_("How do you want to identify yourself")
         return fitting[self._invocation.choose(question, [N_("Factors")], rows, option="--factor FACTOR=SRC")]
+
+    def _input_required(self, authority: str, ways: "Sequence[Sequence[str]]") -> InputRequired:
+        """One error that names the flags of each way, and the command that has them."""
+        flags = _(" or ").join(
+            " ".join(f"--factor {factor}" if factor == CALL else f"--factor {factor}=SRC" for factor in way)
+            for way in ways
+            if set(way) - self._given.keys()
+        )
+        what = Phrase("What {authority} asks for before it issues", authority=authority)
+        if self._invocation.flags.factors is not None:
+            return InputRequired(what=what, option=flags)
+        by_hand = Phrase("Renew it by hand: dojang renew now ADDRESS, with {option}.", option=flags)
+        return InputRequired(what=what, option=flags, next_step=by_hand)
 
     def _pass(self, sitting: "FactorSitting", factor: str, offers: "Sequence[Offer]") -> None:
         given = self._given.get(factor)
@@ -206,17 +219,6 @@ def _question(factor: str, *, is_sent: bool) -> str:
     if factor in _MESSAGES and is_sent:
         return say("The code from the {factor} (nothing: send another one)", factor=factor_name(factor))
     return say("The code for {factor}", factor=factor_name(factor))
-
-
-def _input_required(authority: str, ways: "Sequence[Sequence[str]]", given: dict[str, Given]) -> InputRequired:
-    """One error that names the flags of each way."""
-    flags = _(" or ").join(
-        " ".join(f"--factor {factor}" if factor == CALL else f"--factor {factor}=SRC" for factor in way)
-        for way in ways
-        if set(way) - given.keys()
-    )
-    what = Phrase("What {authority} asks for before it issues", authority=authority)
-    return InputRequired(what=what, option=flags)
 
 
 def _refused(authority: str, factor: str, outcome: "Outcome") -> FactorRefused | FactorUnavailable:

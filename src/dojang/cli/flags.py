@@ -37,7 +37,7 @@ class Flags:
     ca_certificates: tuple[str, ...] = ()
     reference: str | None = None
     code_source: str | None = None
-    factors: tuple[str, ...] = ()
+    factors: tuple[str, ...] | None = None  # of a command that takes them
     applicant: str | None = None
 
 
