@@ -7,14 +7,19 @@ comes next selects its own application again; OpenSC does, and proves its PIN ag
 This loads pyscard and Yubico's library (the extra ``smartcard``); nothing else here may at import.
 """
 
+import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 from smartcard import scard
 from yubikit.core import TRANSPORT
 from yubikit.core.smartcard import SmartCardConnection
+
+from dojang.pcsc.aside import aside
 
 _MORE: Final = 0x61
 _MOST_PARTS: Final = 256
@@ -80,12 +85,12 @@ def readers() -> list[str]:
     """The readers that hold a card now, by name; none where no PC/SC daemon runs. Nothing is said to any card."""
     try:
         with _context() as context:
-            result, names = scard.SCardListReaders(context, [])
+            result, names = _call(scard.SCardListReaders, context, [])
             if result in _NO_READERS:
                 return []
             _check("SCardListReaders", result)
             asked = [(name, scard.SCARD_STATE_UNAWARE) for name in names]
-            result, states = scard.SCardGetStatusChange(context, 0, asked)
+            result, states = _call(scard.SCardGetStatusChange, context, 0, asked)
             _check("SCardGetStatusChange", result)
     except WireError as error:
         if error.no_service:
@@ -116,7 +121,7 @@ class Line(SmartCardConnection):
 
     def send_and_receive(self, apdu: bytes) -> tuple[bytes, int]:
         """One command; ``Endless`` for an answer that has too many parts."""
-        result, answer = scard.SCardTransmit(self._card, self._header, list(apdu))
+        result, answer = _call(scard.SCardTransmit, self._card, self._header, list(apdu))
         _check("SCardTransmit", result)
         if len(answer) < 2:
             raise WireError("SCardTransmit", scard.SCARD_F_COMM_ERROR)
@@ -139,18 +144,18 @@ def line(reader: str, *, patience: float) -> Iterator[Line]:
     with _context() as context:
         card, protocol = _connected(context, reader, time.monotonic() + patience)
         try:
-            _check("SCardBeginTransaction", scard.SCardBeginTransaction(card))
+            _check("SCardBeginTransaction", _call(scard.SCardBeginTransaction, card))
             try:
                 yield Line(card, protocol)
             finally:
-                scard.SCardEndTransaction(card, scard.SCARD_LEAVE_CARD)
+                _release(scard.SCardEndTransaction, card, scard.SCARD_LEAVE_CARD)
         finally:
-            scard.SCardDisconnect(card, scard.SCARD_LEAVE_CARD)
+            _release(scard.SCardDisconnect, card, scard.SCARD_LEAVE_CARD)
 
 
 def _connected(context: int, reader: str, deadline: float) -> tuple[int, int]:
     while True:
-        result, card, protocol = scard.SCardConnect(context, reader, scard.SCARD_SHARE_SHARED, _PROTOCOLS)
+        result, card, protocol = _call(scard.SCardConnect, context, reader, scard.SCARD_SHARE_SHARED, _PROTOCOLS)
         if result & 0xFFFFFFFF not in _BUSY or time.monotonic() >= deadline:
             _check("SCardConnect", result)
             return card, protocol
@@ -159,12 +164,27 @@ def _connected(context: int, reader: str, deadline: float) -> tuple[int, int]:
 
 @contextmanager
 def _context() -> Iterator[int]:
-    result, context = scard.SCardEstablishContext(scard.SCARD_SCOPE_USER)
+    result, context = _call(scard.SCardEstablishContext, scard.SCARD_SCOPE_USER)
     _check("SCardEstablishContext", result)
     try:
         yield context
     finally:
-        scard.SCardReleaseContext(context)
+        _release(scard.SCardReleaseContext, context)
+
+
+def _call(function: Callable[..., Any], *given: Any) -> Any:
+    """What PC/SC returns. Ctrl-C, which is the main thread's, need not wait for a daemon that does not answer."""
+    if threading.current_thread() is not threading.main_thread():
+        return function(*given)
+    return aside(partial(function, *given), "PC/SC")(None)
+
+
+def _release(function: Callable[..., Any], *given: Any) -> None:
+    """Give something back; after Ctrl-C nobody waits until the call that was left has ended, and this one with it."""
+    if isinstance(sys.exc_info()[1], KeyboardInterrupt):
+        aside(partial(function, *given), "PC/SC")
+    else:
+        _call(function, *given)
 
 
 def _check(function: str, result: int) -> None:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,13 +14,24 @@ from dojang.otp.base import Access
 from dojang.otp.oath.device import OathDevice, open_at
 from dojang.secret import Secret
 from dojang.testing.oath import SecurityKey
-from dojang.testing.pcsc import Pcscd, pcscd
-from dojang.testing.piv import PluggedIn, Slot, plugged_in
+from dojang.testing.pcsc import READER_NAME, READERS, Pcscd, pcscd
+from dojang.testing.piv import Card, PluggedIn, Slot, plugged_in
 from dojang.testing.piv.keys import SoftwareKey, adopt
 
 SEED = b"12345678901234567890"
 AT = datetime.fromtimestamp(59, UTC)
 READER = "dojang reader 00 00"
+
+
+def put_in(card: Card, port: int) -> None:
+    """Put a card into the reader at this port; when this returns, PC/SC tells of it."""
+    from dojang.pcsc.wire import readers  # which is not to be loaded before a daemon is claimed
+
+    card.insert(port)
+    reader, deadline = f"{READER_NAME} 00 0{port % READERS}", time.monotonic() + 10
+    while reader not in readers():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
 
 
 @pytest.fixture(scope="session")
@@ -44,7 +56,7 @@ def inserted(pcsc_daemon: Pcscd, piv_keys: dict[Slot, SoftwareKey]) -> Iterator[
 def plugged(inserted: PluggedIn) -> Iterator[PluggedIn]:
     """The device in its reader, with PIV keys, without seeds."""
     if not inserted.card.inserted:
-        inserted.card.insert(inserted.port)
+        put_in(inserted.card, inserted.port)
     yield inserted
     key = inserted.card
     key.faults.clear()

@@ -15,7 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from tests.otp.oath.conftest import AT, SEED
+from tests.otp.oath.conftest import AT, SEED, put_in
 
 from dojang.otp.oath.device import open_at
 from dojang.pkcs11 import ModuleSearch, PinGuard, open_token
@@ -159,7 +159,7 @@ def test_the_certificate_of_a_kept_key_is_renewed(office, plugged, key, late):
     else:
         key.faults.add(removal(after_the_work=late), on=Ins.PUT_DATA)
         assert office.run(*words, status=6)["code"] == "token-removed"
-        key.insert(plugged.port)
+        put_in(key, plugged.port)
         assert office.run("renew", "run")["recovered"] == [{"verb": "renew", "outcome": "finished"}]
     certificate = x509.load_der_x509_certificate(key.certificate(Slot.AUTHENTICATION))
     listed = {one["serial"].lstrip("0").lower(): one for one in office.run("ca", "list")["certificates"]}
@@ -190,7 +190,7 @@ def test_pulled_out_while_the_certificate_is_put_there(office, plugged, key, lat
     before = key.certificate(Slot.AUTHENTICATION)
     key.faults.add(removal(after_the_work=late), on=Ins.PUT_DATA, after=1)
     assert office.run(*order, status=6)["code"] == "token-removed"
-    key.insert(plugged.port)
+    put_in(key, plugged.port)
     assert (key.certificate(Slot.AUTHENTICATION) == before) is not late
     again = office.run(*order)["credential"]
     certificate = x509.load_der_x509_certificate(key.certificate(Slot.AUTHENTICATION))
@@ -231,7 +231,7 @@ def test_a_card_without_seeds_is_shown_as_ever(plugged, pcsc_daemon, dojang):
     from dojang.testing.piv import Card
 
     with pcsc_daemon.reader() as port, Card(keys={0x9A: "ec-p256"}, holder="Kim") as card:
-        card.insert(port)
+        put_in(card, port)
         shown = dojang("token", "show", "pkcs11:token=Kim")["token"]
         assert shown["otp"] is None
         assert "keys" not in shown

@@ -8,7 +8,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
-from tests.otp.oath.conftest import READER
+from tests.otp.oath.conftest import READER, put_in
 
 from dojang.errors import AlreadyExists, NotFound, TokenRemoved
 from dojang.locations.base import Access
@@ -59,7 +59,7 @@ def card(plugged, key, tmp_path):
 def lay(plugged, certificate: bytes) -> None:
     """Into the first slot by another program, before dojang and OpenSC meet the card."""
     plugged.card.put_certificate(Slot.AUTHENTICATION, certificate)
-    plugged.card.insert(plugged.port)
+    put_in(plugged.card, plugged.port)
 
 
 def seen(key: SecurityKey, description: str = READER) -> Place:
@@ -84,7 +84,7 @@ def test_another_card_in_the_reader_gets_nothing(plugged, key, card, certificate
     place, new = seen(key), certificate_by("Office", by=ec.generate_private_key(ec.SECP256R1()))
     key.remove()
     with SecurityKey(keys={Slot.AUTHENTICATION: "ec-p256"}) as other:
-        other.insert(plugged.port)
+        put_in(other, plugged.port)
         before, asked = other.certificate(Slot.AUTHENTICATION), watch_authentication(other)
         for act in (lambda: put_certificate(place, new, None), lambda: prove_management_key(place, None)):
             with pytest.raises(TokenRemoved):

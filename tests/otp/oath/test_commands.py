@@ -1,7 +1,9 @@
 """``dojang otp`` on a security key: every verb, passwords, touches, and a run that is killed while it adds."""
 
 import json
+import os
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -10,6 +12,7 @@ import pytest
 from tests.otp.oath.conftest import SEED
 
 from dojang.testing.oath import OathIns
+from dojang.testing.pcsc import SOCKET_VARIABLE
 from dojang.testing.piv import removal, slow
 
 URI = "otpauth://totp/Bank:hong?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=Bank"
@@ -132,3 +135,23 @@ def test_a_run_that_is_killed_while_it_adds(otp, key, home, uri_file, at):
     assert (again["message"] if there else again["seed"]["address"]).rstrip(".").endswith("oath:12345678/Bank:hong")
     assert list(key.oath.accounts) == [b"Bank:hong"]
     assert len(otp("code", "oath:")["code"]) == 6
+
+
+@pytest.mark.parametrize(("flags", "interrupted", "status"), [([], True, 130), (["--timeout", "0.3"], False, 11)])
+def test_a_daemon_that_does_not_answer_is_no_trap(tmp_path, flags, interrupted, status):
+    """Ctrl-C and --timeout end the command while PC/SC takes the connection and never says a word."""
+    silent = tmp_path / "silent"
+    script = (
+        "import os, signal, sys, threading\nimport dojang.cli.otp_held, dojang.otp.oath.discovery\n"
+        "from dojang.cli.run import run\n"
+        "if sys.argv.pop(1) == 'True':\n"
+        "    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
+        "sys.exit(run(['otp', 'list', 'oath:', '--no-input', *sys.argv[1:]]))\n"
+    )
+    with socket.socket(socket.AF_UNIX) as daemon:
+        daemon.bind(str(silent))
+        daemon.listen()
+        command = [sys.executable, "-c", script, str(interrupted), *flags]
+        nowhere = {**os.environ, "HOME": str(tmp_path), SOCKET_VARIABLE: str(silent)}
+        done = subprocess.run(command, env=nowhere, capture_output=True, text=True, timeout=20)
+    assert done.returncode == status, done.stderr

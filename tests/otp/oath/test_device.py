@@ -9,7 +9,7 @@ from functools import partial
 from urllib.parse import quote
 
 import pytest
-from tests.otp.oath.conftest import AT, READER, SEED
+from tests.otp.oath.conftest import AT, READER, SEED, put_in
 
 from dojang.errors import (
     AlreadyExists,
@@ -101,7 +101,7 @@ def test_a_device_is_found_by_serial_number_reader_or_alone(key, access):
 def test_two_devices_are_told_apart(key, pcsc_daemon, access):
     """Without a name both addresses are printed, and each opens its own."""
     with pcsc_daemon.reader() as port, SecurityKey(keys={}, serial=87654321) as other:
-        other.insert(port)
+        put_in(other, port)
         other.oath.put("b", SEED)
         with pytest.raises(AmbiguousToken) as raised, open_at("oath:", access()):
             pass
@@ -116,7 +116,7 @@ def test_a_card_without_seeds_is_no_device(key, pcsc_daemon, access):
     from dojang.testing.piv import Card
 
     with pcsc_daemon.reader() as port, Card(keys={}) as other:
-        other.insert(port)
+        put_in(other, port)
         with open_at("oath:", access()) as device:
             assert device.name == "12345678"
 
@@ -225,7 +225,7 @@ def test_what_no_device_holds_is_refused_before(device, key, seed, error):
 def test_an_old_device_is_asked_for_nothing_new(pcsc_daemon, key, access):
     """SHA-512 and touch came later; the device would store what it then cannot do."""
     with pcsc_daemon.reader() as port, SecurityKey(keys={}, serial=3, version=(4, 2, 0)) as old:
-        old.insert(port)
+        put_in(old, port)
         with open_at("oath:3", access()) as device:
             for seed in (new("a", OtpParameters(hash_name="sha512")), new("a", touch=True)):
                 with pytest.raises(UnsupportedOperation):
@@ -236,7 +236,7 @@ def test_an_old_device_is_asked_for_nothing_new(pcsc_daemon, key, access):
 def test_a_device_that_tells_no_serial_number_goes_by_its_reader(pcsc_daemon, key, access):
     """Before 4.1 none is told, and the management application of other makers may know nothing of one."""
     with pcsc_daemon.reader() as port, SecurityKey(keys={}, version=(4, 0, 5)) as old:
-        old.insert(port)
+        put_in(old, port)
         with open_at(f"oath:{quote(OTHER_READER)}", access()) as device:
             assert device.code(device.add(new("a")), AT).code == "287082"
 
@@ -382,7 +382,7 @@ def test_pulled_out_at_any_command(plugged, key, access, pcsc_daemon):
         with pytest.raises((TokenRemoved, TokenNotFound)) as raised:
             use()
         assert raised.value.exit_status == 6
-        key.insert(pcsc_daemon.ports[1 - after % 2])  # the reader that it left stays empty for a moment
+        put_in(key, pcsc_daemon.ports[1 - after % 2])  # the reader that it left stays empty for a moment
         with open_at("oath:", access()) as device:
             assert [device.code(seed, AT).code for seed in device.seeds()] in ([], ["287082"])
     key.remove()
@@ -394,7 +394,7 @@ def test_another_device_in_the_same_reader_is_not_taken_for_it(plugged, key, dev
     key.remove()
     with SecurityKey(keys={}) as other:
         other.oath.put("a", b"x" * 20)
-        other.insert(plugged.port)
+        put_in(other, plugged.port)
         with pytest.raises(TokenRemoved):
             device.code(seed, AT)
         assert not other.oath.calculations
@@ -407,7 +407,7 @@ def test_a_card_that_somebody_keeps_is_busy(key, pcsc_daemon, access, monkeypatc
     from dojang.otp.oath import exchange
 
     with pcsc_daemon.reader() as port, SecurityKey(keys={}, serial=4) as kept:
-        kept.insert(port)
+        put_in(kept, port)
         with open_at("oath:4", access()) as device:
             _, context = scard.SCardEstablishContext(scard.SCARD_SCOPE_USER)
             mode, protocol = scard.SCARD_SHARE_EXCLUSIVE, scard.SCARD_PROTOCOL_T1

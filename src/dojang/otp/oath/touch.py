@@ -1,11 +1,12 @@
 """Waiting for a person's finger: the device says nothing until it is touched, or until its own patience ends."""
 
-import threading
 from collections.abc import Callable
-from queue import Empty, SimpleQueue
+from contextlib import suppress
+from queue import Empty
 from typing import Final, TypeVar
 
 from dojang.errors import TouchTimedOut
+from dojang.pcsc.aside import aside
 
 TOUCH_PATIENCE: Final = 30.0
 """Seconds until we give up; devices give up earlier (a YubiKey after 15)."""
@@ -23,33 +24,12 @@ def with_patience(
     ``expected``: it will want a touch, so say so at once. A device cannot be interrupted: ``TouchTimedOut`` leaves
     ``work`` to its thread, which ends when the device gives up, and until then the device is busy.
     """
-    outcome: SimpleQueue[tuple[Result | None, BaseException | None]] = SimpleQueue()
-
-    def run() -> None:
-        try:
-            outcome.put((work(), None))
-        except BaseException as error:
-            outcome.put((None, error))
-
-    threading.Thread(target=run, name=f"calculation on {name}", daemon=True).start()
+    wait = aside(work, f"calculation on {name}")
     try:
-        if expected:
-            tell()
-            result, error = outcome.get(timeout=patience or TOUCH_PATIENCE)
-        else:
-            result, error = _or_suspect(outcome, tell, patience or TOUCH_PATIENCE)
+        if not expected:
+            with suppress(Empty):
+                return wait(_SUSPICION)
+        tell()
+        return wait(patience or TOUCH_PATIENCE)
     except Empty:
         raise TouchTimedOut(token=name) from None
-    if error is not None:
-        raise error
-    return result  # type: ignore[return-value]  # no error, so this is what ``work`` returned
-
-
-def _or_suspect(
-    outcome: "SimpleQueue[tuple[Result | None, BaseException | None]]", tell: Callable[[], None], patience: float
-) -> tuple[Result | None, BaseException | None]:
-    try:
-        return outcome.get(timeout=_SUSPICION)
-    except Empty:
-        tell()
-        return outcome.get(timeout=patience)
