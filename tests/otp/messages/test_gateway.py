@@ -218,3 +218,11 @@ def test_a_secret_that_cannot_stand_in_a_header(tmp_path: Path, gateway: Gateway
         assert "s3cret" not in repr(chain)
         chain = chain.__cause__ or chain.__context__
     assert gateway.posted == []
+
+
+def test_another_content_type(tmp_path: Path, gateway: Gateway) -> None:
+    """However it is written, there is one."""
+    sender(tmp_path, gateway.url, headers={"content-type": "application/vnd.sms+json"}).send(HONG)
+    found = {name.lower(): value for name, value in gateway.posted[0].headers.items()}
+    assert found["content-type"] == "application/vnd.sms+json"
+    assert [name.lower() for name in gateway.posted[0].headers].count("content-type") == 1

@@ -12,6 +12,7 @@ from dojang.pkcs11.pin import FD, PINPAD, PROMPT, PinSource
 LOOPBACK: Final = frozenset(("localhost", "127.0.0.1", "::1"))
 _SECONDS: Final = 10
 _MOST_SECONDS: Final = 25
+_FRAMING: Final = frozenset(("host", "content-length", "transfer-encoding", "connection"))
 _HEADER: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
@@ -64,9 +65,10 @@ class SenderTable:
         return found
 
     def headers(self, key: str) -> dict[str, str]:
-        """A table of header fields."""
+        """A table of header fields, each once; not those that say where a request ends or goes."""
         found = self.texts(key)
-        if not all(_HEADER.fullmatch(name) for name in found):
+        names = [name.lower() for name in found]
+        if not all(_HEADER.fullmatch(name) and name not in _FRAMING for name in names) or len({*names}) != len(names):
             self.refuse(key)
         return found
 

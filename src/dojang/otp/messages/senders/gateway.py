@@ -114,8 +114,9 @@ class Gateway:
 
     def _headers(self, message: "Message", secrets: Mapping[str, str]) -> dict[str, str]:
         facts = _facts_of(message, secrets)
-        headers = {"Content-Type": _TYPES[self.form]}
-        headers |= {name: _filled(text, facts) for name, text in self.headers.items()}
+        headers = {name: _filled(text, facts) for name, text in self.headers.items()}
+        if "content-type" not in self._named():
+            headers["Content-Type"] = _TYPES[self.form]
         if not all(value.isascii() and value.isprintable() for value in headers.values()):
             raise unsent(self.kind, message.target, Phrase("a secret that its settings name cannot stand in a header"))
         if self.login is not None:
@@ -123,6 +124,9 @@ class Gateway:
             pair = user.encode() + b":" + secret_from(source, self.kind, message.target).reveal()
             headers["Authorization"] = f"Basic {b64encode(pair).decode()}"
         return headers
+
+    def _named(self) -> set[str]:
+        return {name.lower() for name in self.headers}
 
     def _check_reply(self, reply: Reply) -> None:
         """Raises ``Unanswered`` for whatever does not mean that the message was taken."""
@@ -143,6 +147,8 @@ class Gateway:
         secrets = [f"{_SECRET}{name}" for name in self.secrets]
         for text in self.headers.values():
             _check_placeholders(text, ["id", *secrets], table, "headers")
+        if self.login is not None and "authorization" in self._named():
+            table.refuse("user")
         if not self.fields or (self.form == "form" and not all(isinstance(v, str) for v in self.fields.values())):
             table.refuse("fields")
         known = [*_FACTS, *secrets]
