@@ -7,13 +7,12 @@ another_process.py strike URL EVERY                   prints what was answered a
 import hmac
 import json
 import os
-import signal
 import sys
 import threading
 from datetime import UTC, datetime
-from typing import Any
 
-from sqlalchemy import event, func, insert, select
+from sqlalchemy import func, insert, select
+from tests.striking import kill_at
 
 from dojang.authority import tables
 from dojang.authority.database import Database
@@ -95,7 +94,7 @@ def _struck(url: str, reference: str, code: bytes, number: int) -> tuple[str, bo
     child = os.fork()
     if child == 0:
         database = Database.open(url)
-        _kill_at(database, number)
+        kill_at(database, number)
         enrolments_in(database).wrong(reference, SOURCE)
         os.write(writing, b"w")
         os.write(writing, b"t" if issue(database, reference, code, f"{number + 1:x}") else b"-")
@@ -104,28 +103,6 @@ def _struck(url: str, reference: str, code: bytes, number: int) -> tuple[str, bo
     _, status = os.waitpid(child, 0)
     with os.fdopen(reading) as pipe:
         return pipe.read(), status == 0
-
-
-def _kill_at(database: Database, number: int) -> None:
-    seen = 0
-
-    def step(*_arguments: object) -> None:
-        nonlocal seen
-        if seen == number:
-            os.kill(os.getpid(), signal.SIGKILL)
-        seen += 1
-
-    engine, commit = database._engine, database._engine.dialect.do_commit
-
-    def commit_and_step(connection: Any) -> None:
-        commit(connection)
-        step()
-
-    engine.dialect.do_commit = commit_and_step
-    if database.is_embedded:  # SQLite tells of its statements itself, whoever gave them to it
-        event.listen(engine.pool, "checkout", lambda connection, *_: connection.set_trace_callback(step))
-    else:
-        event.listen(engine, "before_cursor_execute", step)
 
 
 def _on_record(url: str, reference: str) -> dict[str, object]:

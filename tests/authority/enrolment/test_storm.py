@@ -10,11 +10,12 @@ from pathlib import Path
 from dojang.errors import CodeRefused, TooManyTries
 
 OTHER = Path(__file__).with_name("another_process.py")
+ROOT = Path(__file__).parents[3]
 
 
 def other(*arguments: object) -> "subprocess.Popen[str]":
     words = [sys.executable, str(OTHER), *map(str, arguments)]
-    return subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=os.environ)
+    return subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
 
 
 def text_of(url) -> str:

@@ -8,14 +8,14 @@ import hmac
 import json
 import os
 import secrets
-import signal
 import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import event, select
+from sqlalchemy import select
+from tests.striking import kill_at
 
 from dojang.authority import audit, tables
 from dojang.authority.database import Database
@@ -118,7 +118,7 @@ def _struck(url: str, number: int, work: Callable[[Database, int], None]) -> tup
     child = os.fork()
     if child == 0:
         database = Database.open(url)
-        _kill_at(database, number)
+        kill_at(database, number)
         work(database, writing)
         os._exit(0)
     os.close(writing)
@@ -148,20 +148,6 @@ def _by_call(database: Database, out: int) -> None:
         answer = desk._codes.press(sent.id, Secret(digits), secrets.token_hex(16))
         os.write(out, letter if answer == {b"w": "again", b"r": "right"}[letter] else b"!")
     os.write(out, b"p" if claimed(desk) else b"-")
-
-
-def _kill_at(database: Database, number: int) -> None:
-    seen = 0
-
-    def step(*_arguments: object) -> None:
-        nonlocal seen
-        if seen == number:
-            os.kill(os.getpid(), signal.SIGKILL)
-        seen += 1
-
-    for name in ("before_cursor_execute", "commit"):
-        event.listen(database._engine, name, step)
-    event.listen(database._engine.pool, "checkin", step)
 
 
 def _on_record(database: Database) -> dict[str, object]:

@@ -13,11 +13,12 @@ from dojang.errors import AlreadyExists, DojangError, MessageCodeRefused
 from dojang.secret import Secret
 
 OTHER = Path(__file__).with_name("another_process.py")
+ROOT = Path(__file__).parents[3]
 
 
 def other(*arguments: object) -> "subprocess.Popen[str]":
     words = [sys.executable, str(OTHER), *map(str, arguments)]
-    return subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=os.environ)
+    return subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
 
 
 def text_of(bureau) -> str:
