@@ -233,6 +233,9 @@ def test_an_applicant_is_reached_otherwise(office: Office) -> None:
     for words in ([], ["--phone", "010-1234-5678", "--without", "phone"]):
         assert office.run("ca", "applicant", "change", one, *words, ok=False)["status"] == 2
     assert office.run("ca", "applicant", "change", "nobody", "--phone", "010-1234-5678", ok=False)["status"] == 3
+    assert office.run("audit", "verify", "--ca", "office", ok=False)["status"] == 0
+    korean = office.run("ca", "applicant", "change", one, "--phone", "02-345", "--lang", "ko", ok=False)
+    assert "전화번호가 아닙니다" in korean["error"]["message"]
 
 
 @pytest.mark.parametrize(
