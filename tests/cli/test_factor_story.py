@@ -122,13 +122,16 @@ def test_local(story: Story, tmp_path: Path) -> None:
     words = ["cert", "issue", "--to", story.hong, "--subject", "CN=Hong,C=KR", "--ca", "office", "--profile", "bank"]
     assert story.run(*words, status=12)["code"] == "authority-refused"
     words += ["--applicant", story.applicant]
+    assert "otp + sms | card + sms" in story.run(*words, "--plan")["plan"][1]
     assert "--factor card=SRC --factor sms=SRC" in story.run(*words, status=2)["next"]
     issued = story.run(*words, "--factor", f"sms=file:{story.phone}", "--factor", f"card=file:{answer}")
     assert issued["credential"]["state"] == "valid"
     events = [one["event"] for one in story.run("audit", "tail", "--lines", "30")["entries"]]
     assert [one for one in events if one.startswith("factor")] == ["factor-passed", "factor-passed", "factors-used"]
     # A reissue is by the same applicant, who has to pass them again; the card asks for other places by then.
-    again = story.run("cert", "reissue", f"{story.hong};object=Hong", status=2)
+    reissue = ["cert", "reissue", f"{story.hong};object=Hong"]
+    assert "otp + sms | card + sms" in story.run(*reissue, "--plan")["plan"][1]
+    again = story.run(*reissue, status=2)
     assert again["code"] == "input-required"
 
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from dojang.cmp.factors import Outcome, Prepared, Wanted
     from dojang.secret import Secret
     from dojang.x509.profiles import Profile
+    from dojang.x509.profiles.factors import Factors
 
 Kind = Literal["issue", "renew", "reissue"]
 RequestForm = Literal["pkcs10", "crmf"]
@@ -87,6 +88,15 @@ class AsksForFactors(Protocol):
 
     def factors_for(self, submission: Submission) -> FactorSitting:
         """Where they are passed for this request."""
+        ...
+
+
+@runtime_checkable
+class TellsFactors(Protocol):
+    """An authority whose rules are known before it is asked."""
+
+    def factors_wanted(self, profile: str, occasion: Kind) -> "Factors | None":
+        """What has to be passed before it issues by this profile; ``None`` for nothing. ``AuthorityRefused``."""
         ...
 
 

@@ -26,7 +26,7 @@ from dojang.authority import settings as settings_file
 from dojang.authority.answers import Answers, Given, KeySwitched
 from dojang.authority.audit.heads import Head
 from dojang.authority.audit.sealing import seal
-from dojang.authority.base import Along, Entry, Issued, Submission
+from dojang.authority.base import Along, Entry, Issued, Kind, Submission
 from dojang.authority.certificate import sign_certificate
 from dojang.authority.database import Database
 from dojang.authority.folder import authority_names, is_authority
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from dojang.otp.devices import Devices
     from dojang.otp.keks import Keks
     from dojang.otp.messages.desk import Count
+    from dojang.x509.profiles.factors import Factors
 
 T = TypeVar("T")
 Work = Callable[[Connection], Given]
@@ -172,6 +173,10 @@ class LocalAuthority:
         from dojang.authority.factors.opening import sitting_here
 
         return sitting_here(self.factors, submission)
+
+    def factors_wanted(self, profile: str, occasion: Kind) -> "Factors | None":
+        """What has to be passed before it issues by this profile; ``None`` for nothing. ``AuthorityRefused``."""
+        return self.settings.factors().wanted(self._wanted(profile), occasion)
 
     @cached_property
     def keks(self) -> "Keks":

@@ -53,6 +53,7 @@ STEPS = {
 PLANNED = {
     "generate": N_("Make a key ({algorithm}) named {label} in {location}"),
     "request": N_("Write a certificate request signed by that key"),
+    "factors": N_("Pass what {authority} asks for before it issues: {factors}"),
     "ask": N_("Ask the authority {authority} for a certificate by the profile {profile}, and check the answer"),
     "ask-elsewhere": N_("Ask the authority {authority} for a certificate, and check the answer"),
     "install": N_("Install the certificate and its chain beside the key in {location}"),

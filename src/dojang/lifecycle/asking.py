@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from dojang.errors import AuthorityUnreachable, NotFound, NotPermitted, Phrase
 from dojang.ledger import Fact, Operation
-from dojang.lifecycle.factors import submit
+from dojang.lifecycle.factors import factor_steps, submit
 from dojang.lifecycle.origin import DEFAULT_WINDOW, fingerprint_of
 from dojang.lifecycle.workplace import Step, Workplace
 from dojang.locations.base import Location, StoredCredential
@@ -55,10 +55,10 @@ def terms_of(authority: "CertificateAuthority", name: str, algorithm: str) -> Te
     return Terms(found.name, found.renewal_window_days, found.keep_key_allowed)
 
 
-def ask_step(authority: str, profile: str) -> Step:
-    """The step of a plan; an authority elsewhere may choose the profile itself."""
-    facts = {"authority": authority, "profile": profile}
-    return Step("ask" if profile else "ask-elsewhere", facts)
+def ask_steps(authority: "CertificateAuthority", name: str, profile: str, kind: "Kind") -> tuple[Step, ...]:
+    """Steps of a plan; ``name`` as whoever asks calls it. An authority elsewhere may choose the profile itself."""
+    facts = {"authority": name, "profile": profile}
+    return (*factor_steps(authority, profile, kind), Step("ask" if profile else "ask-elsewhere", facts))
 
 
 def is_elsewhere(authority: "CertificateAuthority") -> bool:

@@ -3,10 +3,22 @@
 from typing import TYPE_CHECKING
 
 from dojang.errors import FactorMissing
-from dojang.lifecycle.workplace import Workplace
+from dojang.lifecycle.workplace import Step, Workplace
 
 if TYPE_CHECKING:
-    from dojang.authority.base import CertificateAuthority, Issued, Submission
+    from dojang.authority.base import CertificateAuthority, Issued, Kind, Submission
+
+
+def factor_steps(authority: "CertificateAuthority", profile: str, kind: "Kind") -> tuple[Step, ...]:
+    """The step of a plan where factors are passed; an authority elsewhere says what it wants when it is asked."""
+    from dojang.authority.base import TellsFactors
+    from dojang.authority.factors.policy import choices
+    from dojang.cmp.factors import in_words
+
+    wanted = authority.factors_wanted(profile, kind) if isinstance(authority, TellsFactors) else None
+    if wanted is None:
+        return ()
+    return (Step("factors", {"authority": authority.name, "factors": in_words(choices(wanted))}),)
 
 
 def submit(place: Workplace, authority: "CertificateAuthority", submission: "Submission") -> "Issued":

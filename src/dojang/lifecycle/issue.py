@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dojang.authority.elsewhere import Elsewhere
 from dojang.ledger import Fact, Operation, OperationRecord
 from dojang.lifecycle.aftercare import tell_checks
-from dojang.lifecycle.asking import Terms, ask_step, asked_by, certify, terms_of, write_request
+from dojang.lifecycle.asking import Terms, ask_steps, asked_by, certify, terms_of, write_request
 from dojang.lifecycle.finish import confirm, install_and_prove
 from dojang.lifecycle.held import Held, look_at
 from dojang.lifecycle.journal import (
@@ -100,7 +100,7 @@ def plan_issue(order: IssueOrder, place: Workplace) -> tuple[Step, ...]:
         where = {"location": location.address, "label": order.label}
         return (
             Step("generate", {**where, "algorithm": order.algorithm}),
-            ask_step(order.authority, order.profile),
+            *ask_steps(authority, order.authority, order.profile, "issue"),
             Step("install", where),
             Step("prove", where),
             Step("confirm", {"authority": order.authority}),

@@ -14,7 +14,7 @@ from dojang.cmp.urls import is_url
 from dojang.errors import NothingToDo, NotPermitted, Phrase
 from dojang.ledger import Fact, Operation
 from dojang.lifecycle.aftercare import tell_checks
-from dojang.lifecycle.asking import Terms, ask_step, terms_of
+from dojang.lifecycle.asking import Terms, ask_steps, terms_of
 from dojang.lifecycle.elsewhere import known_record, revoke_elsewhere
 from dojang.lifecycle.fallout import Fallout, fallout_of, serial_in
 from dojang.lifecycle.finish import settle_elsewhere, switch
@@ -110,6 +110,7 @@ def plan_reissue(order: ReissueOrder, place: Workplace) -> tuple[Step, ...]:
         with place.open_authority(origin.authority) as authority:
             _terms(authority, origin, scene)
             _check_free(order, scene)
+            ask = ask_steps(authority, origin.authority, origin.profile, "reissue")
         if order.backup_under is not None:
             wrapping(scene.here)
         label, algorithm = _label(order, scene), algorithm_in(scene.old_der)
@@ -120,7 +121,7 @@ def plan_reissue(order: ReissueOrder, place: Workplace) -> tuple[Step, ...]:
         steps = [
             *first,
             Step("generate", {**where, "algorithm": algorithm}),
-            ask_step(origin.authority, origin.profile),
+            *ask,
         ]
         steps += [Step("install", where), Step("prove", where), Step("confirm-reissue", {"serial": serial, **by})]
         if scene.in_place and scene.old is not None:

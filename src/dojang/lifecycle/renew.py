@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from dojang.errors import NothingDue, NotPermitted, Phrase
 from dojang.ledger import Event, Operation
 from dojang.lifecycle.aftercare import tell_checks
-from dojang.lifecycle.asking import Terms, ask_step, terms_of
+from dojang.lifecycle.asking import Terms, ask_steps, terms_of
 from dojang.lifecycle.finish import switch
 from dojang.lifecycle.held import Held, look_at
 from dojang.lifecycle.hooks import run_pre_hook
@@ -101,11 +101,11 @@ def plan_renewal(order: RenewOrder, place: Workplace) -> tuple[Step, ...]:
     origin = origin_of(place, old)
     with place.open_authority(origin.authority) as authority:
         _terms_for(order, authority, origin, old)
+        ask = ask_steps(authority, origin.authority, origin.profile, "renew")
     where = {"location": location.address, "label": old.label}
-    ask = ask_step(origin.authority, origin.profile)
     rest = [Step("install", where), Step("prove", where), Step("confirm", {"authority": origin.authority})]
     made = [] if order.keep_key else [Step("generate", {**where, "algorithm": algorithm_in(old.certificate_der)})]
-    return (*made, ask, *rest, Step("switch", {**where, "address": old.address}))
+    return (*made, *ask, *rest, Step("switch", {**where, "address": old.address}))
 
 
 def _refuse_unrenewable(order: RenewOrder, place: Workplace, location: Location, old: StoredCredential) -> None:
