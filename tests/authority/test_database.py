@@ -216,6 +216,31 @@ def test_a_transaction_inside_another_is_a_mistake(database: Database) -> None:
         pass
 
 
+def test_closing_waits_for_nobody(database: Database) -> None:
+    """Neither for a writer that waits for a token, nor for itself; the writer ends well, and nothing stays open."""
+    inside, let_go = threading.Event(), threading.Event()
+
+    def write() -> None:
+        with database.writing() as connection:
+            connection.execute(text("CREATE TABLE late (number INTEGER)"))
+            inside.set()
+            assert let_go.wait(30)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    assert inside.wait(30)
+    begun = time.monotonic()
+    database.close()
+    assert time.monotonic() - begun < 5
+    let_go.set()
+    writer.join()
+    assert database._writing is None
+    with database.writing() as connection:
+        assert connection.execute(text("SELECT count(*) FROM late")).scalar() == 0
+        database.close()
+    assert database._writing is None
+
+
 def test_a_full_disk_is_said_so(tmp_path: Path) -> None:
     """Nothing of the transaction is there, and it goes on when there is room."""
     database = Database.create(f"sqlite:///{tmp_path / 'x.sqlite'}")

@@ -35,6 +35,7 @@ T = TypeVar("T")
 
 _WRITERS: Final = 0x646F6A616E67  # the advisory lock that one writer holds
 _FOUNDERS: Final = _WRITERS + 1
+_CLOSE_SECONDS: Final = 0.5  # for whoever is at his end
 
 
 class Database:
@@ -49,6 +50,7 @@ class Database:
         self._batch = Batch()
         self._claimed: Connection | None = None
         self._writing: Connection | None = None  # kept from one writing() to the next
+        self._is_closed = False
 
     @classmethod
     def create(cls, url: str | URL, name: str = "") -> "Database":
@@ -95,12 +97,15 @@ class Database:
         return self.place.parent.name if isinstance(self.place, Path) else str(self.url.database)
 
     def close(self) -> None:
+        """Waits for nobody: whoever is writing, and it may be this thread, closes what he has at his end."""
+        self._is_closed = True
         if self._claimed is not None:
             self._claimed.close()
-        with self._turn:
+        if self._turn.acquire(timeout=_CLOSE_SECONDS):
             if self._writing is not None:
                 self._writing.close()
                 self._writing = None
+            self._turn.release()
         self._engine.dispose()
         if "glances" in vars(self):
             self.glances.dispose()
@@ -151,7 +156,7 @@ class Database:
             connection = self._engine.connect().execution_options(**{WRITING: True})
         try:
             yield connection
-            if self.is_embedded:
+            if self.is_embedded and not self._is_closed:
                 self._writing = connection
         finally:
             if self._writing is None:
