@@ -130,20 +130,27 @@ def list_(invocation: Invocation, address: str | None) -> None:
         ]
         for one in seeds
     ]
-    text = invocation.out.table(columns, rows) if rows else _("There is no seed for one-time passwords.")
+    nothing = "" if failures else _("There is no seed for one-time passwords.")
+    text = invocation.out.table(columns, rows) if rows else nothing
     data = {"seeds": [seed_data(one) for one in seeds], "failures": [one.code for one in failures]}
     invocation.result(data, text, quiet=[one.address for one in seeds])
 
 
 def _present(invocation: Invocation) -> list[str]:
-    """Every device that is there. The PIN that a source holds is one token's: nothing is tried on several."""
+    """Every device that is there. What a source holds is one token's PIN, or the password of one device: nothing is
+    tried on several.
+    """
     from dojang.otp.oath.plugged import plugged
     from dojang.pkcs11 import list_tokens
 
     tokens = [token.address for token in list_tokens(invocation.search()).tokens]
     if len(tokens) > 1 and (invocation.flags.pin_source or invocation.settings.pin_source):
         raise Ambiguous(what=_("Every token"), matches=", ".join(tokens))
-    return [*tokens, *(device.address for device in plugged())]
+    devices = plugged()
+    locked = [device.address for device in devices if device.locked]
+    if len(locked) > 1 and (invocation.flags.password_source or invocation.settings.password_source):
+        raise Ambiguous(what=_("Every device with a password"), matches=", ".join(locked))
+    return [*tokens, *(device.address for device in devices)]
 
 
 def code(

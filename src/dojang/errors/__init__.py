@@ -8,7 +8,8 @@
     │   ├── NotFound · Ambiguous · AlreadyExists · SerialMismatch · Interrupted · NothingDue · NothingToDo
     │   ├── CredentialBusy · OperationUnfinished · BatchIncomplete · AgentNotRunning
     │   ├── PinIncorrect · PinKnownWrong · PinUnusable · KeyMismatch
-    │   ├── PasswordIncorrect · DevicePasswordIncorrect · ManagementKeyIncorrect · PasswordWithheld
+    │   ├── PasswordIncorrect · DevicePasswordIncorrect · DevicePasswordKnownWrong
+    │   ├── ManagementKeyIncorrect · PasswordWithheld
     │   ├── WrappingKeyMismatch · SharesUnusable
     │   └── FileUnreadable · FileUnwritable · FileMalformed · FileChanged
     ├── DeviceError          the token, its driver or its daemon

@@ -229,6 +229,13 @@ class DevicePasswordIncorrect(UserError):
     next_step = "Make sure of the password; it was tried once and is not tried again by itself."
 
 
+class DevicePasswordKnownWrong(UserError):
+    code = "device-password-known-wrong"
+    exit_status = 7
+    sentence = "This password was refused by the device {address} before, so it was not tried again."
+    next_step = "Give a different password. If this one was set on the device since, remove {memory} and try again."
+
+
 class ManagementKeyIncorrect(UserError):
     code = "management-key-incorrect"
     exit_status = 7

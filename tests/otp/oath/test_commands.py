@@ -9,9 +9,9 @@ import sys
 import time
 
 import pytest
-from tests.otp.oath.conftest import SEED
+from tests.otp.oath.conftest import SEED, put_in
 
-from dojang.testing.oath import OathIns
+from dojang.testing.oath import OathIns, SecurityKey
 from dojang.testing.pcsc import SOCKET_VARIABLE
 from dojang.testing.piv import removal, slow
 
@@ -81,9 +81,23 @@ def test_a_password_comes_from_its_source_and_appears_nowhere(otp, key, run_doja
     assert done.returncode == 7
     assert "falsch-geraten" not in done.stdout + done.stderr
     assert key.oath.wrong_passwords == 1
+    again = otp("list", "oath:", "--password-source", "env:WRONG", status=7, **given)
+    assert again["code"] == "device-password-known-wrong"
+    assert key.oath.wrong_passwords == 1
     assert "--password-source" in otp("list", "oath:", status=2)["next"]
     for path in tmp_path.rglob("*"):
         assert not path.is_file() or not {b"geheim", b"falsch"} & set(path.read_bytes().split())
+
+
+def test_one_password_is_not_tried_on_several_devices(otp, key, pcsc_daemon):
+    """As with PINs: who means more than one is asked which; without a password each that is locked says so."""
+    key.oath.access_key = bytes(16)
+    with pcsc_daemon.reader() as port, SecurityKey(keys={}, serial=99) as other:
+        other.oath.access_key = bytes(16)
+        put_in(other, port)
+        assert otp("list", "--password-source", "env:P", status=4, env={"P": "x"})["code"] == "ambiguous"
+        assert otp("list") == {"seeds": [], "failures": ["input-required"] * 2}
+        assert (key.oath.wrong_passwords, other.oath.wrong_passwords) == (0, 0)
 
 
 @pytest.mark.parametrize(("language", "said"), [("en", "Touch the device"), ("ko", "터치")])

@@ -4,6 +4,7 @@ import hmac
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
 from urllib.parse import quote
@@ -18,6 +19,7 @@ from dojang.errors import (
     DeviceBusy,
     DeviceDisobeyed,
     DevicePasswordIncorrect,
+    DojangError,
     ExtraMissing,
     InvalidAddress,
     InvalidOtp,
@@ -38,6 +40,7 @@ from dojang.otp.oath.device import open_at
 from dojang.otp.oath.plugged import Plugged, beside, plugged
 from dojang.otp.parameters import OtpParameters
 from dojang.otp.registry import open_device
+from dojang.pkcs11 import PinGuard
 from dojang.secret import Secret
 from dojang.testing.oath import OathIns, SecurityKey
 from dojang.testing.pcsc import SOCKET_VARIABLE
@@ -349,6 +352,26 @@ def test_a_wrong_password_is_tried_once(key, access):
                 list(device.seeds())
             assert "wrong" not in repr(raised.value.facts)
     assert key.oath.wrong_passwords == 1
+
+
+def test_a_wrong_password_is_not_tried_by_another_run(key, access, tmp_path):
+    """However many try it, at once or later; the right one is taken, and its memory is of this device alone."""
+    with_password(key, "right")
+    guard = PinGuard(tmp_path / "guard")
+
+    def use(password: str) -> str:
+        try:
+            with open_at("oath:", access(password, guard=guard)) as device:
+                return str(len(list(device.seeds())))
+        except DojangError as error:
+            return error.code
+
+    with ThreadPoolExecutor(3) as threads:
+        said = sorted(threads.map(use, ["wrong"] * 3))
+    assert said == ["device-password-incorrect", *["device-password-known-wrong"] * 2]
+    assert (use("wrong"), use("right")) == ("device-password-known-wrong", "0")
+    assert key.oath.wrong_passwords == 1
+    assert b"wrong" not in b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
 
 
 def test_a_device_that_does_not_know_the_password_is_not_believed(key, access):

@@ -105,7 +105,8 @@ class OathDevice:
     @contextmanager
     def _session(self) -> Iterator["OathSession"]:
         """One exchange with the same application as was found, unlocked."""
-        from dojang.otp.oath.exchange import exchange, unlock
+        from dojang.otp.oath.exchange import exchange
+        from dojang.otp.oath.password import unlock
 
         self._ask_password()
         with exchange(self._found.reader, self.name) as session:
@@ -115,7 +116,7 @@ class OathDevice:
                 if self._password is None or self._refused:
                     raise DevicePasswordIncorrect(address=self.address)
                 self._refused = True  # until it is proved: nothing that is open tries a wrong one a second time
-                unlock(session, self.address, self._password)
+                unlock(session, self.address, self._password, self._access.guard)
                 self._refused = False
             yield session
 
