@@ -9,6 +9,7 @@ from tests.authority.factors.conftest import SUBJECT, Bank, applicant_in
 from tests.authority.factors.devices import RIGHT, WRONG, desk_with
 
 from dojang.authority import LocalAuthority, open_authority
+from dojang.authority.enrolment import EnrolmentPolicy
 from dojang.authority.factors.desk import FactorDesk, Sitting
 from dojang.errors import FactorUnavailable, TooManyTries
 from dojang.secret import Secret
@@ -121,6 +122,24 @@ def test_a_source_of_many_wrong_codes_waits(small: Bank) -> None:
         sitting.answer("otp", RIGHT)
     small.counter.clock.turn(hours=1)
     assert sitting.answer("otp", RIGHT).state == "passed"
+
+
+def test_a_code_that_is_not_waited_for_costs_nothing(small: Bank) -> None:
+    """It was compared with nothing: whoever is late by a minute does not wait an hour with everybody beside him."""
+    (small.authority.folder / "authority.toml").write_text('test = true\n[messages.sms]\nkind = "console"\n')
+    applicant = applicant_in(small.counter, "임꺽정", phone="010-1234-5678")
+    with reopened(small) as authority:
+        submission = small.submission(applicant=applicant)
+        desk = replace(authority.factors, limits=EnrolmentPolicy(source_tries=2))
+        sitting = sit(small, desk, submission)
+        assert [sitting.answer("sms", WRONG).state for _ in range(4)] == ["over"] * 4
+        sitting.prepare("sms")
+        small.counter.clock.turn(minutes=3)
+        assert [sitting.answer("sms", WRONG).state for _ in range(4)] == ["over"] * 4
+        sitting.prepare("sms")
+        assert [sitting.answer("sms", WRONG).left for _ in range(2)] == [4, 3]
+        with pytest.raises(TooManyTries):
+            sitting.answer("sms", WRONG)
 
 
 def test_where_nothing_is_wanted_nothing_is_missing(small: Bank) -> None:

@@ -4,10 +4,13 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from sqlalchemy import select
 from tests.authority.conversation.conftest import SOURCE, Counter, Subscriber, failure_in
 from tests.authority.factors.conftest import Bank
-from tests.authority.factors.devices import RIGHT, WRONG, seat
+from tests.authority.factors.devices import RIGHT, WRONG, KnownCode, seat
 
+from dojang.authority.factors.checkers import Occasion
+from dojang.authority.tables import cmp_transaction
 from dojang.cmp import bodies
 from dojang.cmp.bodies import General, Information, Kind
 from dojang.cmp.factors import (
@@ -116,6 +119,43 @@ def test_a_code_that_others_could_read_is_not_taken(small: Bank, bearer: Subscri
         answer = read_message(small.counter.conversation.answer(der, SOURCE, is_private=False))
         assert failure_in(answer) == FailInfo.NOT_AUTHORIZED
     assert Wanted.from_der(ask(bearer, FACTORS_WANTED)).passed == ()
+
+
+def test_what_an_applicant_has_is_not_shown_to_others(small: Bank, bearer: Subscriber) -> None:
+    """Over plain HTTP from elsewhere it is told what is wanted, not which devices he has nor how he is reached."""
+    der = bearer.again().message(question(bearer, FACTORS_WANTED))
+    answer = read_message(small.counter.conversation.answer(der, SOURCE, is_private=False))
+    assert isinstance(answer.body, General)
+    wanted = Wanted.from_der(answer.body.items[0].value_der)
+    assert wanted.ways == (("otp", "sms"), ("card", "sms"))
+    assert wanted.offers == ()
+
+
+def test_the_digits_of_a_call_are_not_kept(small: Bank, counter: Counter) -> None:
+    """They are in the answer and on the screen; of the answer that is kept for a message that comes again, not."""
+    (small.authority.folder / "profiles" / "call.toml").write_text('like = "personal"\n[factors]\nany = ["ars"]\n')
+    checkers = counter.authority.factors.checkers
+    assert isinstance(checkers, dict)
+    checkers["ars"] = Caller("ars", counter.authority.database, {small.applicant: ("",)})
+    handed = counter.hand_out(profile_name="call", applicant=small.applicant)
+    caller = Subscriber(counter, handed.enrolment.reference, handed.code)
+    der = caller.message(question(caller, FACTOR_PREPARED, factor="ars"))
+    answers = [read_message(counter.conversation.answer(der, SOURCE)).body for _ in range(2)]
+    found = [Prepared.from_der(one.items[0].value_der) for one in answers if isinstance(one, General)]
+    assert [one.digits for one in found] == ["135790", None]
+    assert checkers["ars"].prepared == ["called"]
+    with counter.authority.database.reading() as connection:
+        kept = list(connection.execute(select(cmp_transaction.c.response_der)).scalars())
+    assert kept
+    assert all(b"135790" not in one for one in kept)
+
+
+class Caller(KnownCode):
+    """Calls, and says what is to be pressed."""
+
+    def prepare(self, occasion: Occasion, device: str) -> Prepared:
+        self.prepared.append("called")
+        return Prepared(self.factor, "*1", seconds=180, digits="135790")
 
 
 def test_a_wrong_secret_is_told_nothing(bearer: Subscriber) -> None:

@@ -1,9 +1,11 @@
 """Factors over CMP: what is wanted for a key that will be certified, codes on their way, and the answers to them.
 
-A message that takes a code, or has one sent, is answered once: what comes again gets the same answer.
+A message that takes a code, or has one sent, is answered once: what comes again gets the same answer, but for the
+digits to be pressed in a call, which are kept nowhere as they are.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
     from dojang.authority.factors.desk import Sitting
 
 _LONGEST_KEY: Final = 4096
+_CALL: Final = "ars"
+_Found = tuple[Information, Information | None]
+"""What is answered, and what is kept of it for a message that comes again; nothing where asking again costs nothing."""
 _LATER: Final[Mapping[str, Kind]] = {"renew": "renew", "reissue": "reissue"}
 
 
@@ -38,10 +43,11 @@ def pass_factors(question: Question) -> Reply:
     asked = FactorRequest.from_der(item.value_der)
     if len(asked.spki_der) > _LONGEST_KEY:
         raise CmpFault(FailInfo.BAD_DATA_FORMAT, "the message cannot be decoded")
-    found = _ANSWERS[item.kind](question, asked, _sitting(question, asked))
+    found, kept = _ANSWERS[item.kind](question, asked, _sitting(question, asked))
     reply = question.replies.reply(General(BodyKind.GENP, (found,)))
-    if item.kind != FACTORS_WANTED:
-        turn = question.turn("done", "genm", reply)
+    if kept is not None:
+        again = reply if kept is found else question.replies.reply(General(BodyKind.GENP, (kept,)))
+        turn = question.turn("done", "genm", again)
         question.office.database.together(lambda connection: begin(connection, question.place, turn, question.at))
     return reply
 
@@ -66,18 +72,23 @@ def _submission(sender: Sender, occasion: str) -> Submission:
     return Submission(_LATER[occasion], b"", known.profile, "-", replaces_der=known.certificate_der)
 
 
-def _wanted(question: Question, asked: FactorRequest, sitting: "Sitting") -> Information:
-    return sitting.wanted().information()
+def _wanted(question: Question, asked: FactorRequest, sitting: "Sitting") -> _Found:
+    """Where others can read along, not with what the applicant has and how he is reached."""
+    wanted = sitting.wanted()
+    return (wanted if question.is_private else replace(wanted, offers=())).information(), None
 
 
-def _prepared(question: Question, asked: FactorRequest, sitting: "Sitting") -> Information:
+def _prepared(question: Question, asked: FactorRequest, sitting: "Sitting") -> _Found:
     _check_private(question)  # the digits to be pressed in a call are in the answer
-    return sitting.prepare(_factor(asked), asked.device).information()
+    prepared = sitting.prepare(_factor(asked), asked.device)
+    found = prepared.information()
+    return found, replace(prepared, digits=None).information() if prepared.factor == _CALL else found
 
 
-def _answered(question: Question, asked: FactorRequest, sitting: "Sitting") -> Information:
+def _answered(question: Question, asked: FactorRequest, sitting: "Sitting") -> _Found:
     _check_private(question)
-    return sitting.answer(_factor(asked), asked.code, asked.device).information()
+    found = sitting.answer(_factor(asked), asked.code, asked.device).information()
+    return found, found
 
 
 def _factor(asked: FactorRequest) -> str:
@@ -91,7 +102,7 @@ def _check_private(question: Question) -> None:
         raise CmpFault(FailInfo.NOT_AUTHORIZED, "codes are taken over TLS only, for others could read them here")
 
 
-_ANSWERS: Final[Mapping[str, Callable[[Question, FactorRequest, "Sitting"], Information]]] = {
+_ANSWERS: Final[Mapping[str, Callable[[Question, FactorRequest, "Sitting"], _Found]]] = {
     FACTORS_WANTED: _wanted,
     FACTOR_PREPARED: _prepared,
     FACTOR_ANSWERED: _answered,

@@ -51,7 +51,6 @@ if TYPE_CHECKING:
     from dojang.x509.profiles import Profile
 
 LOCAL: Final = "local"
-_WRONG: Final = ("wrong", "locked", "over")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +113,7 @@ class Sitting:
         with self._told(factor):
             self._check_source()
             state, left = self._checked(claim, factor, self._device(claim, factor, device), code)
-        if state in _WRONG:
+        if state == "wrong" or left == 0:
             self._count_wrong()
         return Outcome(state, self.wanted(), left)
 
@@ -133,7 +132,7 @@ class Sitting:
         except (InvalidOtp, OtpIncorrect):
             return "wrong", None
         except MessageCodeRefused as error:
-            return ("wrong" if error.facts["state"] == "live" else "over"), _number(error.facts["tries_left"])
+            return _told_of(error)
         return "passed", None
 
     def _claim_for(self, factor: str) -> Claim:
@@ -199,6 +198,14 @@ class Sitting:
         return FactorUnavailable(
             authority=self.desk.authority, factor=factor[:32], problem=problem, next_step=next_step
         )
+
+
+def _told_of(error: MessageCodeRefused) -> tuple[str, int | None]:
+    """What was compared with no code, for none is live, is no try, and nothing is left of it."""
+    state = error.facts["state"]
+    if state in ("live", "spent"):
+        return ("wrong" if state == "live" else "over"), _number(error.facts["tries_left"])
+    return "over", None
 
 
 def _number(fact: object) -> int | None:
