@@ -301,14 +301,14 @@ class Call:
 
     authority = "office"
 
-    def __init__(self, *states: str) -> None:
-        self.states = list(states)
+    def __init__(self, *states: str, digits: str | None = "135790", seconds: int = 60) -> None:
+        self.states, self.digits, self.seconds = list(states), digits, seconds
 
     def wanted(self) -> Wanted:
         return Wanted((("ars",),), (), (Offer("ars", "", "010-****-5678"),))
 
     def prepare(self, factor: str, device: str | None = None) -> Prepared:
-        return Prepared(factor, "010-****-5678", seconds=60, digits="135790")
+        return Prepared(factor, "010-****-5678", seconds=self.seconds, digits=self.digits)
 
     def answer(self, factor: str, code: object = None, device: str | None = None) -> Outcome:
         return Outcome(self.states.pop(0), self.wanted())
@@ -325,3 +325,42 @@ def test_digits_are_pressed_in_a_call(
     assert "010-****-5678 is being called. Press these digits in the call: 135790" in capsys.readouterr().err
     with pytest.raises(FactorUnavailable, match="no code is waited for"):
         FactorPrompts(Invocation(flags))(Call("waiting", "over"))
+    with pytest.raises(FactorUnavailable, match="lost on the way"):
+        FactorPrompts(Invocation(flags))(Call(digits=None))
+    FactorPrompts(Invocation(flags))(Call("waiting", "passed", seconds=10**400))
+
+
+def test_what_is_needed_to_answer_is_told_in_any_case(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With --quiet too: the digits for a call, the places of a card, and what is typed into a device."""
+    monkeypatch.setenv("RIGHT_CODE", "246810")
+    flags = Flags()
+    flags.factors, flags.no_input, flags.quiet = ("ars",), True, True
+    FactorPrompts(Invocation(flags))(Call("passed"))
+    assert "135790" in capsys.readouterr().err
+    for factor, prepared, told in (
+        ("card", Prepared("card", "1", places=(8, 35)), "[8]"),
+        ("otp", Prepared("otp", "1", digits="4711"), "4711"),
+    ):
+        flags.factors = (f"{factor}={RIGHT}",)
+        FactorPrompts(Invocation(flags))(Asked(factor, prepared))
+        assert told in capsys.readouterr().err
+
+
+@dataclass
+class Asked:
+    """A sitting where any code is right."""
+
+    factor: str
+    prepared: Prepared
+    authority: str = "office"
+
+    def wanted(self) -> Wanted:
+        return Wanted(((self.factor,),))
+
+    def prepare(self, factor: str, device: str | None = None) -> Prepared:
+        return self.prepared
+
+    def answer(self, factor: str, code: object = None, device: str | None = None) -> Outcome:
+        return Outcome("passed", Wanted(((),)))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 CALL: Final = "ars"
 _LOOK_AGAIN: Final = 2.0
+_LONGEST_CALL: Final = 3600
 _MESSAGES: Final = ("sms", "mail")
 _SCHEMES: Final = ("pkcs11:", "oath:")
 _WHY: Final = {
@@ -163,17 +164,17 @@ class FactorPrompts:
         return offers[chosen].device
 
     def _tell(self, prepared: "Prepared") -> None:
-        """What has to be known to answer."""
-        note = self._invocation.out.note
+        """What has to be known to answer: also with --quiet, but for what can be guessed."""
+        note, request = self._invocation.out.note, self._invocation.out.request
         if prepared.places is not None:
             first, second = prepared.places
             text = N_("Security card {card}: [{first}] first two digits, [{second}] last two digits")
-            note(say(text, card=prepared.shown, first=first, second=second))
+            request(say(text, card=prepared.shown, first=first, second=second))
         elif prepared.seconds is not None:
             text = N_("A code was sent to {target}; it works for {seconds} seconds.")
             note(say(text, target=prepared.shown, seconds=prepared.seconds))
         elif prepared.digits is not None:
-            note(say("Type this into {device}: {digits}", device=prepared.shown, digits=prepared.digits))
+            request(say("Type this into {device}: {digits}", device=prepared.shown, digits=prepared.digits))
 
     def _is_asked(self, given: Given | None) -> bool:
         """Whether a person types it, and may have mistyped it."""
@@ -206,9 +207,12 @@ class FactorPrompts:
 
     def _await_call(self, sitting: "FactorSitting", prepared: "Prepared") -> None:
         """The digits are pressed in the call; here they are shown, and asked whether they were."""
+        if prepared.digits is None:
+            problem, again = Phrase("the digits to be pressed were lost on the way"), N_("Run the same command again.")
+            raise FactorUnavailable(authority=sitting.authority, factor=CALL, problem=problem, next_step=again)
         text = N_("{target} is being called. Press these digits in the call: {digits}")
-        self._invocation.out.note(say(text, target=prepared.shown, digits=prepared.digits or ""))
-        until = time.monotonic() + (prepared.seconds or 0)
+        self._invocation.out.request(say(text, target=prepared.shown, digits=prepared.digits))
+        until = time.monotonic() + min(prepared.seconds or 0, _LONGEST_CALL)
         while (outcome := sitting.answer(CALL)).state == "waiting" and time.monotonic() < until:
             time.sleep(_LOOK_AGAIN)
         if outcome.state != "passed":
