@@ -1,6 +1,6 @@
 """What the verifying side is given by whoever owns the database: its transactions, its record of events, its secret."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -46,6 +46,19 @@ class Note(Protocol):
     ) -> None:
         """``actor`` is who is at work unless said otherwise; ``details`` are what the event may tell."""
         ...
+
+
+class NoteMany(Protocol):
+    """The same for many subjects at once, each with its details."""
+
+    def __call__(
+        self,
+        connection: "Connection",
+        *,
+        event: str,
+        told: Iterable[tuple[str, Mapping[str, str | int | list[str] | None]]],
+        at: datetime,
+    ) -> None: ...
 
 
 class TokenSecret(Protocol):

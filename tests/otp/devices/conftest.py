@@ -109,7 +109,8 @@ class Desk:
 
     @property
     def devices(self) -> Devices:
-        return Devices(self.database, Vault(self.keks), audit.record, self.clock, self.policy, "test")
+        note, many = audit.record, audit.record_many
+        return Devices(self.database, Vault(self.keks), note, self.clock, self.policy, "test", many)
 
     def register(self, parameters: OtpParameters, *, seed: bytes = b"12345678901234567890", counter: int = 0) -> Fob:
         """A device whose seed is known here."""

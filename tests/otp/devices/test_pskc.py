@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 from pskc import PSKC
+from sqlalchemy import event
 from tests.otp.devices.conftest import HOTP, TOTP, Desk, Fob
 
+from dojang.authority.audit import reading
+from dojang.authority.audit.verify import verify
 from dojang.errors import AlreadyExists, FileMalformed, InvalidOtp, NotPermitted, TransportKeyWrong
 from dojang.otp.devices import NewDevice
 from dojang.otp.parameters import OtpParameters
@@ -184,3 +187,28 @@ def test_a_clock_that_is_off_is_known_from_the_file(desk, transfer):
     assert desk.accepts(fob, fob.at(desk.now))
     written = transfer.give(["8"], Transport.by_key(SECRET))
     assert read_container(written, "out.xml").keys[0].drift == -10
+
+
+def test_many_devices_keep_the_others_waiting_for_a_few_statements(desk, transfer):
+    """While they are registered, all or none, nobody else writes; each is on record, and the record hangs together."""
+    devices = desk.devices
+    sealed = devices.vault.make("sha1")
+    statements: list[str] = []
+
+    def count(_connection, _cursor, statement, *_):
+        statements.append(statement)
+
+    event.listen(desk.database._engine, "before_cursor_execute", count)
+    try:
+        added = devices.add_many([NewDevice(HOTP, "hong", sealed=sealed, id=f"d{at}") for at in range(400)])
+    finally:
+        event.remove(desk.database._engine, "before_cursor_execute", count)
+    assert [one.id for one in added] == [f"d{at}" for at in range(400)]
+    assert len(statements) < 20
+    assert desk.audited().count("otp-added") == 400
+    outcome = verify(reading.root_of(desk.database), reading.entries(desk.database))
+    assert (outcome.findings, outcome.entries) == ((), len(desk.audited()))
+    for twice in ("d9", "x"):
+        with pytest.raises(AlreadyExists):
+            devices.add_many([NewDevice(HOTP, sealed=sealed, id=one) for one in ("x", twice)])
+    assert len(devices.listed(limit=1000)) == 400

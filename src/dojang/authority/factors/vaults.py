@@ -44,7 +44,8 @@ def devices_of(authority: "LocalAuthority", keks: "Keks") -> "Devices":
     from dojang.otp.vault import Vault
 
     policy = authority.settings.otp()
-    return Devices(authority.database, Vault(keks), audit.record, authority.now, policy, authority.name)
+    note, many = audit.record, audit.record_many
+    return Devices(authority.database, Vault(keks), note, authority.now, policy, authority.name, many)
 
 
 def rotation_of(authority: "LocalAuthority") -> "Rotation":

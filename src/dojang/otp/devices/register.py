@@ -5,7 +5,9 @@ devices.verify(device.id, Secret("755224"))         # or OtpIncorrect; a code is
 """
 
 import secrets
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection, insert, select
@@ -18,7 +20,7 @@ from dojang.otp.vault import Sealed
 
 if TYPE_CHECKING:
     from dojang.otp.devices.policy import DevicePolicy
-    from dojang.otp.records import Clock, Note, Records
+    from dojang.otp.records import Clock, Note, NoteMany, Records
     from dojang.otp.vault import Vault
     from dojang.secret import Secret
 
@@ -31,10 +33,17 @@ class Devices:
     """Any number of threads and processes may use the devices of one database."""
 
     def __init__(
-        self, records: "Records", vault: "Vault", note: "Note", clock: "Clock", policy: "DevicePolicy", owner: str
+        self,
+        records: "Records",
+        vault: "Vault",
+        note: "Note",
+        clock: "Clock",
+        policy: "DevicePolicy",
+        owner: str,
+        note_many: "NoteMany | None" = None,
     ) -> None:
         self._records, self.vault, self._note, self._clock = records, vault, note, clock
-        self.policy, self._owner = policy, owner
+        self.policy, self._owner, self._note_many = policy, owner, note_many or self._note_each
         self._checker = Checker(records, vault, note, clock, policy)
 
     # Registering
@@ -44,12 +53,15 @@ class Devices:
         return self.add_many([new])[0]
 
     def add_many(self, many: Sequence[NewDevice]) -> list[Device]:
-        """All of them or none. Seeds that were sealed before the key was replaced are sealed anew."""
+        """All of them or none, by a few statements for all: nobody else writes meanwhile, and no code is checked.
+
+        Seeds that were sealed before the key was replaced are sealed anew.
+        """
         sealed = [one.sealed or self.vault.make(one.parameters.hash_name) for one in many]
         while True:
             with self._records.writing() as connection:
-                if all(self.vault.is_current(connection, one) for one in sealed):
-                    return [self._insert(connection, new, seed) for new, seed in zip(many, sealed, strict=True)]
+                if all(self.vault.is_current(connection, one) for one in {one.kek: one for one in sealed}.values()):
+                    return self._insert(connection, many, sealed)
             sealed = [self._current(one) for one in sealed]
 
     # Codes
@@ -148,18 +160,22 @@ class Devices:
 
     # One step each
 
-    def _insert(self, connection: Connection, new: NewDevice, sealed: Sealed) -> Device:
-        device, at = new.id or secrets.token_hex(_ID_BYTES), self._clock()
-        if rows.look(connection, device) is not None:
-            raise AlreadyExists(what=named(device), where=self._owner)
-        values = {"id": device, "applicant": new.applicant, "name": new.name, **columns_of(new.parameters)}
-        kept = {"wrapped_seed": sealed.wrapped, "kek": sealed.kek, "exportable": new.exportable, "drift": new.drift}
-        connection.execute(
-            insert(TABLE).values(**values, **kept, counter=new.counter, state="active", created_at=at, changed_at=at)
-        )
-        told: dict[str, Any] = {"kind": new.parameters.kind, "origin": new.origin, "exportable": int(new.exportable)}
-        self._note(connection, event="otp-added", subject=device, at=at, applicant=new.applicant, **told)
-        return device_in(rows.found(connection, device, self._owner), self.policy.tries)
+    def _insert(self, connection: Connection, many: Sequence[NewDevice], sealed: Sequence[Sealed]) -> list[Device]:
+        at, devices = self._clock(), [new.id or secrets.token_hex(_ID_BYTES) for new in many]
+        known = rows.known(connection, devices) or [one for one, times in Counter(devices).items() if times > 1]
+        if known:
+            raise AlreadyExists(what=named(known[0]), where=self._owner)
+        made = [_values(*one, at) for one in zip(devices, many, sealed, strict=True)]
+        connection.execute(insert(TABLE), made)
+        told = ((device, _told(new)) for device, new in zip(devices, many, strict=True))
+        self._note_many(connection, event="otp-added", told=told, at=at)
+        return [device_in(row, self.policy.tries) for row in rows.all_of(connection, devices)]
+
+    def _note_each(
+        self, connection: Connection, *, event: str, told: Iterable[tuple[str, Mapping[str, Any]]], at: datetime
+    ) -> None:
+        for subject, details in told:
+            self._note(connection, event=event, subject=subject, at=at, **details)
 
     def _current(self, sealed: Sealed) -> Sealed:
         kek = self.vault.keks.current().id
@@ -180,6 +196,20 @@ class Devices:
                 told["reason"] = reason[:200]
             self._note(connection, event=event, subject=device, at=at, **told)
             return device_in(rows.found(connection, device, self._owner), self.policy.tries)
+
+
+def _values(device: str, new: NewDevice, sealed: Sealed, at: datetime) -> dict[str, Any]:
+    """A row."""
+    values = {"id": device, "applicant": new.applicant, "name": new.name, **columns_of(new.parameters)}
+    kept = {"wrapped_seed": sealed.wrapped, "kek": sealed.kek, "exportable": new.exportable}
+    begins = {"counter": new.counter, "drift": new.drift, "state": "active", "created_at": at, "changed_at": at}
+    return values | kept | begins
+
+
+def _told(new: NewDevice) -> dict[str, Any]:
+    """What is on record of a new one."""
+    told = {"kind": new.parameters.kind, "origin": new.origin, "exportable": int(new.exportable)}
+    return told | {"applicant": new.applicant}
 
 
 def _checked(device: Device, question: str) -> str:

@@ -18,7 +18,9 @@ _KEK: Final = tables.otp_kek
 _MINE: Final = TABLE.c.id == bindparam("device")
 _ACTIVE: Final = TABLE.c.state == "active"
 
+_AT_ONCE: Final = 500
 _LOOK: Final = select(TABLE).where(_MINE)
+_SOME: Final = select(TABLE).where(TABLE.c.id.in_(bindparam("devices", expanding=True)))
 _CHARGE: Final = (
     update(TABLE)
     .where(_MINE, _ACTIVE, TABLE.c.wrong_tries < bindparam("most"))
@@ -67,6 +69,20 @@ def found(connection: Connection, device: str, owner: str) -> Row[Any]:
     if row is None:
         raise NotFound(what=named(device), where=owner, command=f"dojang otp list --ca {owner}")
     return row
+
+
+def known(connection: Connection, devices: Sequence[str]) -> list[str]:
+    """Which of these there are."""
+    return [row.id for row in all_of(connection, devices)]
+
+
+def all_of(connection: Connection, devices: Sequence[str]) -> list[Row[Any]]:
+    """The rows of these devices, in their order, so far as there are any."""
+    read: dict[str, Row[Any]] = {}
+    for start in range(0, len(devices), _AT_ONCE):
+        some = devices[start : start + _AT_ONCE]
+        read |= {row.id: row for row in connection.execute(_SOME, {"devices": some})}
+    return [read[one] for one in devices if one in read]
 
 
 def charge(connection: Connection, device: str, most: int) -> Charge | None:

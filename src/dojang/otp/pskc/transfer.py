@@ -11,8 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import select
-
 from dojang.errors import (
     AlreadyExists,
     DeviceError,
@@ -22,8 +20,8 @@ from dojang.errors import (
     TransportKeyWrong,
     UnsupportedError,
 )
-from dojang.otp.devices import Device, Devices, NewDevice
-from dojang.otp.devices.device import TABLE, named
+from dojang.otp.devices import Device, Devices, NewDevice, rows
+from dojang.otp.devices.device import named
 from dojang.otp.otpauth import SHORTEST_SEED
 from dojang.otp.pskc.container import Container, OpenKey, PskcKey
 from dojang.otp.pskc.protection import KeyRefused
@@ -35,7 +33,6 @@ if TYPE_CHECKING:
     from dojang.secret import Secret
 
 _PROOF: Final = b"dojang the same seed 1"
-_AT_ONCE: Final = 500
 
 Progress = Callable[[int, int], None]
 """Told how many are done, of how many."""
@@ -137,13 +134,9 @@ class Transfer:
 
     def _there(self, names: list[str]) -> dict[str, Sealed | None]:
         """What is registered under these ids; a removed device has no seed any more."""
-        found: dict[str, Sealed | None] = {}
         with self._records.reading() as connection:
-            for start in range(0, len(names), _AT_ONCE):
-                some = TABLE.c.id.in_(names[start : start + _AT_ONCE])
-                for row in connection.execute(select(TABLE.c.id, TABLE.c.kek, TABLE.c.wrapped_seed).where(some)):
-                    found[row.id] = None if row.kek is None else Sealed(row.kek, row.wrapped_seed)
-        return found
+            found = rows.all_of(connection, names)
+        return {row.id: None if row.kek is None else Sealed(row.kek, row.wrapped_seed) for row in found}
 
     def _is_same(self, there: Sealed | None, came: Sealed, hash_name: str) -> bool:
         """By what the HSM computes with both."""
