@@ -75,7 +75,11 @@ def flag_options(*, hidden: bool) -> tuple[click.Option, ...]:
         ("--log-level", {"type": click.Choice(LOG_LEVELS)}, N_("How much to tell on standard error.")),
         ("--module", {"metavar": "PATH"}, N_("PKCS#11 module to use, by path or name.")),
         ("--pin-source", source, N_("Where the user PIN comes from; SRC is listed below.")),
-        ("--so-pin-source", source, N_("Where the SO PIN comes from.")),
+        (
+            "--so-pin-source",
+            source,
+            N_("Where the SO PIN comes from; for a PIV card its management key, in hexadecimal."),
+        ),
         ("--ca-pin-source", source, N_("Where the PIN of the local authority's token comes from.")),
         ("--password-source", source, N_("Where the password of a key file comes from.")),
         ("--no-input", switch, N_("Never ask; fail instead.")),

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dojang.npki.keyfile import KeyFileForm
     from dojang.pkcs11.discovery import ModuleSearch
     from dojang.pkcs11.opened import OpenToken
-    from dojang.pkcs11.pin import PinProvider
+    from dojang.pkcs11.pin import PinProvider, PinRequest
     from dojang.pkcs11.uri import Pkcs11Uri
 
 STEPS = {
@@ -178,8 +178,24 @@ def open_location_at(
         key_files=key_file_form(invocation) if uri is None else None,
         tries=password_tries(invocation) if uri is None else None,
         pkcs12_profile=invocation.flags.pkcs12_profile or invocation.settings.pkcs12_profile,
-        so_pins=invocation.so_pin_provider() if invocation.flags.so_pin_source else None,
+        so_pins=invocation.so_pin_provider() if invocation.flags.so_pin_source else _usual_management_key(invocation),
     )
+
+
+def _usual_management_key(invocation: Invocation) -> "PinProvider":
+    """Answers with none, so that the one of every card is tried; that is told before, once."""
+    told = set[str]()
+
+    def none(request: "PinRequest") -> None:
+        if request.serial not in told:
+            told.add(request.serial)
+            text = N_(
+                "No management key was given for the card {token}, so the one that every card is delivered with is "
+                "tried. Whoever meets a card that takes it can change its certificates."
+            )
+            invocation.out.warning(say(text, token=request.token))
+
+    return none
 
 
 def key_file_form(invocation: Invocation) -> "KeyFileForm":

@@ -36,7 +36,7 @@ class CardLocation(TokenLocation):
         r_object: RObject = R_OBJECT,
         management_keys: "PinProvider | None" = None,
     ) -> None:
-        """``management_keys`` ``None``: the key that every card is delivered with."""
+        """Where ``management_keys`` is ``None``, or gives none: the key that every card is delivered with."""
         super().__init__(token, asked, r_object)
         if self._uri.serial:  # OpenSC names the token after the holder of its first certificate, so that name changes
             self._uri = dataclasses.replace(self._uri, token=None)

@@ -97,6 +97,12 @@ class Office:
     module: str
     sources: tuple[str, ...]
     environment: dict[str, str]
+    remarks: list[str]
+
+    @property
+    def said(self) -> str:
+        """What the last run has told besides: its warnings."""
+        return "".join(line for line in self.remarks[-1].splitlines() if line.startswith("Warning"))
 
     def order(self, *, key_id: str = "") -> tuple[str, ...]:
         """``cert issue`` for a key of the card."""
@@ -110,10 +116,12 @@ def office(plugged, key, make_token, run_dojang) -> Iterator[Office]:
     delivered = dict(key.objects)
     environment = {"CA_PIN": token.pin, "PIN": plugged.setup.pin}
     sources = ("--ca-pin-source", "env:CA_PIN", "--pin-source", "env:PIN")
+    remarks: list[str] = []
 
     def run(*words: object, status: int = 0, env: dict[str, str] | None = None) -> dict:
         given = environment | (env or {})
         done = run_dojang(*words, *sources, "--json", "--no-input", env=given)
+        remarks.append(done.stderr)
         assert done.returncode == status, done.stdout + done.stderr
         said = json.loads(done.stdout)
         return said["data"] if status == 0 else said["error"]
@@ -121,7 +129,7 @@ def office(plugged, key, make_token, run_dojang) -> Iterator[Office]:
     init = ("ca", "init", "--key", f"{token.uri};object=ca", "--name", "CN=Office,C=KR", "--alias", "office")
     run(*init, env={"PIN": token.pin})
     module = quote(str(plugged.setup.module), safe="/")
-    yield Office(run, f"pkcs11:serial={plugged.setup.serial}", f"?module-path={module}", sources, environment)
+    yield Office(run, f"pkcs11:serial={plugged.setup.serial}", f"?module-path={module}", sources, environment, remarks)
     key.objects.update(delivered)
 
 
@@ -130,7 +138,9 @@ def test_one_device_certifies_its_key_and_shows_its_code(office, plugged, key, t
     key.oath.put("Bank:hong", SEED)
     order = office.order(key_id=";id=%01")
     assert office.run(*order, "--plan")["changed"] is False
+    assert office.said == ""
     issued = office.run(*order)["credential"]
+    assert office.said.count("that every card is delivered with") == 1
     certificate = x509.load_der_x509_certificate(key.certificate(Slot.AUTHENTICATION))
     assert certificate.issuer.rfc4514_string() == "CN=Office,C=KR"
     assert f"{certificate.serial_number:x}" == issued["serial"].lstrip("0").lower()
@@ -178,6 +188,7 @@ def test_a_card_with_its_own_management_key(office, plugged, key):
         assert wrong["code"] == "management-key-incorrect"
         assert key.certificate(Slot.AUTHENTICATION) == before
         office.run(*order, "--so-pin-source", "env:KEY", env={"KEY": bytes(range(24)).hex()})
+        assert office.said == ""
         assert key.certificate(Slot.AUTHENTICATION) != before
     finally:
         key.change_management_key(MANAGEMENT_KEY)
