@@ -12,7 +12,17 @@ from cryptography.x509.ocsp import load_der_ocsp_request, load_der_ocsp_response
 from dojang.authority.status.answer import UNKNOWN, Pen, Term, Verdict
 from dojang.authority.status.request import HASHES, RequestMalformed, read_request
 from dojang.authority.status.several import _nobody
-from dojang.cmp.bodies import Certification
+from dojang.cmp.bodies import Certification, General, Kind
+from dojang.cmp.factors import (
+    FACTOR_ANSWERED,
+    FACTOR_PREPARED,
+    FACTORS_WANTED,
+    FactorRequest,
+    Outcome,
+    Prepared,
+    Wanted,
+    wanted_in,
+)
 from dojang.cmp.faults import CmpFault
 from dojang.cmp.macs import Mac
 from dojang.cmp.messages import read_message, write_message
@@ -138,12 +148,36 @@ def cmp(data: bytes) -> None:
         message.header.information,
     )
     _ = message.header.profiles, message.header.confirm_wait_at
+    if isinstance(message.body, General):
+        _factors(message.body)
+    if (wanted := wanted_in(message.header.information)) is not None:
+        _same(wanted)
     for request in message.body.requests if isinstance(message.body, Certification) else ():
         certificate_request(request)
         _ = request.old_certificate, request.registration_token, request.authenticator
         verify_proof(request, secret=PASSWORD)
     if message.header.protection is not None:
         Mac(PASSWORD, message.header.protection, most_iterations=1000).verify(b"", message.protected_der)
+
+
+def _factors(body: General) -> None:
+    """Questions and answers about factors: what was read is written and read again, and is the same."""
+    for item in body.items:
+        if item.kind not in (FACTORS_WANTED, FACTOR_PREPARED, FACTOR_ANSWERED):
+            continue
+        if body.kind == Kind.GENM:
+            asked = FactorRequest.from_der(item.value_der)
+            assert FactorRequest.from_der(asked.to_der()) == asked
+        elif item.kind == FACTORS_WANTED:
+            _same(Wanted.from_der(item.value_der))
+        elif item.kind == FACTOR_PREPARED:
+            _same(Prepared.from_der(item.value_der))
+        else:
+            _same(Outcome.from_der(item.value_der))
+
+
+def _same(told: Wanted | Prepared | Outcome) -> None:
+    assert type(told).from_der(told.information().value_der) == told
 
 
 def ocsp(data: bytes) -> None:
