@@ -118,3 +118,38 @@ def test_a_seed_out_of_a_file_for_a_device_at_hand(office, make_token, tmp_path)
         "otp", "add", token.uri, "--pskc", file, "--key-source", "env:WRONG", *pin, env={"WRONG": "00" * 16}
     )
     assert wrong["error"]["code"] == "transport-key-wrong"
+
+
+def test_a_file_that_should_be_encrypted_and_is_not_is_refused(office, tmp_path):
+    """Whoever gives its key expects it to be: somebody may have put another one in its place."""
+    plain = tmp_path / "seeds.xml"
+    plain.write_bytes((RFC / "figure3.xml").read_bytes().replace(b"987654321", b"5001"))
+    done = office.run("otp", "import", plain, "--key-source", "env:KEY")
+    assert (done["status"], done["error"]["code"]) == (7, "transport-key-wrong")
+    left = office.run("otp", "export", "5001", "--to", tmp_path / "x.xml", "--key-source", "env:KEY")
+    assert left["error"]["code"] == "not-found"
+
+
+@pytest.mark.parametrize(
+    "rows",
+    ["6001,{hong}\n6002,{hong}\n6001,{kim}\n", "6001,{hong}\n6O02,{kim}\n", "6001,{hong}\n6002,\n"],
+    ids=["two owners", "a number that is not in the file", "nobody"],
+)
+def test_a_list_that_does_not_fit_its_file_is_refused(office, tmp_path, rows):
+    """Nobody gets the device of somebody else, and none is left without its owner, by a slip in the list."""
+    hong, kim = office.applicant("Hong"), office.applicant("Kim")
+    owners = tmp_path / "owners.csv"
+    owners.write_text(rows.format(hong=hong, kim=kim))
+    file = _sent(tmp_path / "seeds.xml", "6001", "6002")
+    done = office.run("otp", "import", file, "--key-source", "env:KEY", "--map", owners)
+    assert (done["status"], done["error"]["code"]) == (10, "file-malformed")
+
+
+def test_a_list_out_of_a_spreadsheet_is_read(office, tmp_path):
+    """With the mark that such programs put before the first letter of a file."""
+    hong, owners = office.applicant("Hong"), tmp_path / "owners.csv"
+    owners.write_text(f"7001,{hong}\n", encoding="utf-8-sig")
+    file = _sent(tmp_path / "seeds.xml", "7001")
+    office.data("otp", "import", file, "--key-source", "env:KEY", "--map", owners)
+    listed = office.data("otp", "list", "--ca", "office", "--applicant", hong)["devices"]
+    assert [one["id"] for one in listed] == ["7001"]

@@ -1,7 +1,7 @@
 """Seeds in PSKC files (RFC 6030): ``dojang otp import`` and ``export`` at an authority; one for a device at hand."""
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,16 @@ from dojang.cli.files import check_writable
 from dojang.cli.frame import FilePath, argument, command, option
 from dojang.cli.language import N_, _, say
 from dojang.cli.workplace import chosen_authority, open_authority_named
-from dojang.errors import AlreadyExists, FileMalformed, FileUnreadable, InvalidOtp, NotFound, Phrase, Usage
+from dojang.errors import (
+    AlreadyExists,
+    FileMalformed,
+    FileUnreadable,
+    InvalidOtp,
+    NotFound,
+    Phrase,
+    TransportKeyWrong,
+    Usage,
+)
 
 if TYPE_CHECKING:
     from dojang.authority.local import LocalAuthority
@@ -68,7 +77,7 @@ def import_(
     if invocation.planned(plan, authority=authority, devices=names):
         return
     given = _key(invocation, container, key_source)
-    whose: Mapping[str, str | None] = dict.fromkeys(names, applicant) if owners is None else _owners(owners)
+    whose: Mapping[str, str | None] = dict.fromkeys(names, applicant) if owners is None else _owners(owners, names)
     with open_authority_named(invocation, authority) as opened:
         _check_applicants(opened, {one for name in names if (one := whose.get(name)) is not None})
         transfer = Transfer(opened.database, opened.devices, authority)
@@ -133,7 +142,6 @@ def export(
 
 def seeds_in(invocation: Invocation, file: Path, key_source: str | None) -> "list[NewSeed]":
     """The seeds of a file, for a device at hand; each is in memory, which its device takes it from."""
-    from dojang.errors import TransportKeyWrong
     from dojang.otp.base import NewSeed
     from dojang.otp.otpauth import SHORTEST_SEED
     from dojang.otp.pskc.protection import KeyRefused
@@ -172,7 +180,12 @@ def _container(invocation: Invocation, file: Path) -> "Container":
 
 
 def _key(invocation: Invocation, container: "Container", source: str | None) -> "Secret | None":
-    return _typed(invocation, source) if container.is_encrypted else None
+    """``TransportKeyWrong`` where one is given and nothing is encrypted: another file may have taken its place."""
+    if container.is_encrypted:
+        return _typed(invocation, source)
+    if source is not None:
+        raise TransportKeyWrong(path=container.path, problem=Phrase("nothing in it is encrypted"))
+    return None
 
 
 def _typed(invocation: Invocation, source: str | None) -> "Secret":
@@ -180,18 +193,33 @@ def _typed(invocation: Invocation, source: str | None) -> "Secret":
     return invocation.secrets.typed(source, "--key-source", purpose, _("Key or password of the PSKC file"))
 
 
-def _owners(path: Path) -> dict[str, str | None]:
-    """``serial,applicant`` a line; more columns are not read, nor is a line that begins with '#'."""
+def _owners(path: Path, names: Sequence[str]) -> dict[str, str | None]:
+    """``serial,applicant`` a line; more columns are not read, nor is a line that begins with '#'. Each of ``names`` may
+    stand there once, and nothing else.
+    """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             rows = [row for row in csv.reader(file) if row and not row[0].startswith("#")]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise FileUnreadable(path=path, problem=getattr(error, "strerror", None) or str(error)) from error
-    short = next((number for number, row in enumerate(rows, start=1) if len(row) < 2), None)
-    if short is not None:
-        problem = Phrase("row {row} has no applicant", row=short)
-        raise FileMalformed(path=path, expected=Phrase("a list of serial and applicant"), problem=problem)
-    return {row[0].strip(): row[1].strip() for row in rows}
+    owners: dict[str, str | None] = {}
+    known = set(names)
+    for number, (serial, applicant) in enumerate((_cells(row) for row in rows), start=1):
+        problem = None
+        if not applicant:
+            problem = Phrase("row {row} has no applicant", row=number)
+        elif serial not in known:
+            problem = Phrase("row {row} names a device that is not in the file", row=number)
+        elif serial in owners:
+            problem = Phrase("row {row} names a device a second time", row=number)
+        if problem is not None:
+            raise FileMalformed(path=path, expected=Phrase("a list of serial and applicant"), problem=problem)
+        owners[serial] = applicant
+    return owners
+
+
+def _cells(row: Sequence[str]) -> tuple[str, str]:
+    return row[0].strip(), row[1].strip() if len(row) > 1 else ""
 
 
 def _check_applicants(authority: "LocalAuthority", applicants: set[str]) -> None:
