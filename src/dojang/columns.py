@@ -20,12 +20,17 @@ from sqlalchemy import (
     TypeDecorator,
 )
 
+from dojang.errors import Phrase, StateUnreadable
+
 BIG: Final = BigInteger().with_variant(Integer(), "sqlite")  # only INTEGER numbers rows by itself there
 _PARTIAL: Final[list[tuple[Index, TextClause]]] = []
 
 
 class Moment(TypeDecorator[datetime]):
-    """An aware datetime, kept to the second: ``2026-01-31T12:00:00+00:00``."""
+    """An aware datetime, kept to the second: ``2026-01-31T12:00:00+00:00``.
+
+    ``StateUnreadable`` for what somebody else has put there.
+    """
 
     impl = Text
     cache_ok = True
@@ -34,7 +39,17 @@ class Moment(TypeDecorator[datetime]):
         return None if value is None else value.astimezone(UTC).isoformat(timespec="seconds")
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        return None if value is None else datetime.fromisoformat(value)
+        return None if value is None else _moment_in(value)
+
+
+def _moment_in(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is not None:
+            return moment
+    except ValueError:
+        pass
+    raise StateUnreadable(path=Phrase("the database"), problem=Phrase("{text} is no moment", text=ascii(text[:40])))
 
 
 class Flag(TypeDecorator[bool]):

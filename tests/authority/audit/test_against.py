@@ -218,6 +218,21 @@ def test_whatever_was_touched_is_found(house):
     assert house.compared().findings == []
 
 
+@pytest.mark.parametrize(
+    ("statement", "kind"),
+    [
+        (CERTIFICATE.format("revoked_at = 'never'", "reason = 'keyCompromise'"), "certificate-unreadable"),
+        (CERTIFICATE.format("recorded_at = '2026-01-01'", "reason = 'keyCompromise'"), "certificate-unreadable"),
+        ("UPDATE enrolment SET expires_at = '5' WHERE state = 'refused'", "enrolment-unreadable"),
+    ],
+)
+def test_what_cannot_be_read_is_found_too(house, statement: str, kind: str) -> None:
+    """A moment that is none stops nobody from looking at the other tables."""
+    (found,) = house.compared_after(statement).findings
+    assert found.kind == kind
+    assert "is no moment" in found.problem
+
+
 def test_what_an_older_store_held_is_not_on_record(house):
     """A store that got its record later: its rows of before are taken as they are, and what came after is compared."""
     entries = [one for one in _entries(house) if one.event != "authority-founded"]
