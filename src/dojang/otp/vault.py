@@ -6,8 +6,9 @@
 What is sealed says under which key; it is kept in the owner's database, as many as there are devices.
 """
 
+import secrets
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dojang.otp.keks import Kek, Keks, current_row
 from dojang.otp.truncation import HASHES
@@ -16,6 +17,8 @@ from dojang.pkcs11.wrapping import unwrap_value
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
+
+_ONCE_BYTES: Final = 32
 
 
 class Sealed(NamedTuple):
@@ -89,9 +92,17 @@ class Vault:
     # Anew, and out
 
     def seal_anew(self, sealed: Sequence[bytes], old: str, new: str) -> list[bytes]:
-        """Seeds under one key, each under another; on the HSM."""
+        """Seeds under one key, each under another; on the HSM.
+
+        To another HSM, as after a rollover to one, each goes wrapped under a key for this once, and is plain in both
+        only.
+        """
         before, after = self.keks.of(old), self.keks.of(new)
-        return sealed_hmac.rewrap_seeds(before.token, sealed, under=before.key_id, to=after.key_id)
+        if before.token.token.guarded_name == after.token.token.guarded_name:
+            return sealed_hmac.rewrap_seeds(before.token, sealed, under=before.key_id, to=after.key_id)
+        once = secrets.token_bytes(_ONCE_BYTES)
+        given = [sealed_hmac.give_seed(before.token, one, once, "kw", under=before.key_id) for one in sealed]
+        return [sealed_hmac.take_seed(after.token, one, once, "kw", under=after.key_id) for one in given]
 
     def give_wrapped(self, sealed: Sealed, transport_key: bytes, way: str) -> bytes:
         """A seed under a key both sides know (``sealed_hmac.give_seed``)."""

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from tests.otp.devices.conftest import HOTP, Desk
@@ -9,13 +10,18 @@ from tests.otp.devices.conftest import HOTP, Desk
 from dojang.authority import audit
 from dojang.errors import DeviceDisobeyed, DojangError, NotFound, NotPermitted, UnsupportedMechanism
 from dojang.otp.cards import CardPolicy, Cards
-from dojang.otp.keks import SealingKeys
+from dojang.otp.devices import Devices
+from dojang.otp.keks import Home, Keks, SealingKeys
+from dojang.otp.parameters import OtpParameters
 from dojang.otp.rotation import Rotation
 from dojang.otp.vault import Vault
-from dojang.pkcs11 import sealed_hmac
+from dojang.pkcs11 import ModuleSearch, OpenToken, PinGuard, open_token, sealed_hmac
 from dojang.pkcs11.sealing import has_sealing_key
 from dojang.pkcs11.structures import Mechanism
+from dojang.pkcs11.uri import Pkcs11Uri
 from dojang.pkcs11.wrapping import import_wrapping_key
+from dojang.secret import Secret
+from dojang.testing.setup import TokenSetup
 
 UNKNOWN = 0x8000_4711
 
@@ -77,3 +83,24 @@ def test_keys_for_data_are_made_for_what_is_new_only(desk: Desk) -> None:
     cards = Cards(desk.database, SealingKeys(desk.keks), audit.record, desk.clock, CardPolicy(), "test")
     Rotation(desk.database, Vault(desk.keks), audit.record, desk.clock, [cards.seal_anew]).run()
     assert not any(has_sealing_key(desk.token, _data_id_of(one)) for one in (old.key_id, desk.keks.current().key_id))
+
+
+def test_seeds_follow_the_authority_to_another_token(
+    desk: Desk, make_token: Callable[..., TokenSetup], softhsm_module: str, tmp_path: Path
+) -> None:
+    """Where the next key lies on another token, as after a rollover to another HSM, everything comes over to it."""
+    fobs = [desk.register(parameters) for parameters in (HOTP, HOTP, OtpParameters(kind="hotp", hash_name="sha512"))]
+    setup, search = make_token(), ModuleSearch(module=softhsm_module, discover=False)
+    with open_token(setup.uri, Secret(setup.pin), search=search, guard=PinGuard(tmp_path / "other")) as other:
+        home = Home(setup.uri, b"next")
+        tokens = {Pkcs11Uri.from_text(desk.address).token: desk.token, Pkcs11Uri.from_text(setup.uri).token: other}
+
+        def opened(address: str) -> OpenToken:
+            return tokens[Pkcs11Uri.from_text(address).token]
+
+        vault = Vault(Keks(desk.database, lambda _: home, opened, audit.record, desk.clock, "test"))
+        done = Rotation(desk.database, vault, audit.record, desk.clock).run()
+        assert (done.current, done.destroyed, done.brought) == ("kek-2", ["kek-1"], 3)
+        devices = Devices(desk.database, vault, audit.record, desk.clock, desk.policy, "test")
+        for fob in fobs:
+            assert devices.verify(fob.id, fob.press()).counter == 1
