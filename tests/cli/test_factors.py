@@ -278,6 +278,38 @@ def test_a_person_is_asked_in_korean(shell: Shell, terminal: Callable[..., Any])
     assert len(shell.device("sms").prepared) == 2
 
 
+def test_an_interrupted_question_takes_everything_back(shell: Shell, terminal: Callable[..., Any]) -> None:
+    """Ctrl-C where a code is asked for: no key and no certificate is left, and the reference number works again."""
+    known, code = ["--to", shell.address, "--subject", "CN=Kim,C=KR", "--ca", shell.server.url], shell.code("Kim")
+    child = terminal("cert", "issue", *known, *code, *shell.secrets[:2], no_proxy="127.0.0.1")
+    child.expect("How do you want to identify yourself")
+    child.sendline("1")
+    child.expect("The code for one-time password")
+    child.sendintr()
+    child.expect_exact(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 130
+    assert shell.keys() == []
+    shell.json("cert", "issue", *known, *code, "--factor", f"sms={RIGHT}", "--factor", f"otp={RIGHT}")
+
+
+def test_an_interrupted_question_ends_a_round_of_renewals(shell: Shell, terminal: Callable[..., Any]) -> None:
+    """All of it: the next certificate is not asked for, and it is no failure to be told of."""
+    shell.profile = "strict"
+    for name in ("Kim", "Lee"):
+        known = ["--to", shell.address, "--subject", f"CN={name},C=KR", "--ca", shell.server.url]
+        shell.json("cert", "issue", *known, *shell.code(name))
+    before = shell.keys()
+    words = ["renew", "run", shell.address, "--window", "3650d", *shell.secrets[:2]]
+    child = terminal(*words, no_proxy="127.0.0.1")
+    child.expect("The code for one-time password")
+    child.sendintr()
+    child.expect_exact(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 130
+    assert shell.keys() == before
+
+
 def test_the_key_is_found_in_whatever_file_there_is() -> None:
     """A public key, a request, a certificate or the key itself; what is none, or is encrypted, is refused."""
     key = ec.generate_private_key(ec.SECP256R1())

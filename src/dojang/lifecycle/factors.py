@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from dojang.errors import FactorMissing
+from dojang.errors import FactorMissing, Interrupted
 from dojang.lifecycle.workplace import Step, Workplace
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ def factor_steps(authority: "CertificateAuthority", profile: str, kind: "Kind") 
 
 
 def submit(place: Workplace, authority: "CertificateAuthority", submission: "Submission") -> "Issued":
-    """The answer to a request. ``FactorMissing`` where factors are wanted and nobody is here to pass them.
+    """The answer to a request. ``FactorMissing`` where factors are wanted and nobody is here to pass them, and
+    ``Interrupted`` where whoever is here does not want to.
 
     Killed in between, nothing was issued, and what was passed expires: the next run takes the request back.
     """
@@ -34,5 +35,8 @@ def submit(place: Workplace, authority: "CertificateAuthority", submission: "Sub
         if place.pass_factors is None or not isinstance(authority, AsksForFactors):
             raise
     place.say("factors")
-    place.pass_factors(authority.factors_for(submission))
+    try:
+        place.pass_factors(authority.factors_for(submission))
+    except (KeyboardInterrupt, EOFError):  # whoever was asked went away: what was made does not wait for the next run
+        raise Interrupted from None
     return authority.submit(submission)

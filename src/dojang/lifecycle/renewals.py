@@ -10,7 +10,7 @@ from threading import Event as Flag
 from threading import RLock
 from typing import TYPE_CHECKING
 
-from dojang.errors import CredentialBusy, DojangError, NothingDue
+from dojang.errors import CredentialBusy, DojangError, Interrupted, NothingDue
 from dojang.ledger import Event, Fact
 from dojang.lifecycle.held import Held
 from dojang.lifecycle.origin import fingerprint_of
@@ -128,6 +128,8 @@ def _attempt(place: Workplace, held: Held, window: timedelta | None) -> Outcome:
     order = RenewOrder(held.stored.address, window=window, fingerprint=fingerprint)
     try:
         return Outcome(held, renewal=renew(order, place))
+    except Interrupted:  # by whoever was asked for something; he means all of it
+        raise
     except DojangError as error:
         outcome = Outcome(held, error=error)
         if outcome.failed:
