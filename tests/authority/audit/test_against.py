@@ -19,6 +19,7 @@ from dojang.authority.database import Database
 from dojang.authority.enrolment import EnrolmentPolicy, Office, Officers, Terms
 from dojang.authority.enrolment.policy import ProfileRule
 from dojang.authority.hierarchy import delegates, rollover
+from dojang.errors import DatabaseUnavailable
 from dojang.x509.profiles import profile
 
 TERMS = Terms("personal", "CN=홍길동,O=Example,C=KR")
@@ -231,6 +232,16 @@ def test_what_cannot_be_read_is_found_too(house, statement: str, kind: str) -> N
     (found,) = house.compared_after(statement).findings
     assert found.kind == kind
     assert "is no moment" in found.problem
+
+
+def test_no_room_for_what_was_said_is_said_so() -> None:
+    """The file in which rows are played again has a disk, too."""
+    one = Entry(1, "2026-01-01T00:00:00.000Z", "cmp:x", "certificate-issued", "1", "{}", "", "")
+    rows = [replace(one, seq=number, subject=f"{number:040x}") for number in range(1000)]
+    with Replay() as replay:
+        replay._scratch.execute("PRAGMA max_page_count = 4")
+        with pytest.raises(DatabaseUnavailable, match="full"):
+            list(map(replay.hear, rows))
 
 
 def test_what_an_older_store_held_is_not_on_record(house):

@@ -44,7 +44,6 @@ class Comparison:
 
     def run(self, connection: "Connection") -> None:
         """Walk over the tables, in a transaction that shows one moment."""
-
         self._replay.end()
         walks = {
             CERTIFICATE: self._certificates,

@@ -6,10 +6,15 @@ made, and the number of the last row about it. ``against`` holds the tables agai
 """
 
 import json
+import os
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from dojang.authority.audit.chain import Entry, clean
+from dojang.errors import DatabaseUnavailable
+
+if TYPE_CHECKING:
+    from sqlite3 import Cursor
 
 CERTIFICATE, ENROLMENT, OFFICER, SIGNER = "certificate", "enrolment", "officer", "signer"
 OPEN: Final = "open"
@@ -68,11 +73,15 @@ class Said(NamedTuple):
 
 
 class Replay:
-    """Takes row after row. A context manager."""
+    """Takes row after row. A context manager.
+
+    ``DatabaseUnavailable`` where its own file finds no room.
+    """
 
     def __init__(self) -> None:
         import sqlite3
 
+        self._failure = sqlite3.Error
         self._scratch = sqlite3.connect("", isolation_level=None)
         self._scratch.executescript(_SCRATCH)
         self._scratch.execute("BEGIN")
@@ -108,18 +117,24 @@ class Replay:
 
     def take(self, kind: str, subject: str) -> Said | None:
         """What is on record of it, which is struck off the list."""
-        row = self._scratch.execute(_TAKE, (kind, subject)).fetchone()
+        row = self._run(_TAKE, (kind, subject)).fetchone()
         return None if row is None else _said(row)
 
     def rest(self) -> "list[Said]":
         """The first of those that nobody took."""
-        return [_said(row) for row in self._scratch.execute(f"{_REST} LIMIT 100")]
+        return [_said(row) for row in self._run(f"{_REST} LIMIT 100", ())]
+
+    def _run(self, statement: str, values: tuple[Any, ...]) -> "Cursor":
+        try:
+            return self._scratch.execute(statement, values)
+        except self._failure as error:
+            raise DatabaseUnavailable(where=_scratch_folder(), problem=str(error)) from error
 
     def _tell(
         self, seq: int, kind: str, subject: str, state: str | None, facts: Any = None, uses: int | None = None
     ) -> None:
         told = None if facts is None else json.dumps(facts)
-        self._scratch.execute(_TELL, (seq, kind, subject, state, uses, told))
+        self._run(_TELL, (seq, kind, subject, state, uses, told))
 
     def _certificate(self, entry: Entry, told: Mapping[str, Any]) -> None:
         about = entry.seq, CERTIFICATE, entry.subject
@@ -128,11 +143,11 @@ class Replay:
         elif entry.event == "certificate-confirmed":
             self._tell(*about, "confirmed")
         elif entry.event == "certificate-suspended":
-            self._scratch.execute(_SUSPEND, (*about, _text(told.get("reason")), entry.at[:19]))
+            self._run(_SUSPEND, (*about, _text(told.get("reason")), entry.at[:19]))
         elif entry.event == "certificate-restored":
-            self._scratch.execute(_RESTORE, about)
+            self._run(_RESTORE, about)
         elif entry.event == "certificate-revoked":
-            self._scratch.execute(_REVOKE, (*about, _text(told.get("reason")), entry.at[:19]))
+            self._run(_REVOKE, (*about, _text(told.get("reason")), entry.at[:19]))
 
     def _enrolment(self, entry: Entry, told: Mapping[str, Any]) -> None:
         about = entry.seq, ENROLMENT, entry.subject
@@ -198,6 +213,11 @@ def _of(entry: Entry, name: str) -> Entry:
     from dataclasses import replace
 
     return replace(entry, subject=name)
+
+
+def _scratch_folder() -> str:
+    """Where SQLite puts what has no name."""
+    return os.environ.get("SQLITE_TMPDIR") or os.environ.get("TMPDIR") or "/var/tmp"  # noqa: S108 - only said
 
 
 def _said(row: Any) -> Said:
