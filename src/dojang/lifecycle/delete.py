@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 
-from dojang.errors import DojangError, NotPermitted
+from dojang.errors import DojangError, NotPermitted, Phrase, UnsupportedOperation
 from dojang.ledger import Fact, Operation
 from dojang.lifecycle.finish import finish_delete
 from dojang.lifecycle.held import Held, look_at
@@ -11,7 +11,7 @@ from dojang.lifecycle.journal import key_in
 from dojang.lifecycle.origin import fingerprint_of
 from dojang.lifecycle.recover import recover
 from dojang.lifecycle.workplace import Step, Workplace
-from dojang.locations.base import Location, StoredCredential
+from dojang.locations.base import KeepsKeys, Location, StoredCredential
 
 
 def delete(address: str, place: Workplace) -> Held:
@@ -23,6 +23,7 @@ def delete(address: str, place: Workplace) -> Held:
     """
     with place.open_location(address) as location:
         recover(place, location)
+        _refuse_kept_keys(location)
         credential = location.find(address)
         _refuse_shared_key(location, credential)
         facts: dict[str, Fact] = {
@@ -44,6 +45,7 @@ def delete(address: str, place: Workplace) -> Held:
 def plan_delete(address: str, place: Workplace) -> tuple[Step, ...]:
     """What ``delete`` would destroy, after the same refusals."""
     with place.open_location(address) as location:
+        _refuse_kept_keys(location)
         credential = location.find(address)
         _refuse_shared_key(location, credential)
         return (Step("delete", {"address": credential.address, "label": credential.label}),)
@@ -56,9 +58,19 @@ def _called_off_when_whole(operation: Operation, location: Location, credential:
         yield
     except DojangError as error:
         with contextlib.suppress(DojangError):
-            if credential in location.credentials() and location.has_key(credential.key_id):
+            there = {(one.key_id, one.certificate_der) for one in location.credentials()}  # found under any address
+            if (credential.key_id, credential.certificate_der) in there and location.has_key(credential.key_id):
                 operation.undo(error.code)
         raise
+
+
+def _refuse_kept_keys(location: Location) -> None:
+    if isinstance(location, KeepsKeys):
+        raise UnsupportedOperation(
+            where=location.address,
+            operation=Phrase("destroy a key"),
+            next_step="Remove it with the program that put it there.",
+        )
 
 
 def _refuse_shared_key(location: Location, credential: StoredCredential) -> None:

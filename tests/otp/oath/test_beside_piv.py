@@ -156,6 +156,8 @@ def test_one_device_certifies_its_key_and_shows_its_code(office, plugged, key, t
     code = office.run("otp", "code", shown["otp"]["seeds"][0]["address"])["code"]
     assert len(code) == 6
     assert office.run(*order, status=9)["code"] == "already-exists"
+    for words in (["--yes", plugged.setup.serial], ["--plan"]):
+        assert office.run("cert", "delete", issued["address"], *words, status=10)["code"] == "unsupported-operation"
 
 
 @pytest.mark.parametrize("late", [None, False, True])
