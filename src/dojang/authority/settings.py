@@ -30,7 +30,7 @@ waiting-requests = 4                                # under one code: one more t
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from pathlib import Path
@@ -151,7 +151,7 @@ def load(folder: Path) -> AuthoritySettings:
     if settings.tables["enrolment"]:
         settings.enrolment()
     if settings.tables["factors"]:
-        settings.factors()
+        _check_profiles(settings.factors().by_profile, folder, path)
     if settings.tables["messages"]:
         settings.messages()
     if settings.tables["cards"]:
@@ -159,6 +159,15 @@ def load(folder: Path) -> AuthoritySettings:
     if settings.tables["otp"]:
         settings.otp()
     return settings
+
+
+def _check_profiles(named: Iterable[str], folder: Path, path: Path) -> None:
+    """A rule for a profile that is none would be obeyed by nobody, and nobody would notice. ``InvalidSetting``."""
+    from dojang.x509.profiles import profile_names
+
+    for name in sorted(set(named) - profile_names(folder / "profiles")):
+        problem = Phrase("factors.profiles names '{name}', which is no profile", name=name[:64])
+        raise InvalidSetting(path=path, problem=problem)
 
 
 def check_address(address: str, path: Path) -> None:

@@ -133,6 +133,14 @@ def test_what_is_no_policy_is_refused(tmp_path: Path, text: str) -> None:
         load(tmp_path)
 
 
+@pytest.mark.parametrize("rule", ["false", '{ any = ["otp"] }'])
+def test_a_rule_for_no_profile_is_refused(tmp_path: Path, rule: str) -> None:
+    """A name that was mistyped would want nothing of anybody."""
+    (tmp_path / "authority.toml").write_text(f"[factors.profiles]\npersonnal = {rule}\n")
+    with pytest.raises(InvalidSetting, match="'personnal', which is no profile"):
+        load(tmp_path)
+
+
 def test_factors_are_for_subscribers_only(tmp_path: Path) -> None:
     """The authority's own keys are made by who has its token."""
     (tmp_path / "ocsp.toml").write_text('like = "ocsp"\n[factors]\nall = ["otp"]\n')

@@ -89,6 +89,12 @@ def profile(name: str, folder: Path | None = None) -> Profile:
     return known
 
 
+def profile_names(folder: Path | None = None) -> frozenset[str]:
+    """The names of all of them, also of those whose files cannot be read."""
+    folders = (Path(__file__).parent, *([] if folder is None else [folder]))
+    return frozenset(path.stem for one in folders for path in one.glob("*.toml"))
+
+
 def read_profile(path: Path) -> Profile:
     """One profile from its file, named after it. Raises ``InvalidSetting``."""
     return _built(path, _tables(path.parent))
