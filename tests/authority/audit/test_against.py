@@ -2,6 +2,7 @@
 
 import contextlib
 import hmac
+import json
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -232,6 +233,19 @@ def test_what_cannot_be_read_is_found_too(house, statement: str, kind: str) -> N
     (found,) = house.compared_after(statement).findings
     assert found.kind == kind
     assert "is no moment" in found.problem
+
+
+def test_what_an_older_row_did_not_tell_is_not_changed(house) -> None:
+    """Rows of before without a code's state, an officer's certificate or a certificate's fingerprint: no alarm."""
+    less = {"enrolment": "state", "officer": "certificate", "certificate": "fingerprint"}
+    with Replay() as replay, house.authority.database.standing_still() as connection:
+        for entry in _entries(house):
+            told = json.loads(entry.details)
+            told.pop(less.get(entry.event.partition("-")[0]), None)
+            replay.hear(replace(entry, details=json.dumps(told)))
+        found = Comparison(replay)
+        found.run(connection)
+    assert found.findings == []
 
 
 def test_no_room_for_what_was_said_is_said_so() -> None:

@@ -49,6 +49,7 @@ _TAKE: Final = (
 )
 _REST: Final = "SELECT kind, subject, seq, state, reason, since, uses, facts FROM said ORDER BY seq"
 _ISSUED: Final = ("fingerprint", "profile", "signer", "replaces", "enrolment")
+_MAY_BE_NONE: Final = ("replaces", "enrolment")
 _CREATED: Final = ("profile", "applicant")
 _ENDED: Final = {
     "enrolment-refused": "refused",
@@ -139,7 +140,8 @@ class Replay:
     def _certificate(self, entry: Entry, told: Mapping[str, Any]) -> None:
         about = entry.seq, CERTIFICATE, entry.subject
         if entry.event == "certificate-issued":
-            self._tell(*about, "issued", {name: told.get(name) for name in _ISSUED})
+            facts = {name: told.get(name) for name in _ISSUED if name in told or name in _MAY_BE_NONE}
+            self._tell(*about, "issued", facts)
         elif entry.event == "certificate-confirmed":
             self._tell(*about, "confirmed")
         elif entry.event == "certificate-suspended":
@@ -168,7 +170,8 @@ class Replay:
             self._tell(entry.seq, OFFICER, entry.subject, "removed")
         else:
             facts = {"roles": told.get("roles"), "fingerprint": told.get("certificate")}
-            self._tell(entry.seq, OFFICER, entry.subject, "active", facts)
+            known = {name: fact for name, fact in facts.items() if fact is not None}  # older rows told less
+            self._tell(entry.seq, OFFICER, entry.subject, "active", known)
 
     def _signer(self, entry: Entry, told: Mapping[str, Any]) -> None:
         if entry.event == "signer-added":
