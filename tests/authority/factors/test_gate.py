@@ -8,10 +8,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from sqlalchemy import select
 from tests.authority.factors.conftest import Bank, applicant_in
 
-from dojang.authority import Submission
+from dojang.authority import Submission, open_authority
 from dojang.authority.factors import evidence
 from dojang.authority.tables import audit, factor_evidence
-from dojang.errors import AuthorityRefused, FactorMissing
+from dojang.errors import AuthorityRefused, FactorMissing, TokenNotFound
 
 
 def refused(bank: Bank, submission: Submission) -> FactorMissing:
@@ -180,3 +180,20 @@ def test_evidence_tells_what_it_is_about(small: Bank) -> None:
     assert len({one.evidence_hash for one in found}) == 2
     assert all(len(one.evidence_hash) == 32 for one in found)
     assert all((one.expires_at - one.passed_at).total_seconds() == 600 for one in found)
+
+
+def test_a_token_that_is_away_uses_nothing_up(small: Bank) -> None:
+    """What is wanted is told without it, a factor is refused for now, and what was passed is good once it is back."""
+    submission = small.submission()
+    small.passes(submission, "sms", "otp")
+
+    def nobody(address: str) -> Any:
+        raise TokenNotFound(wanted=address)
+
+    with open_authority(small.authority.folder.parent, "test", nobody, clock=small.counter.clock) as away:
+        wanted = away.factors_for(small.submission(subject="CN=Kim,C=KR")).wanted()
+        assert wanted.ways == (("otp", "sms"), ("card", "sms"))
+        with pytest.raises(TokenNotFound):
+            away.submit(submission)
+    assert small.issued() == []
+    small.authority.submit(submission)
