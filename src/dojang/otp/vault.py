@@ -47,8 +47,11 @@ class Vault:
 
         It is filled up with zeros to what ``hash_name`` gives, which makes no difference to an HMAC (RFC 2104, 2).
         """
-        value.extend(bytes(max(HASHES[hash_name] - len(value), 0)))
-        return self._sealed(lambda kek: sealed_hmac.seal_seed(kek.token, value, under=kek.key_id), hash_name)
+        length = max(HASHES[hash_name], len(value))
+        filled = bytearray(length + -length % sealed_hmac.BLOCK)  # to make ``value`` longer may leave a copy of it
+        filled[: len(value)] = value
+        value[:] = bytes(len(value))
+        return self._sealed(lambda kek: sealed_hmac.seal_seed(kek.token, filled, under=kek.key_id), hash_name)
 
     def take_wrapped(self, wrapped: bytes, transport_key: bytes, way: str, hash_name: str) -> Sealed:
         """A seed that came wrapped under a key both sides know (``sealed_hmac.take_seed``); plain on the HSM only."""

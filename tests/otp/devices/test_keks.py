@@ -13,6 +13,7 @@ from dojang.otp.cards import CardPolicy, Cards
 from dojang.otp.devices import Devices
 from dojang.otp.keks import Home, Keks, SealingKeys
 from dojang.otp.parameters import OtpParameters
+from dojang.otp.pskc import protection
 from dojang.otp.rotation import Rotation
 from dojang.otp.vault import Vault
 from dojang.pkcs11 import ModuleSearch, OpenToken, PinGuard, open_token, sealed_hmac
@@ -104,3 +105,30 @@ def test_seeds_follow_the_authority_to_another_token(
         devices = Devices(desk.database, vault, audit.record, desk.clock, desk.policy, "test")
         for fob in fobs:
             assert devices.verify(fob.id, fob.press()).counter == 1
+
+
+class Grown(bytearray):
+    """One that fails the test when it is to become longer or shorter: that may move it, and leaves a copy behind."""
+
+    def extend(self, _more: object) -> None:
+        pytest.fail("a seed was moved")
+
+    def __delitem__(self, _where: object) -> None:
+        pytest.fail("a seed was moved")
+
+
+def test_a_seed_in_hand_is_overwritten_wherever_it_was(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is filled up, and cut to its length, by copying it into what has the length already."""
+    seed = Grown(b"12345678901234567890")
+    Vault(desk.keks).take(seed, "sha512")
+    assert seed == bytes(20)
+    made: list[Grown] = []
+
+    def bytes_made(*given: object) -> Grown:
+        made.append(Grown(*given))
+        return made[-1]
+
+    monkeypatch.setattr(protection, "bytearray", bytes_made, raising=False)
+    found = protection._from_cbc(protection.to_cbc(b"12345678901234567890", bytes(16), bytes(16)), bytes(16))
+    assert found == b"12345678901234567890"
+    assert all(not any(one) for one in made if one is not found)

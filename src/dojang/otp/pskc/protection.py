@@ -181,7 +181,7 @@ def _from_cbc(data: bytes, key: bytes) -> bytearray:
     if not 1 <= fill <= _BLOCK:
         plain[:] = bytes(len(plain))
         raise KeyRefused(Phrase("it does not open what is encrypted"))
-    end = written - fill
-    plain[end:] = bytes(len(plain) - end)
-    del plain[end:]
-    return plain
+    seed = bytearray(written - fill)  # to make ``plain`` shorter may leave a copy of it
+    seed[:] = memoryview(plain)[: len(seed)]
+    plain[:] = bytes(len(plain))
+    return seed
