@@ -182,6 +182,34 @@ def test_a_token_whose_files_were_away_is_used_again_when_they_are_back(make_tok
             assert near is None or near.sign_digest(DIGEST, "sha256")
 
 
+def test_a_token_that_stays_away_costs_its_neighbours_little(make_token, search, guard, tmp_path):
+    """Beside a broken token that is never shown, the module is not begun anew for whoever asks for a removed one."""
+    made, other = make_token(), make_token()
+    with (
+        open_token(made.uri, Secret(made.pin), search=search, guard=guard) as opened,
+        open_token(other.uri, Secret(other.pin), search=search, guard=guard) as beside,
+    ):
+        signer = opened.generate_key_pair("ec-p256", label="k").signer
+        near = beside.generate_key_pair("ec-p256", label="n").signer
+        folder = _folder_of(made)
+        broken = folder.with_name("broken")
+        broken.mkdir()
+        (broken / "token.object").write_bytes(b"")
+        shutil.move(folder, tmp_path / "away")
+        try:
+            generations = set()
+            for _ in range(6):
+                with pytest.raises(errors.DeviceError):
+                    signer.sign_digest(DIGEST, "sha256")
+                generations.add(opened.token.module.generation)
+                assert near.sign_digest(DIGEST, "sha256")
+        finally:
+            shutil.rmtree(broken)
+            shutil.move(tmp_path / "away", folder)
+        assert len(generations) <= 3
+        assert signer.sign_digest(DIGEST, "sha256")
+
+
 def test_a_key_that_another_process_destroyed_is_looked_for_anew_once(make_token, search, guard):
     """Then it is not there, and nobody else's sessions are closed over it any more."""
     made = make_token()

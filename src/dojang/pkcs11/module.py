@@ -36,6 +36,9 @@ _WRITTEN_SECONDS = 0.3
 _HIDDEN_PATIENCE = (0.02, 0.04, 0.08, 0.16, 0.32, 0.64)
 """Seconds between restarts of a module that does not show every token it has."""
 
+_UNCOVER_SECONDS = 5.0
+"""Seconds between two restarts for the same hidden token: each closes the sessions of all others."""
+
 _QUIET_PATIENCE = 30.0
 """Seconds that a re-initialisation waits for other threads to come out of the module."""
 
@@ -91,6 +94,7 @@ class Module:
         self.remembered: dict[object, Secret] = {}
         """The PIN that opened each token, by ``Token.key``: for logging in again while it is open."""
         self._init_string = init_string
+        self._still_hiding, self._uncovered_at = frozenset[str](), 0.0
         self._ours = False
         self._ready = False
         self._inherited = False
@@ -238,15 +242,20 @@ class Module:
         return hides
 
     def _hides_tokens(self) -> bool:
+        return bool(self._hiding())
+
+    def _hiding(self) -> frozenset[str]:
+        """What lies on disk, where the module does not show all of it."""
         if not self.path.rpartition("/")[2].startswith(HIDES_WHAT_IS_WRITTEN):
-            return False
+            return frozenset()
         from dojang.pkcs11.softhsm import tokens_on_disk
 
         def shown(cryptoki: Cryptoki) -> int:
             present = [cryptoki.token_info(slot) for slot in cryptoki.slot_list(token_present=True)]
             return sum(bool(info.flags & ck.CKF_TOKEN_INITIALIZED) for info in present)
 
-        return self.call(shown) < tokens_on_disk()
+        there = tokens_on_disk()
+        return there if self.call(shown) < len(there) else frozenset()
 
     def rescan(self) -> bool:
         """Look for tokens made by other processes, where that takes a restart; only when no session is open here."""
@@ -257,11 +266,16 @@ class Module:
             return True
 
     def uncover(self) -> bool:
-        """Begin anew where tokens lie on disk that are not shown, though others have sessions, who open them again."""
-        hides = self._hides_tokens()
-        if hides:
-            self.reinitialise(self.generation)
-        return hides
+        """Begin anew where tokens lie on disk that are not shown, though others have sessions, who open them again.
+
+        Where that brought nothing to light, something there is broken, perhaps: then only every few seconds.
+        """
+        hiding = self._hiding()
+        if not hiding or (hiding == self._still_hiding and time.monotonic() < self._uncovered_at + _UNCOVER_SECONDS):
+            return False
+        self.reinitialise(self.generation)
+        self._still_hiding, self._uncovered_at = self._hiding(), time.monotonic()
+        return True
 
     def close(self) -> None:
         """Finalise in an orderly way; a thread still inside the module keeps it alive until the process ends."""

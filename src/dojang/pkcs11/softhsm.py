@@ -38,10 +38,11 @@ def disk_is_full() -> bool:
     return left is not None and left.f_bavail * left.f_frsize < _SMALLEST_OBJECT
 
 
-def tokens_on_disk() -> int:
-    """How many tokens lie in the token folder, whether the module shows them or not."""
+def tokens_on_disk() -> frozenset[str]:
+    """The folders of the tokens that lie in the token folder, whether the module shows them or not."""
     folder = token_folder()
     try:
-        return sum(os.path.exists(f"{folder}/{name}/token.object") for name in os.listdir(folder)) if folder else 0
+        names = os.listdir(folder) if folder else []
     except OSError:
-        return 0
+        return frozenset()
+    return frozenset(name for name in names if os.path.exists(f"{folder}/{name}/token.object"))
