@@ -7,7 +7,7 @@ from tests.otp.devices.conftest import HOTP, TOTP, Desk, Fob
 
 from dojang.errors import AlreadyExists, InvalidOtp, NotFound, NotPermitted, OtpIncorrect
 from dojang.otp import ocra, totp
-from dojang.otp.devices import DevicePolicy, NewDevice
+from dojang.otp.devices import DevicePolicy, NewDevice, rows
 from dojang.otp.devices.policy import policy_from
 from dojang.otp.parameters import OtpParameters
 from dojang.secret import Secret
@@ -243,3 +243,17 @@ def test_numbers_that_cannot_be_are_refused(table: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(iter(table))):
         policy_from(table)
     assert policy_from({"tries": 3, "totp-ahead": 0}) == DevicePolicy(tries=3, totp_ahead=0)
+
+
+def test_what_has_locked_a_device_is_not_taken_back(desk: Desk) -> None:
+    """Not by a used code that was on its way meanwhile: restored after it was suspended, the device is locked again."""
+    fob = desk.register(HOTP)
+    with desk.database.writing() as connection:
+        charged = rows.charge(connection, fob.id, 1)
+        assert charged is not None
+        assert rows.lock(connection, fob.id, 1, desk.now)
+        rows.refund(connection, fob.id, charged)
+    desk.policy = DevicePolicy(tries=1)
+    desk.devices.suspend(fob.id)
+    assert desk.devices.restore(fob.id).state == "locked"
+    assert not desk.accepts(fob, fob.press())

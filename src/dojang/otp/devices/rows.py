@@ -43,7 +43,7 @@ _ACCEPT: Final = (
 )
 _REFUND: Final = (
     update(TABLE)
-    .where(_MINE, TABLE.c.counter == bindparam("seen"))
+    .where(_MINE, _ACTIVE, TABLE.c.counter == bindparam("seen"))
     .values(wrong_tries=case((TABLE.c.wrong_tries > 0, TABLE.c.wrong_tries - 1), else_=0))
 )
 _LOCK: Final = (
@@ -102,7 +102,7 @@ def accept(connection: Connection, device: str, *, used: int, learned: int, answ
 
 
 def refund(connection: Connection, device: str, charged: Charge) -> None:
-    """Take a charge back, unless a right code has taken all of them back since."""
+    """Take a charge back, unless a right code has taken all of them back since, or the device was locked by it."""
     connection.execute(_REFUND, {"device": device, "seen": charged.counter})
 
 
