@@ -123,9 +123,11 @@ def test_rotated_and_killed_while_two_processes_check(
     killed.kill()
     for _ in range(2):
         rotation_at(desk, Vault(desk.keks)).run()
+    while min(desk.device(fob).counter for fob in fobs[:2]) <= 10:  # on a busy machine one of them may get few turns
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     enough.touch()
     accepted = [int(one.answer()) for one in workers]
-    assert min(accepted) > 10
     assert [desk.device(fob).counter for fob in fobs[:2]] == accepted
     assert list(states(desk).values()).count("current") == 1
     assert set(states(desk).values()) == {"current", "retired"}
