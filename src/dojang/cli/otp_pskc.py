@@ -102,13 +102,13 @@ def import_(
     ),
     examples=[
         "dojang otp export 5f0c3a9b21 --ca office --to seeds.xml --key-source file:transport.key",
-        "dojang otp export 5f0c3a9b21 --to seeds.xml --password --key-source prompt",
+        "dojang otp export 5f0c3a9b21 --to seeds.xml --by-password --key-source prompt",
     ],
 )
 @argument("devices", metavar="ID...", nargs=-1, required=True)
 @option("--to", metavar="FILE", type=FilePath(), required=True, help=N_("File to write."))
 @option("--key-source", metavar="SRC", required=True, help=N_("Where the key, or the password, comes from."))
-@option("--password", "by_password", is_flag=True, help=N_("It is a password, and no key in hex or base64."))
+@option("--by-password", is_flag=True, help=N_("It is a password, and no key in hex or base64."))
 @option("--cipher", type=click.Choice(_CIPHERS), help=N_("How seeds are encrypted; AES key wrap unless said."))
 @ca_option
 def export(
