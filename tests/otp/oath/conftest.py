@@ -45,9 +45,9 @@ def piv_keys() -> dict[Slot, SoftwareKey]:
     return {slot: adopt("ec-p256").private for slot in (Slot.AUTHENTICATION, Slot.SIGNATURE)}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def inserted(pcsc_daemon: Pcscd, piv_keys: dict[Slot, SoftwareKey]) -> Iterator[PluggedIn]:
-    """The one device of all these tests."""
+    """The one device of a file's tests; it is out of the reader before those of others begin."""
     with plugged_in(SecurityKey(keys=piv_keys, serial=12345678)) as plugged:
         yield plugged
 
