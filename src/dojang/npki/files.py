@@ -6,6 +6,7 @@ import shutil
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import takewhile
 from pathlib import Path
 
 from dojang.errors import AlreadyExists, FileUnreadable, FileUnwritable, Phrase
@@ -85,8 +86,8 @@ def write_new_file(path: Path, data: bytes) -> None:
 def make_folder(path: Path) -> None:
     """Make ``path`` and the folders above it that are missing, 0700."""
     with _writing(path):
-        missing = [folder for folder in (path, *path.parents) if not folder.exists()]
-        for folder in reversed(missing):
+        missing = takewhile(lambda folder: not folder.exists(), (path, *path.parents))
+        for folder in reversed(list(missing)):
             folder.mkdir(mode=0o700, exist_ok=True)
             _sync_folder(folder.parent)
 
@@ -97,8 +98,10 @@ def make_filled_folder(path: Path, files: dict[str, bytes]) -> None:
     remove_folder(part)
     make_folder(part)
     try:
-        for name, data in files.items():
-            write_file(part / name, data)
+        with _writing(part):
+            for name, data in files.items():
+                _write_new(part / name, data)
+            _sync_folder(part)
         move_folder(part, path)
     except FileUnwritable:
         remove_folder(part)

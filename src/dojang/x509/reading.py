@@ -4,6 +4,7 @@ What is not one raises ``FileMalformed``; ``path`` names the file, or says what 
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TypeVar
 
 from cryptography import x509
@@ -26,11 +27,13 @@ UNREADABLE = (
 LARGEST_CERTIFICATE = 1 << 20
 LARGEST_CRL = 1 << 27
 LARGEST_BUNDLE = 1 << 25
+_USUAL_BYTES = 1 << 14
 
 
 def read_certificate(der: bytes, path: object = "certificate") -> x509.Certificate:
     """The certificate, with names and dates known to be readable; its extensions are read where they are needed."""
-    return _read(der, path, Phrase("a certificate"), LARGEST_CERTIFICATE, _certificate)
+    load = _kept_certificate if len(der) <= _USUAL_BYTES else _certificate
+    return _read(der, path, Phrase("a certificate"), LARGEST_CERTIFICATE, load)
 
 
 def read_request(der: bytes, path: object = "request") -> x509.CertificateSigningRequest:
@@ -69,6 +72,9 @@ def _certificate(der: bytes) -> x509.Certificate:
     certificate = x509.load_der_x509_certificate(der)
     _ = certificate.subject, certificate.issuer, certificate.not_valid_before_utc, certificate.not_valid_after_utc
     return certificate
+
+
+_kept_certificate = lru_cache(maxsize=64)(_certificate)  # a verb looks at the same few again and again
 
 
 def _request(der: bytes) -> x509.CertificateSigningRequest:
