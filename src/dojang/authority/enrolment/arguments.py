@@ -3,11 +3,13 @@
 from collections.abc import Collection, Mapping
 from typing import Any, Final, NoReturn
 
+from dojang.authority.enrolment.records import PAGE
 from dojang.errors import Phrase, Usage
 from dojang.secret import Secret
 
 _LONGEST: Final = 4096
 _MOST: Final = 100
+_LONGEST_PAGE: Final = 1000
 
 
 class Arguments:
@@ -58,6 +60,10 @@ class Arguments:
         if value is not None and not smallest <= value <= largest:
             self._refuse(name)
         return usual if value is None else value
+
+    def page(self) -> tuple[str | None, int]:
+        """Which page of a list: after which entry it begins, and how many entries it has at most."""
+        return self.maybe_text("after"), self.number("limit", 1, _LONGEST_PAGE, PAGE)
 
     def switch(self, name: str) -> bool:
         self._taken.add(name)

@@ -20,7 +20,7 @@ from dojang.authority.enrolment.applicants import CONTACTS, KINDS, Kind
 from dojang.authority.enrolment.arguments import Arguments
 from dojang.authority.enrolment.office import Office
 from dojang.authority.enrolment.officers import ROLES, Officer, Officers, Role
-from dojang.authority.enrolment.records import PAGE, Terms
+from dojang.authority.enrolment.records import Terms
 from dojang.authority.enrolment.states import WHY
 from dojang.authority.factors.card_orders import CARD_ORDERS
 from dojang.authority.factors.device_orders import DEVICE_ORDERS
@@ -107,7 +107,7 @@ def _applicant_change(counter: Counter, given: Arguments) -> Answer:
 
 
 def _applicant_list(counter: Counter, given: Arguments) -> Answer:
-    after, limit = given.maybe_text("after"), given.number("limit", 1, 1000, PAGE)
+    after, limit = given.page()
     given.finish()
     found = counter.office.applicants(after=after, limit=limit)
     return {"applicants": [answers.applicant(one) for one in found]}
@@ -148,7 +148,7 @@ def _code_new(counter: Counter, given: Arguments) -> Answer:
 
 
 def _enrolment_list(counter: Counter, given: Arguments) -> Answer:
-    states, after, limit = given.texts("states"), given.maybe_text("after"), given.number("limit", 1, 1000, PAGE)
+    states, (after, limit) = given.texts("states"), given.page()
     given.finish()
     for state in states:
         if state not in WHY:

@@ -29,11 +29,7 @@ def _printed(counter: "Counter", given: "Arguments") -> Answer:
 
 
 def _list(counter: "Counter", given: "Arguments") -> Answer:
-    applicant, after, limit = (
-        given.maybe_text("applicant"),
-        given.maybe_text("after"),
-        given.number("limit", 1, 1000, 100),
-    )
+    applicant, (after, limit) = given.maybe_text("applicant"), given.page()
     given.finish()
     found = _cards(counter).listed(applicant=applicant, after=after, limit=limit)
     return {"cards": [_answer(one) for one in found]}

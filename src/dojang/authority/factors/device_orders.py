@@ -38,11 +38,7 @@ def _new(counter: "Counter", given: "Arguments") -> Answer:
 
 
 def _list(counter: "Counter", given: "Arguments") -> Answer:
-    applicant, after, limit = (
-        given.maybe_text("applicant"),
-        given.maybe_text("after"),
-        given.number("limit", 1, 1000, 100),
-    )
+    applicant, (after, limit) = given.maybe_text("applicant"), given.page()
     given.finish()
     found = _devices(counter).listed(applicant=applicant, after=after, limit=limit)
     return {"devices": [device_data(one) for one in found]}
