@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from dojang.authority.jobs.notices import NoticeSender
     from dojang.authority.jobs.runner import Done, JobRunner
     from dojang.authority.local import LocalAuthority
+    from dojang.pkcs11.opened import OpenToken
 
 _LONGEST_WORK: Final = 120.0
 _LONGEST_JOB: Final = _LONGEST_WORK - 10.0
@@ -34,9 +35,13 @@ _LAST_JOBS: Final = 2.0
 
 
 class KeyOpener(Protocol):
-    """Opens keys that sign, when called, and secrets that compute codes; as ``enrolment.code_key`` has it."""
+    """Opens keys that sign, when called, secrets that compute codes, and the tokens themselves; as ``KeyRing`` and
+    ``TokenRing`` have it.
+    """
 
     def __call__(self, address: str) -> "PrivateKey": ...
+
+    def token(self, address: str) -> "OpenToken": ...
 
     def open(self, address: str) -> "CodeKey": ...
 
@@ -69,6 +74,11 @@ class Keys:
         for name, roots in self.roots.items():
             if address in roots():
                 raise RootOffline(authority=name)
+
+    def token(self, address: str) -> "OpenToken":
+        """The token of the key at ``address``, for what is sealed on it."""
+        with self._turn:
+            return self._opener.token(address)
 
     def open(self, address: str) -> "CodeKey":
         """The secret at ``address``."""
