@@ -16,7 +16,12 @@ from dojang.authority.jobs.engine import Job
 from dojang.authority.jobs.runner import JobRunner
 from dojang.authority.jobs.schedule import Schedule
 from dojang.centre.opening import Opened, open_centre
-from dojang.errors import InvalidSetting
+from dojang.cli.authority_tokens import AuthorityTokens
+from dojang.errors import InvalidSetting, OtpIncorrect
+from dojang.otp.devices import NewDevice
+from dojang.otp.parameters import OtpParameters
+from dojang.pkcs11 import open_token
+from dojang.secret import Secret
 from dojang.x509.name import parse_name
 
 
@@ -86,3 +91,20 @@ def test_messages_that_could_not_be_sent_are_noticed_first(opened, tmp_path):
     secret.write_text("0123456789abcdef\n")
     opened.reload()
     assert opened.state.authority("test") is not before
+
+
+def test_a_centre_checks_codes_with_seeds_that_lie_under_its_token(make_token, tmp_path):
+    """The keys as ``dojang serve`` has them open the token, too, for what is sealed on it."""
+    token = make_token()
+    with open_token(token.uri, Secret(token.pin)) as on_token:
+        key, address = on_token.generate_key_pair("ec-p256", label="root"), f"{token.uri};object=root"
+        create_authority(
+            tmp_path, name="test", subject=parse_name("CN=Test,C=KR"), key=key, key_address=address
+        ).close()
+        ring = AuthorityTokens(lambda _address: on_token)
+        with open_centre(tmp_path, ["test"], ring, root_online=True) as centre:
+            devices = centre.state.authority("test").devices
+            device = devices.add(NewDevice(OtpParameters(kind="hotp"), None, "phone"))
+            with pytest.raises(OtpIncorrect):
+                devices.verify(device.id, Secret("none"))
+            assert devices.listed(applicant=None, after=None, limit=9)[0].id == device.id
