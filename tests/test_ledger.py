@@ -144,6 +144,20 @@ def test_events_only_grow(path: Path) -> None:
             connection.execute(statement)
 
 
+@pytest.mark.parametrize("wanted", [{"fingerprint": "f" * 64}, {"address": "here;a"}])
+def test_the_past_of_one_is_found_without_a_look_at_all_others(path: Path, wanted: dict[str, str]) -> None:
+    """What happened to one certificate, or at one address, is looked up in an index: a ledger holds many years."""
+    asked: list[str] = []
+    with Ledger.open(path) as ledger:
+        ledger.record(Event("issued", "here;a", "f" * 64), Event("issued", "here;b", "e" * 64))
+        ledger._connection.set_trace_callback(asked.append)
+        assert [event.address for event in ledger.history(**wanted)] == ["here;a"]
+        ledger._connection.set_trace_callback(None)
+        plan = [row[3] for row in ledger._connection.execute(f"EXPLAIN QUERY PLAN {asked[0]}")]
+    assert len(plan) == 1
+    assert plan[0].startswith("SEARCH events USING INDEX")
+
+
 def test_finishing_and_its_event_are_one_write(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the event cannot be written, the operation is not finished either."""
     with Ledger.open(path) as ledger:

@@ -220,11 +220,12 @@ class Ledger:
 
     def history(self, address: str | None = None, *, fingerprint: str | None = None) -> list[Event]:
         """What happened, oldest first: to one address, to one certificate, or to all."""
-        rows = self._read(
-            "SELECT event, address, fingerprint, facts, at FROM events"
-            " WHERE (?1 IS NULL OR address = ?1) AND (?2 IS NULL OR fingerprint = ?2) ORDER BY number",
-            (address, fingerprint),
-        )
+        wanted = {"address": address, "fingerprint": fingerprint}
+        given = {column: value for column, value in wanted.items() if value is not None}
+        # Only a condition that stands alone is looked up in its index.
+        where = f" WHERE {' AND '.join(f'{column} = ?' for column in given)}" if given else ""
+        query = f"SELECT event, address, fingerprint, facts, at FROM events{where} ORDER BY number"  # noqa: S608 – columns only
+        rows = self._read(query, tuple(given.values()))
         return [Event(row[0], row[1], row[2], json.loads(row[3]), datetime.fromisoformat(row[4])) for row in rows]
 
     def _open_operations(self, operation_id: str | None = None) -> list[OperationRecord]:
@@ -382,8 +383,11 @@ def _insert(event: Event) -> Statement:
     )
 
 
+_encoder = json.JSONEncoder(ensure_ascii=False, sort_keys=True)
+
+
 def _to_text(facts: Mapping[str, Fact]) -> str:
-    return json.dumps(dict(facts), ensure_ascii=False, sort_keys=True)
+    return _encoder.encode(dict(facts))
 
 
 def _now_text() -> str:
