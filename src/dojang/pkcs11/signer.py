@@ -101,22 +101,31 @@ class TokenSigner:
             )
         settled = self._scheme(scheme)
         signature = self._sign(digest, None, hash_name, settled, salt_length)
-        plan = self._chosen[settled, hash_name, salt_length, False]
-        if self._authenticate is None:
-            self._proven[asked] = len(digest), plan.mechanism, plan.prefix
+        self._prove(asked, self._chosen[settled, hash_name, salt_length, False])
         return self._der(signature) if self._elliptic and not plain else signature
 
     def sign_message(
         self, message: bytes, hash_name: str = "sha256", scheme: str | None = None, *, salt_length: int | None = None
     ) -> bytes:
         """The signature over a message, hashed on the host where the token allows it and in the token where not."""
-        scheme = self._scheme(scheme)
-        if scheme == "eddsa":
-            return self._sign(None, message, "", scheme, None)
+        asked = (hash_name, scheme, salt_length)
+        if asked in self._proven:
+            return self.sign_digest(
+                hashlib.new(hash_name, message).digest(), hash_name, scheme, salt_length=salt_length
+            )
+        settled = self._scheme(scheme)
+        if settled == "eddsa":
+            return self._sign(None, message, "", settled, None)
         check_hash(hash_name)
         digest = hashlib.new(hash_name, message).digest()
-        signature = self._sign(digest, message, hash_name, scheme, salt_length)
+        signature = self._sign(digest, message, hash_name, settled, salt_length)
+        self._prove(asked, self._chosen[settled, hash_name, salt_length, True])
         return self._der(signature) if self._elliptic else signature
+
+    def _prove(self, asked: tuple[str, str | None, int | None], plan: Plan) -> None:
+        """From now on, a digest goes straight to the key; not where that asks for its PIN, or takes messages only."""
+        if self._authenticate is None and not plan.takes_message:
+            self._proven[asked] = DIGEST_BYTES[asked[0]], plan.mechanism, plan.prefix
 
     def _scheme(self, scheme: str | None) -> str:
         allowed = _SCHEMES.get(self.family, ())
