@@ -169,6 +169,7 @@ def test_a_name_that_would_move_the_cursor_is_shown_as_it_is(run_dojang, put) ->
 
 def test_a_file_that_hides_its_certificates_is_told(where, home, tmp_path, run_dojang) -> None:
     """Nobody is asked for its password; the way to give it is said."""
+    (tmp_path / "safe.p12").write_bytes(b"")
     (home / "config.toml").write_text(f'[aliases]\nsafe = "pkcs12:{tmp_path}/safe.p12"\n')
     assert where("--kind", "pkcs12")["needs_password"] == [f"pkcs12:{tmp_path}/safe.p12"]
     assert "--password-source" in run_dojang("where", "--kind", "pkcs12").stderr

@@ -152,12 +152,24 @@ def test_a_place_that_hangs_delays_nobody(place: Workplace, tmp_path: Path) -> N
 
 
 def test_a_place_that_hides_its_certificates_is_named(place: Workplace, tmp_path: Path) -> None:
-    """Without a password it is not even opened; with one it is looked into."""
-    address = f"pkcs12:{tmp_path}/none.p12"
+    """Without a password it is not even read; with one it is looked into."""
+    address = f"pkcs12:{tmp_path}/some.p12"
+    (tmp_path / "some.p12").write_bytes(b"")
     found = find_everywhere(place, [address], passwords=False)
     assert (found.needs_password, found.failures) == ((address,), ())
     found = find_everywhere(place, [address], passwords=True)
     assert found.needs_password == ()
+
+
+def test_a_file_that_is_gone_needs_no_password(place: Workplace, tmp_path: Path) -> None:
+    """Nothing is said of one that was moved away or emptied; one that should hold something is missed."""
+    gone, missed = f"pkcs12:{tmp_path}/gone.p12", f"pkcs12:{tmp_path}/missed.p12"
+    place.ledger.record(Event("issued", f"{gone}?cn=x", "f", {"location": gone}))
+    place.ledger.record(Event("moved-away", f"{gone}?cn=x", "f", {"location": gone}))
+    place.ledger.record(Event("issued", f"{missed}?cn=y", "g", {"location": missed}))
+    found = find_everywhere(place, [gone, missed], passwords=False)
+    assert found.needs_password == ()
+    assert [(address, error.code) for address, error in found.failures] == [(missed, "file-unreadable")]
 
 
 def test_a_place_that_should_hold_something_and_is_away_is_named(place: Workplace, tmp_path: Path) -> None:

@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 
-from dojang.errors import DojangError, LocationSilent
+from dojang.errors import DojangError, FileUnreadable, LocationSilent
 from dojang.ledger import Event, Ledger
 from dojang.lifecycle.held import Held, Histories, held_in
 from dojang.lifecycle.workplace import Workplace
 from dojang.locations.address import parse_address
-from dojang.locations.registry import kind_at
+from dojang.locations.base import MayBeAbsent
+from dojang.locations.registry import kind_of
 from dojang.pkcs11.roll_call import PATIENCE, ask_all
 
 # A place that is being read, not waited for, has so many times as long: there may be thousands in it.
@@ -51,15 +52,16 @@ def find_everywhere(
     """The credentials at all ``addresses``; with ``expiring`` only live ones with no more days left than that.
 
     All places are asked at once, each in a thread of its own; one that has not answered after ``wait`` seconds is among
-    the failures. Without ``passwords`` a place that hides its certificates under one is only named. ``looked_at`` is
-    told, from any thread, how many certificates more have been looked at.
+    the failures. Without ``passwords`` a place that hides its certificates under one is only named, if it is there.
+    ``looked_at`` is told, from any thread, how many certificates more have been looked at.
     """
-    closed, asked = _apart(dict.fromkeys(addresses), passwords=passwords)
+    asked = list(dict.fromkeys(addresses))
     events = place.ledger.history()
     expected, histories = holding(events), _by_fingerprint(events)
-    look = partial(_look_into, place, histories, expected, looked_at)
+    look = partial(_look_into, place, histories, expected, looked_at, passwords)
     held: list[Held] = []
     failures: list[tuple[str, DojangError]] = []
+    closed: list[str] = []
     seen: set[str] = set()
     for address, outcome in zip(asked, ask_all(look, asked, wait, at_work=_LONGER * wait), strict=True):
         if outcome.answer is not None:
@@ -68,6 +70,7 @@ def find_everywhere(
                 seen.add(identity)
                 held += here.held
                 failures += here.failures
+                closed += here.needs_password
         elif isinstance(outcome.error, DojangError):
             failures.append((address, outcome.error))
         elif outcome.error is not None:
@@ -110,29 +113,35 @@ def holding(events: Iterable[Event]) -> set[str]:
     return {location for location, certificates in held.items() if location and certificates}
 
 
-def _apart(addresses: Iterable[str], *, passwords: bool) -> tuple[list[str], list[str]]:
-    """The places that nobody can look into, and the others."""
-    closed: list[str] = []
-    asked: list[str] = []
-    for address in addresses:
-        kind = kind_at(address)
-        hidden = kind is not None and kind.traits.listed_by == "password" and not passwords
-        (closed if hidden else asked).append(address)
-    return closed, asked
-
-
 def _look_into(
     place: Workplace,
     histories: Histories,
     expected: set[str],
     looked_at: Callable[[int], object],
+    passwords: bool,
     address: str,
 ) -> tuple[str, Found]:
     """What is at one address, and one text for the place however many links lead to it."""
     location = parse_address(address).location()
-    found = find_in(place, address, histories=histories, present=location.to_text() in expected)
+    present = location.to_text() in expected
+    if not passwords and kind_of(location).traits.listed_by == "password":
+        return location.identity(), _named_only(place, address, present=present)
+    found = find_in(place, address, histories=histories, present=present)
     looked_at(len(found.held))
     return location.identity(), found
+
+
+def _named_only(place: Workplace, address: str, *, present: bool) -> Found:
+    """A place that shows nothing without a password; one that is not there needs none, and is missed if expected."""
+    with place.open_location(address) as location:
+        if isinstance(location, MayBeAbsent):
+            try:
+                location.check_present()
+            except FileUnreadable:
+                if present:
+                    raise
+                return Found((), ())
+    return Found((), (), (address,))
 
 
 def _by_fingerprint(events: Iterable[Event]) -> Histories:
