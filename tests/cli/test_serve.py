@@ -133,6 +133,25 @@ def test_workers_whose_token_was_away_are_all_ready_again_when_it_is_back(office
         assert set(served.workers()) == workers
 
 
+def test_granian_serves_by_the_same_signals(office) -> None:
+    """Two workers: ready, settings read again at SIGHUP, a new worker for one that dies, all ended by SIGTERM."""
+    with office("--workers", 2, "--server", "granian") as served:
+        served.began()
+        served.told("READY=1")
+        until(lambda: json.loads(served.ask("/ready", served.admin)[1]) == {"ok": True, "problems": {}})
+        before = served.workers()
+        served.process.send_signal(signal.SIGHUP)
+        until(lambda: served.log().count('"event": "reloaded"') == 2)
+        os.kill(before[0], signal.SIGKILL)
+        until(lambda: len(served.workers()) == 2 and set(served.workers()) != set(before))
+        assert served.ask("/ready") == (200, b"ok\n")
+        now = served.workers()
+        assert served.stop() == 0
+        served.told("STOPPING=1")
+        assert not any(map(_is_alive, now))
+        assert {json.loads(line)["level"] for line in served.log().splitlines()} <= {"info", "warning"}
+
+
 def test_settings_that_changed_hold_after_a_hangup(office) -> None:
     """SIGHUP: what cannot be read changes nothing and is told; what can be is in force, without a pause in serving."""
     settings, workers = office.folder / "authority.toml", 2
@@ -203,10 +222,12 @@ def test_a_root_issues_only_where_that_was_said(make_token, run_dojang, tmp_path
 def test_what_cannot_be_served_is_refused_before_anybody_listens(office, tmp_path) -> None:
     """Usage for options that do not fit, files that are not there by name, an address in use; a plan does nothing."""
     run, missing = office.run, tmp_path / "missing.pem"
+    tls = ["--tls-certificate", missing, "--tls-key", missing]
     for words, code in (
         (["--tls-certificate", missing], "usage"),
         (["--client-ca", missing], "usage"),
-        (["--tls-certificate", missing, "--tls-key", missing], "file-unreadable"),
+        (["--server", "granian", *tls, "--client-ca", missing], "usage"),
+        (tls, "file-unreadable"),
         (["--trusted-proxy", "nobody"], "usage"),
         (["--listen", "nowhere"], "usage"),
         (["--ca", "nobody", "--listen", "127.0.0.1:0"], "not-found"),

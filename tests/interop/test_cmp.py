@@ -145,6 +145,17 @@ def test_a_code_becomes_a_certificate(client: Client) -> None:
     assert (client.folder / "c.pem").read_bytes().count(b"BEGIN") == 1
 
 
+def test_a_client_is_served_by_granian_as_well(client: Client) -> None:
+    """ir, kur and rr over a server that somebody asked for by name."""
+    with served(client.authority, server="granian") as port:
+        guest = replace(client, port=port)
+        signing = guest.enrol("guest")
+        key = guest.new_key("guest-2.key")
+        guest.run("kur", *signing, "-oldcert", "guest.pem", "-newkey", key, "-certout", "guest-2.pem")
+        guest.run("rr", *guest.signing("guest-2"), "-oldcert", "guest-2.pem", "-revreason", "0")
+        assert (client.state("guest"), client.state("guest-2")) == ("confirmed", "revoked")
+
+
 @pytest.mark.parametrize("mac", ["hmac-sha1", "hmacWithSHA256"])
 @pytest.mark.parametrize("digest", ["sha1", "sha256", "sha512"])
 def test_every_mac_of_the_client_is_taken(client: Client, mac: str, digest: str) -> None:

@@ -5,28 +5,42 @@ import contextlib
 import logging
 import signal
 import socket
-import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final
-
-import uvicorn
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final, Protocol
 
 from dojang.centre.logs import tell
-from dojang.centre.protocol import guarded_protocol, sweep
-from dojang.centre.sockets import BACKLOG
-from dojang.centre.tls import TLS_SECONDS, TlsFiles
+from dojang.centre.servers import UVICORN, open_server
 
 if TYPE_CHECKING:
     from dojang.centre.gate import App
     from dojang.centre.health import Pulse, Readiness
     from dojang.centre.limits import Limits
     from dojang.centre.state import Centre
+    from dojang.centre.tls import TlsFiles
 
-KEEP_ALIVE_SECONDS: Final = 5
 STUCK: Final = 10.0
 """Seconds without a turn of the event loop after which a process is no longer alive."""
+
+
+class Server(Protocol):
+    """What speaks HTTP on the sockets. Everything but ``beat_at`` is used by the thread of its event loop."""
+
+    beat_at: float
+    """When the event loop last turned, of ``time.monotonic``."""
+    on_started: Callable[[], None]
+    on_turn: Callable[[], None]
+
+    def new_loop(self) -> asyncio.AbstractEventLoop: ...
+
+    async def serve(self) -> None:
+        """Until ``end``; returns when what was under way is done, or has had its time."""
+
+    def end(self) -> None: ...
+
+    async def use_tls(self, files: "TlsFiles") -> None:
+        """For connections from now on. Raises ``FileUnreadable`` and ``FileMalformed``, and then goes on as before."""
 
 
 class Host:
@@ -39,9 +53,11 @@ class Host:
         limits: "Limits",
         pulse: "Pulse",
         sockets: Sequence[socket.socket],
-        tls: TlsFiles | None = None,
+        tls: "TlsFiles | None" = None,
+        server: str = UVICORN,
     ) -> None:
-        self._server = _Server(app, state, limits, sockets, None if tls is None else tls.context())
+        """``server`` is one of ``dojang.centre.servers.NAMES``. Raises ``ExtraMissing`` where it is not installed."""
+        self._server: Server = open_server(server, app, state, limits, sockets, tls)
         self._limits, self._pulse, self._tls = limits, pulse, tls
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_to_stop = False
@@ -59,7 +75,7 @@ class Host:
 
     def run(self, *, signals: bool = True) -> None:
         """Until ``stop``, or with ``signals`` SIGTERM or SIGINT; returns when what was under way is done, or late."""
-        with asyncio.Runner(loop_factory=self._server.config.get_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=self._server.new_loop) as runner:
             runner.run(self._serve(signals))
 
     def alive(self) -> bool:
@@ -107,7 +123,7 @@ class Host:
         self.on_stopping()
         tell("draining", seconds=self._limits.drain_seconds)
         await asyncio.sleep(self._limits.notice_seconds)  # for those who balance the load to hear of it
-        self._server.should_exit = True
+        self._server.end()
 
     def _reload(self) -> None:
         if self._reloading is None or self._reloading.done():
@@ -117,89 +133,7 @@ class Host:
         try:
             await asyncio.to_thread(self.on_reload)
             if self._tls is not None:
-                self._server.use_tls(self._tls.context())
+                await self._server.use_tls(self._tls)
             tell("reloaded")
         except Exception as error:  # the old settings stay in force
             tell("not reloaded", logging.ERROR, code=getattr(error, "code", "bug"), message=str(error))
-
-
-class _Server(uvicorn.Server):
-    """uvicorn's server on sockets that are open already, with limits of ours and signals left alone."""
-
-    def __init__(
-        self,
-        app: "App",
-        state: "Centre",
-        limits: "Limits",
-        sockets: Sequence[socket.socket],
-        tls: ssl.SSLContext | None,
-    ) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app,
-                http=guarded_protocol(limits, state.metrics.turned_away),
-                ws="none",
-                lifespan="off",
-                interface="asgi3",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                proxy_headers=False,
-                timeout_keep_alive=KEEP_ALIVE_SECONDS,
-                timeout_graceful_shutdown=int(limits.drain_seconds) or 1,
-            )
-        )
-        self._state, self._sockets, self._tls = state, sockets, tls
-        self._replacing: asyncio.Task[None] | None = None
-        self.beat_at = time.monotonic()
-        self.on_started: Callable[[], None] = lambda: None
-        self.on_turn: Callable[[], None] = lambda: None
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        self.servers = await self._listen()
-        self.started = True
-        self.on_started()
-
-    async def on_tick(self, counter: int) -> bool:
-        self.beat_at = time.monotonic()
-        if counter % 10 == 0:
-            sweep(self.server_state.connections)
-            self._state.metrics.under_way(self._state.desk.taken)
-            self.on_turn()
-        return await super().on_tick(counter)
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Nobody is let in any more; those who are here are served."""
-        await super().shutdown(list(self._sockets))
-
-    def use_tls(self, context: ssl.SSLContext) -> None:
-        """For connections from now on; those that are open go on as they are."""
-        self._tls = context
-        self._replacing = asyncio.create_task(self._replace(self._replacing))
-
-    async def _replace(self, earlier: "asyncio.Task[None] | None") -> None:
-        if earlier is not None:
-            await earlier
-        before, self.servers = self.servers, await self._listen()
-        for server in before:
-            server.close()
-
-    async def _listen(self) -> list[Any]:
-        loop = asyncio.get_running_loop()
-        protocol: Any = self.config.http_protocol_class
-
-        def connection() -> asyncio.Protocol:
-            made: asyncio.Protocol = protocol(
-                config=self.config, server_state=self.server_state, app_state={}, _loop=loop
-            )
-            return made
-
-        seconds: dict[str, Any] = {} if self._tls is None else TLS_SECONDS
-        return [
-            await loop.create_server(connection, sock=one.dup(), ssl=self._tls, backlog=BACKLOG, **seconds)
-            for one in self._sockets
-        ]

@@ -11,6 +11,7 @@ from typing import Any, Final, cast
 
 from dojang.centre.limits import Limits
 
+KEEP_ALIVE_SECONDS: Final = 5
 GRACE: Final = 5.0
 """Seconds beyond all limits after which a connection is cut off without a word."""
 

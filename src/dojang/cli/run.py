@@ -36,6 +36,7 @@ EXTRAS = {
     "reportlab": "otp",
     "starlette": "centre",
     "uvicorn": "centre",
+    "granian": "granian",
     "prometheus_client": "centre",
 }
 

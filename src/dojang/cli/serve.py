@@ -53,6 +53,16 @@ _MOST_WORKERS = 64
     show_default=True,
     help=N_("How many processes share the work."),
 )
+@option(
+    "--server",
+    type=click.Choice(("uvicorn", "granian")),
+    default="uvicorn",
+    show_default=True,
+    help=N_(
+        "What speaks HTTP. granian (dojang[granian]) takes no --client-ca; there a connection too many waits instead "
+        "of hearing 503, and one whose header is too slow is cut off without 408."
+    ),
+)
 @option("--tls-certificate", metavar="FILE", type=FilePath(), help=N_("Certificate for TLS with its chain, in PEM."))
 @option("--tls-key", metavar="FILE", type=FilePath(), help=N_("Its key, in PEM and without a password."))
 @option("--client-ca", metavar="FILE", type=FilePath(), help=N_("Whose certificates callers may show, in PEM."))
@@ -104,6 +114,7 @@ def serve(
     listen: tuple[str, ...],
     admin_listen: str,
     workers: int,
+    server: str,
     tls_certificate: Path | None,
     tls_key: Path | None,
     client_ca: Path | None,
@@ -127,6 +138,7 @@ def serve(
     if print_unit:
         return _print_unit(invocation)
     from dojang.centre.limits import Limits
+    from dojang.centre.servers import check_server
     from dojang.cli import serve_process
     from dojang.cli.serve_order import Order
 
@@ -152,7 +164,9 @@ def serve(
         root_online=root_online,
         jobs=not no_jobs,
         level=invocation.flags.log_level or "info",
+        server=server,
     )
+    check_server(order.server, order.tls)
     where = listen or ("127.0.0.1:8080",)
     if invocation.planned(_plan(order, where, admin_listen, workers), authorities=list(order.names)):
         return 0

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dojang.centre.limits import Limits, read_network
+from dojang.centre.servers import UVICORN
 from dojang.centre.tls import TlsFiles
 from dojang.cli.context import Invocation
 from dojang.secret import Secret
@@ -27,6 +28,7 @@ class Order:
     root_online: bool
     jobs: bool
     level: str
+    server: str = UVICORN
 
     def to_json(self) -> dict[str, Any]:
         """For a worker, who reads it with ``from_json``."""

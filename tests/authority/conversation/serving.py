@@ -4,6 +4,7 @@ import contextlib
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from dojang.authority import Founder, LocalAuthority, create_authority, open_authority
 from dojang.centre.app import build
@@ -37,11 +38,11 @@ def found_on(token: OpenToken, folder: Path, *, settings: str = "") -> LocalAuth
 
 
 @contextlib.contextmanager
-def served(authority: LocalAuthority) -> Iterator[int]:
+def served(authority: LocalAuthority, **host: Any) -> Iterator[int]:
     """The port on which it answers."""
     state, pulse = Centre({authority.name: authority}, Metrics()), Pulse({}, every=1)
     sockets, limits = listen("127.0.0.1", 0), Limits(rate=0)
-    host = Host(build(state, limits, pulse, ("cmp",)), state, limits, pulse, sockets)
+    host = Host(build(state, limits, pulse, ("cmp",)), state, limits, pulse, sockets, **host)
     thread = threading.Thread(target=host.run, kwargs={"signals": False})
     thread.start()
     assert host.started.wait(20)
