@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID as USES
 
+from dojang.errors import FileMalformed, NotFound
 from dojang.ledger import Event, Ledger
 from dojang.lifecycle.held import held_in
 from dojang.lifecycle.issue import issue
@@ -257,6 +258,36 @@ def test_broken_folders_hide_nothing(place: Workplace, tmp_path: Path, spoil: Ca
     found = find_everywhere(place, [f"npki:{root}"], wait=30)
     assert [one.stored.label for one in found.held] == ["Hong"]
     assert open_files() <= before
+
+
+@pytest.mark.parametrize("spoil", [_fifo, _folder_instead, _cut_off, _not_text])
+def test_a_damaged_folder_is_told_of(place: Workplace, tmp_path: Path, spoil: Callable[[Path], None]) -> None:
+    """By its address, which leads to the same answer; a folder that nothing was put into is nobody's loss."""
+    root = tmp_path / "NPKI"
+    put(root, certified(), "cn=Good,c=KR")
+    for name in ("cn=Bad,c=KR", "cn=Empty,c=KR"):
+        (root / "yessign" / "USER" / name).mkdir()
+    spoil(root / "yessign" / "USER" / "cn=Bad,c=KR")
+    found = find_everywhere(place, [f"npki:{root}"])
+    assert len(found.held) == 1
+    ((address, error),) = found.failures
+    assert (address.rpartition("#")[2], error.code) == ("yessign/USER/cn=Bad,c=KR", "file-malformed")
+    for named in (address, f"npki:{root}?cn=bad"):
+        with place.open_location(named) as location, pytest.raises(FileMalformed, match="cn=Bad"):
+            location.find(named)
+    with place.open_location(f"npki:{root}") as location, pytest.raises(NotFound):
+        location.find(f"npki:{root}?cn=Nobody")
+
+
+def test_a_key_without_its_certificate_is_told_of(place: Workplace, tmp_path: Path) -> None:
+    """Where nothing else is, that is the answer to a question for the whole place, too."""
+    path = tmp_path / "NPKI" / "yessign" / "USER" / "cn=Bad,c=KR"
+    path.mkdir(parents=True)
+    (path / "signPri.key").write_bytes(b"key")
+    address = f"npki:{tmp_path}/NPKI"
+    assert [error.code for _, error in find_everywhere(place, [address]).failures] == ["file-malformed"]
+    with place.open_location(address) as location, pytest.raises(FileMalformed):
+        location.find(address)
 
 
 def test_links_that_go_round_hide_nothing(place: Workplace, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from dojang.secret import Secret
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 
+    from dojang.errors import DojangError
     from dojang.locations.password_tries import PasswordTries
     from dojang.npki.keyfile import KeyFileForm
     from dojang.npki.pkcs8 import Pkcs8
@@ -180,6 +181,15 @@ class MayBeAbsent(Protocol):
 
     def check_present(self) -> None:
         """Refuse with ``FileUnreadable`` when there is nothing at all, not even an empty location."""
+        ...
+
+
+@runtime_checkable
+class MayBeDamaged(Protocol):
+    """A location in which a credential may be that is listed by nothing, since it cannot be read."""
+
+    def damaged(self) -> "list[tuple[str, DojangError]]":
+        """The addresses of those that the last look at the credentials had to leave out, and what is wrong."""
         ...
 
 

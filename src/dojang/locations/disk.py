@@ -3,14 +3,15 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from dojang.errors import Ambiguous, FileUnreadable, KeyMismatch, NotFound
+from dojang.errors import Ambiguous, DojangError, FileMalformed, FileUnreadable, KeyMismatch, NotFound, Phrase
 from dojang.locations.address import DiskAddress, RemovableAddress
 from dojang.locations.base import Access, Companions, PasswordProvider, StoredCredential, Traits
 from dojang.locations.claims import ClaimBoard, FolderBoard
-from dojang.locations.disk_names import live_under, named_by
+from dojang.locations.disk_names import live_under, may_name, named_by
 from dojang.locations.key_files import KeyFiles, OpenedKeyFile
 from dojang.npki import shelves
 from dojang.npki.contents import (
@@ -69,6 +70,7 @@ class DiskLocation:
         self._files = KeyFiles(passwords, form, tries, shown)
         self._opened: dict[bytes, tuple[OpenedKeyFile, PrivateKey]] = {}
         self._seen: dict[bytes, list[str]] = {}  # by key_id: the names of the folders that it was found in or moved to
+        self._left_out: list[str] = []
 
     @property
     def address(self) -> str:
@@ -82,19 +84,24 @@ class DiskLocation:
         return FolderBoard(self.root / STAGING)
 
     def credentials(self) -> Iterator[StoredCredential]:
-        folders = list(scan(self.root))
+        folders = self._scan()
         return (self._credential(folder) for folder in settled(folders))
+
+    def damaged(self) -> list[tuple[str, DojangError]]:
+        return [(self._address.folder_text(self._location, name), self._damage(name)) for name in self._left_out]
 
     def find(self, address: str) -> StoredCredential:
         wanted = self._address.from_text(address)
         if (known := self._known(wanted)) is not None:
             return self._credential(known)
         for pause in (*_LOOK_AGAIN_AFTER, None):
-            found = named_by(wanted, settled(list(scan(self.root))))
+            found = named_by(wanted, settled(self._scan()))
             if found or pause is None or not wanted.names_credential:
                 break
             time.sleep(pause)
         if not found:
+            for name in filter(partial(may_name, wanted), self._left_out):
+                raise self._damage(name)
             raise NotFound(what=f"'{address}'", where=self.address, command=f"dojang cert list '{self.address}'")
         if len(found) > 1:
             matches = ", ".join(self._credential(folder).address for folder in found)
@@ -228,6 +235,19 @@ class DiskLocation:
             if folder.key_id == key_id:
                 shelves.remove(self.root, folder.path, key_id)
         shelves.clear_staging(self.root, key_id)
+
+    def _scan(self) -> list[KeyFolder]:
+        """All folders; those that are damaged are kept in mind."""
+        self._left_out = []
+        return list(scan(self.root, self._left_out))
+
+    def _damage(self, name: str) -> DojangError:
+        return FileMalformed(
+            path=str(self.root / name),
+            expected=Phrase("a certificate folder"),
+            problem=Phrase("there is no certificate in it that can be read"),
+            next_step="Restore its signCert.der from a backup, or have its issuer send the certificate again.",
+        )
 
     def _finish_switch(self, folders: list[KeyFolder], old_key_id: bytes, new_key_id: bytes) -> Path:
         """Nothing is staged any more; a switch that was cut short may still have to retire the old folder."""

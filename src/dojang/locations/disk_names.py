@@ -31,3 +31,12 @@ def _with_name(folders: list[KeyFolder], name: str) -> list[KeyFolder]:
     """By the whole common name, else by what stands before the Latin name and the digits: ``홍길동()0004…``."""
     whole = [folder for folder in folders if comparable(folder.common_name) == name]
     return whole or [folder for folder in folders if comparable(folder.common_name).partition("(")[0] == name]
+
+
+def may_name(wanted: DiskAddress | RemovableAddress, name: str) -> bool:
+    """Whether an address may mean a folder of which nothing but its name is known."""
+    if wanted.folder is not None:
+        return comparable(wanted.folder) in (comparable(name), comparable(name.rpartition("/")[2]))
+    if wanted.common_name is not None:
+        return f"cn={comparable(wanted.common_name)}" in comparable(name)
+    return not wanted.names_credential

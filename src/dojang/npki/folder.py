@@ -62,11 +62,14 @@ class KeyFolder(NamedTuple):
         return self.path / self.key_name if self.key_name else None
 
 
-def scan(root: Path) -> Iterator[KeyFolder]:
-    """Every certificate folder below ``root``: live, then staged, then retired ones. The unreadable is left out."""
+def scan(root: Path, left_out: list[str] | None = None) -> Iterator[KeyFolder]:
+    """Every certificate folder below ``root``: live, then staged, then retired ones. The unreadable is left out.
+
+    ``left_out`` gets the names of live folders in which there is something, and no certificate that can be read.
+    """
     authorities = [entry for entry in _folders(root) if not entry.name.startswith(".")]
     for authority in authorities:
-        yield from _below(authority, USER, Place.LIVE)
+        yield from _below(authority, USER, Place.LIVE, left_out)
     for staged in _folders(root / STAGING):
         if _STAGED_NAME.fullmatch(staged.name) and (folder := read_folder(root, Path(staged.path), Place.STAGED)):
             yield folder
@@ -138,7 +141,9 @@ def _facts_of(certificate_der: bytes) -> tuple[Glance | None, str | None, bytes 
 _remembered_facts = lru_cache(maxsize=64)(_facts_of)  # whoever moves a folder reads it again and again
 
 
-def _read_each(folders: Sequence[tuple[str, str]], place: Place) -> Iterator[KeyFolder]:
+def _read_each(
+    folders: Sequence[tuple[str, str]], place: Place, left_out: list[str] | None = None
+) -> Iterator[KeyFolder]:
     """The certificate folders among these, each a path and its name below the root.
 
     Each step is taken for many before the next: its code and its data stay close to the processor, and thousands are
@@ -151,9 +156,11 @@ def _read_each(folders: Sequence[tuple[str, str]], place: Place) -> Iterator[Key
         seen = [_seen(der) for der in ders]
         common_names = [_common_name(one) for one in seen]
         hashes = [_key_hash(one, der) for one, der in zip(seen, ders, strict=True)]
-        for (path, name), *facts in zip(some, names, ders, seen, common_names, hashes, strict=True):
-            if (folder := _folder(path, name, place, *facts)) is not None:
+        for (path, name), listed, *facts in zip(some, names, ders, seen, common_names, hashes, strict=True):
+            if (folder := _folder(path, name, place, listed, *facts)) is not None:
                 yield folder
+            elif left_out is not None and not listed.keys().isdisjoint((_CERTIFICATE, _KEY)):
+                left_out.append(name)
 
 
 def _folder(
@@ -207,11 +214,15 @@ def _record(path: str, names: dict[str, str]) -> FolderRecord | None:
         return None
 
 
-def _below(authority: "os.DirEntry[str]", wanted: str, place: Place) -> Iterator[KeyFolder]:
+def _below(
+    authority: "os.DirEntry[str]", wanted: str, place: Place, left_out: list[str] | None = None
+) -> Iterator[KeyFolder]:
     for shelf in _folders(authority.path):
         if comparable(shelf.name) == comparable(wanted):
             above = f"{authority.name}/{shelf.name}"
-            yield from _read_each([(entry.path, f"{above}/{entry.name}") for entry in _folders(shelf.path)], place)
+            yield from _read_each(
+                [(entry.path, f"{above}/{entry.name}") for entry in _folders(shelf.path)], place, left_out
+            )
 
 
 def _folders(path: str | Path) -> "list[os.DirEntry[str]]":
