@@ -3,7 +3,8 @@
 Two things count as rubbish. Objects that cannot be read or that hold nothing, because whoever made them did not get to
 the end; and, where a module's store is known, files that it never shows. An object that merely lacks something is never
 rubbish. An object that somebody is making at this moment looks the same for a moment, so both looks must agree; a file,
-and where files are known that of an object, must have been left alone for a while besides.
+and where files are known that of an object, must have been left alone for a while besides. SoftHSM itself adds to
+an unfinished object what it lacks when somebody looks at it first, so the while begins anew then.
 """
 
 import fcntl
@@ -37,6 +38,7 @@ _SUBSTANCE: Final = {
     ck.CKO_PRIVATE_KEY: (ck.CKA_MODULUS, ck.CKA_EC_PARAMS),
     ck.CKO_SECRET_KEY: (ck.CKA_VALUE_LEN,),
 }
+_TELLING: Final = frozenset(_NAMING).union(*_SUBSTANCE.values())
 _ABOUT_THE_OBJECT: Final = (ck.CKR_ATTRIBUTE_VALUE_INVALID, ck.CKR_KEY_SIZE_RANGE)
 """What SoftHSM answers for an object of a few bytes (seen, 2.6.1). Any other error may be the device's, not its."""
 
@@ -133,7 +135,7 @@ def _hesitate(one: Rubbish, removable_slot: bool, healthy: bool, being_made: boo
         return one._replace(doubt=Phrase("a card or its reader may answer so for a while"))
     if not healthy:
         return one._replace(doubt=Phrase("nothing on the token can be read"))
-    if being_made and one.kind == UNREADABLE:  # its maker may be held up for longer than the looks are apart
+    if being_made:  # its maker may be held up for longer than the looks are apart
         return one._replace(doubt=_BEING_WRITTEN)
     return one
 
@@ -201,7 +203,8 @@ def _broken_files(token: OpenToken) -> dict[str, Rubbish]:
 
 def _is_being_made(token: OpenToken) -> bool:
     store, folder = _kept_in(token)
-    return store is not None and folder is not None and is_being_made(store, folder, time.time() - UNTOUCHED)
+    since = time.time() - UNTOUCHED
+    return store is not None and folder is not None and is_being_made(store, folder, _TELLING, since)
 
 
 def _kept_in(token: OpenToken) -> tuple[Store | None, Path | None]:

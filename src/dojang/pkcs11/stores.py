@@ -1,7 +1,7 @@
 """Modules that keep every object in a file of its own: where those files are, and which of them are no object."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,29 +10,53 @@ from dojang.pkcs11 import softhsm
 _NUMBER = 8
 _BOOL, _ULONG, _BYTES = 1, 2, 3
 _LARGEST_OBJECT = 1 << 24
-_SMALLEST = 3 * _NUMBER  # the generation, and type and kind of one attribute
 
 
-def _ends_inside_an_attribute(data: bytes) -> bool:
-    """A generation number, then attributes: type, kind and value, whose bytes have their length before them.
+class _Attribute(NamedTuple):
+    """One attribute in a file: ``end`` lies behind the data's where it was cut off; ``kind`` 0 is not known."""
 
-    False in doubt: a kind that is not known may belong to a newer version.
+    type: int
+    kind: int
+    start: int
+    end: int
+
+
+def _attributes(data: bytes) -> Iterator[_Attribute]:
+    """What follows the generation number: type, kind and value, whose bytes have their length before them.
+
+    It ends at a kind that is not known, which may belong to a newer version.
     """
     at = _NUMBER
     while _NUMBER <= at < len(data):
-        kind = int.from_bytes(data[at + _NUMBER : at + 2 * _NUMBER], "big")
-        if at + 2 * _NUMBER > len(data):
-            return True
+        attribute, kind = (int.from_bytes(data[at + skip : at + skip + _NUMBER], "big") for skip in (0, _NUMBER))
         at += 2 * _NUMBER
+        start = at + (_NUMBER if kind == _BYTES else 0)
+        if start > len(data):
+            yield _Attribute(attribute, kind, start, start + 1)
+            return
         if kind == _BYTES:
-            if at + _NUMBER > len(data):
-                return True
-            at += _NUMBER + int.from_bytes(data[at : at + _NUMBER], "big")
+            end = start + int.from_bytes(data[at:start], "big")
         elif kind in (_BOOL, _ULONG):
-            at += 1 if kind == _BOOL else _NUMBER
+            end = start + (1 if kind == _BOOL else _NUMBER)
         else:
-            return False
-    return at > len(data) >= _NUMBER
+            yield _Attribute(attribute, 0, start, len(data))
+            return
+        yield _Attribute(attribute, kind, start, end)
+        at = end
+
+
+def _ends_inside_an_attribute(data: bytes) -> bool:
+    """Whether the last attribute is not whole. False in doubt."""
+    return any(attribute.end > len(data) for attribute in _attributes(data))
+
+
+def _says_nothing_of(data: bytes, types: Container[int]) -> bool:
+    """Whether every one of these attributes is still without content. True in doubt."""
+    return not any(
+        attribute.type in types and any(data[attribute.start : attribute.end])
+        for attribute in _attributes(data)
+        if attribute.kind
+    )
 
 
 class Store(NamedTuple):
@@ -47,6 +71,7 @@ class Store(NamedTuple):
     suffix: str
     not_objects: tuple[str, ...]
     cut_short: Callable[[bytes], bool]
+    blank: Callable[[bytes, Container[int]], bool]
     source: str
 
 
@@ -57,6 +82,7 @@ STORES = (
         ".object",
         ("token.object",),
         _ends_inside_an_attribute,
+        _says_nothing_of,
         "softhsm2.conf(5); ObjectFile.cpp, which hides a file that it cannot read to its end (seen, 2.6.1)",
     ),
 )
@@ -80,15 +106,17 @@ def token_folder(store: Store, serial: str) -> Path | None:
     return found[0] if len(found) == 1 and found[0].is_dir() else None
 
 
-def is_being_made(store: Store, folder: Path, since: float) -> bool:
-    """Whether an object file has no room yet for an attribute and was touched after ``since``."""
+def is_being_made(store: Store, folder: Path, types: Container[int], since: float) -> bool:
+    """Whether an object file that was touched after ``since`` has no content yet in any of these attributes."""
     for path in folder.glob(f"*{store.suffix}"):
         try:
             state = path.stat()
+            if path.name in store.not_objects or state.st_mtime <= since or state.st_size > _LARGEST_OBJECT:
+                continue
+            if store.blank(path.read_bytes(), types):
+                return True
         except OSError:
             continue  # gone meanwhile
-        if path.name not in store.not_objects and state.st_size < _SMALLEST and state.st_mtime > since:
-            return True
     return False
 
 
