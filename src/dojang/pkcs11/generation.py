@@ -169,6 +169,9 @@ def _read_back(session: Session, handles: tuple[int, int], algorithm: str, use: 
             token=session.token_label, function=error.function, result=ck.result_name(error.rv)
         ) from error
     wrong = disobedience(pair.private, algorithm, use)
+    told = pair.private | pair.public
+    if not told.get(ck.CKA_MODULUS) and not told.get(ck.CKA_EC_POINT):
+        wrong.append("its public half is not told")
     if wrong:
         _remove(session, handles)
         raise errors.DeviceDisobeyed(token=session.token_label, problem=", ".join(wrong))
