@@ -14,6 +14,7 @@ from dojang.errors import (
     AlreadyExists,
     Ambiguous,
     CertificateUnusable,
+    DojangError,
     FileMalformed,
     FileUnreadable,
     FileUnwritable,
@@ -84,6 +85,24 @@ def test_a_whole_place_comes_back_whole(desk: Desk, box: Path) -> None:
     assert everything(desk, desk.there) == everything(desk, desk.here)
     again = take_in(TakeInOrder(box, desk.there, every=True, verb="restore"), desk.place)
     assert all(one.already for one in again)
+
+
+def test_what_cannot_be_read_is_told_of(desk: Desk, box: Path) -> None:
+    """The rest is backed up; where nothing else is, there is no backup."""
+    desk.put(whole("Hong"))
+    desk.put(whole("Kim"))
+    (spoilt,) = Path(desk.here.removeprefix("npki:")).glob("*/USER/cn=Kim*/signCert.der")
+    spoilt.write_bytes(spoilt.read_bytes()[:-1])
+    told: list[DojangError] = []
+    made = backup(BackupOrder((desk.here,), box), replace(desk.place, warn=told.append))
+    assert [one.stored.label for one in made.credentials] == ["Hong"]
+    assert [(error.code, str(error.facts["path"]).rpartition("cn=")[2][:3]) for error in told] == [
+        ("file-malformed", "Kim")
+    ]
+    with desk.place.open_location(desk.here) as location:
+        location.delete(location.find(f"{desk.here}?cn=Hong").key_id)
+    with pytest.raises(FileMalformed):
+        backup(BackupOrder((desk.here,), box.with_name("none.p12")), desk.place)
 
 
 def test_the_ledger_knows_of_backups(desk: Desk, box: Path) -> None:

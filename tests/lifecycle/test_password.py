@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -105,3 +106,14 @@ def test_one_that_fails_does_not_stop_the_others(office) -> None:
     assert [(address, type(error)) for address, error in done.failures] == [(second.stored.address, PasswordIncorrect)]
     assert opens(office.address, NEW, first.stored)
     assert opens(office.address, OTHER, second.stored)
+
+
+@pytest.mark.parametrize("office", ["npki:{}/more/NPKI"], indirect=True)
+def test_what_cannot_be_read_is_among_the_failures(office) -> None:
+    """A key whose certificate is damaged stays under the old password, and that is said."""
+    first, second = issue(office.order(), office.place), issue(office.order("Kim"), office.place)
+    spoilt = Path(office.address.removeprefix("npki:"), second.stored.address.partition("#")[2].replace("%20", " "))
+    (spoilt / "signCert.der").write_bytes(b"0")
+    done = changed(office, PasswordOrder(office.address, every=True))
+    assert [one.stored.address for one in done.held] == [first.stored.address]
+    assert [(address, error.code) for address, error in done.failures] == [(second.stored.address, "file-malformed")]

@@ -8,7 +8,7 @@ from typing import Final
 from dojang.errors import KeyDoesNotLeave, NotFound, NotPermitted, Phrase
 from dojang.ledger import Event, Fact
 from dojang.lifecycle.drill import Drilled, put_in, restored_on_trial
-from dojang.lifecycle.held import Held, look_at, names_credential
+from dojang.lifecycle.held import Held, damaged_in, look_at, names_credential
 from dojang.lifecycle.origin import fingerprint_of
 from dojang.lifecycle.parcel import Parcel, take_out
 from dojang.lifecycle.recover import recover
@@ -57,8 +57,9 @@ class _Gathered:
 def backup(order: BackupOrder, place: Workplace) -> Backup:
     """Write the file aside, restore everything in it on trial, have it sign, and only then give it its name.
 
-    ``AlreadyExists`` for a file that is there, ``KeyDoesNotLeave`` for a key that its location keeps. After any error
-    and after a kill no half of a backup stays, and an older one is what it was.
+    ``AlreadyExists`` for a file that is there, ``KeyDoesNotLeave`` for a key that its location keeps. What cannot be
+    read is told of (``place.warn``) and left out. After any error and after a kill no half of a backup stays, and an
+    older one is what it was.
     """
     file = order.file.resolve()
     refuse_present(file, order.replace)
@@ -110,6 +111,8 @@ def _gather(addresses: Sequence[str], place: Workplace) -> _Gathered:
             recover(place, location)
             wanted, left = _wanted(address, location)
             retired += left
+            for _address, error in [] if names_credential(address) else damaged_in(location):
+                place.warn(error)
             for stored in wanted:
                 if stored.certificate_der in [parcel.certificate_der for parcel in gathered.parcels]:
                     continue
@@ -127,6 +130,8 @@ def _wanted(address: str, location: Location) -> tuple[list[StoredCredential], i
     found = list(location.credentials())
     live = [one for one in found if one.live]
     if not live:
+        for _address, error in damaged_in(location):
+            raise error
         raise NotFound(what="A credential in use", where=location.address, command=f"dojang cert list '{address}'")
     return live, len([one for one in found if one.retired])
 

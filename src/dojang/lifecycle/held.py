@@ -11,7 +11,7 @@ from dojang.lifecycle.origin import fingerprint_of, history_of, profile_in, wind
 from dojang.lifecycle.purpose import Purpose, purpose_of
 from dojang.lifecycle.workplace import Workplace
 from dojang.locations.address import parse_address
-from dojang.locations.base import MayBeAbsent, MayBeDamaged, StoredCredential, Traits
+from dojang.locations.base import Location, MayBeAbsent, MayBeDamaged, StoredCredential, Traits
 from dojang.npki.validity import days_left, opening_of
 
 if TYPE_CHECKING:
@@ -69,10 +69,14 @@ def held_in(
         if names_credential(address):
             return [look_at(place, location.traits, location.find(address), window, histories)]
         credentials = [one for one in location.credentials() if not one.staged]
-        if isinstance(location, MayBeDamaged):
-            for where, error in location.damaged():
-                skipped(where, error)
+        for where, error in damaged_in(location):
+            skipped(where, error)
         return _look_at_each(place, location.traits, credentials, window, histories, skipped)
+
+
+def damaged_in(location: Location) -> list[tuple[str, DojangError]]:
+    """What the last look at its credentials had to leave out, with the reason."""
+    return location.damaged() if isinstance(location, MayBeDamaged) else []
 
 
 def held_at(place: Workplace, address: str) -> tuple[Held, tuple[bytes, ...]]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from dojang.errors import DojangError, NotFound, PasswordIncorrect, UnsupportedOperation
-from dojang.lifecycle.held import Held, look_at, names_credential
+from dojang.lifecycle.held import Held, damaged_in, look_at, names_credential
 from dojang.lifecycle.recover import recover
 from dojang.lifecycle.workplace import Step, Workplace
 from dojang.locations.base import ChangesPassword, Location, StoredCredential
@@ -53,6 +53,7 @@ def _change(order: PasswordOrder, place: Workplace, after: Workplace) -> Passwor
     with place.open_location(order.address) as location:
         recover(place, location)
         changer, chosen = _changer(location), _chosen(order, location)
+        failures += damaged_in(location) if order.every else []
         for one in chosen:
             place.say("change-password")
             try:
@@ -110,5 +111,7 @@ def _chosen(order: PasswordOrder, location: Location) -> list[StoredCredential]:
     found = sorted((one for one in location.credentials() if not one.staged), key=lambda one: one.retired)
     chosen = {one.key_id: one for one in reversed(found) if location.has_key(one.key_id)}
     if not chosen:
+        for _address, error in damaged_in(location):
+            raise error
         raise NotFound(what="A key", where=location.address, command=f"dojang cert list '{location.address}'")
     return list(reversed(chosen.values()))
