@@ -24,13 +24,14 @@ from tests.authority.factors.serving import bank_server
 from tests.cli.test_elsewhere import Shell as ShellElsewhere
 from tests.cmp.own_server import OwnServer
 
+from dojang.authority.factors.checkers import Occasion
 from dojang.authority.remote_factors import RemoteSitting
 from dojang.cli.context import Invocation
 from dojang.cli.factors import FactorPrompts, given_in
 from dojang.cli.flags import Flags
 from dojang.cli.run import run as run_here
 from dojang.cmp.factors import Offer, Outcome, Prepared, Wanted
-from dojang.errors import FactorUnavailable, FileMalformed, Usage
+from dojang.errors import FactorUnavailable, FileMalformed, Phrase, TooManyMessages, Usage
 from dojang.lifecycle.prove import key_in
 
 RIGHT, WRONG = ("env:RIGHT_CODE", "env:WRONG_CODE")
@@ -110,6 +111,7 @@ def test_without_flags_and_without_anybody_one_error_names_them(shell: Shell) ->
     assert error["code"] == "input-required"
     assert "--factor otp=SRC --factor sms=SRC" in error["next"]
     assert "--factor card=SRC --factor sms=SRC" in error["next"]
+    assert "renew" not in error["next"]
     assert shell.keys() == []
 
 
@@ -140,7 +142,7 @@ def test_a_locked_device_says_so(shell: Shell) -> None:
 def test_a_device_is_named_where_there_are_several(shell: Shell) -> None:
     """The positions of a card are told before its code is read."""
     error = shell.issue("--factor", f"card={RIGHT}", "--factor", f"sms={RIGHT}", status=2)
-    assert "--factor card:DEVICE=SRC" in error["next"]
+    assert "--factor card:first=SRC (*first) or --factor card:second=SRC (*second)" in error["next"]
     words = ["--factor", f"card:second={RIGHT}", "--factor", f"sms={RIGHT}"]
     known = ["cert", "issue", "--to", shell.address, "--subject", "CN=Hong,C=KR", "--ca", shell.server.url]
     _out, err = shell.run(*known, *shell.code(), *words)
@@ -267,15 +269,36 @@ def test_a_person_is_asked_in_korean(shell: Shell, terminal: Callable[..., Any])
     child.expect("보안카드 입력:")
     child.sendline("246810")
     child.expect("통과했습니다: 보안카드")
-    child.expect("문자 인증번호 입력")
-    child.sendline("")
-    child.expect("비우면 다시 보냅니다")
-    child.sendline("246810")
+    for typed in ("", "246810"):
+        child.expect(r"문자 인증번호 입력 \(비우면 다시 보냅니다\)")
+        child.sendline(typed)
     child.expect("통과했습니다: 문자 인증번호")
     child.expect("발급했습니다")
     child.expect_exact(pexpect.EOF)
     assert "246810" not in (child.before or "")
     assert len(shell.device("sms").prepared) == 2
+
+
+def test_asking_for_another_code_too_soon_ends_nothing(shell: Shell, terminal: Callable[..., Any]) -> None:
+    """It is told when there can be another; the code that was sent still works, and what was passed stays passed."""
+    sms = shell.device("sms")
+    prepare, answers = sms.prepare, iter([False, True])
+
+    def prepare_once(occasion: Occasion, device: str) -> Prepared:
+        if next(answers):
+            raise TooManyMessages(authority="bank", problem=Phrase("the last one was sent just now"), seconds=28)
+        return prepare(occasion, device)
+
+    sms.prepare = prepare_once
+    words = ["cert", "issue", "--to", shell.address, "--subject", "CN=Kim,C=KR", "--ca", shell.server.url]
+    child = terminal(*words, *shell.code(), "--factor", f"otp={RIGHT}", *shell.secrets[:2], no_proxy="127.0.0.1")
+    child.expect("The code from the text message")
+    child.sendline("")
+    child.expect("the last one was sent just now. Ask again in 28 seconds")
+    child.expect("The code from the text message")
+    child.sendline("246810")
+    child.expect("Issued")
+    child.expect_exact(pexpect.EOF)
 
 
 def test_an_interrupted_question_takes_everything_back(shell: Shell, terminal: Callable[..., Any]) -> None:

@@ -19,9 +19,16 @@ from dojang.cmp.factors import (
     Prepared,
     Wanted,
 )
-from dojang.cmp.faults import CmpFault
+from dojang.cmp.faults import CmpFault, FailInfo
 from dojang.cmp.urls import Target
-from dojang.errors import AnswerPending, AuthorityUnreachable, AuthorityUntrusted, FactorUnavailable, Phrase
+from dojang.errors import (
+    AnswerPending,
+    AuthorityRefused,
+    AuthorityUnreachable,
+    AuthorityUntrusted,
+    FactorUnavailable,
+    Phrase,
+)
 
 if TYPE_CHECKING:
     from dojang.secret import Secret
@@ -60,6 +67,8 @@ class RemoteSitting:
         asked = FactorRequest(self.occasion, self.spki_der, factor, device, code)
         try:
             answer = self.ask(General(Kind.GENM, (Information(kind, asked.to_der()),)))
+        except AuthorityRefused as error:
+            raise self._unavailable(error, factor) from error
         except AnswerPending as error:  # no request waits for an answer: there is nothing to come back for
             problem = error.facts["problem"]
             raise AuthorityUnreachable(authority=self.authority, problem=problem, sent=True) from error
@@ -69,6 +78,18 @@ class RemoteSitting:
         except (CmpFault, ValueError) as error:
             problem = Phrase("its answer about factors cannot be read")
             raise AuthorityUntrusted(authority=self.authority, problem=problem) from error
+
+    def _unavailable(self, error: AuthorityRefused, factor: str | None) -> AuthorityRefused | FactorUnavailable:
+        """What it cannot ask for as things are, in its own words; every other refusal is what it was."""
+        failures, said = error.facts.get("failures"), error.facts.get("said")
+        if factor is None or failures != [FailInfo.ADD_INFO_NOT_AVAILABLE.spelling] or not said:
+            return error
+        return FactorUnavailable(
+            authority=self.authority,
+            factor=factor,
+            problem=Phrase("it says: {said}", said=said),
+            next_step=Phrase("Do as it says, then run the command again."),
+        )
 
     def _check_private(self, factor: str) -> None:
         """A code goes over the line as it is typed."""

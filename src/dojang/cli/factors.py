@@ -5,11 +5,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+import click
+
 from dojang.cli.context import Invocation
 from dojang.cli.factor_words import FACTOR_NAMES, factor_name
 from dojang.cli.flags import keep
 from dojang.cli.frame import option
-from dojang.cli.language import N_, _, say
+from dojang.cli.language import N_, _, advice_of, message_of, say
 from dojang.errors import FactorRefused, FactorUnavailable, InputRequired, Phrase, Usage
 
 if TYPE_CHECKING:
@@ -31,6 +33,11 @@ _WHY: Final = {
 
 def factor_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """For a command that may have to pass factors. Nothing is passed on; whoever passes them looks."""
+
+    def taken(ctx: click.Context, _parameter: click.Parameter, value: tuple[str, ...]) -> None:
+        if ctx.obj is not None:
+            ctx.obj.flags.factors = value  # none, too, tells that this command takes them
+
     factor = option(
         "--factor",
         "factors",
@@ -41,7 +48,7 @@ def factor_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "(for otp also the address of a seed), ars for a call. Repeatable."
         ),
         expose_value=False,
-        callback=keep,
+        callback=taken,
     )
     wrapped: Callable[..., Any] = factor(function)
     return wrapped
@@ -141,7 +148,7 @@ class FactorPrompts:
             self._tell(prepared)
             code = self._code(factor, given)
             if not len(code) and factor in _MESSAGES and given is None:
-                prepared = sitting.prepare(factor, device)
+                prepared = self._sent_again(sitting, factor, device) or prepared
                 continue
             outcome = sitting.answer(factor, code, device)
             if outcome.state == "passed":
@@ -151,12 +158,23 @@ class FactorPrompts:
                 raise error
             self._invocation.out.note(say("That was not it: {problem}.", problem=error.facts["problem"]))
 
+    def _sent_again(self, sitting: "FactorSitting", factor: str, device: str | None) -> "Prepared | None":
+        """Another code on its way; the one before still works where there cannot be another now."""
+        try:
+            return sitting.prepare(factor, device)
+        except FactorUnavailable as error:
+            self._invocation.out.note(f"{message_of(error)} {advice_of(error)}")
+            return None
+
     def _device(self, factor: str, offers: "Sequence[Offer]", given: Given | None) -> str | None:
         """The one that was named, or chosen where the applicant has several."""
         if given is not None and given.device is not None:
             return given.device
         if len(offers) < 2:
             return None
+        if not self._invocation.can_ask:
+            named = _(" or ").join(f"--factor {factor}:{one.device}=SRC ({one.shown})" for one in offers)
+            raise InputRequired(what=_("Which device"), option=named)
         rows = [[one.shown, one.device] for one in offers]
         chosen = self._invocation.choose(
             N_("Which device"), [N_("Name"), N_("Id")], rows, option=f"--factor {factor}:DEVICE=SRC"

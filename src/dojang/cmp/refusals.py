@@ -66,10 +66,11 @@ MEANINGS: Mapping[FailInfo, Meaning] = {
 def refused(authority: str, status: Status) -> AuthorityRefused | AuthorityUnreachable:
     """The refusal, with what the authority said of it itself; one that only cannot now may do it later."""
     known = next((MEANINGS[one] for one in sorted(status.failures) if one in MEANINGS), None)
-    said = ", ".join([*(one.spelling for one in sorted(status.failures)), *shown(status.text)])
+    failures, text = [one.spelling for one in sorted(status.failures)], ", ".join(shown(status.text))
+    said = ", ".join([*failures, *([text] if text else [])])
     if known is None:
         problem = Phrase("it says: {said}", said=said) if said else Phrase("it says no more than that")
-        return AuthorityRefused(authority=authority, problem=problem)
+        return AuthorityRefused(authority=authority, problem=problem, failures=failures, said=text)
     problem = Phrase("{meaning} ({said})", meaning=known.problem, said=said)
     if FailInfo.SYSTEM_UNAVAIL in status.failures:
         return AuthorityUnreachable(authority=authority, problem=problem, sent=True, next_step=known.next_step)

@@ -18,7 +18,7 @@ from dojang.authority.enrolment.policy import ProfileRule
 from dojang.authority.remote import Terms
 from dojang.cmp.client import Patience
 from dojang.cmp.wanted import request_for
-from dojang.errors import AuthorityRefused, AuthorityUnreachable, AuthorityUntrusted, FactorMissing, FactorUnavailable
+from dojang.errors import AuthorityUnreachable, AuthorityUntrusted, FactorMissing, FactorUnavailable
 from dojang.secret import Secret
 from dojang.x509.name import parse_name
 
@@ -101,7 +101,7 @@ def test_what_cannot_be_asked_for_is_told(server: OwnServer) -> None:
     terms = Terms(introductions=Introduced(introduced(server)), patience=lambda: Patience(sleep=lambda seconds: None))
     with RemoteAuthority(server.url, terms) as authority:
         sitting = authority.factors_for(asked)
-        with pytest.raises(AuthorityRefused, match="several"):
+        with pytest.raises(FactorUnavailable, match="several"):
             sitting.answer("card", RIGHT)
         server.between = lambda body, honest: b"nothing"
         with pytest.raises(AuthorityUntrusted, match="cannot be read"):

@@ -41,7 +41,7 @@ def fault_of(error: DojangError) -> CmpFault:
     if isinstance(error, FactorMissing):
         return _missing(error)
     if isinstance(error, FactorUnavailable):
-        return _with(FailInfo.ADD_INFO_NOT_AVAILABLE, error.facts["problem"])
+        return _unavailable(error)
     if isinstance(error, CodeRefused):
         return _with(FailInfo.NOT_AUTHORIZED, error.facts["problem"])
     if isinstance(error, TooManyTries):
@@ -62,6 +62,15 @@ def _missing(error: FactorMissing) -> CmpFault:
     passed = cast("tuple[str, ...]", error.facts["passed"])
     fault.information = (Wanted(ways, passed).information(),)
     return fault
+
+
+def _unavailable(error: FactorUnavailable) -> CmpFault:
+    """With what there is to do about it, where only the authority knows."""
+    problem = error.facts["problem"]
+    if error.next_step == FactorUnavailable.next_step:
+        return _with(FailInfo.ADD_INFO_NOT_AVAILABLE, problem)
+    advice = error.advice().rstrip(".")
+    return CmpFault(FailInfo.ADD_INFO_NOT_AVAILABLE, "{problem}. {advice}", problem=problem, advice=advice)
 
 
 def _with(failure: FailInfo, problem: object) -> CmpFault:
