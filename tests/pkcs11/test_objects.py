@@ -132,6 +132,7 @@ def test_two_keys_under_one_id_are_ambiguous(token):
         ({ck.CKA_NEVER_EXTRACTABLE: b"\0"}, "at some time"),
         ({ck.CKA_SENSITIVE: None}, "not told"),
         ({ck.CKA_EC_PARAMS: bytes.fromhex("06052b81040022")}, "ec-p384"),
+        ({ck.CKA_EC_POINT: None}, "public half"),
     ],
 )
 def test_a_token_that_disobeys_is_caught_and_the_key_removed(token, monkeypatch, change, complaint):
