@@ -87,6 +87,25 @@ def test_days_and_dates_are_those_of_korea(where, put, run_dojang) -> None:
     assert f" {last_day} " in run_dojang("where", "--kind", "disk").stdout
 
 
+def test_a_korean_certificate_is_shown_as_koreans_count(put, run_dojang) -> None:
+    """From the first minute of a day to the last, for a purpose; the day of its renewal only while there can be one."""
+    put("Hong", days=40)
+    shown = run_dojang("cert", "show", "npki:?cn=Hong").stdout
+    assert re.search(r"Valid: .* to \S+ 23:59 KST\n", shown)
+    assert re.search(r"State: valid; due for renewal from \S+ 00:00 KST\n", shown)
+    assert "Purpose: banking, insurance, credit cards and civil services (person)\n" in shown
+    put("Ended", days=-3)
+    assert re.search(r"State: expired\n", run_dojang("cert", "show", "npki:?cn=Ended").stdout)
+
+
+def test_what_sources_disagree_on_is_marked(where, put, run_dojang) -> None:
+    """In the table, of one certificate, and for scripts."""
+    put("Hong", policy="1.2.410.200004.5.4.1.103")
+    assert [one["purpose_doubt"] for one in where()["credentials"]] == ["conflict"]
+    assert "(sources disagree)" in run_dojang("where", "--kind", "disk").stdout
+    assert "(출처마다 다름)" in run_dojang("--lang", "ko", "cert", "show", "npki:?cn=Hong").stdout
+
+
 def test_a_copy_elsewhere_is_told(where, put, home, tmp_path, run_dojang) -> None:
     """In JSON by its address, in the table by the number of others."""
     shutil.copytree(put("Hong").parents[1], tmp_path / "other" / "yessign")

@@ -9,6 +9,8 @@ from dojang.cli.language import N_, _, say, spoken
 from dojang.cli.table import Coloured
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from dojang.lifecycle.held import Held
     from dojang.lifecycle.purpose import Purpose
     from dojang.x509.status import CertificateFacts
@@ -32,6 +34,7 @@ LOCATIONS = {
     "cloud": N_("cloud"),
 }
 HOLDERS = {"person": N_("{purpose} (person)"), "business": N_("{purpose} (business)")}
+DOUBTS = {"conflict": N_("{purpose} (sources disagree)"), "unconfirmed": N_("{purpose} (not confirmed)")}
 _WHERE_COLUMNS = [
     N_("Name"),
     N_("Purpose"),
@@ -64,6 +67,7 @@ def credential_data(held: "Held") -> dict[str, Any]:
         "purpose": held.purpose.words["en"],
         "purpose_ko": held.purpose.words["ko"],
         "policy_oids": held.purpose.policy_oids,
+        "purpose_doubt": held.purpose.doubt,
         "holder": held.purpose.holder,
         "duplicate_of": held.duplicate_of,
     }
@@ -82,13 +86,14 @@ def certificate_data(facts: "CertificateFacts") -> dict[str, Any]:
     }
 
 
-def certificate_lines(facts: "CertificateFacts") -> list[str]:
-    """A certificate for people, a fact a line."""
+def certificate_lines(facts: "CertificateFacts", *, korean: bool = False) -> list[str]:
+    """A certificate for people, a fact a line; a ``korean`` one begins and ends with a Korean day."""
+    begins, ends = _moment(facts.not_before_at, korean=korean), _moment(facts.not_after_at, korean=korean)
     return [
         say("Subject: {subject}", subject=facts.subject),
         say("Issuer: {issuer}", issuer=facts.issuer),
         say("Serial: {serial}", serial=facts.serial),
-        say("Valid: {not_before} to {not_after}", not_before=facts.not_before_at, not_after=facts.not_after_at),
+        say("Valid: {not_before} to {not_after}", not_before=begins, not_after=ends),
         say("Days left: {days}", days=facts.days_left),
         say("Algorithm: {algorithm}", algorithm=facts.algorithm),
     ]
@@ -96,9 +101,15 @@ def certificate_lines(facts: "CertificateFacts") -> list[str]:
 
 def credential_lines(held: "Held") -> list[str]:
     """A credential for people, a fact a line."""
+    state, korean = _(STATES[held.state]), held.purpose.korean
+    renewable = held.state in ("valid", "due", "not-yet-valid")
+    due_at = _moment(held.due_at, korean=korean)
     return [
-        *certificate_lines(held.facts),
-        say("State: {state}; due for renewal from {due_at}", state=_(STATES[held.state]), due_at=held.due_at),
+        *certificate_lines(held.facts, korean=korean),
+        say("Purpose: {purpose}", purpose=purpose_words(held.purpose)),
+        say("State: {state}; due for renewal from {due_at}", state=state, due_at=due_at)
+        if renewable
+        else say("State: {state}", state=state),
         say("Address: {address}", address=held.stored.address),
     ]
 
@@ -136,9 +147,10 @@ def common_name_of(name: str) -> str:
 
 
 def purpose_words(purpose: "Purpose") -> str:
-    """What a certificate is for, and whether it is a person's or a business's."""
+    """What a certificate is for, whether it is a person's or a business's, and how far that is to be believed."""
     words = purpose.words[spoken()]
-    return say(HOLDERS[purpose.holder], purpose=words) if purpose.holder in HOLDERS else words
+    words = say(HOLDERS[purpose.holder], purpose=words) if purpose.holder in HOLDERS else words
+    return say(DOUBTS[purpose.doubt], purpose=words) if purpose.doubt in DOUBTS else words
 
 
 def colour_of(held: "Held") -> str:
@@ -153,10 +165,13 @@ def colour_of(held: "Held") -> str:
 
 def _last_day(held: "Held") -> str:
     """The last day as its owner counts it: a Korean certificate ends with a Korean day."""
+    return f"{_moment(held.facts.not_after_at, korean=held.purpose.korean):%Y-%m-%d}"
+
+
+def _moment(at: "datetime", *, korean: bool) -> "datetime":
     from dojang.npki.validity import KST
 
-    at = held.facts.not_after_at
-    return f"{at.astimezone(KST) if held.purpose.korean else at:%Y-%m-%d}"
+    return at.astimezone(KST) if korean else at
 
 
 def credential_table(invocation: Invocation, credentials: "Iterable[Held]") -> str:

@@ -114,5 +114,5 @@ def _fact(name: str, value: object) -> object:
     if isinstance(value, (list, tuple)):
         return "; ".join(str(_fact(name, item)) for item in value)
     if hasattr(value, "strftime"):
-        return value.strftime("%Y-%m-%d %H:%M UTC")
+        return value.strftime(f"%Y-%m-%d %H:%M {'KST' if value.strftime('%Z') == 'KST' else 'UTC'}")
     return value

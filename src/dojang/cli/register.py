@@ -217,13 +217,13 @@ def _tell(invocation: Invocation, source: str, done: "Registration", *, recheck:
 
 def _purpose_data(purpose: "Policy") -> dict[str, object]:
     named = {"oid": purpose.oid, "purpose": dict(purpose.purposes), "holder": purpose.holder}
-    return {**named, "authority": purpose.authority}
+    return {**named, "authority": purpose.authority, "doubt": purpose.doubt}
 
 
 def _text(
     invocation: Invocation, first: str, done: "Registration", facts: "CertificateFacts", purposes: "list[Policy]"
 ) -> str:
     described = credential_lines(done.held) if done.held is not None else certificate_lines(facts)
-    told = [say("Purpose: {text} ({oid})", text=one.purposes[spoken()], oid=one.oid) for one in purposes]
+    told = [say("Policy: {text} ({oid})", text=one.purposes[spoken()], oid=one.oid) for one in purposes]
     rows = [[_(check.name), "✓", say("{detail}", detail=check.detail)] for check in done.checks]
     return "\n".join([first, *described, *told, invocation.out.table([N_("Check"), "", N_("Detail")], rows)])
