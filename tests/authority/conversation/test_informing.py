@@ -30,6 +30,7 @@ from dojang.cmp.schema import (
     tlv_of,
 )
 from dojang.der import tlv
+from dojang.x509.path import check_path
 
 
 def asked(one: Subscriber, kind: str, value: bytes | None = None) -> Information:
@@ -120,6 +121,30 @@ def test_a_key_that_was_certified_for_it_speaks_for_the_authority(bearer: Subscr
         x509.ObjectIdentifier("1.3.6.1.5.5.7.3.27")
         in signer.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     )
+
+
+def test_who_speaks_for_the_authority_is_known_after_a_rollover_too(bearer: Subscriber, counter: Counter) -> None:
+    """The key for CMP was certified by the issuing key before: with an answer come the certificates that lead from it
+    to the root, and those that lead from the new certificate there.
+    """
+    holder, private, authority = bearer.enrol(), counter.keys, counter.authority
+    for name in ("cmp", "issuing-2"):
+        private[f"pkcs11:object={name}"] = ec.generate_private_key(ec.SECP256R1())
+    delegates.add_delegate(authority.scene(), "cmp", private["pkcs11:object=cmp"], "pkcs11:object=cmp")
+    rollover.prepare(authority.scene(), "issuing", private["pkcs11:object=issuing-2"], "pkcs11:object=issuing-2")
+    rollover.switch(authority.scene(), "issuing")
+    authority.roster.look()
+    again = holder.again(key=ec.generate_private_key(ec.SECP256R1()))
+    answer = again.ask(again.request(Kind.KUR))
+    signer, *others = answer.certificates
+    for certificate_der in (signer, again.granted(answer)):
+        found = check_path(
+            certificate_der,
+            intermediates_der=others,
+            anchors_der=authority.chain_der()[-1:],
+            at=counter.clock() + timedelta(seconds=1),
+        )
+        assert found.problems == ()
 
 
 @pytest.mark.parametrize("version", [2, 3])

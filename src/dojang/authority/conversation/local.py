@@ -10,7 +10,6 @@ from sqlalchemy import Connection
 from dojang.authority.base import Entry, Submission
 from dojang.authority.conversation.office import Known, Order, Spokesman
 from dojang.authority.hierarchy.chains import RootUpdate, root_update
-from dojang.authority.hierarchy.signers import CURRENT
 from dojang.authority.store import Record, find_record
 
 if TYPE_CHECKING:
@@ -61,9 +60,8 @@ class LocalOffice:
         """A key that was certified for it, where there is one (RFC 9810 section 4.5)."""
         roster = self._authority.roster
         roll = roster.now()
-        speaker = next((one for one in roll.keys if (one.role, one.state) == ("cmp", CURRENT)), roll.issuer)
-        chain = roll.chain_der[:-1] or roll.chain_der
-        return Spokesman(roster.private(speaker.id), speaker.certificate_der, chain)
+        chain = roll.above_speaker_der[:-1] or roll.above_speaker_der
+        return Spokesman(roster.private(roll.speaker.id), roll.speaker.certificate_der, chain)
 
     def known(self, certificate_der: bytes) -> Known | None:
         serial = _serial_in(certificate_der)

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from dojang.authority.hierarchy.certifying import fingerprint_of
 from dojang.authority.hierarchy.crossing import PROFILE
-from dojang.authority.hierarchy.signers import CURRENT, NEXT, Key, current, in_state, keys
+from dojang.authority.hierarchy.signers import CURRENT, NEXT, Key, current, in_state, issuer_now, keys
 from dojang.authority.tables import certificate
 
 if TYPE_CHECKING:
@@ -39,10 +39,12 @@ def root_of(connection: "Connection", issuer: Key) -> Key:
     """The root whose key certified it; a root is its own."""
     if issuer.role == "root":
         return issuer
-    serial = f"{issuer.certificate.serial_number:x}"
-    name = connection.execute(select(certificate.c.signer).where(certificate.c.serial == serial)).scalar_one_or_none()
-    roots = {one.id: one for one in keys(connection, "root")}
-    return roots[name] if name in roots else current(connection, "root")
+    return _certifier_of(connection, issuer, "root") or current(connection, "root")
+
+
+def issuer_of(connection: "Connection", one: Key) -> Key:
+    """The key that certified one that works for it; it may have been followed by another since."""
+    return _certifier_of(connection, one, "issuing", "root") or issuer_now(connection)
 
 
 def root_update(connection: "Connection", at: datetime, old_der: bytes | None = None) -> RootUpdate | None:
@@ -57,6 +59,13 @@ def root_update(connection: "Connection", at: datetime, old_der: bytes | None = 
         crossing_of(connection, new.certificate, old.certificate, at),
         crossing_of(connection, old.certificate, new.certificate, at),
     )
+
+
+def _certifier_of(connection: "Connection", one: Key, *roles: str) -> Key | None:
+    """By the record of its certificate, among the keys of these roles."""
+    serial = f"{one.certificate.serial_number:x}"
+    name = connection.execute(select(certificate.c.signer).where(certificate.c.serial == serial)).scalar_one_or_none()
+    return next((known for known in keys(connection, *roles) if known.id == name), None)
 
 
 def _crossings(connection: "Connection", root: Key, at: datetime) -> list[bytes]:

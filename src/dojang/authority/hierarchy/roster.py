@@ -16,9 +16,9 @@ from cryptography import x509
 from sqlalchemy import bindparam, select
 
 from dojang.authority.folder import CRL_NAME, ROOT_CRL_NAME
-from dojang.authority.hierarchy.chains import chain_of, root_of
+from dojang.authority.hierarchy.chains import chain_of, issuer_of, root_of
 from dojang.authority.hierarchy.scene import private_of
-from dojang.authority.hierarchy.signers import Key, current, issuer_now, keys
+from dojang.authority.hierarchy.signers import CURRENT, Key, current, in_state, issuer_now, keys
 from dojang.authority.swift import Prepared
 from dojang.authority.tables import IS_CURRENT, certificate, signer
 
@@ -39,7 +39,8 @@ _IN_USE: Final = Prepared(select(signer.c.id).where(IS_CURRENT, signer.c.id == b
 class Roll:
     """As it was at one look. ``root`` is the root in use, ``above`` the one that certified the issuer.
 
-    ``standing`` is the state of the issuer's certificate.
+    ``standing`` is the state of the issuer's certificate. ``speaker`` signs what is said over CMP, and
+    ``above_speaker_der`` leads from whoever certified it, which after a switch is the key before, to the root.
     """
 
     issuer: Key
@@ -48,6 +49,8 @@ class Roll:
     chain_der: tuple[bytes, ...]
     keys: tuple[Key, ...]
     standing: str
+    speaker: Key
+    above_speaker_der: tuple[bytes, ...]
 
     @property
     def is_two_tier(self) -> bool:
@@ -120,7 +123,13 @@ class Roster:
             root, above = current(connection, "root"), root_of(connection, issuer)
             chain_der = chain_of(connection, issuer, self._clock())
             standing = standing_of(connection, issuer.certificate)
-            return Roll(issuer, root, above, chain_der, tuple(keys(connection)), standing)
+            speaker = in_state(connection, "cmp", CURRENT)
+            above_speaker = chain_der if speaker is None else self._chain_above(connection, speaker)
+            known = tuple(keys(connection))
+            return Roll(issuer, root, above, chain_der, known, standing, speaker or issuer, above_speaker)
+
+    def _chain_above(self, connection: "Connection", one: Key) -> tuple[bytes, ...]:
+        return chain_of(connection, issuer_of(connection, one), self._clock())
 
 
 _STANDING: Final = Prepared(select(certificate.c.state).where(certificate.c.serial == bindparam("own")))
