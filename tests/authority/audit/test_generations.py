@@ -62,3 +62,14 @@ def test_a_key_for_heads_alone_takes_over(house):
     delegates.renew_delegates(house.scene, all_of_them=True)
     assert sealed(house).chain_der[0] != after.chain_der[0]
     assert checked(house).findings == ()
+
+
+def test_heads_by_a_key_for_heads_outlive_the_key_that_certified_it(house):
+    """It was certified by the issuing key before; heads that it signs after the switch verify all the same."""
+    private, address = house.key("heads")
+    delegates.add_delegate(house.scene, "audit", private, address)
+    house.prepare("issuing")
+    rollover.switch(house.scene, "issuing")
+    sealed(house)
+    assert sealing_signer(house.database) == "audit"
+    assert checked(house).findings == ()
