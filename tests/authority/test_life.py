@@ -119,8 +119,9 @@ def test_a_move_made_twice_is_made_once(move: str, days: int, state: str) -> Non
 def test_a_refusal_says_why(state: str, days: int, move: str, said: str) -> None:
     """In words that whoever asked can act on."""
     ended = {"reason": "certificateHold", "revoked_at": BEGIN} if state in ("suspended", "revoked") else {}
-    with pytest.raises(AuthorityRefused, match=said):
+    with pytest.raises(AuthorityRefused, match=said) as refused:
         moved(record(state=state, **ended), move, BEGIN + timedelta(days=days), authority="office")
+    assert ("dojang cert issue" in refused.value.advice()) == (move != "confirm")
 
 
 def test_months_of_a_hold_are_counted_where_it_is() -> None:

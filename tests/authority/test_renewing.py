@@ -21,10 +21,11 @@ def serial_of(der: bytes) -> str:
     return f"{load(der).serial_number:x}"
 
 
-def refused(desk: Any, said: str, *arguments: Any, **options: Any) -> None:
+def refused(desk: Any, said: str, *arguments: Any, helps: str = "", **options: Any) -> None:
     with pytest.raises(AuthorityRefused) as caught:
         desk.ask(*arguments, **options)
     assert said in str(caught.value)
+    assert helps in caught.value.advice()
 
 
 def test_a_renewal_in_the_window_adds_a_term_to_the_old_one(desk: Any, clock: Any) -> None:
@@ -99,16 +100,16 @@ def test_the_key_is_kept_only_where_the_profile_allows_it(desk: Any, clock: Any,
 
 
 def test_what_is_revoked_suspended_or_replaced_is_not_renewed(desk: Any, clock: Any) -> None:
-    """A successor that was never confirmed does not stand in the way."""
+    """And what helps instead is said. A successor that was never confirmed does not stand in the way."""
     revoked, held, replaced, lost = (desk.have() for _ in range(4))
     clock.turn(340)
     desk.authority.revoke(serial_of(revoked), "superseded")
     desk.authority.suspend(serial_of(held))
     desk.have("renew", old=replaced)
     desk.ask("renew", old=lost)
-    refused(desk, "revoked", "renew", old=revoked)
-    refused(desk, "suspended", "renew", old=held)
-    refused(desk, "replaced already", "renew", old=replaced)
+    refused(desk, "revoked", "renew", old=revoked, helps="dojang cert reissue")
+    refused(desk, "suspended", "renew", old=held, helps="dojang ca restore")
+    refused(desk, "replaced already", "renew", old=replaced, helps="dojang where")
     desk.authority.restore(serial_of(held))
     desk.have("renew", old=held)
     desk.have("renew", old=lost)

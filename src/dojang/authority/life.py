@@ -30,6 +30,9 @@ OVER: Final = "cessationOfOperation"
 """Why something is revoked that nobody confirmed, or that was on hold for too long."""
 MONTHS_ON_HOLD: Final = 6
 _SECOND: Final = timedelta(seconds=1)
+_INSTEAD: Final = Phrase(
+    "Issue a new one (dojang cert issue); for the rest of the term of one that was revoked: dojang cert reissue."
+)
 
 _NOTHING_TO_DO: Final[set[tuple[Move, Standing]]] = {
     *(("confirm", standing) for standing in ("confirmed", "replaced")),
@@ -66,7 +69,7 @@ def moved(
     if (move, standing) in _NOTHING_TO_DO or (move, standing, record.state) == ("confirm", "expired", "confirmed"):
         return record
     if (problem := _problem(move, standing)) is not None:
-        raise AuthorityRefused(authority=authority, problem=problem)
+        raise AuthorityRefused(authority=authority, problem=problem, next_step=None if move == "confirm" else _INSTEAD)
     if move == "suspend":
         hold = {"state_before": record.state, "reason": HOLD, "revoked_at": at}
         return replace(record, state="suspended", changed_at=at, **hold)  # type: ignore[arg-type]

@@ -38,6 +38,10 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes as PublicKey
 
 _VID = x509.ObjectIdentifier(IDENTIFY_DATA)
+_ISSUE = Phrase("Issue a new one with 'dojang cert issue'.")
+_FIND = Phrase("Name its successor; 'dojang where' shows it.")
+_LIFT = Phrase("Have the hold lifted first (dojang ca restore SERIAL); or have it reissued: dojang cert reissue.")
+_REISSUE = Phrase("Have it reissued for the rest of its term: dojang cert reissue.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,16 +202,17 @@ class Rulebook:
         if old.profile != profile.name:
             self._refuse("the old certificate was issued by the profile '{profile}'", profile=old.profile)
         if self.at > old.certificate.not_valid_after_utc:
-            self._refuse("the old certificate has expired; a new one must be issued")
+            raise refusal(self.authority, "the old certificate has expired; a new one must be issued", next_step=_ISSUE)
         if old.replaced:
-            self._refuse("the old certificate was replaced already")
+            raise refusal(self.authority, "the old certificate was replaced already", next_step=_FIND)
         kept = same_key(key, old.certificate.public_key())
         if submission.kind == "reissue":
             if kept:
                 self._refuse("a reissue needs a new key")
             return
         if old.state in ("revoked", "suspended"):
-            self._refuse("the old certificate is {state}", state=old.state)
+            after = _LIFT if old.state == "suspended" else _REISSUE
+            raise refusal(self.authority, "the old certificate is {state}", next_step=after, state=old.state)
         if kept and not profile.keep_key_allowed:
             self._refuse("the profile '{profile}' wants a new key for a renewal", profile=profile.name)
         if not kept and "key" not in profile.renewal_changes:
@@ -247,7 +252,7 @@ class Rulebook:
         return window_opens_at(profile, old.certificate) <= self.at <= old.certificate.not_valid_after_utc
 
     def _refuse(self, template: str, **facts: object) -> NoReturn:
-        raise refusal(self.authority, template, **facts)
+        raise AuthorityRefused(authority=self.authority, problem=Phrase(template, **facts))
 
 
 def _may_change(submission: Submission, profile: Profile, what: str) -> bool:
@@ -266,6 +271,6 @@ def _is_readable(vid_der: bytes) -> bool:
         return False
 
 
-def refusal(authority: str, template: str, **facts: object) -> AuthorityRefused:
-    """``AuthorityRefused`` with a reason that can be translated."""
-    return AuthorityRefused(authority=authority, problem=Phrase(template, **facts))
+def refusal(authority: str, template: str, *, next_step: Phrase | None = None, **facts: object) -> AuthorityRefused:
+    """``AuthorityRefused`` with a reason that can be translated, and better advice where there is any."""
+    return AuthorityRefused(authority=authority, problem=Phrase(template, **facts), next_step=next_step)
