@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 STEPS = {
     "generate": N_("Making the key …"),
+    "use-key": N_("Using the key that is there …"),
     "request": N_("Writing the request …"),
     "ask": N_("Asking the authority …"),
     "factors": N_("The authority asks for more before it issues …"),
@@ -52,6 +53,7 @@ STEPS = {
 }
 PLANNED = {
     "generate": N_("Make a key ({algorithm}) named {label} in {location}"),
+    "use-key": N_("Use the key ({algorithm}) that is in {location}"),
     "request": N_("Write a certificate request signed by that key"),
     "factors": N_("Pass what {authority} asks for before it issues: {factors}"),
     "ask": N_("Ask the authority {authority} for a certificate by the profile {profile}, and check the answer"),

@@ -71,7 +71,7 @@ def issue(order: IssueOrder, place: Workplace) -> Held:
         ):
             with taken_back_on_failure(place, operation, location):
                 location.check_free(label=order.label, subject_der=order.subject.public_bytes())
-                place.say("generate")
+                place.say(_key_step(location))
                 key = make_key(
                     location,
                     order.algorithm,
@@ -99,7 +99,7 @@ def plan_issue(order: IssueOrder, place: Workplace) -> tuple[Step, ...]:
         _refuse_no_backup(order, location)
         where = {"location": location.address, "label": order.label}
         return (
-            Step("generate", {**where, "algorithm": order.algorithm}),
+            Step(_key_step(location), {**where, "algorithm": order.algorithm}),
             *ask_steps(authority, order.authority, order.profile, "issue"),
             Step("install", where),
             Step("prove", where),
@@ -148,8 +148,15 @@ def _key_for(order: IssueOrder, location: Location) -> tuple[IssueOrder, bytes]:
     """The ``key_id`` of the key to come; where one is there already, its own, and the order then says its algorithm."""
     waiting = location.waiting_key(order.to) if isinstance(location, KeepsKeys) else None
     if waiting is None:
+        if isinstance(location, KeepsKeys):
+            location.refuse_new_key()
         return order, token_bytes(KEY_ID_BYTES)
     return replace(order, algorithm=waiting.algorithm), waiting.key_id
+
+
+def _key_step(location: Location) -> str:
+    """What is done for the key to come: where it is there already, it is only used."""
+    return "use-key" if isinstance(location, KeepsKeys) else "generate"
 
 
 def _begin(order: IssueOrder, place: Workplace, location: Location, terms: Terms, key_id: bytes) -> Operation:

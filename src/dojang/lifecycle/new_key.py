@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from dojang.errors import Phrase, UnsupportedOperation
 from dojang.lifecycle.origin import fingerprint_of
 from dojang.lifecycle.workplace import Workplace
-from dojang.locations.base import Location, WrapsKeys
+from dojang.locations.base import KeepsKeys, Location, WrapsKeys
 from dojang.pkcs11.uri import Pkcs11Uri
 
 if TYPE_CHECKING:
@@ -27,6 +27,21 @@ def make_key(
     wraps = wrapping(location)
     kek = wraps.wrapping_key(backup_under)
     return wraps.generate_wrappable(algorithm, key_id=key_id, label=label, under=kek, replaces=replaces)
+
+
+def refuse_no_new_key(location: Location, address: str, *, keep_key_allowed: bool = False) -> None:
+    """``UnsupportedOperation`` where another program makes the keys: no successor there gets a new one."""
+    if not isinstance(location, KeepsKeys):
+        return
+    advice = Phrase(
+        "Make a key in another place of the card with the card's own program, unless 'dojang token show' lists one, "
+        "and have that one certified: dojang cert issue --to ADDRESS"
+    )
+    if keep_key_allowed:
+        advice = Phrase("Renew it with the key that it has: dojang renew now '{address}' --keep-key", address=address)
+    raise UnsupportedOperation(
+        where=location.address, operation=Phrase("make the new key of a successor"), next_step=advice
+    )
 
 
 def wrapping(location: Location) -> WrapsKeys:

@@ -21,7 +21,7 @@ from dojang.lifecycle.finish import settle_elsewhere, switch
 from dojang.lifecycle.held import Held, look_at
 from dojang.lifecycle.journal import KEY_ID_BYTES, key_in, name_in
 from dojang.lifecycle.meant import Meant, issuer_known
-from dojang.lifecycle.new_key import wrapping
+from dojang.lifecycle.new_key import refuse_no_new_key, wrapping
 from dojang.lifecycle.origin import Origin, fingerprint_of
 from dojang.lifecycle.recover import recover
 from dojang.lifecycle.scene import Scene, open_scene, retire_there
@@ -179,6 +179,8 @@ def _terms(authority: "CertificateAuthority", origin: Origin, scene: Scene) -> T
 
 
 def _check_free(order: ReissueOrder, scene: Scene) -> None:
+    if order.reason != COMPROMISED:  # whose revocation waits for nothing
+        refuse_no_new_key(scene.here, scene.here.address)
     if not scene.in_place:
         subject_der = load(scene.old_der).subject.public_bytes()
         scene.here.check_free(label=_label(order, scene), subject_der=subject_der)

@@ -14,6 +14,7 @@ from dojang.lifecycle.finish import switch
 from dojang.lifecycle.held import Held, look_at
 from dojang.lifecycle.hooks import run_pre_hook
 from dojang.lifecycle.journal import KEY_ID_BYTES, key_in, taken_back_on_failure
+from dojang.lifecycle.new_key import refuse_no_new_key
 from dojang.lifecycle.origin import Origin, due_from, fingerprint_of, history_of, origin_of, window_of
 from dojang.lifecycle.recover import recover, refuse_pending
 from dojang.lifecycle.successor import (
@@ -74,7 +75,7 @@ def renew(order: RenewOrder, place: Workplace) -> Renewal:
         _refuse_unrenewable(order, place, location, old)
         origin = origin_of(place, old)
         with place.open_authority(origin.authority) as authority:
-            terms = _terms_for(order, authority, origin, old)
+            terms = _terms_for(order, location, authority, origin, old)
             _check_secret(location, old)
             with _begin(order, place, location, old, origin, terms) as operation:
                 claim(place, operation, location, old)
@@ -100,7 +101,7 @@ def plan_renewal(order: RenewOrder, place: Workplace) -> tuple[Step, ...]:
         _refuse_unrenewable(order, place, location, old)
     origin = origin_of(place, old)
     with place.open_authority(origin.authority) as authority:
-        _terms_for(order, authority, origin, old)
+        _terms_for(order, location, authority, origin, old)
         ask = ask_steps(authority, origin.authority, origin.profile, "renew")
     where = {"location": location.address, "label": old.label}
     rest = [Step("install", where), Step("prove", where), Step("confirm", {"authority": origin.authority})]
@@ -125,13 +126,21 @@ def _refuse_not_due(order: RenewOrder, place: Workplace, location: Location, old
         raise NothingDue(next_step="It was renewed before and has time left; --again renews it all the same.")
 
 
-def _terms_for(order: RenewOrder, authority: "CertificateAuthority", origin: Origin, old: StoredCredential) -> Terms:
+def _terms_for(
+    order: RenewOrder,
+    location: Location,
+    authority: "CertificateAuthority",
+    origin: Origin,
+    old: StoredCredential,
+) -> Terms:
     terms = terms_of(authority, origin.profile, algorithm_in(old.certificate_der))
     if order.keep_key and not terms.keep_key_allowed:
         raise NotPermitted(
             problem=Phrase("the profile '{name}' wants a new key at each renewal", name=terms.name),
             remedy="Leave --keep-key out.",
         )
+    if not order.keep_key:
+        refuse_no_new_key(location, old.address, keep_key_allowed=terms.keep_key_allowed)
     return terms
 
 

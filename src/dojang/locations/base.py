@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, Protocol, runtime_checkable
 
 from dojang.secret import Secret
 
@@ -271,6 +271,10 @@ class KeepsKeys(Protocol):
     ``generate`` hands out the key that waits under ``key_id``, ``discard`` leaves it there. Its certificate is written
     in one step over one that the key signed for itself; what was begun with that is finished, never undone.
     """
+
+    def refuse_new_key(self) -> NoReturn:
+        """``UnsupportedOperation``, with the keys that are there and the program that makes others."""
+        ...
 
     def waiting_key(self, address: str) -> WaitingKey | None:
         """The key that ``address`` names, or the only one; ``None`` where that is none, or might be several.

@@ -6,7 +6,7 @@ key, is a certificate that the key has signed for itself; that one gives way to 
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from dojang.errors import AlreadyExists, Phrase, UnsupportedOperation
 from dojang.locations.base import R_OBJECT, RObject, StoredCredential, WaitingKey
@@ -62,19 +62,23 @@ class CardLocation(TokenLocation):
 
     def generate(self, algorithm: str, *, key_id: bytes, label: str, replaces: bytes | None = None) -> "PrivateKey":
         """The key that was chosen; none is chosen for somebody who named none, and none is made."""
-        if key_id in self._chosen:
-            self._prove_management_key(self._here(key_id))
-            return self.private_key(key_id)
-        try:
-            return super().generate(algorithm, key_id=key_id, label=label, replaces=replaces)
-        except UnsupportedOperation as error:
-            there = [self._credential(one, named=False).address for one in self._certificates()]
-            if not there:
-                raise
-            facts = {**error.facts, "keys": ", ".join(there)}
-            raise UnsupportedOperation(
-                **facts, next_step="Name a key that is there ({keys}), or make one with: {program}"
-            ) from error
+        if key_id not in self._chosen:
+            self.refuse_new_key()
+        self._prove_management_key(self._here(key_id))
+        return self.private_key(key_id)
+
+    def refuse_new_key(self) -> NoReturn:
+        """As ``KeepsKeys``."""
+        keys = ", ".join(self._credential(one, named=False).address for one in self._certificates())
+        by = {"program": self._token.key_making_program}
+        advice = Phrase("Make it with the module's own program: {program}", **by)
+        if keys:
+            advice = Phrase("Name a key that is there ({keys}), or make one with: {program}", keys=keys, **by)
+        raise UnsupportedOperation(
+            where=Phrase("Token {token}", token=self._token.token.info.label),
+            operation=Phrase("make this key through its module"),
+            next_step=advice,
+        )
 
     def install(
         self,

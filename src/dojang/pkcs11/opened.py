@@ -135,6 +135,11 @@ class OpenToken:
         return self.token.info.manufacturer == (self._shared.quirk.only_reads or None)
 
     @property
+    def key_making_program(self) -> str:
+        """What makes keys on it where its module does not; empty where it does, or nobody knows."""
+        return self._shared.quirk.generates
+
+    @property
     def mechanisms(self) -> MechanismTable:
         """What the token can do, as far as is known."""
         return self._shared.table

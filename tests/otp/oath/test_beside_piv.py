@@ -139,6 +139,7 @@ def test_one_device_certifies_its_key_and_shows_its_code(office, plugged, key, t
     order = office.order(key_id=";id=%01")
     assert office.run(*order, "--plan")["changed"] is False
     assert office.said == ""
+    assert "Use the key (ec-p256) that is in" in office.run(*order, "--plan")["plan"][0]
     issued = office.run(*order)["credential"]
     assert office.said.count("that every card is delivered with") == 1
     certificate = x509.load_der_x509_certificate(key.certificate(Slot.AUTHENTICATION))
@@ -158,6 +159,20 @@ def test_one_device_certifies_its_key_and_shows_its_code(office, plugged, key, t
     assert office.run(*order, status=9)["code"] == "already-exists"
     for words in (["--yes", plugged.setup.serial], ["--plan"]):
         assert office.run("cert", "delete", issued["address"], *words, status=10)["code"] == "unsupported-operation"
+
+
+def test_a_successor_that_wants_a_new_key_is_told_of_other_ways(office, key):
+    """Before anything is asked or made, also with ``--plan``: ``--keep-key`` where the profile lets it stay."""
+    kept = office.run(*office.order(key_id=";id=%01"), "--profile", "tls-client")["credential"]["address"]
+    other = office.run(*office.order(key_id=";id=%02"), "--profile", "personal")["credential"]["address"]
+    before = dict(key.objects)
+    for plan in ((), ("--plan",)):
+        refused = office.run("renew", "now", kept, *plan, status=10)
+        assert f"dojang renew now '{kept}' --keep-key" in refused["next"]
+        for words in (("renew", "now", other), ("cert", "reissue", other)):
+            assert "dojang cert issue --to ADDRESS" in office.run(*words, *plan, status=10)["next"]
+        assert "Name a key that is there" in office.run(*office.order(), *plan, status=10)["next"]
+    assert key.objects == before
 
 
 @pytest.mark.parametrize("late", [None, False, True])
