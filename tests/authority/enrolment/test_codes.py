@@ -193,12 +193,15 @@ def test_more_than_one_use_is_for_tests(small) -> None:
         (Terms("issuing", "CN=Another CA"), NotFound),
         (Terms("nothing", "CN=Hong"), NotFound),
         (Terms("tls-server", "CN=www.example.com"), NotPermitted),
+        (Terms("personal-general", "CN=Hong,C=US"), NotPermitted),
+        (Terms("personal-general", "CN=Hong*Gildong,C=KR"), NotPermitted),
+        (Terms("email", "CN=Hong,emailAddress=hong at example"), Usage),
     ],
 )
 def test_terms_that_would_be_refused_later_are_refused_now(small, terms: Terms, error: type) -> None:
     """No code is handed out that the authority would not issue by."""
     with pytest.raises(error):
-        small.hand_out(terms)
+        small.hand_out(terms, pre_authorised=True)
     assert small.office.enrolments() == []
 
 

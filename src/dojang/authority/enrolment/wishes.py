@@ -1,5 +1,6 @@
 """What an officer wants of a code, made such that the authority will issue by it; what is wrong is refused at once."""
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -7,10 +8,10 @@ from dojang.authority.enrolment.policy import MOST_DAYS, EnrolmentPolicy, Profil
 from dojang.authority.enrolment.records import Terms
 from dojang.errors import NotFound, NotPermitted, Phrase, Usage
 from dojang.x509.alternative_names import format_alternative_names, kind_of, parse_alternative_names
-from dojang.x509.name import attribute_names, format_name, parse_name
+from dojang.x509.name import attribute_values, format_name, parse_name
 
 if TYPE_CHECKING:
-    from dojang.x509.profiles import Profile
+    from dojang.x509.profiles import Profile, ValueRule
     from dojang.x509.profiles.factors import FactorRule
 
 
@@ -24,8 +25,13 @@ def settled_terms(terms: Terms, profile: "Profile") -> Terms:
         )
     subject = parse_name(terms.subject)
     names = tuple(parse_alternative_names(terms.alternative_names) or ())
-    _check_subject(attribute_names(subject), profile)
-    _check_names({kind_of(name) for name in names}, attribute_names(subject), profile)
+    attributes = attribute_values(subject)
+    _check_subject({kind for kind, _value in attributes}, profile)
+    _check_values(attributes, profile.subject_rules, profile)
+    addresses = parse_alternative_names(f"email:{value}" for kind, value in attributes if kind == "emailAddress")
+    written = [(kind_of(name), str(name.value)) for name in (*names, *(addresses or ()))]
+    _check_names({kind for kind, _value in written}, profile)
+    _check_values(written, profile.alternative_name_rules, profile)
     return Terms(profile.name, format_name(subject), format_alternative_names(names), _years(terms.years, profile))
 
 
@@ -83,13 +89,25 @@ def _check_subject(found: set[str], profile: "Profile") -> None:
         )
 
 
-def _check_names(kinds: set[str], in_subject: set[str], profile: "Profile") -> None:
+def _check_names(kinds: set[str], profile: "Profile") -> None:
+    """With those that follow from the addresses in the subject."""
     if kinds - set(profile.alternative_names_allowed):
         _refuse("the profile '{profile}' does not allow the alternative name", profile=profile.name)
-    may_follow = "email" in profile.alternative_names_allowed and "emailAddress" in in_subject
-    if profile.alternative_names_required and not kinds and not may_follow:
+    if profile.alternative_names_required and not kinds:
         allowed = ", ".join(profile.alternative_names_allowed)
         _refuse("the profile '{profile}' wants an alternative name ({kinds})", profile=profile.name, kinds=allowed)
+
+
+def _check_values(found: Iterable[tuple[str, str]], rules: "Iterable[ValueRule]", profile: "Profile") -> None:
+    allowed = {rule.kind: rule for rule in rules}
+    for kind, value in found:
+        if kind in allowed and not allowed[kind].allows(value):
+            _refuse(
+                "the profile '{profile}' does not allow {type} to be '{value}'",
+                profile=profile.name,
+                type=kind,
+                value=value[:64],
+            )
 
 
 def _years(wanted: int | None, profile: "Profile") -> int | None:
