@@ -223,6 +223,8 @@ def test_every_mistake_has_its_own_answer(dojang: Dojang, files: Path) -> None:
         (("import", files / "letter", "--to", other), 10, "file-malformed"),
         (("import", files / "none", "--to", other), 3, "file-unreadable"),
         (("export", address, "--to", files / "none" / "a.p12"), 9, "file-unwritable"),
+        (("export", address, "--to", files / "hong.zip"), 2, "usage"),
+        (("export", address, "--to", files), 2, "usage"),
         (("backup", f"npki:{files}/empty", "--to", files / "a.p12"), 3, "not-found"),
         (("backup", address, "--to", files / "a.p12", "--under", "kek"), 2, "input-required"),
         (("backup", address, "--drill-only", files / "letter"), 2, "usage"),

@@ -23,7 +23,7 @@ from dojang.cli.location import (
 )
 from dojang.cli.new_passwords import new_password_option
 from dojang.cli.workplace import plan_words, workplace
-from dojang.errors import Usage
+from dojang.errors import Phrase, Usage
 
 if TYPE_CHECKING:
     from dojang.lifecycle.take_in import TakeInOrder
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("pkcs12", "pem")
 _PEM_ENDINGS = (".pem", ".crt", ".cer", ".key")
+_FOLDER_ENDINGS = (".zip", ".der")
 
 file_option = option("--to", "file", required=True, metavar="FILE", type=FilePath(), help=N_("The file to write."))
 
@@ -66,8 +67,7 @@ def export(
     if certificate_only:
         _export_certificate(invocation, invocation.address(address), file)
         return
-    chosen = form or ("pem" if file.suffix.lower() in _PEM_ENDINGS else "pkcs12")
-    order = ExportOrder(invocation.address(address), file, chosen, label)
+    order = ExportOrder(invocation.address(address), file, form or _form_of(file), label)
     with two_sided(invocation, new_password_source) as place:
         if invocation.flags.plan:
             invocation.planned(plan_words(plan_export(order, place)), address=order.address, file=file)
@@ -77,6 +77,17 @@ def export(
     head = _("Nothing to do: the file has it already, and it works.") if done.brought.already else _("Exported.")
     data = {"file": file, **brought_data(done.brought)}
     invocation.result(data, lambda: "\n".join([head, *brought_lines(done.brought)]), quiet=[str(file)])
+
+
+def _form_of(file: Path) -> str:
+    """As the name says; a name that promises what is not written is ``Usage``."""
+    ending = file.suffix.lower()
+    if ending in _FOLDER_ENDINGS or file.is_dir():
+        raise Usage(
+            problem=Phrase(N_("'{file}' is neither a PKCS#12 nor a PEM file"), file=file.name),
+            next_step=N_("For a certificate folder: dojang location copy ADDRESS --to npki:FOLDER; it may be zipped."),
+        )
+    return "pem" if ending in _PEM_ENDINGS else "pkcs12"
 
 
 def _export_certificate(invocation: Invocation, address: str, file: Path) -> None:
