@@ -78,6 +78,15 @@ def test_a_list_that_says_nothing_says_why(crl_der: bytes, why: str) -> None:
     assert why in found.problem
 
 
+def test_a_list_does_not_tell_of_what_expired_before_it() -> None:
+    """Authorities take such certificates off their lists; one that is still listed is revoked."""
+    expired = ISSUER.sign(KEY.public_key(), start=now() - 9 * DAY, end=now() - 3 * DAY)
+    found = said(ISSUER.crl(), expired)
+    assert found.state == "unknown"
+    assert "leaves out what expired" in found.problem
+    assert said(ISSUER.crl((expired, "keyCompromise")), expired).state == "revoked"
+
+
 @pytest.mark.parametrize(
     ("in_list", "in_certificate", "same"),
     [

@@ -83,11 +83,15 @@ def standing_in_list(
         this_update_at=crl.last_update_utc,
         next_update_at=crl.next_update_utc,
         since_at=since(entry) if entry is not None and state != UNKNOWN else None,
-        problem="" if state != UNKNOWN else _why_unknown(crl),
+        problem="" if state != UNKNOWN else _why_unknown(crl, certificate, at),
     )
 
 
-def _why_unknown(crl: x509.CertificateRevocationList) -> Phrase:
+def _why_unknown(crl: x509.CertificateRevocationList, certificate: x509.Certificate, at: datetime) -> Phrase:
     if crl.next_update_utc is None:
         return Phrase("it does not say until when it holds")
+    if at <= crl.next_update_utc:
+        return Phrase(
+            "it leaves out what expired before it, as this at {moment}", moment=certificate.not_valid_after_utc
+        )
     return Phrase("it held until {moment} only", moment=crl.next_update_utc)
