@@ -95,6 +95,15 @@ def test_a_letter_in_two_languages(office: Office, tmp_path: Path) -> None:
     assert letter.read_text() == text
 
 
+def test_a_letter_says_where_the_code_is_used(office: Office, tmp_path: Path) -> None:
+    """At the centre that others know, by the authority's name there; nowhere where there is none."""
+    assert office.new()["url"] is None
+    office.says('address = "http://ca.example.kr:8080/lists"\n')
+    letter, url = tmp_path / "letter.txt", "http://ca.example.kr:8080/.well-known/cmp/p/office"
+    assert office.new("--output", letter)["url"] == url
+    assert letter.read_text().count(f"office\n{url}\n\n") == 2
+
+
 def test_a_letter_that_cannot_be_written(office: Office, tmp_path: Path) -> None:
     """The code that nobody has seen is cancelled."""
     words = ["ca", "code", "new", "--profile", "personal", "--subject", "CN=Lost", "-o", tmp_path / "none" / "letter"]

@@ -20,11 +20,11 @@ from dojang.cli.ca_orders import (
 from dojang.cli.context import Invocation
 from dojang.cli.frame import FilePath, argument, command, option
 from dojang.cli.language import N_, _, say, speak, spoken
-from dojang.cli.workplace import chosen_authority
+from dojang.cli.workplace import chosen_authority, open_authority_named
 from dojang.errors import AlreadyExists, FileUnwritable
 
 _LETTER = N_(
-    "Certificate authority {authority}\n\n"
+    "Certificate authority {authority}\n{url}\n"
     "    Reference number    {reference}\n"
     "    Authorization code  {code}\n\n"
     "They let you ask once for this certificate, until {until}:\n\n"
@@ -89,16 +89,34 @@ def new(
         "uses": uses,
     }
     answer = ordered(invocation, authority, "code.new", wanted, officer)
-    enrolment, code = answer["enrolment"], answer["code"]
+    enrolment, code, url = answer["enrolment"], answer["code"], _asked_at(invocation, authority)
     if output is not None:
-        _write_letter(invocation, authority, enrolment, code, output, officer)
-    _show_new(invocation, authority, enrolment, code if output is None else None, output)
+        _write_letter(invocation, authority, url, enrolment, code, output, officer)
+    _show_new(invocation, authority, url, enrolment, code if output is None else None, output)
+
+
+def _asked_at(invocation: Invocation, authority: str) -> str | None:
+    """Where whoever has the code uses it, as far as that is known: at the centre that others know."""
+    from dojang.cmp.urls import is_url, url_of
+
+    if is_url(authority):
+        return url_of(authority.rstrip("/").rpartition("/")[2], authority)
+    with open_authority_named(invocation, authority) as opened:
+        address = opened.settings.address
+    return None if address is None else url_of(authority, address)
 
 
 def _show_new(
-    invocation: Invocation, authority: str, enrolment: dict[str, Any], code: str | None, output: Path | None
+    invocation: Invocation,
+    authority: str,
+    url: str | None,
+    enrolment: dict[str, Any],
+    code: str | None,
+    output: Path | None,
 ) -> None:
     reference, lines = enrolment["reference"], enrolment_lines(enrolment)
+    if url is not None:
+        lines.append(say("To be used at: {url}", url=url))
     if code is not None:
         lines.insert(1, say("Authorization code: {code}", code=code))
         lines.append(_("The code is not shown again."))
@@ -107,8 +125,8 @@ def _show_new(
     steps = _still_to_do(authority, enrolment)
     if steps:
         lines += ["", _("The code does not work yet. What is still to be done:"), *(f"  {step}" for step in steps)]
-    data = {"authority": authority, "enrolment": enrolment, "reference": reference, "code": code, "output": output}
-    data["next"] = steps
+    data = {"authority": authority, "url": url, "enrolment": enrolment, "reference": reference, "code": code}
+    data |= {"output": output, "next": steps}
     invocation.result(data, "\n".join(lines), quiet=[reference, *([] if code is None else [code])])
 
 
@@ -121,11 +139,18 @@ def _still_to_do(authority: str, enrolment: Mapping[str, Any]) -> list[str]:
 
 
 def _write_letter(
-    invocation: Invocation, authority: str, enrolment: dict[str, Any], code: str, path: Path, officer: str | None
+    invocation: Invocation,
+    authority: str,
+    url: str | None,
+    enrolment: dict[str, Any],
+    code: str,
+    path: Path,
+    officer: str | None,
 ) -> None:
     """Readable by its owner only. Where it cannot be written the code is worth nothing, and goes."""
     facts = {name: enrolment[name] for name in ("reference", "subject", "profile")}
-    letter = _in_both_languages(authority=authority, code=code, until=moment(enrolment["expires_at"]), **facts)
+    facts |= {"authority": authority, "url": "" if url is None else f"{url}\n"}
+    letter = _in_both_languages(code=code, until=moment(enrolment["expires_at"]), **facts)
     try:
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:

@@ -37,6 +37,12 @@ class Target(NamedTuple):
         return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
 
 
+def url_of(name: str, beside: str) -> str:
+    """The URL of the authority of that name at the centre that serves the URL ``beside``. Raises ``Usage``."""
+    target = Target.from_url(beside)
+    return f"{target.scheme}://{target.name}{USUAL_PATH}/p/{name}"
+
+
 def is_url(text: str) -> bool:
     """Whether it is meant for the URL of an authority, rather than for the name of one here."""
     return text.partition("://")[0].lower() in _PORTS and "://" in text
