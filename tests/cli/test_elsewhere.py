@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from tests.cmp.mock import Pki
 from tests.cmp.own_server import OwnServer, own_server, self_signed
@@ -20,6 +21,8 @@ from tests.cmp.own_server import OwnServer, own_server, self_signed
 from dojang.authority.audit import acting
 from dojang.authority.enrolment import EnrolmentPolicy
 from dojang.authority.enrolment.policy import ProfileRule
+from dojang.authority.hierarchy import rollover
+from dojang.cli.files import pem_of
 from dojang.cli.run import run as run_here
 from dojang.cmp.bodies import Certification, Confirmations, Poll
 from dojang.errors import TimedOut
@@ -214,6 +217,33 @@ def test_the_authoritys_certificate_given_beforehand(shell: Shell, tmp_path: Pat
     assert shell.kept() == [(shell.server.url,)]
     error = shell.json(*shell.issue_words("Kim"), *shell.code("Kim"), "--ca-certificate", tmp_path / "no.pem", status=3)
     assert error["code"] == "file-unreadable"
+
+
+def test_a_new_root_comes_with_a_renewal(shell: Shell, tmp_path: Path) -> None:
+    """It is told of and put into a file, by which OpenSSL verifies what is issued once the new root has taken over."""
+    with own_server(tmp_path / "moving") as server:
+        shell.server = server
+        shell.run(*shell.issue_words(), *shell.code())
+        keys = server.counter.keys
+        keys |= {f"pkcs11:object={name}": ec.generate_private_key(ec.SECP256R1()) for name in ("root-2", "issuing-2")}
+        scene = server.counter.authority.scene()
+        rollover.prepare(scene, "root", keys["pkcs11:object=root-2"], "pkcs11:object=root-2")
+        renew = ("renew", "now", f"{shell.address};object=Hong", "--again")
+        _, err = shell.run(*renew)
+        assert "for which the old one vouches" in err
+        (file,) = (shell.home / "state" / "roots").iterdir()
+        assert str(file) in err
+        assert shell.kept() == [(server.url,)] * 2
+        rollover.switch(scene, "root")
+        rollover.prepare(scene, "issuing", keys["pkcs11:object=issuing-2"], "pkcs11:object=issuing-2")
+        rollover.switch(scene, "issuing")
+        _, err = shell.run(*renew)
+        assert "vouches" not in err
+        issuing, new = tmp_path / "issuing.pem", tmp_path / "new.pem"
+        issuing.write_text(pem_of(server.counter.authority.chain_der()[:1]))
+        new.write_text(pem_of([server.records()[-1].certificate_der]))
+        command = ["openssl", "verify", "-no-CApath", "-CAfile", file, "-untrusted", issuing, new]
+        assert subprocess.run(command, capture_output=True, text=True).stdout == f"{new}: OK\n"
 
 
 def test_other_names_are_told(shell: Shell) -> None:

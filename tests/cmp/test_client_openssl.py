@@ -1,7 +1,7 @@
 """Our client and OpenSSL's mock server: what that can do, we can ask of it."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -14,7 +14,9 @@ from tests.cmp.mock import Pki, mock_server
 
 from dojang.authority.base import Issued, Submission
 from dojang.authority.elsewhere import Signer
+from dojang.authority.new_root import question_about
 from dojang.authority.remote import Forgetful, NobodyIntroduced, RemoteAuthority, Terms
+from dojang.cmp.bodies import Kind
 from dojang.cmp.client import Patience
 from dojang.cmp.wanted import request_for
 from dojang.errors import AuthorityRefused, AuthorityUntrusted
@@ -141,6 +143,16 @@ def test_kur(subscriber: Subscriber, by_signature: str) -> None:
         asked = authority.asked_by(Holder(subscriber.key, subscriber.certificate))
         issued = subscriber.ask(asked, "renew", subscriber.certificate_der)
     assert issued.chain_der == (subscriber.pki.anchor_der,)
+
+
+def test_who_knows_nothing_of_new_roots_is_asked_without_harm(subscriber: Subscriber, by_signature: str) -> None:
+    """genm with rootCaCert: the mock server says the question again, and that is no root."""
+    with subscriber.authority(by_signature, anchored=True) as authority:
+        asked = authority.asked_by(Holder(subscriber.key, subscriber.certificate))
+        question = question_about(subscriber.pki.anchor_der)
+        assert asked._inquire(question) == replace(question, kind=Kind.GENP)
+        asked.learn_root((subscriber.pki.anchor_der,))
+        assert authority.chain_der() == (subscriber.pki.anchor_der,)
 
 
 def test_rr(subscriber: Subscriber, by_signature: str) -> None:

@@ -16,8 +16,9 @@ from tests.cmp.own_server import OwnServer, own_server
 from dojang.authority.audit import acting
 from dojang.authority.enrolment import EnrolmentPolicy
 from dojang.authority.enrolment.policy import ProfileRule
+from dojang.authority.hierarchy import rollover
 from dojang.authority.remote import RemoteAuthority, Terms
-from dojang.cmp.bodies import Certification, Certified, Confirmations, Kind
+from dojang.cmp.bodies import Certification, Certified, Confirmations, General, Kind
 from dojang.cmp.client import Patience
 from dojang.cmp.macs import Mac, new_pbm
 from dojang.cmp.messages import read_message, write_message
@@ -48,6 +49,7 @@ from dojang.pkcs11 import ModuleSearch, PinGuard
 from dojang.secret import Secret
 from dojang.x509.challenge import prove_possession
 from dojang.x509.name import parse_name
+from dojang.x509.path import check_path
 
 
 @dataclass(slots=True)
@@ -81,6 +83,7 @@ class Desk:
     wallet: Wallet = field(default_factory=Wallet)
     waits: list[int] = field(default_factory=list)
     changed: list[bytes] = field(default_factory=list)
+    succeeded: list[bytes] = field(default_factory=list)
     patience: float = 5.0
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
@@ -107,12 +110,17 @@ class Desk:
             prove_possession(location.private_key(stored.key_id), stored.certificate_der)
         return True
 
+    def succeed(self, root_der: bytes) -> None:
+        keep_anchors(self.place.ledger, self.server.url, [root_der])
+        self.succeeded.append(root_der)
+
     def open_authority(self, url: str):
         terms = Terms(
             anchors_der=anchors_of(self.place.ledger, url),
             introductions=self.wallet,
             patience=lambda: Patience(self.patience, self.waits.append, lambda seconds: None),
             changed=self.changed.append,
+            succeeded=self.succeed,
             trust=lambda der: keep_anchors(self.place.ledger, url, [der]),
             seconds=5,
             now=lambda: self.at,
@@ -184,11 +192,14 @@ def test_every_place_and_every_key(desk: Desk, algorithm: str) -> None:
 
 
 def test_renewing_needs_nothing_but_the_old_key(desk: Desk) -> None:
-    """kur and certConf signed by the old key; neither a code nor the authority's certificate has to be given again."""
+    """kur and certConf signed by the old key; neither a code nor the authority's certificate has to be given again.
+
+    Then the new key asks for news of the root.
+    """
     old = desk.issue()
     desk.server.asked.clear()
     done = renew(RenewOrder(old.stored.address), desk.place)
-    assert _kinds(desk.server) == [Kind.KUR, "Confirmations"]
+    assert _kinds(desk.server) == [Kind.KUR, "Confirmations", "General"]
     new = x509.load_der_x509_certificate(done.credential.stored.certificate_der)
     assert new.public_key() != x509.load_der_x509_certificate(old.stored.certificate_der).public_key()
     assert desk.server.states()[-2:] == ["confirmed", "confirmed"]
@@ -438,6 +449,93 @@ def test_answers_that_are_not_the_authoritys(desk: Desk, lie: str) -> None:
         issue(desk.order(), desk.place)
     assert [one.label for one in desk.credentials()] == ["Kim"]
     assert desk.place.ledger.incomplete() == []
+
+
+@pytest.fixture
+def moving(desk: Desk, tmp_path: Path) -> Iterator[Desk]:
+    """A desk whose authority is its own, and may have a new root."""
+    with own_server(tmp_path / "moving") as server:
+        desk.server = server
+        yield desk
+
+
+def _new_root(server: OwnServer, name: str) -> None:
+    """Prepared, and so published."""
+    key = server.counter.keys[f"pkcs11:object={name}"] = ec.generate_private_key(ec.SECP256R1())
+    rollover.prepare(server.counter.authority.scene(), "root", key, f"pkcs11:object={name}")
+
+
+def _new_issuer(server: OwnServer, name: str) -> None:
+    scene, key = server.counter.authority.scene(), ec.generate_private_key(ec.SECP256R1())
+    server.counter.keys[f"pkcs11:object={name}"] = key
+    rollover.switch(scene, "root")
+    rollover.prepare(scene, "issuing", key, f"pkcs11:object={name}")
+    rollover.switch(scene, "issuing")
+
+
+@on_disk
+def test_a_new_root_is_known_before_it_is_needed(moving: Desk) -> None:
+    """A renewal brings the root for which the old one vouches, once; with that alone what comes later is verified.
+    The one after that is learned in the same way.
+    """
+    desk, server = moving, moving.server
+    address = desk.issue().stored.address
+    _new_root(server, "root-2")
+    renew(RenewOrder(address, again=True), desk.place)
+    old, second = anchors_of(desk.place.ledger, server.url)
+    assert (
+        x509.load_der_x509_certificate(second).public_key() == server.counter.keys["pkcs11:object=root-2"].public_key()
+    )
+    assert desk.succeeded == [second]
+    _new_issuer(server, "issuing-2")
+    later = renew(RenewOrder(address, again=True), desk.place).credential.stored
+    assert anchors_of(desk.place.ledger, server.url) == (old, second)
+    chain_der = server.counter.authority.chain_der()
+    for anchor_der in (old, second):
+        report = check_path(
+            later.certificate_der, intermediates_der=chain_der, anchors_der=(anchor_der,), at=datetime.now(UTC)
+        )
+        assert report.ok, report.problems
+    _new_root(server, "root-3")
+    renew(RenewOrder(address, again=True), desk.place)
+    assert anchors_of(desk.place.ledger, server.url)[:2] == (old, second)
+    assert len(desk.succeeded) == 2
+
+
+@on_disk
+def test_a_new_root_that_nobody_vouches_for_is_told_of_and_not_believed(moving: Desk, monkeypatch) -> None:
+    """The renewal is done all the same, and what is believed stays as it is."""
+    desk, warned = moving, []
+    desk.place = replace(desk.place, warn=warned.append)
+    address = desk.issue().stored.address
+    before = anchors_of(desk.place.ledger, desk.server.url)
+    _new_root(desk.server, "root-2")
+    monkeypatch.setattr("dojang.authority.hierarchy.chains.crossing_of", lambda *_: None)
+    done = renew(RenewOrder(address, again=True), desk.place)
+    assert desk.signs(done.credential.stored)
+    assert anchors_of(desk.place.ledger, desk.server.url) == before
+    (warning,) = warned
+    assert (warning.code, "does not vouch" in str(warning)) == ("authority-untrusted", True)
+
+
+@on_disk
+@pytest.mark.parametrize("answer", ["hangs up", "garbage", "refuses"])
+def test_an_authority_that_tells_nothing_of_roots(moving: Desk, monkeypatch, answer: str) -> None:
+    """The renewal is done, nobody is warned, and it is asked once."""
+    desk, warned = moving, []
+    desk.place = replace(desk.place, warn=warned.append)
+    address = desk.issue().stored.address
+    if answer == "refuses":
+        monkeypatch.setattr("dojang.authority.conversation.informing._ANSWERS", {})
+    else:
+        silence = {"hangs up": cut, "garbage": b"0\x03\x02\x01\x05"}[answer]
+        desk.server.between = lambda body, honest: (
+            silence if isinstance(read_message(body).body, General) else honest(body)
+        )
+    done = renew(RenewOrder(address, again=True), desk.place)
+    assert desk.signs(done.credential.stored)
+    assert warned == []
+    assert len([one for one in desk.server.asked if isinstance(read_message(one).body, General)]) == 1
 
 
 @on_disk

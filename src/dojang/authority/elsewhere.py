@@ -60,6 +60,14 @@ class AskedElsewhere(CertificateAuthority, Protocol):
         """
         ...
 
+    def learn_root(self, chain_der: tuple[bytes, ...]) -> None:
+        """Ask, once for all who ask, what came in the place of the newest root that it is believed by, and believe that
+        too.
+
+        ``chain_der`` may lead from one to the other. Raises ``AuthorityUntrusted`` for a root that nothing leads to.
+        """
+        ...
+
 
 @runtime_checkable
 class Elsewhere(Protocol):

@@ -17,11 +17,13 @@ from cryptography import x509
 
 from dojang.authority.base import Issued, Submission
 from dojang.authority.elsewhere import Asker, Signer
+from dojang.authority.new_root import check_update, question_about, update_in
 from dojang.authority.parties import ByCode, BySignature
 from dojang.authority.remote_factors import RemoteSitting
 from dojang.cmp.bodies import Certification, General, Kind, RevocationRequest
 from dojang.cmp.client import Conversation, Granted, Patience
 from dojang.cmp.crmf import read_request
+from dojang.cmp.faults import CmpFault
 from dojang.cmp.messages import certificate_profile, new_nonce
 from dojang.cmp.proof import request_from_crmf
 from dojang.cmp.transport import USUAL_SECONDS, HttpTransport
@@ -30,7 +32,9 @@ from dojang.cmp.urls import Target
 from dojang.cmp.wanted import revocation_of
 from dojang.errors import (
     AnswerMismatch,
+    AnswerPending,
     AuthorityRefused,
+    AuthorityUnreachable,
     AuthorityUntrusted,
     FileMalformed,
     InputRequired,
@@ -84,7 +88,8 @@ class Terms:
     """How an authority elsewhere is reached and believed.
 
     ``trust`` is told of the certificate that an answer led to, be it one of those or one that came under a code, to be
-    kept for the next time; ``changed`` of a certificate that was granted otherwise than it was asked for.
+    kept for the next time; ``changed`` of a certificate that was granted otherwise than it was asked for; ``succeeded``
+    of a new root for which one of those vouches, to be kept as well.
     """
 
     anchors_der: tuple[bytes, ...] = ()
@@ -92,6 +97,7 @@ class Terms:
     patience: Callable[[], Patience] = Patience
     trust: Callable[[bytes], None] = field(default=lambda anchor_der: None)
     changed: Callable[[bytes], None] = field(default=lambda certificate_der: None)
+    succeeded: Callable[[bytes], None] = field(default=lambda root_der: None)
     now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
     tls_certificates: Path | None = None
     seconds: float = USUAL_SECONDS
@@ -123,6 +129,7 @@ class RemoteAuthority:
         self._asker: Asker = Forgetful()
         self._lines = _Lines(url, self._terms)
         self._anchors = list(self._terms.anchors_der)
+        self._roots_asked_about: set[bytes] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -172,8 +179,24 @@ class RemoteAuthority:
         self._introduce("issue")
         return RemoteSitting(self.name, self._inquire, "issue", spki_der)
 
-    def _inquire(self, body: General) -> General:
-        return self._conversation(new_nonce().hex(), Forgetful()).inquire(body)
+    def _inquire(self, body: General, patience: Patience | None = None) -> General:
+        return self._conversation(new_nonce().hex(), Forgetful(), patience).inquire(body)
+
+    def learn_root(self, chain_der: tuple[bytes, ...]) -> None:
+        """Once for all who ask here. An authority that cannot be asked this has no new root; nobody waits for it."""
+        root_der = next(filter(_is_root, reversed(self._anchors)), None)
+        if root_der is None or root_der in self._roots_asked_about:
+            return
+        self._roots_asked_about.add(root_der)
+        try:
+            update = update_in(self._inquire(question_about(root_der), Patience(0, pauses=())))
+        except (AuthorityRefused, AuthorityUnreachable, AuthorityUntrusted, AnswerPending, CmpFault):
+            return
+        if update is not None:
+            new_der = check_update(self.name, root_der, update, chain_der, self._terms.now())
+            if new_der not in self._anchors:
+                self._anchors.append(new_der)
+                self._terms.succeeded(new_der)
 
     def confirm(self, transaction_id: str) -> None:
         """Confirmed before, nothing is sent."""
@@ -226,12 +249,13 @@ class RemoteAuthority:
             facts |= {"reference": reference, "code_source": self._terms.introductions.source}
         self._asker.note(introduced=True, **facts)
 
-    def _conversation(self, transaction_id: str, notes: Asker | None = None) -> Conversation:
+    def _conversation(
+        self, transaction_id: str, notes: Asker | None = None, patience: Patience | None = None
+    ) -> Conversation:
         judge = Judge(self.name, tuple(self._anchors), self._terms.now, self._secret if self._reference else None)
         party = ByCode(self._reference, self._secret, self._recipient()) if self._reference else self._signing()
-        return Conversation(
-            self._lines.post, party, judge, _transaction(transaction_id), notes or self._asker, self._terms.patience()
-        )
+        transaction, patience = _transaction(transaction_id), patience or self._terms.patience()
+        return Conversation(self._lines.post, party, judge, transaction, notes or self._asker, patience)
 
     def _signing(self) -> BySignature:
         return BySignature(self._signer, self._recipient())

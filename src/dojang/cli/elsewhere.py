@@ -67,12 +67,22 @@ def authority_at(invocation: Invocation, url: str, ledger: "Ledger") -> "RemoteA
         if keep_anchors(ledger, url, [certificate_der]) and certificate_der not in given:
             _tell_trusted(invocation, url, certificate_der)
 
+    def succeeded(root_der: bytes) -> None:
+        try:
+            path = _write_root(invocation, root_der)
+        finally:
+            keep_anchors(ledger, url, [root_der])
+            _tell_new_root(invocation, url, root_der)
+        advice = N_("Give it to the programs that trust the old one, and to trust-anchors in the settings: {path}")
+        invocation.out.note(say(advice, path=path))
+
     terms = Terms(
         anchors_der=tuple(dict.fromkeys((*given, *anchors_of(ledger, url)))),
         introductions=_Introductions(invocation),
         patience=lambda: Patience(tell=lambda seconds: _tell_wait(invocation, seconds)),
         trust=trust,
         changed=lambda der: _tell_changed(invocation, der),
+        succeeded=succeeded,
         tls_certificates=invocation.settings.ca_tls_certificate,
     )
     return RemoteAuthority(url, terms)
@@ -122,6 +132,31 @@ def _tell_trusted(invocation: Invocation, url: str, certificate_der: bytes) -> N
     text = N_("{url} is believed from now on by this certificate, which came under the code: {subject}, SHA-256 {hash}")
     subject = format_name(read_certificate(certificate_der).subject)
     invocation.out.note(say(text, url=url, subject=subject, hash=fingerprint_of(certificate_der)))
+
+
+def _write_root(invocation: Invocation, root_der: bytes) -> Path:
+    """For programs that know nothing of the ledger."""
+    from dojang.cli.files import pem_of, write_file
+    from dojang.lifecycle.origin import fingerprint_of
+    from dojang.npki.files import make_folder
+
+    folder = invocation.settings.state_dir / "roots"
+    make_folder(folder)
+    path = folder / f"{fingerprint_of(root_der)}.pem"
+    write_file(path, pem_of([root_der]).encode())
+    return path
+
+
+def _tell_new_root(invocation: Invocation, url: str, root_der: bytes) -> None:
+    from dojang.lifecycle.origin import fingerprint_of
+    from dojang.x509.name import format_name
+    from dojang.x509.reading import read_certificate
+
+    text = N_(
+        "{url} has a new root, for which the old one vouches; it is believed from now on: {subject}, SHA-256 {hash}"
+    )
+    subject = format_name(read_certificate(root_der).subject)
+    invocation.out.note(say(text, url=url, subject=subject, hash=fingerprint_of(root_der)))
 
 
 def _tell_changed(invocation: Invocation, certificate_der: bytes) -> None:

@@ -6,6 +6,11 @@
 
 Every message is noted before it is sent and every answer that was checked before it is used. Whoever goes on with the
 same notes, in another process, sends the same bytes again or asks for what is next: nothing is asked twice.
+
+implicitConfirm (RFC 9810 section 5.1.1.1, RFC 9483 section 4.1.1) is never asked for, though it would save a message.
+certConf goes out once the new key has signed and that was verified with the new certificate: until then the authority
+can be told no, and revokes by itself what a killed client never confirmed. Where an authority confirms without being
+asked, no certConf is sent.
 """
 
 import time
@@ -90,11 +95,15 @@ class Granted:
 
 @dataclass(slots=True)
 class Patience:
-    """How long a person, or nobody, waits for an authority that asks for time; ``tell`` hears of each wait."""
+    """How long a person, or nobody, waits for an authority that asks for time; ``tell`` hears of each wait.
+
+    ``pauses`` are those before the same is sent again.
+    """
 
     seconds: float = USUAL_PATIENCE
     tell: Callable[[int], None] = field(default=lambda seconds: None)
     sleep: Callable[[float], None] = time.sleep
+    pauses: tuple[float, ...] = PAUSES
 
 
 class Conversation:
@@ -213,7 +222,7 @@ class Conversation:
 
     def _posted(self, der: bytes, maybe_read: bool) -> bytes:
         """``AuthorityUnreachable`` where certainly nobody has read it, else ``AnswerPending``."""
-        for pause in (*PAUSES, None):
+        for pause in (*self._patience.pauses, None):
             try:
                 return self._post(der)
             except AuthorityUnreachable as error:

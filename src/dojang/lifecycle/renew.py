@@ -15,6 +15,7 @@ from dojang.lifecycle.held import Held, look_at
 from dojang.lifecycle.hooks import run_pre_hook
 from dojang.lifecycle.journal import KEY_ID_BYTES, key_in, taken_back_on_failure
 from dojang.lifecycle.new_key import refuse_no_new_key
+from dojang.lifecycle.new_root import learn_root
 from dojang.lifecycle.origin import Origin, due_from, fingerprint_of, history_of, origin_of, window_of
 from dojang.lifecycle.recover import recover, refuse_pending
 from dojang.lifecycle.successor import (
@@ -83,6 +84,7 @@ def renew(order: RenewOrder, place: Workplace) -> Renewal:
                     run_pre_hook(place, operation)
                 bring(place, operation, location, authority, old.certificate_der)
                 stored = switch(place, operation, location)
+            learn_root(place, operation, location, authority)
         return _renewal(place, location, stored, as_it_is_now(location, old))
 
 

@@ -8,6 +8,7 @@ from dojang.authority.conversation.passing import is_about_factors, pass_factors
 from dojang.authority.conversation.question import Question
 from dojang.authority.conversation.replies import Reply
 from dojang.authority.conversation.senders import Holder, check_holder
+from dojang.authority.new_root import ROOT_CA_CERT, ROOT_CA_KEY_UPDATE
 from dojang.cmp.bodies import General, Information, Kind
 from dojang.cmp.faults import CmpFault, FailInfo
 from dojang.cmp.schema import ListStatuses, RootUpdate, decode_list, encode
@@ -18,9 +19,7 @@ CA_PROT_ENC_CERT = "1.3.6.1.5.5.7.4.1"
 SIGN_KEY_PAIR_TYPES = "1.3.6.1.5.5.7.4.2"
 CURRENT_CRL = "1.3.6.1.5.5.7.4.6"
 CA_CERTS = "1.3.6.1.5.5.7.4.17"
-ROOT_CA_KEY_UPDATE = "1.3.6.1.5.5.7.4.18"
 CERT_REQ_TEMPLATE = "1.3.6.1.5.5.7.4.19"
-ROOT_CA_CERT = "1.3.6.1.5.5.7.4.20"
 CRL_STATUS_LIST = "1.3.6.1.5.5.7.4.22"
 CRLS = "1.3.6.1.5.5.7.4.23"
 _MOST_QUESTIONS = 16

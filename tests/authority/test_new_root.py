@@ -1,0 +1,96 @@
+"""What is offered as a new root: which is believed, and why the others are not."""
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from dojang.authority.new_root import ROOT_CA_KEY_UPDATE, check_update, question_about, update_in
+from dojang.cmp.bodies import General, Information, Kind
+from dojang.cmp.faults import CmpFault
+from dojang.cmp.schema import RootUpdate, encode
+from dojang.errors import AuthorityUntrusted
+from dojang.x509.name import parse_name
+
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Root:
+    """A name and a key, and what it says of others."""
+
+    name: str
+    key: Any = field(default_factory=lambda: ec.generate_private_key(ec.SECP256R1()))
+
+    def certify(self, other: "Root", *, ca: bool = True, days: int = 100) -> x509.Certificate:
+        subject, issuer = parse_name(f"CN={other.name}"), parse_name(f"CN={self.name}")
+        number, begin, end = x509.random_serial_number(), NOW - timedelta(200), NOW + timedelta(days)
+        builder = x509.CertificateBuilder(issuer, subject, other.key.public_key(), number, begin, end)
+        return builder.add_extension(x509.BasicConstraints(ca, None), critical=True).sign(self.key, SHA256())
+
+
+OLD, BETWEEN, NEW, STRANGER = Root("Old"), Root("Between"), Root("New"), Root("New")
+GOOD = RootUpdate(new_with_new=NEW.certify(NEW), new_with_old=OLD.certify(NEW), old_with_new=NEW.certify(OLD))
+
+
+def der(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(Encoding.DER)
+
+
+ROOT_DER = der(OLD.certify(OLD))
+
+
+@pytest.mark.parametrize(
+    ("update", "others"),
+    [
+        (GOOD, ()),
+        (replace(GOOD, old_with_new=None), ()),
+        (replace(GOOD, new_with_old=None), (BETWEEN.certify(NEW), OLD.certify(BETWEEN))),
+    ],
+    ids=["both ways", "one way", "by way of another"],
+)
+def test_a_root_that_the_old_one_vouches_for_is_believed(update: RootUpdate, others: tuple[x509.Certificate, ...]):
+    """By itself, or by way of a root between them."""
+    assert check_update("ca", ROOT_DER, update, map(der, others), NOW) == der(GOOD.new_with_new)
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"new_with_old": None}, "does not vouch"),
+        ({"new_with_old": STRANGER.certify(NEW)}, "not trusted"),
+        ({"new_with_old": Root("Old").certify(NEW)}, "does not verify"),
+        ({"new_with_old": OLD.certify(STRANGER)}, "does not vouch"),
+        ({"new_with_old": OLD.certify(BETWEEN)}, "does not vouch"),
+        ({"new_with_old": OLD.certify(NEW, ca=False)}, "not an authority"),
+        ({"new_with_old": OLD.certify(NEW, days=-1)}, "expired"),
+        ({"new_with_new": NEW.certify(NEW, days=-1)}, "expired"),
+        ({"new_with_new": NEW.certify(NEW, ca=False)}, "not an authority"),
+        ({"new_with_new": OLD.certify(NEW)}, "not signed by itself"),
+        ({"new_with_new": STRANGER.certify(STRANGER)}, "does not vouch"),
+        ({"old_with_new": OLD.certify(OLD)}, "another one than the old"),
+        ({"old_with_new": NEW.certify(BETWEEN)}, "another one than the old"),
+        ({"old_with_new": STRANGER.certify(OLD)}, "another one than the old"),
+    ],
+)
+def test_a_root_that_it_does_not_vouch_for_is_not(changes: dict[str, Any], problem: str):
+    """Whatever is wrong with one of the three is said."""
+    with pytest.raises(AuthorityUntrusted, match=problem):
+        check_update("ca", ROOT_DER, replace(GOOD, **changes), (), NOW)
+
+
+def test_an_answer_without_a_root_is_none():
+    """Nothing, the question said again, another kind of answer; what cannot be decoded is a fault."""
+    (asked,) = question_about(ROOT_DER).items
+    for items in ((), (asked,), (Information(ROOT_CA_KEY_UPDATE),), (Information("1.2.3.4", b"\x05\x00"),)):
+        assert update_in(General(Kind.GENP, items)) is None
+    found = update_in(General(Kind.GENP, (asked, Information(ROOT_CA_KEY_UPDATE, encode(GOOD)))))
+    assert found is not None
+    assert (found.new_with_new, found.new_with_old) == (GOOD.new_with_new, GOOD.new_with_old)
+    with pytest.raises(CmpFault):
+        update_in(General(Kind.GENP, (Information(ROOT_CA_KEY_UPDATE, b"\x05\x00"),)))
