@@ -10,6 +10,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from dataclasses import fields
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from dojang.otp.cards.policy import CardPolicy
 from dojang.otp.devices.policy import DevicePolicy
 from dojang.otp.messages.policy import _KEYS as MESSAGE_KEYS
 from dojang.settings import load
+from dojang.x509.profiles import profiles
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -84,7 +86,7 @@ def test_python_example_runs(reader):
 
 def test_settings_are_accepted(tmp_path):
     """The configuration file shown is valid, and it shows every setting there is."""
-    example, _ = blocks("toml")
+    example, _, _ = blocks("toml")
     path = tmp_path / "config.toml"
     path.write_text(example)
     settings = load(path, {"DOJANG_HOME": str(tmp_path)})
@@ -94,7 +96,7 @@ def test_settings_are_accepted(tmp_path):
 
 def test_settings_of_an_authority_are_accepted(tmp_path):
     """The file shown is valid, says the defaults where nothing else is needed, and shows every setting there is."""
-    _, example = blocks("toml")
+    _, example, _ = blocks("toml")
     (tmp_path / "authority.toml").write_text(example)
     shown, usual = authority_settings.load(tmp_path), authority_settings.AuthoritySettings(tmp_path, "")
     assert (shown.cmp, shown.otp(), shown.cards()) == (usual.cmp, DevicePolicy(), CardPolicy())
@@ -109,6 +111,19 @@ def test_settings_of_an_authority_are_accepted(tmp_path):
         assert {one.name.replace("_", "-") for one in fields(kind)} - {"path", "tables"} <= set(table)
     assert set(ENROLMENT_KEYS) <= set(told["enrolment"]) | {"profiles"}
     assert set(MESSAGE_KEYS) <= set(told["messages"])
+
+
+def test_a_profile_of_ones_own_is_accepted(tmp_path):
+    """The profile shown is valid, and shows everything that those shipped for subscribers say."""
+    _, _, example = blocks("toml")
+    (tmp_path / "member.toml").write_text(example)
+    member = next(one for one in profiles(tmp_path) if one.name == "member")
+    assert member.titles["ko"] == "회원"
+    told = tomllib.loads(example)
+    for one in profiles():
+        if one.is_for_subscribers:
+            said = tomllib.loads((files("dojang.x509.profiles") / f"{one.name}.toml").read_text())
+            assert set(said) <= set(told) | {"validity-days"}
 
 
 def test_scripts_exist():
