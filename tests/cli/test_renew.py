@@ -46,16 +46,40 @@ def test_due_and_run(office) -> None:
     assert office("renew", "run", office.token.uri).returncode == 14
 
 
-def test_one_that_fails_does_not_stop_the_others(office) -> None:
-    """A revoked certificate's successor is refused, the other is renewed, and the status is 15."""
-    other = office("cert", "issue", "--to", office.token.uri, "--subject", "CN=Kim", "--profile", "tls-client")
-    assert other.returncode == 0
-    serial = json.loads(other.stdout)["data"]["credential"]["serial"]
-    assert office("ca", "revoke", serial, "--reason", "superseded").returncode == 0
-    run = office("renew", "run", office.token.uri, "--window", "365d")
+@pytest.fixture
+def passwords(tmp_path):
+    """Files with a right password and a wrong one."""
+    for name in ("right", "wrong"):
+        (tmp_path / name).write_text(f"{name} horse 1!\n")
+        (tmp_path / name).chmod(0o600)
+    return lambda name: ("--password-source", f"file:{tmp_path / name}")
+
+
+def test_one_that_fails_does_not_stop_the_others(office, tmp_path, passwords) -> None:
+    """A key that does not open is not renewed, the other is, and the status is 15."""
+    folder = f"npki:{tmp_path}/NPKI"
+    assert office("cert", "issue", "--to", folder, "--subject", "CN=Kim", *passwords("right")).returncode == 0
+    run = office("renew", "run", folder, office.token.uri, "--window", "365d", *passwords("wrong"))
     data = json.loads(run.stdout)["data"]
-    assert len(data["renewed"]) == 1
-    assert run.returncode == (15 if data["failed"] else 0)
+    assert [one["credential"]["address"] for one in data["renewed"]] == [office.address]
+    assert [one["code"] for one in data["failed"]] == ["password-incorrect"]
+    assert run.returncode == 15
+
+
+def test_a_copy_is_renewed_once_and_told_of(office, tmp_path, passwords) -> None:
+    """The plan names a certificate once; copies that are the old one afterwards are told, however it is renewed."""
+    here, there = f"npki:{tmp_path}/NPKI", f"pem:{tmp_path}/kim.pem"
+    right = passwords("right")
+    assert office("cert", "issue", "--to", here, "--subject", "CN=Kim", *right).returncode == 0
+    assert office("location", "copy", here, "--to", there, *right).returncode == 0
+    places = (here, there, "--window", "365d", *right)
+    assert len(json.loads(office("renew", "run", *places, "--plan").stdout)["data"]["plan"]) == 1
+    (renewed,) = json.loads(office("renew", "run", *places).stdout)["data"]["renewed"]
+    assert renewed["copies"] == [f"{there}?cn=Kim"]
+    assert json.loads(office("renew", "now", office.address).stdout)["data"]["copies"] == []
+    assert office("location", "copy", here, "--to", f"pem:{tmp_path}/more.pem", *right).returncode == 0
+    data = json.loads(office("renew", "now", here, "--again", *right).stdout)["data"]
+    assert data["copies"] == [f"pem:{tmp_path}/more.pem?cn=Kim"]
 
 
 def test_an_alias_that_leads_nowhere(office, home) -> None:

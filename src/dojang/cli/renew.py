@@ -24,14 +24,18 @@ from dojang.cli.renew_orders import (
 )
 from dojang.cli.where import checked_wait, note_failures, survey, wait_option
 from dojang.cli.workplace import plan_words, workplace
-from dojang.errors import DojangError, NothingDue
+from dojang.errors import DojangError, NothingDue, NotRenewable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from dojang.cli.where import Survey
     from dojang.lifecycle.held import Held
     from dojang.lifecycle.renew import Renewal
     from dojang.lifecycle.renewals import Outcome
     from dojang.lifecycle.workplace import Recovered, Workplace
+
+    Copies = Mapping[bytes, tuple[str, ...]]  # by the certificate that was replaced
 
 window_option = option(
     "--window", metavar="DAYS", help=N_("How long before its expiry a certificate is due, written 30d or 30.")
@@ -79,9 +83,10 @@ def now(
             invocation.planned(plan_words(plan_renewal(order, place)), address=order.address)
             return 0
         renewal = renew(order, place)
+        copies = copies_left(place, [renewal])
     new = renewal.credential
-    data = {**_data(renewal), **after.data(new), "warnings": warnings_data(warnings)}
-    invocation.result(data, lambda: _text(renewal, after), quiet=[new.stored.address])
+    data = {**_data(renewal, copies), **after.data(new), "warnings": warnings_data(warnings)}
+    invocation.result(data, lambda: _text(renewal, after, copies), quiet=[new.stored.address])
     return SOME_FAILED if warnings else after.exit_status
 
 
@@ -151,14 +156,18 @@ def run(
         recovered = [] if invocation.flags.plan else recover(looked.place)
         held = _due(invocation, looked, window, seconds, named=bool(addresses))
         if invocation.flags.plan:
-            steps = [
-                say("Renew {subject} ({address})", subject=one.facts.subject, address=one.stored.address)
-                for one in held
-            ]
-            invocation.planned(steps)
+            invocation.planned(_steps(invocation, looked.place, held))
             return 0
         outcomes = _renew_all(invocation, looked.place, held, window, jobs_of(invocation, jobs))
-    return report(invocation, outcomes, recovered, warnings)
+        copies = copies_left(place, [one.renewal for one in outcomes if one.renewal is not None])
+    return report(invocation, outcomes, recovered, warnings, copies)
+
+
+def copies_left(place: "Workplace", renewals: "list[Renewal]") -> "Copies":
+    """Where copies of what was renewed are still the old ones."""
+    from dojang.lifecycle.fallout import copies_of
+
+    return copies_of(place, [one.previous.stored for one in renewals])
 
 
 def report(
@@ -166,20 +175,21 @@ def report(
     outcomes: "list[Outcome]",
     recovered: "list[Recovered]",
     warnings: list[DojangError],
+    copies: "Copies",
     **more: Any,
 ) -> int:
     """The result of a run, and its exit status."""
     done = [one.renewal for one in outcomes if one.renewal is not None]
     failed = [(one.held.stored.address, one.error) for one in outcomes if one.failed and one.error is not None]
     data = {
-        "renewed": [_data(renewal) for renewal in done],
+        "renewed": [_data(renewal, copies) for renewal in done],
         "failed": [failed_data(*one) for one in failed],
         "recovered": [{"verb": one.record.verb, "outcome": one.outcome} for one in recovered],
         "warnings": warnings_data(warnings),
         **more,
     }
     quiet = [renewal.credential.stored.address for renewal in done]
-    invocation.result(data, lambda: _run_text(done, failed), quiet=quiet)
+    invocation.result(data, lambda: _run_text(done, failed, copies), quiet=quiet)
     if failed or warnings:
         return SOME_FAILED
     return 0 if done or recovered else NothingDue.exit_status
@@ -191,7 +201,7 @@ def tell_outcome(invocation: Invocation, outcome: "Outcome") -> None:
     if outcome.failed and error is not None:
         invocation.out.warning(f"{address}: {message_of(error)} {advice_of(error)}")
     elif isinstance(error, NothingDue):
-        invocation.out.note(say("{address} was renewed meanwhile.", address=address))
+        invocation.out.note(say("{address}: its certificate was renewed meanwhile.", address=address))
     elif error is not None:
         invocation.out.note(f"{address}: {message_of(error)}")
 
@@ -214,6 +224,22 @@ def _renew_all(
     return outcomes
 
 
+def _steps(invocation: Invocation, place: "Workplace", held: "list[Held]") -> list[str]:
+    """One for each certificate that would be renewed: one of several copies, and none that nobody here can renew."""
+    from dojang.lifecycle.origin import origin_of
+
+    steps = dict[bytes, str]()
+    for one in held:
+        try:
+            origin_of(place, one.stored)
+        except NotRenewable as error:
+            invocation.out.note(message_of(error))
+            continue
+        step = say("Renew {subject} ({address})", subject=one.facts.subject, address=one.stored.address)
+        steps.setdefault(one.stored.certificate_der, step)
+    return list(steps.values())
+
+
 def _unsaid(_step: str) -> None:
     """Nobody is told."""
 
@@ -232,17 +258,26 @@ def _due(invocation: Invocation, looked: "Survey", window: str | None, wait: flo
     return [one for one in found.held if one.state == "due"]
 
 
-def _data(renewal: "Renewal") -> dict[str, object]:
-    return {"credential": credential_data(renewal.credential), "previous": credential_data(renewal.previous)}
+def _data(renewal: "Renewal", copies: "Copies") -> dict[str, object]:
+    return {
+        "credential": credential_data(renewal.credential),
+        "previous": credential_data(renewal.previous),
+        "copies": list(_copies(renewal, copies)),
+    }
 
 
-def _text(renewal: "Renewal", after: Aftercare) -> str:
+def _copies(renewal: "Renewal", copies: "Copies") -> tuple[str, ...]:
+    return copies.get(renewal.previous.stored.certificate_der, ())
+
+
+def _text(renewal: "Renewal", after: Aftercare, copies: "Copies") -> str:
     previous = renewal.previous.stored.address
     return "\n".join(
         [
             _("Renewed."),
             *credential_lines(renewal.credential),
             say("Retired: {address}", address=previous),
+            *_copy_lines(renewal, copies),
             *after.lines(renewal.credential),
             "",
             _("Try next:"),
@@ -252,16 +287,19 @@ def _text(renewal: "Renewal", after: Aftercare) -> str:
     )
 
 
-def _run_text(done: "list[Renewal]", failed: "list[tuple[str, DojangError]]") -> str:
+def _copy_lines(renewal: "Renewal", copies: "Copies") -> list[str]:
+    """A copy is not renewed along: its place may take no successor, and nobody may be there to open it."""
+    text = N_("A copy is still the old one: {address}; delete it (dojang cert delete), then copy the new one there.")
+    return [say(text, address=address) for address in _copies(renewal, copies)]
+
+
+def _run_text(done: "list[Renewal]", failed: "list[tuple[str, DojangError]]", copies: "Copies") -> str:
     if failed and not done:
         return say("Due, but not renewed: {number}", number=len(failed))
-    lines = [
-        say(
-            "Renewed {subject} until {not_after}: {address}",
-            subject=one.credential.facts.subject,
-            not_after=one.credential.facts.not_after_at,
-            address=one.credential.stored.address,
-        )
-        for one in done
-    ]
+    lines = []
+    for one in done:
+        facts = {"not_after": one.credential.facts.not_after_at, "address": one.credential.stored.address}
+        subject = one.credential.facts.subject
+        lines.append(say("Renewed {subject} until {not_after}: {address}", subject=subject, **facts))
+        lines += _copy_lines(one, copies)
     return "\n".join(lines) or message_of(NothingDue())

@@ -25,7 +25,7 @@ def one_round(
     """A person may have changed something since the last run, so what waits for that is tried again."""
     from dataclasses import replace
 
-    from dojang.cli.renew import report, tell_outcome
+    from dojang.cli.renew import copies_left, report, tell_outcome
     from dojang.lifecycle.rounds import go_round
 
     if invocation.flags.plan:
@@ -36,6 +36,7 @@ def one_round(
             place = replace(place, window=window_of(window))
         looked = survey(invocation, place, addresses, wait)
         done = go_round(looked.place, looked.addresses, orders_of(invocation, jobs), datetime.now(UTC))
+        copies = copies_left(place, [one.renewal for one in done.outcomes if one.renewal is not None])
     for address, error in (*looked.failures, *done.unreachable):
         invocation.out.note(f"{address}: {message_of(error)}")
     for outcome in done.outcomes:
@@ -44,7 +45,7 @@ def one_round(
         tell_delivery(invocation, delivery)
         warnings += [delivery.error] if delivery.error is not None else []
     more = {"notices": [delivery_data(one) for one in done.deliveries], "next_at": done.next_at}
-    return report(invocation, done.outcomes, done.recovered, warnings, **more)
+    return report(invocation, done.outcomes, done.recovered, warnings, copies, **more)
 
 
 def tell_delivery(invocation: Invocation, delivery: "Delivery") -> None:

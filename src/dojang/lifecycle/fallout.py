@@ -1,9 +1,12 @@
-"""What a revocation means beyond the one certificate: its copies, and the older ones that the same hands may hold."""
+"""What a change means beyond the one certificate: its copies, and the older ones that the same hands may hold."""
 
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from dojang.ledger import Event
 from dojang.lifecycle.asking import is_elsewhere
 from dojang.lifecycle.journal import identity_of
 from dojang.lifecycle.meant import issuer_known
@@ -11,6 +14,7 @@ from dojang.lifecycle.origin import fingerprint_of
 from dojang.lifecycle.status import local_authority
 from dojang.lifecycle.where import holding
 from dojang.lifecycle.workplace import Workplace
+from dojang.locations.base import StoredCredential
 
 if TYPE_CHECKING:
     from dojang.authority.base import CertificateAuthority
@@ -36,12 +40,28 @@ def fallout_of(place: Workplace, certificate_der: bytes, *known: str | None, com
         return Fallout(copies, compromised_with(authority, certificate_der, place.now()))
 
 
+def copies_of(place: Workplace, replaced: Iterable[StoredCredential]) -> dict[bytes, tuple[str, ...]]:
+    """The addresses at which certificates that were replaced lie besides, by certificate; the ledger is read once."""
+    wanted = {fingerprint_of(one.certificate_der): one for one in replaced}
+    histories: dict[str, list[Event]] = defaultdict(list)
+    for event in place.ledger.history() if wanted else ():
+        if event.fingerprint in wanted:
+            histories[event.fingerprint].append(event)
+    copies = ((one.certificate_der, _copies_in(histories[name], one.address)) for name, one in wanted.items())
+    return {certificate_der: found for certificate_der, found in copies if found}
+
+
 def _copies(place: Workplace, certificate_der: bytes, *others: str | None) -> tuple[str, ...]:
     """Where else the certificate is in use."""
-    history = place.ledger.history(fingerprint=fingerprint_of(certificate_der))
+    return _copies_in(place.ledger.history(fingerprint=fingerprint_of(certificate_der)), *others)
+
+
+def _copies_in(history: Sequence[Event], *others: str | None) -> tuple[str, ...]:
+    if not (left := sorted(holding(history))):
+        return ()
     known = {identity_of(address) for address in others if address is not None}
     found = {str(event.facts.get("location")): event.address for event in history}
-    return tuple(found[location] for location in sorted(holding(history)) if identity_of(location) not in known)
+    return tuple(found[location] for location in left if identity_of(location) not in known)
 
 
 def compromised_with(authority: "CertificateAuthority", certificate_der: bytes, at: datetime) -> tuple["Record", ...]:
