@@ -30,8 +30,8 @@ class Far:
         assert said["ok"], said
         return said["data"]
 
-    def said(self, *words: object) -> dict[str, Any]:
-        done = self.run(*words, "--ca", self.url, *self.officer, "--json", "--no-input")
+    def said(self, *words: object, **named: Any) -> dict[str, Any]:
+        done = self.run(*words, "--ca", self.url, *self.officer, "--json", "--no-input", **named)
         found: dict[str, Any] = json.loads(done.stdout)
         return found | {"status": done.returncode}
 
@@ -89,6 +89,21 @@ def test_a_certificate_is_suspended_restored_and_revoked(far: Far, tmp_path: Pat
     command = ["openssl", "crl", "-inform", "DER", "-in", tmp_path / "office.crl", "-noout", "-text"]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert serial.upper().removeprefix("0") in text
+
+
+def test_a_device_is_registered_listed_and_removed(far: Far) -> None:
+    """Its seed is made there; whatever would bring one here, or there, is refused, and so is what is no order."""
+    device = far.data("otp", "add", "--kind", "hotp", "--name", "vpn", "--exportable")["device"]
+    assert (device["kind"], device["name"], device["exportable"]) == ("hotp", "vpn", True)
+    assert far.data("otp", "list")["devices"] == [device]
+    for verb in (("verify",), ("resync", "--next-code-source", "env:CODE")):
+        words = ("otp", verb[0], device["id"], "--code-source", "env:CODE", *verb[1:])
+        assert far.said(*words, env={"CODE": "000000"})["error"]["code"] == "otp-incorrect"
+    assert far.own_data("otp", "list", "--ca", "office")["devices"][0]["wrong_tries"] == 2
+    assert far.data("otp", "delete", device["id"], "--yes", device["id"])["device"]["state"] == "removed"
+    assert far.said("otp", "add", "--show")["status"] == 2
+    done = far.run("otp", "kek", "rotate", "--ca", far.url, "--json", "--no-input")
+    assert (done.returncode, json.loads(done.stdout)["error"]["code"]) == (10, "unsupported-operation")
 
 
 def test_the_record_says_which_officer_it_was(far: Far) -> None:

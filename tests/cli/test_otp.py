@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
+import pexpect
 import pytest
 
 SEED = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
@@ -195,6 +196,19 @@ def test_without_an_address_no_pin_is_tried_on_several_tokens(otp, added, make_t
     status, error = otp("list")
     assert (status, error["code"]) == (4, "ambiguous")
     assert address.partition(";object")[0] in error["message"]
+
+
+def test_without_an_address_nobody_is_asked_for_a_pin(terminal, added, token, otp) -> None:
+    """What is behind one is named with the command that shows it; a device and a list of devices are not the same."""
+    address = added("--name", "hidden")
+    child = terminal("otp", "list")
+    child.expect_exact(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0
+    named = address.partition(";object")[0]
+    assert f"Behind a PIN or password: dojang otp list '{named}'" in child.before.replace("\r\n", "\n")
+    for words in (("list", token.uri, "--ca", "office"), ("list", "--officer", "x"), ("add", token.uri, "--ca", "x")):
+        assert otp(*words)[0] == 2
 
 
 def test_a_counter_that_cannot_be_makes_no_seed(otp, token) -> None:

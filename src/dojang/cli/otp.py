@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from dojang.cli.ca_orders import officer_option
 from dojang.cli.context import Invocation
 from dojang.cli.frame import FilePath, argument, command, option
 from dojang.cli.language import N_
@@ -31,6 +32,18 @@ session_option = option("--session", metavar="HEX", help=N_("OCRA: session data,
 ocra_pin_option = option(
     "--ocra-pin-source", metavar="SRC", help=N_("OCRA: where the PIN comes from that goes into the code.")
 )
+
+
+def _registered(ca: str | None, address: str | None) -> bool:
+    """Whether an authority's list is meant, and no device at hand. ``Usage`` for both."""
+    if ca is not None and address is not None:
+        raise Usage(problem=N_("an ADDRESS is of a device at hand, --ca of an authority's list: name one of them"))
+    return ca is not None
+
+
+def _at_hand(officer: str | None) -> None:
+    if officer is not None:
+        raise Usage(problem=N_("--officer goes with --ca"))
 
 
 def _device(address: str | None) -> str:
@@ -76,11 +89,13 @@ def _device(address: str | None) -> str:
 )
 @option("--show", is_flag=True, help=N_("With --ca: show the QR code on this terminal, once."))
 @option("--exportable", is_flag=True, help=N_("With --ca: its seed may be given out with 'dojang otp export'."))
-def add(invocation: Invocation, address: str | None, ca: str | None, **given: Any) -> None:
+@officer_option
+def add(invocation: Invocation, address: str | None, ca: str | None, officer: str | None, **given: Any) -> None:
     """Into a device, or on an authority's list."""
-    if ca is not None or (address is None and given["applicant"] is not None):
-        import_module(REGISTERED).add(invocation, ca=ca, **given)
+    if _registered(ca, address) or (address is None and given["applicant"] is not None):
+        import_module(REGISTERED).add(invocation, ca=ca, officer=officer, **given)
         return
+    _at_hand(officer)
     for_authority = [given.pop(name) for name in ("applicant", "export_qr", "show", "exportable")]
     if any(for_authority):
         raise Usage(problem=N_("--applicant, --export-qr, --show and --exportable go with --ca"))
@@ -91,19 +106,26 @@ def add(invocation: Invocation, address: str | None, ca: str | None, **given: An
 
 @command(
     help=N_(
-        "List the seeds for one-time passwords in a device, or in every one that is plugged in; with --ca, the "
-        "devices that an authority has registered."
+        "List the seeds for one-time passwords in a device, or in every one that is plugged in and shows them without "
+        "a PIN or password, or with the one that a source was named for; with --ca, the devices that an authority has "
+        "registered."
     ),
     examples=["dojang otp list", "dojang otp list 'pkcs11:token=Hong'", "dojang otp list --ca office"],
 )
 @argument("address", metavar="[ADDRESS]", required=False)
-@ca_option
+@option("--ca", metavar="NAME", help=N_("List the registered devices of this authority instead."))
 @option("--applicant", metavar="ID", help=N_("With --ca: only the devices of this applicant."))
-def list_(invocation: Invocation, address: str | None, ca: str | None, applicant: str | None) -> None:
+@officer_option
+def list_(
+    invocation: Invocation, address: str | None, ca: str | None, applicant: str | None, officer: str | None
+) -> None:
     """Every seed with its address; no code is computed."""
-    if ca is not None:
-        import_module(REGISTERED).list_(invocation, ca=ca, applicant=applicant)
+    if _registered(ca, address):
+        import_module(REGISTERED).list_(invocation, ca=ca, applicant=applicant, officer=officer)
         return
+    if applicant is not None:
+        raise Usage(problem=N_("--applicant goes with --ca"))
+    _at_hand(officer)
     from dojang.cli import otp_held
 
     otp_held.list_(invocation, address)
@@ -149,11 +171,15 @@ def code(invocation: Invocation, address: str, watch: bool, **asked: Any) -> Non
 @session_option
 @ocra_pin_option
 @ca_option
-def verify(invocation: Invocation, address: str, code_source: str | None, ca: str | None, **asked: Any) -> None:
+@officer_option
+def verify(
+    invocation: Invocation, address: str, code_source: str | None, ca: str | None, officer: str | None, **asked: Any
+) -> None:
     """Exit status 13 for a code that is not accepted."""
     if ca is not None:
-        import_module(REGISTERED).verify(invocation, address, ca=ca, code_source=code_source, **asked)
+        import_module(REGISTERED).verify(invocation, address, ca=ca, officer=officer, code_source=code_source, **asked)
         return
+    _at_hand(officer)
     from dojang.cli import otp_held
 
     otp_held.verify(invocation, address, code_source, **asked)
@@ -175,6 +201,7 @@ def verify(invocation: Invocation, address: str, code_source: str | None, ca: st
 @option("--next-code-source", metavar="SRC", help=N_("Where the code after that one comes from."))
 @option("--counter", metavar="N", type=click.IntRange(0), help=N_("Go on with this counter."))
 @ca_option
+@officer_option
 def resync(
     invocation: Invocation,
     address: str,
@@ -182,12 +209,14 @@ def resync(
     next_code_source: str | None,
     counter: int | None,
     ca: str | None,
+    officer: str | None,
 ) -> None:
     """Two codes in a row prove the device; a counter proves nothing, and opens nothing that was used."""
     sources = (code_source, next_code_source)
     if ca is not None:
-        import_module(REGISTERED).resync(invocation, address, ca=ca, sources=sources, counter=counter)
+        import_module(REGISTERED).resync(invocation, address, ca=ca, officer=officer, sources=sources, counter=counter)
         return
+    _at_hand(officer)
     from dojang.cli import otp_held
 
     otp_held.resync(invocation, address, sources, counter)
@@ -206,11 +235,13 @@ def resync(
 @argument("address", metavar="ADDRESS")
 @option("--yes", metavar="SERIAL", help=N_("Serial of the device, to show that this one is meant."))
 @ca_option
-def delete(invocation: Invocation, address: str, yes: str | None, ca: str | None) -> None:
+@officer_option
+def delete(invocation: Invocation, address: str, yes: str | None, ca: str | None, officer: str | None) -> None:
     """Nobody can compute its codes any more."""
     if ca is not None:
-        import_module(REGISTERED).delete(invocation, address, ca=ca, yes=yes)
+        import_module(REGISTERED).delete(invocation, address, ca=ca, officer=officer, yes=yes)
         return
+    _at_hand(officer)
     from dojang.cli import otp_held
 
     otp_held.delete(invocation, address, yes)

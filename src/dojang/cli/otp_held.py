@@ -16,6 +16,7 @@ from dojang.otp.base import AnswersChallenges, ChecksCodes, Code, MakesSeeds, Ot
 
 if TYPE_CHECKING:
     from dojang.otp.parameters import OtpParameters
+    from dojang.pkcs11 import Token
     from dojang.secret import Secret
 
 
@@ -107,10 +108,11 @@ def add(invocation: Invocation, address: str, **given: Any) -> None:
 
 
 def list_(invocation: Invocation, address: str | None) -> None:
-    """Of one device, or of all."""
+    """Of one device, or of all that show theirs to anybody, or to whom a source is given for."""
     seeds: list[Seed] = []
     failures: list[DojangError] = []
-    for one in [address] if address is not None else _present(invocation):
+    addresses, unread = ([address], []) if address is not None else _present(invocation)
+    for one in addresses:
         try:
             with open_device_at(invocation, one) as device:
                 seeds += device.seeds()
@@ -120,37 +122,59 @@ def list_(invocation: Invocation, address: str | None) -> None:
             failures.append(error)
             invocation.out.note(message_of(error))
     columns = [N_("Name"), N_("Issuer"), N_("Account"), N_("Kind"), N_("Address")]
-    rows = [
-        [
-            one.name,
-            one.parameters.issuer,
-            one.parameters.account,
-            one.problem or kind_words(one.parameters),
-            one.address,
-        ]
-        for one in seeds
-    ]
-    nothing = "" if failures else _("There is no seed for one-time passwords.")
+    rows = [[one.name, one.parameters.issuer, one.parameters.account, _shown(one), one.address] for one in seeds]
+    for one in unread:
+        invocation.out.note(say("Behind a PIN or password: dojang otp list '{address}'", address=one))
+    nothing = "" if failures or unread else _("There is no seed for one-time passwords.")
     text = invocation.out.table(columns, rows) if rows else nothing
-    data = {"seeds": [seed_data(one) for one in seeds], "failures": [one.code for one in failures]}
+    data = {
+        "seeds": [seed_data(one) for one in seeds],
+        "failures": [one.code for one in failures],
+        "unread": unread,
+    }
     invocation.result(data, text, quiet=[one.address for one in seeds])
 
 
-def _present(invocation: Invocation) -> list[str]:
-    """Every device that is there. What a source holds is one token's PIN, or the password of one device: nothing is
-    tried on several.
+def _shown(seed: Seed) -> str:
+    kind = kind_words(seed.parameters)
+    return seed.problem or (say("{kind}, touch", kind=kind) if seed.touch else kind)
+
+
+def _present(invocation: Invocation) -> tuple[list[str], list[str]]:
+    """Every device that is there and may have seeds: those that are opened, and those behind a PIN or password that no
+    source was named for, which nobody is asked for here. What a source holds is one token's PIN, or the password of
+    one device: nothing is tried on several.
     """
     from dojang.otp.oath.plugged import plugged
     from dojang.pkcs11 import list_tokens
 
-    tokens = [token.address for token in list_tokens(invocation.search()).tokens]
-    if len(tokens) > 1 and (invocation.flags.pin_source or invocation.settings.pin_source):
-        raise Ambiguous(what=_("Every token"), matches=", ".join(tokens))
+    tokens = [token for token in list_tokens(invocation.search()).tokens if _may_have_seeds(token)]
+    closed = [token.address for token in tokens if token.info.login_required]
     devices = plugged()
     locked = [device.address for device in devices if device.locked]
-    if len(locked) > 1 and (invocation.flags.password_source or invocation.settings.password_source):
-        raise Ambiguous(what=_("Every device with a password"), matches=", ".join(locked))
-    return [*tokens, *(device.address for device in devices)]
+    flags, settings = invocation.flags, invocation.settings
+    unread = _unread(flags.pin_source or settings.pin_source, _("Every token"), closed)
+    unread += _unread(flags.password_source or settings.password_source, _("Every device with a password"), locked)
+    there = [token.address for token in tokens] + [device.address for device in devices]
+    return [one for one in there if one not in unread], unread
+
+
+def _unread(source: str | None, what: str, closed: list[str]) -> list[str]:
+    """Those that stay closed; ``Ambiguous`` where a source was named and could be for any of several."""
+    if source is None:
+        return closed
+    if len(closed) > 1:
+        raise Ambiguous(what=what, matches=", ".join(closed))
+    return []
+
+
+def _may_have_seeds(token: "Token") -> bool:
+    from dojang.otp.held.device import computes_codes
+
+    try:
+        return computes_codes(token)
+    except DojangError:
+        return True  # what is wrong with it is told when it is opened
 
 
 def code(

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dojang.cli.ca_orders import day_and_time, ordered
+from dojang.cli.ca_orders import day_and_time, is_ordered, ordered
 from dojang.cli.context import Invocation
 from dojang.cli.language import N_, _, say
 from dojang.cli.otp_held import kind_words
@@ -28,7 +28,7 @@ STATES = {
 }
 
 
-def add(invocation: Invocation, *, ca: str | None, applicant: str | None, **given: Any) -> None:
+def add(invocation: Invocation, *, ca: str | None, officer: str | None, applicant: str | None, **given: Any) -> None:
     """Made by the authority's token or given; as a QR code it is shown once, where it is made, and never again."""
     picture: Path | None = given.pop("export_qr")
     show: bool = given.pop("show")
@@ -43,6 +43,9 @@ def add(invocation: Invocation, *, ca: str | None, applicant: str | None, **give
         plan.append(say("Write its QR code into {file}", file=picture))
     if invocation.planned(plan, authority=authority):
         return
+    if is_ordered(authority, officer):
+        _order(invocation, authority, officer, new, applicant, given, shown=picture is not None or show)
+        return
     if picture is not None:
         check_picture(picture)
     with open_authority_named(invocation, authority) as opened:
@@ -50,6 +53,35 @@ def add(invocation: Invocation, *, ca: str | None, applicant: str | None, **give
             opened.counter.office.applicant(applicant)
         device, uri = _registered(opened, new, applicant, given, picture, wanted=picture is not None or show)
     _show_added(invocation, authority, device, picture, uri if show else None)
+
+
+def _order(
+    invocation: Invocation,
+    authority: str,
+    officer: str | None,
+    new: "NewSeed",
+    applicant: str | None,
+    given: Mapping[str, Any],
+    *,
+    shown: bool,
+) -> None:
+    """By an officer, here or from afar: the seed is made there, and goes into no order and no answer."""
+    if shown or new.secret is not None or new.counter:
+        raise Usage(problem=N_("an officer has a seed made; one is given or shown only where the authority is"))
+    parameters = new.parameters
+    wanted = {
+        "kind": parameters.kind,
+        "applicant": applicant,
+        "name": given["name"],
+        "exportable": given["exportable"],
+    }
+    if parameters.suite is not None:
+        wanted["suite"] = parameters.suite
+    else:
+        wanted |= {"hash": parameters.hash_name, "digits": parameters.digits, "period": parameters.period}
+    device = ordered(invocation, authority, "otp.new", wanted, officer)["device"]
+    text = say("Device {id} ({kind})", id=device["id"], kind=_kind(device))
+    invocation.result({"authority": authority, "device": device, "file": None}, text, quiet=[device["id"]])
 
 
 def _registered(
@@ -102,13 +134,13 @@ def _show_added(
     invocation.result(data | shown, "\n".join(lines), quiet=[device.id])
 
 
-def list_(invocation: Invocation, *, ca: str, applicant: str | None) -> None:
+def list_(invocation: Invocation, *, ca: str, applicant: str | None, officer: str | None) -> None:
     """Every device, page by page; no PIN is asked."""
     authority, found = chosen_authority(invocation, ca), list[dict[str, Any]]()
     while True:
         after = found[-1]["id"] if found else None
         wanted = {"applicant": applicant, "after": after, "limit": 1000}
-        page = ordered(invocation, authority, "otp.list", wanted)["devices"]
+        page = ordered(invocation, authority, "otp.list", wanted, officer)["devices"]
         found += page
         if len(page) < 1000:
             break
@@ -122,7 +154,9 @@ def list_(invocation: Invocation, *, ca: str, applicant: str | None) -> None:
     invocation.result({"authority": authority, "devices": found}, text, quiet=[one["id"] for one in found])
 
 
-def verify(invocation: Invocation, device: str, *, ca: str, code_source: str | None, **asked: Any) -> None:
+def verify(
+    invocation: Invocation, device: str, *, ca: str, officer: str | None, code_source: str | None, **asked: Any
+) -> None:
     """Exit status 13 for a code that is not accepted, whatever the reason; the list tells an officer more."""
     if any(asked.values()):
         raise Usage(problem=N_("what a registered device answers is asked with: dojang otp challenge ID"))
@@ -130,12 +164,18 @@ def verify(invocation: Invocation, device: str, *, ca: str, code_source: str | N
     if invocation.planned([say("Check a code of device {id}", id=device)], authority=authority):
         return
     code = _typed(invocation, code_source, "--code-source", _("Code"))
-    answer = ordered(invocation, authority, "otp.verify", {"device": device, "code": code})
+    answer = ordered(invocation, authority, "otp.verify", {"device": device, "code": _for(officer, code)}, officer)
     invocation.result({"authority": authority, "valid": True, **answer}, _("The code is right."))
 
 
 def resync(
-    invocation: Invocation, device: str, *, ca: str, sources: tuple[str | None, str | None], counter: int | None
+    invocation: Invocation,
+    device: str,
+    *,
+    ca: str,
+    officer: str | None,
+    sources: tuple[str | None, str | None],
+    counter: int | None,
 ) -> None:
     """By two codes that follow each other; a counter that somebody says proves nothing."""
     if counter is not None:
@@ -145,18 +185,18 @@ def resync(
         return
     code = _typed(invocation, sources[0], "--code-source", _("Code"))
     following = _typed(invocation, sources[1], "--next-code-source", _("The code after that"))
-    wanted = {"device": device, "code": code, "next": following}
-    _show(invocation, authority, ordered(invocation, authority, "otp.resync", wanted))
+    wanted = {"device": device, "code": _for(officer, code), "next": _for(officer, following)}
+    _show(invocation, authority, ordered(invocation, authority, "otp.resync", wanted, officer))
 
 
-def delete(invocation: Invocation, device: str, *, ca: str, yes: str | None) -> None:
+def delete(invocation: Invocation, device: str, *, ca: str, officer: str | None, yes: str | None) -> None:
     """Its id is typed or passed once more."""
     authority = chosen_authority(invocation, ca)
     if invocation.planned([say("Remove device {id} for good", id=device)], authority=authority):
         return
     what = say("device {id}", id=device)
     invocation.confirm_serial(device, yes, what=what, option="--yes ID", question=N_("The device's id"))
-    _show(invocation, authority, ordered(invocation, authority, "otp.remove", {"device": device}))
+    _show(invocation, authority, ordered(invocation, authority, "otp.remove", {"device": device}, officer))
 
 
 def decide(
@@ -183,6 +223,11 @@ def _state(device: Mapping[str, Any]) -> str:
 def _kind(device: Mapping[str, Any]) -> str:
     words = device["suite"] or f"{device['kind'].upper()} {device['hash'].upper()} {device['digits']}"
     return f"{words} / {device['period']} s" if device["period"] else words
+
+
+def _for(officer: str | None, code: "Secret") -> "Secret | str":
+    """As an order has it, which an officer signs."""
+    return code if officer is None else code.reveal().decode("utf-8", "replace")
 
 
 def _typed(invocation: Invocation, source: str | None, option: str, question: str) -> "Secret":

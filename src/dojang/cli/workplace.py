@@ -10,7 +10,7 @@ from dojang.cli.context import Invocation
 from dojang.cli.elsewhere import Elsewhere
 from dojang.cli.language import N_, _, message_of, say
 from dojang.cmp.urls import is_url
-from dojang.errors import NotFound
+from dojang.errors import NotFound, Phrase, UnsupportedOperation
 
 if TYPE_CHECKING:
     from dojang.authority.base import CertificateAuthority, FactorSitting
@@ -251,7 +251,12 @@ def open_authority_named(
 ) -> "Iterator[LocalAuthority]":
     """The local authority of that name; the token with its key is opened when something must be signed."""
     from dojang.authority.local import open_authority
+    from dojang.cmp.urls import is_url
 
+    if is_url(name):
+        raise UnsupportedOperation(
+            where=name, operation=Phrase("be told this from afar"), next_step="Run the command where the authority is."
+        )
     with (
         key_opener(invocation, search) as key,
         open_authority(invocation.settings.authorities_dir, name, key) as authority,

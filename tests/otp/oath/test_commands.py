@@ -91,13 +91,13 @@ def test_a_password_comes_from_its_source_and_appears_nowhere(otp, key, run_doja
 
 def test_one_password_is_not_tried_on_several_devices(otp, key, pcsc_daemon):
     """As with PINs: who means more than one is asked which; without a password each that is locked says so."""
-    of_tokens = otp("list")["failures"]  # of those that other tests have left
+    of_tokens = otp("list")["unread"]  # of those that other tests have left
     key.oath.access_key = bytes(16)
     with pcsc_daemon.reader() as port, SecurityKey(keys={}, serial=99) as other:
         other.oath.access_key = bytes(16)
         put_in(other, port)
         assert otp("list", "--password-source", "env:P", status=4, env={"P": "x"})["code"] == "ambiguous"
-        assert otp("list") == {"seeds": [], "failures": [*of_tokens, *["input-required"] * 2]}
+        assert otp("list") == {"seeds": [], "failures": [], "unread": [*of_tokens, "oath:12345678", "oath:99"]}
         assert (key.oath.wrong_passwords, other.oath.wrong_passwords) == (0, 0)
 
 

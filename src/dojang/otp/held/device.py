@@ -35,9 +35,19 @@ from dojang.secret import Secret
 
 if TYPE_CHECKING:
     from dojang.pkcs11.opened import OpenToken
+    from dojang.pkcs11.token import Token
 
 _ID_BYTES: Final = 20
 _REFUSALS: Final = (DeviceRefused, UnsupportedMechanism)
+
+
+def computes_codes(token: "Token") -> bool:
+    """Whether a token computes what codes are made of, by what it tells to anybody."""
+    from dojang.pkcs11 import constants as ck
+    from dojang.pkcs11.mechanisms import HMAC
+
+    mechanisms = token.mechanisms()
+    return any(map(mechanisms.has, (*HMAC.values(), ck.CKM_HOTP)))
 
 
 class TokenSeeds:
