@@ -31,5 +31,7 @@ def kill_at(database: Database, number: int) -> None:
     engine.dialect.do_commit = commit_and_step
     if database.is_embedded:  # SQLite tells of its statements itself, whoever gave them to it
         event.listen(engine.pool, "checkout", lambda connection, *_: connection.set_trace_callback(step))
+        database.glances.close()
+        database.glances.watch = lambda connection: connection.set_trace_callback(step)
     else:
         event.listen(engine, "before_cursor_execute", step)

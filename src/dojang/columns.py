@@ -5,6 +5,7 @@ is an integer. Partial indexes are used only where a query spells the condition 
 """
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -26,6 +27,12 @@ BIG: Final = BigInteger().with_variant(Integer(), "sqlite")  # only INTEGER numb
 _PARTIAL: Final[list[tuple[Index, TextClause]]] = []
 
 
+@lru_cache(maxsize=256)
+def moment_text(at: datetime) -> str:
+    """A moment as it is kept. Most of those that are written are this second, again and again."""
+    return at.astimezone(UTC).isoformat(timespec="seconds")
+
+
 class Moment(TypeDecorator[datetime]):
     """An aware datetime, kept to the second: ``2026-01-31T12:00:00+00:00``.
 
@@ -36,7 +43,7 @@ class Moment(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> str | None:
-        return None if value is None else value.astimezone(UTC).isoformat(timespec="seconds")
+        return None if value is None else moment_text(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         return None if value is None else _moment_in(value)

@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, text
+from sqlalchemy import URL, Connection, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from dojang.authority.batches import Batch
@@ -24,10 +24,11 @@ from dojang.authority.engines import (
     WRITING,
     check_url,
     embedded_engine,
-    engine_for_glances,
+    glances_of,
     may_pass,
     server_engine,
 )
+from dojang.authority.glance import Glances
 from dojang.authority.schema import SCHEMA, make_tables, schema_of
 from dojang.errors import DatabaseUnavailable, Phrase, StateUnreadable
 
@@ -108,12 +109,12 @@ class Database:
             self._turn.release()
         self._engine.dispose()
         if "glances" in vars(self):
-            self.glances.dispose()
+            self.glances.close()
 
     @cached_property
-    def glances(self) -> Engine:
-        """For ``Glance``, which needs no transaction: on a server, connections that spend no word on one."""
-        return self._engine if self.is_embedded else engine_for_glances(self.url)
+    def glances(self) -> Glances:
+        """For ``Glance``."""
+        return glances_of(self.url, self._engine)
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:

@@ -1,15 +1,21 @@
 """How each kind of database is reached: its address, its connections, and which of its complaints may pass."""
 
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
+from dojang.authority.glance import EmbeddedGlances, Glances, ServerGlances
 from dojang.authority.swift import execute
 from dojang.errors import InvalidSetting, Phrase
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable
 
 WRITING: Final = "dojang_writing"
 """The option of a connection that is going to write: an embedded database is then locked from the beginning."""
@@ -43,20 +49,25 @@ def _bad_url(problem: Phrase) -> InvalidSetting:
     )
 
 
-def embedded_engine(url: URL) -> Engine:
+def embedded_connection(address: str) -> "sqlite3.Connection":
+    """A new one, in which every statement stands for itself until a transaction is begun."""
     import sqlite3
 
-    address = f"{Path(url.database or '').absolute().as_uri()}?mode=rw"
+    connection = sqlite3.connect(
+        address, uri=True, timeout=_WAIT_SECONDS, isolation_level=None, check_same_thread=False
+    )
+    # The inner pages of the indexes over millions of certificates stay in 16 MiB of memory.
+    connection.executescript("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA cache_size = -16384;")
+    return connection
 
-    def connect() -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            address, uri=True, timeout=_WAIT_SECONDS, isolation_level=None, check_same_thread=False
-        )
-        # The inner pages of the indexes over millions of certificates stay in 16 MiB of memory.
-        connection.executescript("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA cache_size = -16384;")
-        return connection
 
-    engine = create_engine("sqlite://", creator=connect, poolclass=QueuePool, pool_size=_KEPT, max_overflow=-1)
+def connector(url: URL) -> "Callable[[], sqlite3.Connection]":
+    """What opens the file at the address, which must be there, once more."""
+    return partial(embedded_connection, f"{Path(url.database or '').absolute().as_uri()}?mode=rw")
+
+
+def embedded_engine(url: URL) -> Engine:
+    engine = create_engine("sqlite://", creator=connector(url), poolclass=QueuePool, pool_size=_KEPT, max_overflow=-1)
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
@@ -77,7 +88,14 @@ def server_engine(url: URL) -> Engine:
     )
 
 
-def engine_for_glances(url: URL) -> Engine:
+def glances_of(url: URL, engine: Engine) -> Glances:
+    """Connections for ``Glance``, which needs no transaction: on a server, such as spend no word on one."""
+    if engine.dialect.name == "sqlite":
+        return EmbeddedGlances(engine.dialect, connector(url))
+    return ServerGlances(_server_engine_for_glances(url))
+
+
+def _server_engine_for_glances(url: URL) -> Engine:
     """One that was lost is seen when it is used, so nothing is asked before; and there is nothing to roll back."""
     return create_engine(
         url,

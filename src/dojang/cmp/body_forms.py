@@ -43,7 +43,6 @@ from dojang.cmp.schema import (
     CertStatus,
     CertStatuses,
     ErrorContent,
-    KeyPair,
     PollAnswer,
     PollAnswers,
     PollQuestion,
@@ -66,7 +65,7 @@ from dojang.cmp.schema import (
     typed,
     value_of,
 )
-from dojang.der import oid, tlv
+from dojang.der import NULL, SEQUENCE, oid, tlv
 
 
 def read_body(tag: int, content_der: bytes) -> Body:
@@ -83,7 +82,7 @@ def write_body(body: Body) -> tuple[int, bytes]:
         case Pkcs10(request_der):
             return Kind.P10CR, request_der
         case Certified(kind, answers, certificates):
-            return kind, encode(_certified_of(answers, certificates))
+            return kind, _certified_der(answers, certificates)
         case General(kind, items):
             return kind, encode_list(TypedValues(items=[typed_of(item) for item in items]))
         case _:
@@ -102,7 +101,7 @@ def _write_other(body: Body) -> tuple[int, bytes]:
         case Confirmations(items):
             return Kind.CERTCONF, encode_list(CertStatuses(items=[_confirmation_of(one) for one in items]))
         case Confirmed():
-            return Kind.PKICONF, encode(Null())
+            return Kind.PKICONF, tlv(NULL)
         case Poll(request_ids):
             return Kind.POLLREQ, encode_list(PollQuestions(items=[PollQuestion(request_id=one) for one in request_ids]))
         case Waiting(items):
@@ -156,23 +155,15 @@ def _answer(found: CertResponse) -> Answer:
     return Answer(found.request_id, _status(found.status), certificate)
 
 
-def _certified_of(answers: Iterable[Answer], certificates: Iterable[bytes]) -> CertRepMessage:
-    return CertRepMessage(
-        ca_certificates=[tlv_of(one) for one in certificates] or None,
-        responses=[
-            CertResponse(
-                request_id=answer.request_id,
-                status=status_of(answer.status),
-                key_pair=None if answer.certificate_der is None else _key_pair(answer.certificate_der),
-                information=None,
-            )
-            for answer in answers
-        ],
-    )
+def _certified_der(answers: Iterable[Answer], certificates: Sequence[bytes]) -> bytes:
+    """``CertRepMessage``, put together by hand: every certificate leaves in one."""
+    responses = tlv(SEQUENCE, *map(_answer_der, answers))
+    return tlv(SEQUENCE, tlv(0xA1, tlv(SEQUENCE, *certificates)) if certificates else b"", responses)
 
 
-def _key_pair(certificate_der: bytes) -> KeyPair:
-    return KeyPair(certificate=tlv_of(tlv(0xA0, certificate_der)), private_key=None, publication=None)
+def _answer_der(answer: Answer) -> bytes:
+    key_pair = b"" if answer.certificate_der is None else tlv(SEQUENCE, tlv(0xA0, answer.certificate_der))
+    return tlv(SEQUENCE, encode(answer.request_id), encode(status_of(answer.status)), key_pair)
 
 
 def _read_revocations(content: bytes) -> Body:

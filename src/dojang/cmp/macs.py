@@ -98,9 +98,11 @@ def _pbm(secret: Secret, parameters: bytes, most: int) -> tuple[bytes, str]:
     asked = decode(PasswordBasedMac, parameters)
     hash_, mac = _named(HASHES, asked.owf), _named(_MACS, asked.mac)
     _check(PBM, asked.salt, asked.iterations, most)
-    once, key = getattr(hashlib, hash_), secret.reveal() + asked.salt
+    fresh, key = hashlib.new(hash_), secret.reveal() + asked.salt
     for _ in range(asked.iterations):
-        key = once(key).digest()
+        once = fresh.copy()  # costs less than to choose the algorithm again
+        once.update(key)
+        key = once.digest()
     return key, mac
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from secrets import token_bytes
 from typing import Final
 
@@ -10,12 +11,12 @@ from cryptography import x509
 from cryptography.hazmat.asn1 import GeneralizedTime
 
 from dojang.cmp.bodies import Body, Information
-from dojang.cmp.body_forms import information_in, read_body, typed_of, write_body
+from dojang.cmp.body_forms import information_in, read_body, write_body
 from dojang.cmp.faults import CmpFault, FailInfo
 from dojang.cmp.names import NOBODY, directory_name, directory_name_der
 from dojang.cmp.protection import Protector
-from dojang.cmp.schema import Algorithm, Frame, Many, PkiHeader, decode, decode_list, der_of, encode, malformed, tlv_of
-from dojang.der import BIT_STRING, NULL, SEQUENCE, tlv
+from dojang.cmp.schema import Algorithm, Frame, Many, PkiHeader, decode, decode_list, der_of, encode, malformed
+from dojang.der import BIT_STRING, NULL, OCTET_STRING, SEQUENCE, integer, oid, tlv
 
 IMPLICIT_CONFIRM: Final = "1.3.6.1.5.5.7.4.13"
 CONFIRM_WAIT_TIME: Final = "1.3.6.1.5.5.7.4.14"
@@ -26,7 +27,7 @@ NONCE_BYTES: Final = 16
 _MOST_CERTIFICATES = 32
 _LONGEST_FIELD = 256
 """Bytes of an identifier or a nonce. Whoever answers repeats them, and the log shows them, before he knows who asks."""
-_BODY, _PROTECTION, _CERTIFICATES = 0xA0, 0xA0, 0xA1
+_BODY, _PROTECTION, _CERTIFICATES, _FIELD = 0xA0, 0xA0, 0xA1, 0xA0
 _NOBODY_DER = directory_name_der(NOBODY)
 
 
@@ -114,7 +115,7 @@ def write_message(
 ) -> bytes:
     """The message in DER, protected as ``protector`` does; ``certificates`` go along in extraCerts."""
     kind, content = write_body(body)
-    header_der = encode(_header_of(header, protector.algorithm if protector else None))
+    header_der = _header_der(header, protector.algorithm if protector else None)
     body_der, end = tlv(_BODY | kind, content), b""
     if protector is not None:
         end = tlv(_PROTECTION, tlv(BIT_STRING, b"\0", protector.protect(tlv(SEQUENCE, header_der, body_der))))
@@ -136,7 +137,7 @@ def implicit_confirm() -> Information:
 
 def confirm_wait(at: datetime) -> Information:
     """For generalInfo: until when the certConf is waited for."""
-    return Information(CONFIRM_WAIT_TIME, encode(GeneralizedTime(at)))
+    return Information(CONFIRM_WAIT_TIME, _time_der(at))
 
 
 def certificate_profile(name: str) -> Information:
@@ -179,18 +180,29 @@ def _header(der: bytes) -> Header:
     return header
 
 
-def _header_of(header: Header, protection: Algorithm | None) -> PkiHeader:
-    return PkiHeader(
-        version=header.version,
-        sender=tlv_of(header.sender_der),
-        recipient=tlv_of(header.recipient_der),
-        message_time=None if header.message_at is None else GeneralizedTime(header.message_at.replace(microsecond=0)),
-        protection=protection,
-        sender_key_id=header.sender_key_id,
-        recipient_key_id=header.recipient_key_id,
-        transaction_id=header.transaction_id,
-        sender_nonce=header.sender_nonce,
-        recipient_nonce=header.recipient_nonce,
-        free_text=list(header.free_text) or None,
-        information=[typed_of(item) for item in header.information] or None,
+def _header_der(header: Header, protection: Algorithm | None) -> bytes:
+    """``PkiHeader``, put together by hand: every message has one."""
+    octets = (
+        (2, header.sender_key_id),
+        (3, header.recipient_key_id),
+        (4, header.transaction_id),
+        (5, header.sender_nonce),
+        (6, header.recipient_nonce),
     )
+    parts = [integer(header.version), header.sender_der, header.recipient_der]
+    if header.message_at is not None:
+        parts.append(tlv(_FIELD, _time_der(header.message_at.replace(microsecond=0))))
+    if protection is not None:
+        parts.append(tlv(_FIELD | 1, tlv(SEQUENCE, *map(der_of, protection))))
+    parts += [tlv(_FIELD | number, tlv(OCTET_STRING, value)) for number, value in octets if value is not None]
+    if header.free_text:
+        parts.append(tlv(_FIELD | 7, tlv(SEQUENCE, *map(encode, header.free_text))))
+    if header.information:
+        items = [tlv(SEQUENCE, oid(item.kind), item.value_der or b"") for item in header.information]
+        parts.append(tlv(_FIELD | 8, tlv(SEQUENCE, *items)))
+    return tlv(SEQUENCE, *parts)
+
+
+@lru_cache(maxsize=64)
+def _time_der(at: datetime) -> bytes:
+    return encode(GeneralizedTime(at))

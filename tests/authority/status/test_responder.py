@@ -8,7 +8,6 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509 import ocsp
-from sqlalchemy import event
 from tests.authority.status.bureau import opened
 
 from dojang.authority.database import Database
@@ -343,12 +342,9 @@ def test_one_question_to_the_database_an_answer(bureau: Any, request_about: Any)
     responder, subscriber = bureau.responder(), bureau.issue()
     request, asked = request_about(subscriber, bureau.own["issuing"]), []
     responder.answer(request)
-    bureau.database.glances.dispose()  # the next connection is watched
-
-    @event.listens_for(bureau.database.glances, "connect")
-    def watch(connection: Any, _record: Any) -> None:
-        connection.set_trace_callback(asked.append)
-
+    glances = bureau.database.glances
+    glances.close()  # so that the next connection is a new one
+    glances.watch = lambda connection: connection.set_trace_callback(asked.append)
     responder.answer(request)
     assert len(asked) == 1
     with bureau.database.reading() as connection:

@@ -1,5 +1,6 @@
 """The authority's side of CMP: a message in, its answer out; what is remembered between two is in the database."""
 
+import hashlib
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -16,7 +17,7 @@ from dojang.authority.conversation.refusals import fault_of
 from dojang.authority.conversation.replies import Reply, failure, unprotected
 from dojang.authority.conversation.revoking import revoke
 from dojang.authority.conversation.senders import Bearer, sender_of_message
-from dojang.authority.conversation.transactions import Overtaken, Turn, turn_at
+from dojang.authority.conversation.transactions import Overtaken, Place, Turn, turn_at
 from dojang.cmp.bodies import (
     Certification,
     Confirmations,
@@ -87,10 +88,13 @@ class Conversation:
         """The message with its sender, who has proved to be it."""
         check_header(message.header, self._office)
         sender = sender_of_message(self._office, message, source, self._kept)
-        return Question(self._office, message, request_der, sender, source, self._office.now(), profile, is_private)
+        place = Place(message.header.transaction_id or b"", sender.key)
+        digest, at = hashlib.sha256(request_der).digest(), self._office.now()
+        return Question(self._office, message, request_der, sender, source, at, place, digest, profile, is_private)
 
     def _converse(self, question: Question) -> bytes:
-        last = self._last(question)
+        sender = question.sender
+        last = sender.last if isinstance(sender, Bearer) else self._last(question)
         if last is not None and last.request_hash == question.digest:
             return last.response_der
         try:

@@ -1,6 +1,5 @@
 """A message whose sender is known, and the answers to it; and the rules that hold for every message (RFC 9483, 3.5)."""
 
-import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -18,7 +17,8 @@ _SHORTEST_NONCE = 16
 class Question:
     """One message. ``source`` is where it comes from, ``profile`` the name in the address that it came to.
 
-    ``is_private`` where nobody on the way could read along.
+    ``place`` is the conversation that it belongs to, ``digest`` its SHA-256. ``is_private`` where nobody on the way
+    could read along.
     """
 
     office: Office
@@ -27,20 +27,14 @@ class Question:
     sender: Sender
     source: str
     at: datetime
+    place: Place
+    digest: bytes
     profile: str | None = None
     is_private: bool = True
 
     @property
-    def place(self) -> Place:
-        return Place(self.message.header.transaction_id or b"", self.sender.key)
-
-    @property
-    def digest(self) -> bytes:
-        return hashlib.sha256(self.request_der).digest()
-
-    @property
     def replies(self) -> Replies:
-        return Replies(self.office, self.message.header, self.sender.mac)
+        return Replies(self.office, self.message.header, self.sender.mac, self.at)
 
     def turn(self, state: State, kind: str, reply: Reply, serial: str | None = None, details: str = "{}") -> Turn:
         """This message and its answer as the last turn of the conversation."""

@@ -31,8 +31,8 @@ class Reply:
 class Replies:
     """Answers to one question. Without a ``mac`` they are signed by the authority's spokesman."""
 
-    def __init__(self, office: Office, asked: Header, mac: Mac | None) -> None:
-        self._office, self._asked, self._mac = office, asked, mac
+    def __init__(self, office: Office, asked: Header, mac: Mac | None, at: datetime) -> None:
+        self._office, self._asked, self._mac, self._at = office, asked, mac, at
 
     def reply(
         self, body: Body, information: Iterable[Information] = (), certificates: Iterable[bytes] | None = None
@@ -59,7 +59,7 @@ class Replies:
         key_id: bytes | None,
         nonce: bytes,
     ) -> bytes:
-        header = answering(self._asked, self._office.now(), nonce, sender_der, key_id, tuple(information))
+        header = answering(self._asked, self._at, nonce, sender_der, key_id, tuple(information))
         return write_message(header, body, protector, certificates)
 
 

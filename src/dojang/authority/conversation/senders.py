@@ -15,6 +15,7 @@ from dojang.authority.audit import acting
 from dojang.authority.conversation.kept import KeptKeys, Name
 from dojang.authority.conversation.office import Known, Office
 from dojang.authority.conversation.replies import key_id_of
+from dojang.authority.conversation.transactions import Place, Turn, beside_turn, turn_in
 from dojang.authority.store import find_record
 from dojang.cmp.faults import CmpFault, FailInfo
 from dojang.cmp.macs import Mac, is_mac
@@ -33,17 +34,17 @@ _LONGEST_REFERENCE = 64
 
 @dataclass(frozen=True, slots=True)
 class Bearer:
-    """Whoever has a code. ``offer`` tells whether it may be used; under ``name`` his key is kept."""
+    """Whoever has a code. ``offer`` tells whether it may be used; under ``name`` his key is kept.
+
+    By ``key`` the sender of a conversation is told from others; ``last`` is where that stood when he was looked up.
+    """
 
     reference: str
+    key: bytes
     offer: "Offer"
     mac: Mac
     name: Name | None
-
-    @property
-    def key(self) -> bytes:
-        """By what the sender of a conversation is told from others."""
-        return b"code:" + self.reference.encode()
+    last: Turn | None
 
     @property
     def actor(self) -> str:
@@ -95,7 +96,8 @@ def _bearer(
     office: Office, message: Message, algorithm: Algorithm, protection: bytes, source: str, kept: KeptKeys
 ) -> Bearer:
     reference = reference_in(message)
-    offer = office.enrolments.secret_for(reference, source)
+    place = Place(message.header.transaction_id or b"", b"code:" + reference.encode())
+    offer = office.enrolments.secret_for(reference, source, beside_turn(place))
     name = None if offer.mark is None else (offer.mark, b"".join(map(der_of, algorithm)))
     mac = None if name is None else kept.take(name)
     if mac is None:
@@ -109,7 +111,7 @@ def _bearer(
         raise
     if offer.wrong_tries:
         office.enrolments.right(reference, source)
-    return Bearer(reference, offer, mac, name)
+    return Bearer(reference, place.sender, offer, mac, name, turn_in(offer.beside))
 
 
 def reference_in(message: Message) -> str:

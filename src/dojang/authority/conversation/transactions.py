@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from sqlalchemy import Connection, bindparam, delete, select, update
 
 from dojang.authority import tables
-from dojang.authority.glance import Glance
+from dojang.authority.glance import Aside, Beside, Glance
 from dojang.authority.revocation import CMP
 from dojang.authority.swift import Prepared
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dojang.authority.database import Database
 
 State = Literal["waiting", "granted", "confirmed", "rejected", "refused", "done"]
@@ -61,10 +63,20 @@ class Turn:
 
 def turn_at(database: "Database", place: Place) -> Turn | None:
     """The last turn, ``None`` for a conversation that is new."""
-    row = _GLANCE.one(database, {"transaction": place.transaction_id, "sender": place.sender})
-    if row is None:
-        return None
+    row = _GLANCE.one(database, _values_of(place))
+    return None if row is None else turn_in(row)
+
+
+def beside_turn(place: Place) -> Aside:
+    """The same, to be brought along with something else; ``turn_in`` reads it."""
+    return Aside(_BESIDE, _values_of(place))
+
+
+def turn_in(row: "Sequence[Any]") -> Turn | None:
+    """``None`` for columns that are empty."""
     state, kind, request_hash, response_der, our_nonce, serial, details, expires_at = row
+    if state is None:
+        return None
     until_at = datetime.fromisoformat(expires_at)
     return Turn(state, kind, request_hash, response_der, our_nonce, serial, details, until_at)
 
@@ -97,6 +109,10 @@ def forget(connection: Connection, at: datetime) -> int:
     return int(connection.execute(delete(table).where(table.c.expires_at <= at)).rowcount)
 
 
+def _values_of(place: Place) -> dict[str, bytes]:
+    return {"transaction": place.transaction_id, "sender": place.sender}
+
+
 def _values(turn: Turn, at: datetime) -> dict[str, Any]:
     return {
         "state": turn.state,
@@ -126,7 +142,8 @@ _table: Final = tables.cmp_transaction
 _PLACE: Final = ("transaction_id", "sender_key")
 _READ: Final = ("state", "kind", "request_hash", "response_der", "sender_nonce", "serial", "details", "expires_at")
 _HERE: Final = (_table.c.transaction_id == bindparam("transaction")) & (_table.c.sender_key == bindparam("sender"))
-_GLANCE: Final = Glance(select(*(_table.c[name] for name in _READ)).where(_HERE))
+_BESIDE: Final = Beside(_table, _HERE, [_table.c[name] for name in _READ])
+_GLANCE: Final = Glance(select(*_BESIDE.columns).where(_HERE))
 _WRITTEN: Final = ("changed_at", *_READ)
 _GONE_ON: Final = Prepared(
     update(_table)

@@ -18,7 +18,8 @@ From outside a reference that nobody was given, one that is locked and a wrong c
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache, partial
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, bindparam, case, update
 
@@ -32,9 +33,13 @@ from dojang.authority.enrolment.policy import EnrolmentPolicy
 from dojang.authority.enrolment.records import Terms
 from dojang.authority.enrolment.sources import source_of
 from dojang.authority.enrolment.states import EXPIRING, OPEN, WHY, State
+from dojang.authority.glance import Aside
 from dojang.authority.swift import Prepared
 from dojang.errors import CodeRefused, Phrase, TooManyTries
 from dojang.secret import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _UNKNOWN = Phrase("it is unknown")
 _ENROLMENT = tables.enrolment
@@ -58,6 +63,7 @@ class Offer:
 
     ``code`` has the token compute it, once. ``mark`` tells it from every other code; there is none where no message
     fits. ``terms`` are what it stands for where it is known; ``wrong_tries`` what ``right`` would take back.
+    ``beside`` are the columns that were to be brought along.
     """
 
     code: Callable[[], Secret]
@@ -65,6 +71,7 @@ class Offer:
     mark: bytes | None = None
     terms: Terms | None = None
     wrong_tries: int = 0
+    beside: "Sequence[Any]" = ()
 
     @property
     def secret(self) -> Secret:
@@ -75,6 +82,21 @@ class Offer:
         """Raise ``CodeRefused`` unless the code may be used now. For those who have proved to know it."""
         if self.refusal is not None:
             raise self.refusal
+
+
+class _Computed:
+    """What the token computes, once it is asked for, and no second time."""
+
+    __slots__ = ("_compute", "_found")
+
+    def __init__(self, compute: Callable[[], Secret]) -> None:
+        self._compute = compute
+        self._found: Secret | None = None
+
+    def __call__(self) -> Secret:
+        if self._found is None:
+            self._found = self._compute()
+        return self._found
 
 
 class Enrolments:
@@ -91,21 +113,22 @@ class Enrolments:
         self._database, self._authority, self._policy = database, authority, policy
         self._code_key, self._clock = code_key, clock
 
-    def secret_for(self, reference: str, source: str) -> Offer:
+    def secret_for(self, reference: str, source: str, aside: Aside | None = None) -> Offer:
         """The code, which the token computes when it is needed. ``source`` is the address of who asks.
 
-        Raises ``TooManyTries``.
+        ``aside`` is asked for with the same words. Raises ``TooManyTries``.
         """
-        found = self._look_up(reference, source)
+        found = self._look_up(reference, source, aside)
         if found.tries >= self._policy.source_tries:
             minutes = int(self._policy.source_window.total_seconds() // 60)
             raise TooManyTries(authority=self._authority, source=source_of(source), minutes=minutes)
         known = found.known
         if known is None or self._is_locked(known):
-            return Offer(cache(partial(self._decoy, reference)), self._refusal(reference, _UNKNOWN))
+            code = _Computed(partial(self._decoy, reference))
+            return Offer(code, self._refusal(reference, _UNKNOWN), beside=found.beside)
         refusal = None if known.state == "ready" else self._refusal(reference, WHY[known.state], known.state)
-        code = cache(partial(self._code, reference, known.salt, known.code_hash))
-        return Offer(code, refusal, known.salt + known.code_hash, known.terms, known.wrong_tries)
+        code = _Computed(partial(self._code, reference, known.salt, known.code_hash))
+        return Offer(code, refusal, known.salt + known.code_hash, known.terms, known.wrong_tries, found.beside)
 
     def wrong(self, reference: str, source: str) -> None:
         """Count a code that did not fit; durable when this returns. The one too many locks the reference."""
@@ -155,10 +178,10 @@ class Enrolments:
     def _decoy(self, reference: str) -> Secret:
         return decoy_for(self._code_key(), reference_in(reference))
 
-    def _look_up(self, reference: str, source: str) -> Found:
+    def _look_up(self, reference: str, source: str, aside: Aside | None = None) -> Found:
         at = self._clock()
         since = at - self._policy.source_window
-        return look_up(self._database, reference_in(reference), source_of(source), since, at)
+        return look_up(self._database, reference_in(reference), source_of(source), since, at, aside)
 
     def _is_locked(self, known: Known) -> bool:
         """Also what was used or has ended otherwise, once it was guessed at as often."""
