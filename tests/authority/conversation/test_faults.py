@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from sqlalchemy import func, select
 from tests.authority.conversation.conftest import SOURCE, Counter, Subscriber, failure_in, found_counter
+from tests.x509.test_weak_keys import next_prime, roca_prime
 
 from dojang.authority import open_authority, tables
 from dojang.authority.conversation.refusals import REASONS
@@ -115,20 +117,33 @@ def test_a_fault_is_named_and_nothing_is_stored(bearer: Subscriber, make: Any, f
     bearer.again().enrol()
 
 
-def weak_keys() -> dict[str, Any]:
-    return {
-        "rsa-1024": rsa.generate_private_key(65537, 1024),
-        "rsa-e3": rsa.generate_private_key(3, 2048),
-        "p-192": ec.generate_private_key(ec.SECP192R1()),
-    }
+def rsa_key(p: int, q: int, exponent: int = 65537) -> rsa.RSAPrivateKey:
+    d = pow(exponent, -1, (p - 1) * (q - 1))
+    parts = rsa.rsa_crt_dmp1(d, p), rsa.rsa_crt_dmq1(d, q), rsa.rsa_crt_iqmp(p, q)
+    return rsa.RSAPrivateNumbers(p, q, d, *parts, rsa.RSAPublicNumbers(exponent, p * q)).private_key()
 
 
-@pytest.mark.parametrize("kind", ["rsa-1024", "rsa-e3", "p-192"])
+def close_primes() -> tuple[int, int]:
+    p = rsa.generate_private_key(65537, 2048).private_numbers().p
+    return p, next_prime(p + 2)
+
+
+WEAK: dict[str, Callable[[], Any]] = {
+    "rsa-1024": lambda: rsa.generate_private_key(65537, 1024),
+    "rsa-e3": lambda: rsa.generate_private_key(3, 2048),
+    "rsa-roca": lambda: rsa_key(roca_prime(1024, 1), roca_prime(1025, 2)),
+    "rsa-close": lambda: rsa_key(*close_primes()),
+    "p-192": lambda: ec.generate_private_key(ec.SECP192R1()),
+}
+
+
+@pytest.mark.parametrize("kind", WEAK)
 def test_a_weak_key_is_not_certified(bearer: Subscriber, kind: str) -> None:
-    """Short RSA, a small exponent, a small curve: badCertTemplate or badAlg."""
-    weak = replace(bearer, key=weak_keys()[kind])
-    assert failure_in(weak.ask(weak.request())) in (FailInfo.BAD_CERT_TEMPLATE, FailInfo.BAD_ALG)
+    """Short RSA, a small exponent, RSA that was made badly, a small curve: badCertTemplate; then a good key is."""
+    weak = replace(bearer, key=WEAK[kind]())
+    assert failure_in(weak.ask(weak.request())) is FailInfo.BAD_CERT_TEMPLATE
     assert rows(bearer.counter)[1] == 0
+    bearer.again().enrol()
 
 
 def test_a_message_that_cannot_be_read_is_answered(counter: Counter, bearer: Subscriber) -> None:
