@@ -156,6 +156,22 @@ def test_a_client_is_served_by_granian_as_well(client: Client) -> None:
         assert (client.state("guest"), client.state("guest-2")) == ("confirmed", "revoked")
 
 
+def test_a_client_may_have_several_where_the_profile_says_so(client: Client) -> None:
+    """cr signed with the first certificate brings another beside it; without that word it is a reissue."""
+    profiles = client.authority.folder / "profiles"
+    profiles.mkdir(exist_ok=True)
+    (profiles / "device.toml").write_text('like = "personal"\nseveral = true\n')
+    key, code = client.new_key("device.key"), client.code(client.hand_out("device"))
+    client.run("ir", *code, "-newkey", key, "-subject", SLASHED, "-certout", "device.pem")
+    key = client.new_key("device-2.key")
+    client.run("cr", *client.signing("device"), "-newkey", key, "-subject", SLASHED, "-certout", "device-2.pem")
+    assert (client.state("device"), client.state("device-2")) == ("confirmed", "confirmed")
+    signing = client.enrol("single")
+    key = client.new_key("single-2.key")
+    client.run("cr", *signing, "-newkey", key, "-subject", SLASHED, "-certout", "single-2.pem")
+    assert (client.state("single"), client.state("single-2")) == ("revoked", "confirmed")
+
+
 @pytest.mark.parametrize("mac", ["hmac-sha1", "hmacWithSHA256"])
 @pytest.mark.parametrize("digest", ["sha1", "sha256", "sha512"])
 def test_every_mac_of_the_client_is_taken(client: Client, mac: str, digest: str) -> None:

@@ -80,6 +80,8 @@ def test_a_folder_adds_and_replaces(tmp_path: Path) -> None:
         GOOD.replace("digital-signature", "key-cert-sign"),
         GOOD + "authority = true",
         GOOD + "path-length = 1",
+        GOOD + 'several = true\nvid = "required"',
+        GOOD + 'several = true\nsigner = "cmp"',
         GOOD + "keep-key = 1",
         GOOD + "unknown = 1",
         GOOD + 'extended-key-usage = ["everything"]',

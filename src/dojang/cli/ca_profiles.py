@@ -84,6 +84,7 @@ def profile_data(profile: "Profile") -> dict[str, Any]:
         "may_change": list(profile.renewal_changes),
         "keep_key": profile.keep_key_allowed,
         "key_reuse": profile.key_reuse_allowed,
+        "several": profile.several_allowed,
         "algorithms": list(profile.algorithms),
         "key_usage": list(profile.key_usage),
         "extended_key_usage": list(profile.extended_key_usage),

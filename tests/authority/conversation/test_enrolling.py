@@ -3,6 +3,7 @@
 import hashlib
 from collections import Counter as Counts
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from cryptography import x509
@@ -13,15 +14,27 @@ from tests.authority.conversation.conftest import SUBJECT, Counter, Subscriber, 
 from dojang.authority.enrolment.policy import ProfileRule
 from dojang.authority.tables import audit
 from dojang.cmp import bodies
-from dojang.cmp.bodies import Certified, Confirmation, Confirmations, Confirmed, Kind, Pkcs10, Poll, Waiting
-from dojang.cmp.crmf import CertificateId
+from dojang.cmp.bodies import (
+    Certification,
+    Certified,
+    Confirmation,
+    Confirmations,
+    Confirmed,
+    Kind,
+    Pkcs10,
+    Poll,
+    Waiting,
+)
+from dojang.cmp.crmf import CertificateId, read_request
 from dojang.cmp.faults import FailInfo, PkiStatus
 from dojang.cmp.macs import Mac, new_pbmac1
 from dojang.cmp.messages import certificate_profile, implicit_confirm
+from dojang.cmp.wanted import request_for
 from dojang.secret import Secret
 from dojang.x509.name import format_name, parse_name
 from dojang.x509.request import build_request
 
+DEVICE = "CN=Device 7,C=KR"
 KEYS = {
     "rsa-2048": rsa.generate_private_key(65537, 2048),
     "ec-p384": ec.generate_private_key(ec.SECP384R1()),
@@ -148,6 +161,46 @@ def test_a_signed_request_is_a_reissue(holder: Subscriber, form: str, counter: C
     first = asked.counter.conversation.answer(said, "s")
     assert holder.state() == "revoked"
     assert asked.counter.conversation.answer(said, "s") == first  # though the signer is revoked by now
+
+
+@pytest.fixture
+def several(counter: Counter) -> Subscriber:
+    """Somebody with a certificate of a profile of which one may have several."""
+    folder = counter.authority.folder / "profiles"
+    folder.mkdir()
+    (folder / "tls-client.toml").write_text('like = "tls-client"\nseveral = true\n')
+    handed = counter.hand_out(profile_name="tls-client", subject=DEVICE)
+    return Subscriber(counter, handed.enrolment.reference, handed.code).enrol()
+
+
+@pytest.mark.parametrize("form", ["cr", "p10cr"])
+def test_where_the_profile_has_several_a_signed_request_brings_another(several: Subscriber, form: str) -> None:
+    """The same names for a whole term of its own; both stay valid, and each asks for its own successor."""
+    counter = several.counter
+    counter.clock.turn(days=30)
+    asked = several.again()
+    body = asked.request(Kind.CR, "") if form == "cr" else Pkcs10(build_request(asked.key, parse_name(DEVICE)))
+    granted = asked.granted(asked.ask(body))
+    asked.ask(asked.confirmation(granted, request_id=0 if form == "cr" else -1))
+    before, after = map(x509.load_der_x509_certificate, (several.certificate_der, granted))
+    assert (after.subject, after.public_key()) == (before.subject, asked.key.public_key())
+    assert after.not_valid_after_utc - before.not_valid_after_utc == timedelta(days=30)
+    assert (several.state(), asked.state(granted)) == ("confirmed", "confirmed")
+    for one in (several.certificate_der, granted):
+        record = counter.authority.find(f"{x509.load_der_x509_certificate(one).serial_number:x}")
+        assert (record.replaced_at, record.replaces) == (None, None)
+
+
+def test_another_certificate_is_for_nobody_else(several: Subscriber) -> None:
+    """Neither another subject nor other alternative names; one that names what it comes after is a reissue."""
+    for subject, names in (("CN=Device 8,C=KR", ()), (DEVICE, ("dns:eight.example",))):
+        again = several.again()
+        wanted = Certification(Kind.CR, (read_request(request_for(again.key, parse_name(subject), names)),))
+        assert failure_in(again.ask(wanted)) is FailInfo.BAD_CERT_TEMPLATE
+    own = x509.load_der_x509_certificate(several.certificate_der)
+    again = several.again()
+    again.enrol(Kind.CR, subject="", replaces=CertificateId(own.issuer, own.serial_number))
+    assert several.state() == "revoked"
 
 
 def test_what_awaits_approval_is_polled_for(counter: Counter) -> None:

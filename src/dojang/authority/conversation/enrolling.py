@@ -2,7 +2,8 @@
 
 ir, cr, p10cr under a code      the first certificate of an enrolment, by the enrolment's terms
 kur, signed                     the successor of the signer's certificate
-cr, p10cr, signed               another key in its place: a reissue, which ends the signer's certificate
+cr, p10cr, signed               another key in its place: a reissue, which ends the signer's certificate; or, where the
+                                profile has ``several`` and oldCertID names none, another certificate beside it
 """
 
 import json
@@ -24,7 +25,7 @@ from dojang.cmp.faults import CmpFault, FailInfo, PkiStatus
 from dojang.cmp.messages import confirm_wait, implicit_confirm, read_message
 from dojang.cmp.signatures import certificate_hash
 from dojang.errors import CodeRefused
-from dojang.x509.alternative_names import parse_alternative_names
+from dojang.x509.alternative_names import alternative_names_of, parse_alternative_names
 from dojang.x509.name import parse_name
 from dojang.x509.request import CertificateRequest
 
@@ -107,6 +108,8 @@ def _next(question: Question, sender: Holder, wish: Wish) -> Order:
     certificate, named = sender.certificate, wish.replaces
     if named is not None and (named.issuer, named.serial) != (certificate.issuer, certificate.serial_number):
         raise CmpFault(FailInfo.BAD_CERT_ID, "oldCertID is not the signer's certificate")
+    if wish.kind != Kind.KUR and named is None and question.office.may_have_several(sender.known.profile):
+        return _another(question, sender, wish)
     subject = wish.request.subject if list(wish.request.subject) else certificate.subject
     return Order(
         kind="renew" if wish.kind == Kind.KUR else "reissue",
@@ -115,6 +118,24 @@ def _next(question: Question, sender: Holder, wish: Wish) -> Order:
         profile=sender.known.profile,
         transaction_id=question.place.text,
         replaces_der=sender.known.certificate_der,
+        confirmed=_is_implicit(question, wish),
+    )
+
+
+def _another(question: Question, sender: Holder, wish: Wish) -> Order:
+    """A certificate of its own, for a whole term (RFC 9483 section 4.1.2), under the names that the signer's has."""
+    own, request = sender.certificate, wish.request
+    names = alternative_names_of(own)
+    if list(request.subject) and request.subject != own.subject:
+        raise CmpFault(FailInfo.BAD_CERT_TEMPLATE, "another certificate is for the same subject")
+    if request.alternative_names and set(request.alternative_names) != set(names):
+        raise CmpFault(FailInfo.BAD_CERT_TEMPLATE, "another certificate has the same alternative names")
+    return Order(
+        kind="issue",
+        request=CertificateRequest(own.subject, request.public_key, names),
+        request_der=wish.request_der,
+        profile=sender.known.profile,
+        transaction_id=question.place.text,
         confirmed=_is_implicit(question, wish),
     )
 

@@ -75,6 +75,9 @@ class LocalOffice:
     def certificate_der(self, serial: str) -> bytes:
         return self._authority.find(serial).certificate_der
 
+    def may_have_several(self, profile: str) -> bool:
+        return any(one.several_allowed for one in self._authority.profiles() if one.name == profile)
+
     def issue(self, order: Order, entry: Callable[[bytes], Entry]) -> bytes:
         submission = Submission(
             kind=order.kind,

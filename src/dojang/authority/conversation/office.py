@@ -109,6 +109,10 @@ class Office(Protocol):
         """A certificate that was issued."""
         ...
 
+    def may_have_several(self, profile: str) -> bool:
+        """Whether one who has a certificate by this profile may have another beside it."""
+        ...
+
     def issue(self, order: Order, entry: Callable[[bytes], Entry]) -> bytes:
         """Sign the certificate, then record it and what ``entry`` makes of its DER, both or neither.
 

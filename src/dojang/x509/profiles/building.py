@@ -62,6 +62,7 @@ def from_table(name: str, data: Mapping[str, Any]) -> Profile:
         renewal_changes=table.words("may-change", RENEWAL_CHANGES, usual=("key", "algorithm")),
         keep_key_allowed=table.switch("keep-key"),
         key_reuse_allowed=table.switch("key-reuse", usual=True),
+        several_allowed=table.switch("several"),
         algorithms=table.words("algorithms", KEY_ALGORITHMS, some=True),
         key_usage=table.words("key-usage", KEY_USAGES, some=True),
         extended_key_usage=tuple(table.oid(word, EXTENDED_KEY_USAGES) for word in table.words("extended-key-usage")),
@@ -226,6 +227,10 @@ _RULES_OF_SENSE: Final[tuple[tuple[Callable[[Profile], bool], Phrase], ...]] = (
     (
         lambda one: "key" not in one.renewal_changes and not one.keep_key_allowed,
         Phrase("a renewal that may not change the key needs 'keep-key = true'"),
+    ),
+    (
+        lambda one: one.several_allowed and (one.vid != "none" or not one.is_for_subscribers),
+        Phrase("'several' is for what subscribers ask for, and for certificates without a VID"),
     ),
     (lambda one: bool(one.notice or one.cps) and not one.policies, Phrase("'notice' and 'cps' belong to 'policies'")),
 )

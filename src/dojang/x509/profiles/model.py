@@ -95,6 +95,7 @@ class Profile:
     renewal_changes: tuple[str, ...]
     keep_key_allowed: bool
     key_reuse_allowed: bool
+    several_allowed: bool
     algorithms: tuple[str, ...]
     key_usage: tuple[str, ...]
     extended_key_usage: tuple[str, ...]
