@@ -52,9 +52,15 @@ def test_a_mistake_of_ours_is_500_and_names_itself_by_a_number(server: Server):
 
 
 def test_an_unknown_path_or_method_does_no_harm(server: Server):
-    """404 and 405."""
-    assert server.ask("/nothing")[0] == 404
-    assert server.ask("/fail/missing", b"x")[0] == 405
+    """404 and 405, as problem documents like every other refusal; 405 says what is taken."""
+    for path, body, status in (("/nothing", None, 404), ("/fail/missing", b"x", 405)):
+        found, headers, problem = server.ask(path, body)
+        assert (found, headers["content-type"], json.loads(problem)["status"]) == (
+            status,
+            "application/problem+json",
+            status,
+        )
+        assert ("GET" in headers.get("allow", "")) is (status == 405)
 
 
 @pytest.mark.parametrize("junk", [b"\x16\x03\x01\x02\x00", b"GET / HTTP/9.9\r\n\r\n", b"\0" * 100, b"GET  \r\n\r\n"])

@@ -7,11 +7,14 @@ raises becomes an answer here, once.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from contextlib import suppress
 from hashlib import sha256
 from secrets import token_hex
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
+
+from starlette.exceptions import HTTPException
 
 from dojang.centre.limits import Buckets, Limits, is_loopback, is_trusted, source_behind
 from dojang.centre.logs import ACCESS, tell
@@ -56,6 +59,7 @@ class Gate:
         began = time.perf_counter()
         visit.scope["dojang.source"] = self._source(visit.scope)
         visit.scope["dojang.private"] = self._is_private(visit.scope)
+        visit.scope["app"] = self._app  # with which a path that leads nowhere is raised, not answered in a text
         limit = asyncio.timeout(self._limits.request_seconds)
         try:
             async with limit:
@@ -66,6 +70,9 @@ class Gate:
             await visit.refuse(503, RETRY_AFTER)
         except DojangError as error:
             await self._explain(visit, error)
+        except HTTPException as error:  # no door is there, or it does not take this
+            headers = {name.lower(): value for name, value in (error.headers or {}).items()}
+            await visit.answer(error.status_code, problem(error.status_code), headers=headers)
         except Exception as error:
             if limit.expired():
                 await self._too_late(visit)
@@ -189,16 +196,25 @@ class _Visit:
         """A problem without a cause that anybody needs to know; the connection ends."""
         await self.answer(status, problem(status, **more), wait, close=True)
 
-    async def answer(self, status: int, body: bytes, wait: int | None = None, *, close: bool = False) -> None:
+    async def answer(
+        self,
+        status: int,
+        body: bytes,
+        wait: int | None = None,
+        *,
+        close: bool = False,
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         """A problem document; a response that was begun already is broken off instead."""
         if self.status:
             raise ConnectionAbortedError("the answer was not finished")
-        headers = [(b"content-type", CONTENT_TYPE), (b"content-length", str(len(body)).encode())]
+        lines = [(b"content-type", CONTENT_TYPE), (b"content-length", str(len(body)).encode())]
+        lines += [(name.encode(), value.encode()) for name, value in headers.items()]
         if wait is not None:
-            headers.append((b"retry-after", str(wait).encode()))
+            lines.append((b"retry-after", str(wait).encode()))
         if close:
-            headers.append((b"connection", b"close"))
-        await self.send({"type": "http.response.start", "status": status, "headers": headers})
+            lines.append((b"connection", b"close"))
+        await self.send({"type": "http.response.start", "status": status, "headers": lines})
         await self._send({"type": "http.response.body", "body": body, "more_body": close})
         if close:
             await self._linger()

@@ -9,6 +9,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -45,7 +46,7 @@ def routes(state: "Centre") -> list[Route]:
 
     async def answer(request: Request) -> Response:
         if not _is_cmp(request):
-            return Response(status_code=415)
+            raise HTTPException(415)
         authority, profile = _addressed(state, request)
         note(request, authority=authority.name)
         faults: list[CmpFault] = []
