@@ -158,6 +158,18 @@ def test_a_complete_list_leads_to_its_deltas(bureau: Any, clock: Any) -> None:
         delta.extensions.get_extension_for_class(x509.FreshestCRL)
 
 
+def test_deltas_that_are_wanted_later_are_led_to_at_once(bureau: Any, clock: Any) -> None:
+    """The list that holds says nothing of them, and would for weeks: the next round makes another, and a delta."""
+    bureau.lists().publish_due(clock())
+    with pytest.raises(x509.ExtensionNotFound):
+        bureau.listed().extensions.get_extension_for_class(x509.FreshestCRL)
+    lists = bureau.lists(**DELTAS)
+    assert lists.publish_due(clock()) == ["issuing", "root"]
+    assert bureau.listed().extensions.get_extension_for_class(x509.FreshestCRL)
+    assert (number_of(bureau.listed()), base_of(bureau.listed(delta=True))) == (2, 1)
+    assert lists.publish_due(clock()) == []
+
+
 def test_a_revocation_is_published_as_the_settings_say(bureau: Any, clock: Any) -> None:
     """The complete list, unless deltas are made and wanted."""
     for settings, numbers in (({}, (1, None)), (DELTAS, (1, 2)), ({**DELTAS, "on_revocation": "complete"}, (3, 3))):

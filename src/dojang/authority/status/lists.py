@@ -151,8 +151,19 @@ class Lists:
             return False
         if last is not None and not last.is_due(at):
             return False
-        self.publish_delta(name, at)
+        if last is None and not self._leads_to_deltas(name):  # it was made before there were any
+            self.publish(name, at)
+        else:
+            self.publish_delta(name, at)
         return True
+
+    def _leads_to_deltas(self, name: str) -> bool:
+        """Whether the complete list says where they are, if anybody can say that."""
+        query = select(crl.c.der).where(crl.c.signer == name, _IS_COMPLETE).order_by(crl.c.number.desc()).limit(1)
+        with self._database.reading() as connection:
+            newest = x509.load_der_x509_crl(connection.execute(query).scalar_one())
+        said = any(isinstance(one.value, x509.FreshestCRL) for one in newest.extensions)
+        return said or not self._delta_addresses(name)
 
     def _is_untold(self, name: str, complete: Listed, delta: Listed | None) -> bool:
         """Whether something changed that no list tells of which has to; in doubt, as while one was made, yes."""
