@@ -5,6 +5,7 @@ import http.client
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -121,6 +122,35 @@ def running(
         for one in sockets:
             one.close()
     assert not thread.is_alive()
+
+
+ODD_REQUESTS = (
+    (b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd", b"400"),
+    (b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n", b"400"),
+    (b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999999\r\n\r\n", b"400"),
+    (b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n", b"400"),
+    (b"GET /echo HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", b"200"),
+    (b"POST /echo HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1001\r\n\r\n", b"413"),
+    (b"POST /echo HTTP/1.0\r\nContent-Length: 2\r\n\r\nab", b"200"),
+    (b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", b"200"),
+)
+"""Each with the status of its one answer."""
+
+
+def rest(connection: socket.socket) -> bytes:
+    """Everything until the other side closes, or breaks off."""
+    found = b""
+    with contextlib.suppress(ConnectionResetError):
+        while part := connection.recv(65536):
+            found += part
+    return found
+
+
+def knock(server: Server) -> None:
+    """Until nobody listens: ``ConnectionRefusedError``."""
+    for _ in range(200):
+        server.raw().close()
+        time.sleep(0.02)
 
 
 QUICK = Limits(

@@ -22,7 +22,7 @@ from dojang.centre.sockets import address_of, listen, read_address
 from dojang.centre.tls import TlsFiles
 from dojang.errors import CannotListen, FileMalformed, FileUnreadable, Usage
 
-from .conftest import Server
+from .conftest import Server, knock
 
 
 def test_what_is_missing_is_404_with_advice(server: Server):
@@ -205,16 +205,9 @@ def test_a_drain_says_not_ready_finishes_what_is_under_way_and_ends(run_centre):
         assert server.ask("/ready")[0] == 503
         time.sleep(0.7)
         with pytest.raises(ConnectionRefusedError):
-            _closed(server)
+            knock(server)
         server.held.set()
         assert under_way.getresponse().read() == b"done"
-
-
-def _closed(server: Server) -> None:
-    """Ask until nobody listens."""
-    for _ in range(200):
-        server.raw().close()
-        time.sleep(0.02)
 
 
 def test_a_request_that_outlasts_the_drain_does_not_hold_up_the_end(run_centre):

@@ -7,18 +7,26 @@ import ssl
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Route, Router
 
+from dojang.centre.gate import Gate
+from dojang.centre.health import Pulse
+from dojang.centre.host import Host
 from dojang.centre.limits import Limits
+from dojang.centre.metrics import Metrics
 from dojang.centre.servers import check_server
+from dojang.centre.sockets import listen
+from dojang.centre.state import Centre
 from dojang.centre.tls import TlsFiles
 from dojang.errors import ExtraMissing, FileMalformed, Usage
 
-from .conftest import QUICK, Server, running
+from .conftest import ODD_REQUESTS, QUICK, Server, knock, rest, running
 
 LARGE = bytes(48 << 20)
 """More than all buffers on the way can hold."""
@@ -38,15 +46,6 @@ def server() -> Iterator[Server]:
         yield running_server
 
 
-def _rest(connection: socket.socket) -> bytes:
-    """Everything until the other side closes."""
-    found = b""
-    with contextlib.suppress(ConnectionResetError):
-        while part := connection.recv(65536):
-            found += part
-    return found
-
-
 def test_bodies_are_held_to_their_limit(server: Server) -> None:
     """1000 bytes of 1000 arrive; 413 for a header that says more, and for a body that grows longer."""
     assert server.ask("/echo", b"x" * 1000)[2] == b"x" * 1000
@@ -58,7 +57,7 @@ def test_bodies_are_held_to_their_limit(server: Server) -> None:
         for _ in range(30):
             connection.sendall(b"400\r\n" + b"x" * 1024 + b"\r\n")
         connection.sendall(b"0\r\n\r\n")
-        assert _rest(connection).startswith(b"HTTP/1.1 413 ")
+        assert rest(connection).startswith(b"HTTP/1.1 413 ")
 
 
 def test_who_is_slow_is_cut_off_and_others_are_served(server: Server) -> None:
@@ -76,9 +75,9 @@ def test_who_is_slow_is_cut_off_and_others_are_served(server: Server) -> None:
                 time.sleep(0.05)
         assert time.monotonic() - began < 4
         assert server.ask("/echo", b"others")[2] == b"others"
-        assert _rest(silent) == b""
-        assert _rest(idle).startswith(b"HTTP/1.1 200 ")
-        assert _rest(body).startswith(b"HTTP/1.1 408 ")
+        assert rest(silent) == b""
+        assert rest(idle).startswith(b"HTTP/1.1 200 ")
+        assert rest(body).startswith(b"HTTP/1.1 408 ")
     assert time.monotonic() - began < 8
 
 
@@ -92,17 +91,13 @@ def test_who_does_not_take_an_answer_is_cut_off(server: Server) -> None:
         while b'refused_connections_total{why="slow"} 2.0' not in server.state.metrics.page():
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        assert len(_rest(connection)) < len(LARGE)
+        assert len(rest(connection)) < len(LARGE)
 
 
 @pytest.mark.parametrize(
     ("request_bytes", "status"),
     [
-        (b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd", b"400"),
-        (b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n", b"400"),
-        (b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999999\r\n\r\n", b"400"),
-        (b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n", b"400"),
-        (b"GET /echo HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", b"200"),
+        *ODD_REQUESTS,
         (b"GET /echo HTTP/1.1\r\n" + b"a: " + b"b" * 100_000, b"431"),
         (b"\x16\x03\x01\x02\x00", b"400"),
     ],
@@ -119,7 +114,7 @@ def test_two_lengths_are_one_request_and_the_end_of_the_connection(server: Serve
     with server.raw() as connection:
         head = b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n"
         connection.sendall(head + b"0\r\n\r\nGET /echo HTTP/1.1\r\nHost: a\r\n\r\n")
-        answer = _rest(connection)
+        answer = rest(connection)
     assert answer.count(b"HTTP/1.1 ") == 1
     assert b"connection: close" in answer
 
@@ -151,17 +146,10 @@ def test_a_drain_finishes_what_is_under_way_and_lets_nobody_in(run_centre) -> No
         assert server.at_work.acquire(timeout=10)
         server.host.stop()
         with pytest.raises(ConnectionRefusedError):
-            _knock(server)
+            knock(server)
         server.held.set()
         assert under_way.getresponse().read() == b"done"
         assert idle.recv(1000) == b""
-
-
-def _knock(server: Server) -> None:
-    """Until nobody listens."""
-    for _ in range(200):
-        server.raw().close()
-        time.sleep(0.02)
 
 
 def test_a_request_that_outlasts_the_drain_does_not_hold_up_the_end(run_centre) -> None:
@@ -172,6 +160,28 @@ def test_a_request_that_outlasts_the_drain_does_not_hold_up_the_end(run_centre) 
         assert server.at_work.acquire(timeout=10)
         server.host.stop()
         assert under_way.getresponse().status == 503
+
+
+def test_one_that_ends_by_itself_ends_the_process() -> None:
+    """With an error, so that whoever started it starts another; nobody goes on without listening."""
+    limits, state = Limits(rate=0, drain_seconds=1), Centre({}, Metrics())
+    with listen("127.0.0.1", 0)[0] as one, ThreadPoolExecutor(1) as pool:
+        host = Host(Gate(Router(), limits, state.metrics), state, limits, Pulse({}), [one], server="granian")
+        running_host = pool.submit(host.run, signals=False)
+        assert host.started.wait(20)
+        host._loop.call_soon_threadsafe(host._server._listeners[0].stop)
+        with pytest.raises(RuntimeError, match="ended by itself"):
+            running_host.result(20)
+
+
+def test_who_asks_too_often_is_told_when_to_come_again(run_centre) -> None:
+    """429 with Retry-After, by who asks: the address behind a trusted proxy is known as it is elsewhere."""
+    limits = Limits(rate=0.01, burst=2, trusted_proxies=(ip_network("127.0.0.0/8"),))
+    with run_centre(limits, server="granian") as server:
+        mine, yours = {"X-Forwarded-For": "192.0.2.1"}, {"X-Forwarded-For": "192.0.2.2"}
+        assert [server.ask("/echo", headers=mine)[0] for _ in range(3)] == [200, 200, 429]
+        assert int(server.ask("/echo", headers=mine)[1]["retry-after"]) > 60
+        assert server.ask("/echo", headers=yours)[1]["x-source"] == "192.0.2.2"
 
 
 def _make(folder: Path, name: str, *algorithm: str) -> tuple[Path, Path]:

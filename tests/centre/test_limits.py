@@ -8,15 +8,7 @@ import pytest
 from dojang.centre.desk import Desk
 from dojang.centre.limits import Buckets, Limits, source_behind
 
-from .conftest import QUICK, Server
-
-
-def _rest(connection) -> bytes:
-    """Everything until the other side closes."""
-    found = b""
-    while part := connection.recv(65536):
-        found += part
-    return found
+from .conftest import ODD_REQUESTS, QUICK, Server, rest
 
 
 def test_a_body_within_the_limit_arrives_whole(server: Server):
@@ -38,7 +30,7 @@ def test_a_body_that_grows_too_long_is_refused(server: Server):
         for _ in range(30):
             connection.sendall(b"400\r\n" + b"x" * 1024 + b"\r\n")
         connection.sendall(b"0\r\n\r\n")
-        assert _rest(connection).startswith(b"HTTP/1.1 413 ")
+        assert rest(connection).startswith(b"HTTP/1.1 413 ")
 
 
 def test_a_body_that_does_not_come_ends_the_request(server: Server):
@@ -46,7 +38,7 @@ def test_a_body_that_does_not_come_ends_the_request(server: Server):
     with server.raw() as connection:
         connection.sendall(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nx")
         began = time.monotonic()
-        assert _rest(connection).startswith(b"HTTP/1.1 408 ")
+        assert rest(connection).startswith(b"HTTP/1.1 408 ")
     assert time.monotonic() - began < 6
 
 
@@ -72,28 +64,21 @@ def test_a_header_that_does_not_end_closes_the_connection(server: Server):
 def test_a_connection_that_never_asks_is_closed(server: Server):
     """Without a word."""
     with server.raw() as connection:
-        assert _rest(connection) == b""
+        assert rest(connection) == b""
 
 
 def test_a_header_that_is_too_long_is_refused(server: Server):
     """431."""
     with server.raw() as connection:
         connection.sendall(b"GET /echo HTTP/1.1\r\n" + b"a: " + b"b" * 5000)
-        assert _rest(connection).startswith(b"HTTP/1.1 431 ")
+        assert rest(connection).startswith(b"HTTP/1.1 431 ")
 
 
 @pytest.mark.parametrize(
     ("request_bytes", "status"),
     [
         (b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", b"400"),
-        (b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd", b"400"),
-        (b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n", b"400"),
-        (b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999999\r\n\r\n", b"400"),
-        (b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n", b"400"),
-        (b"GET /echo HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", b"200"),
-        (b"POST /echo HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1001\r\n\r\n", b"413"),
-        (b"POST /echo HTTP/1.0\r\nContent-Length: 2\r\n\r\nab", b"200"),
-        (b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", b"200"),
+        *ODD_REQUESTS,
     ],
 )
 def test_odd_requests_have_one_answer(server: Server, request_bytes, status):
@@ -112,7 +97,7 @@ def test_too_many_connections_are_turned_away_and_those_that_are_open_go_on(serv
         one.request("GET", "/echo")
         assert one.getresponse().read() == b""
     with server.raw() as ninth:
-        answer = _rest(ninth)
+        answer = rest(ninth)
     assert answer.startswith(b"HTTP/1.1 503 ")
     assert b"retry-after:" in answer
     open_ones[0].request("GET", "/echo")
@@ -131,9 +116,9 @@ def test_the_limits_hold_without_httptools_too(run_centre, monkeypatch):
             slow.sendall(b"GET /echo HTTP/1.1\r\na: b\r\n")
             long.sendall(b"GET /echo HTTP/1.1\r\n" + b"a: " + b"b" * 5000)
             large.sendall(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1001\r\n\r\n")
-            assert _rest(long).startswith(b"HTTP/1.1 431 ")
+            assert rest(long).startswith(b"HTTP/1.1 431 ")
             assert large.recv(100).startswith(b"HTTP/1.1 413 ")
-            assert _rest(slow).startswith(b"HTTP/1.1 408 ")
+            assert rest(slow).startswith(b"HTTP/1.1 408 ")
         connection = server.connection()
         for _ in range(3):
             connection.request("POST", "/echo", b"again")
