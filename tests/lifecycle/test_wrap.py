@@ -458,6 +458,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric import ec
 from dojang.errors import NotPermitted
+from dojang.lifecycle.backup_wrapped import Second, WrappedBackupOrder, wrapped_backup
 from dojang.lifecycle.copy import CopyOrder, copy
 from dojang.lifecycle.import_key import ImportKeyOrder, import_key
 from dojang.npki.pkcs8 import Pkcs8
@@ -500,6 +501,18 @@ with bring_up("nss") as nss, softhsm() as hsm, hsm.in_this_process():
                 done = unwrap_credential(place, blob, UnwrapOrder(target.uri, "backup", f"{algorithm} from elsewhere"))
                 with at(target) as location:
                     print(source.name, algorithm, proves(location.private_key(done.key_id), der))
+        for source, target in ((token, nss), (nss, token)):
+            key_id = os.urandom(8)
+            with at(source) as location:
+                kek = location.wrapping_key("backup")
+                key = location.generate_wrappable("ec-p256", key_id=key_id, label="kept", under=kek)
+                location.install(key_id=key_id, label="kept", certificate_der=authority.certify(key, "kept"))
+            order = WrappedBackupOrder(
+                f"{source.uri};object=kept", "backup", folder / f"{source.name}.key", Second(target.uri, "backup")
+            )
+            print("signature" in {one.name for one in wrapped_backup(order, place).drilled[0].checks})
+            with at(source) as location:
+                location.delete(key_id)
         with open_token(token.uri, Secret(token.pin), **where(token)) as opened:
             opened.add_data(b"r" * 20, label="R", application="NPKI", key_id=next(opened.keys(label="ec-p256")).key_id)
         blob = wrap_credential(place, f"{token.uri};object=ec-p256", "backup")
@@ -533,12 +546,15 @@ with bring_up("nss") as nss, softhsm() as hsm, hsm.in_this_process():
 
 
 def test_keys_go_from_one_makers_hsm_to_anothers(tmp_path: Path) -> None:
-    """SoftHSM to NSS and back: each unwraps what the other wrapped, and it signs. R stays behind only on purpose."""
+    """SoftHSM to NSS and back: each unwraps what the other wrapped, and it signs; so a backup of the one is tried on
+    the other. R stays behind only on purpose.
+    """
     run = subprocess.run([sys.executable, "-c", NSS_STORY, str(tmp_path)], capture_output=True, text=True)
     kinds = ("rsa-2048", "ec-p256", "ec-p384")
     wanted = [f"{source} {kind} True" for source in ("softhsm", "nss") for kind in kinds]
     left_behind = ["True", "['r']"] * 3  # first refused, then left behind where the caller says so
-    assert run.stdout.splitlines() == [*wanted, *left_behind, "[]"], run.stdout + run.stderr
+    tried = ["True", "True"]
+    assert run.stdout.splitlines() == [*wanted, *tried, *left_behind, "[]"], run.stdout + run.stderr
 
 
 JSON = st.recursive(
