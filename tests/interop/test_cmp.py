@@ -1,6 +1,7 @@
 """OpenSSL's CMP client, unmodified, against an authority of ours over HTTP: with software keys and keys on a token."""
 
 import contextlib
+import json
 import os
 import subprocess
 import time
@@ -8,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -166,10 +168,24 @@ def test_a_client_may_have_several_where_the_profile_says_so(client: Client) -> 
     key = client.new_key("device-2.key")
     client.run("cr", *client.signing("device"), "-newkey", key, "-subject", SLASHED, "-certout", "device-2.pem")
     assert (client.state("device"), client.state("device-2")) == ("confirmed", "confirmed")
-    signing = client.enrol("single")
-    key = client.new_key("single-2.key")
-    client.run("cr", *signing, "-newkey", key, "-subject", SLASHED, "-certout", "single-2.pem")
-    assert (client.state("single"), client.state("single-2")) == ("revoked", "confirmed")
+
+
+def test_a_key_of_ours_is_certified_by_a_stock_client(client: Client, run_dojang: Callable[..., Any]) -> None:
+    """``cert request`` where no authority is reached, p10cr from another machine, ``cert install`` back at the token."""
+
+    def dojang(*words: object) -> Any:
+        done = run_dojang(*words, "--pin-source", client.token.pin_source, "--json")
+        assert done.returncode == 0, done.stdout + done.stderr
+        return json.loads(done.stdout)["data"]
+
+    request, where = client.folder / "far.csr", client.token.uri
+    dojang("cert", "request", where, "--label", "far", "--subject", SUBJECT, "-o", request)
+    client.run("p10cr", *client.code(client.hand_out()), "-csr", request.name, "-certout", "far.pem")
+    done = dojang(
+        "cert", "install", where, "--cert", client.folder / "far.pem", "--chain", client.folder / "issuing.pem"
+    )
+    assert int(done["credential"]["serial"], 16) == client.certificate("far").serial_number
+    assert client.state("far") == "confirmed"
 
 
 @pytest.mark.parametrize("mac", ["hmac-sha1", "hmacWithSHA256"])
