@@ -1,30 +1,6 @@
 """What an authority's own file says, ``authority.toml`` in its folder; a missing file or key is the default.
 
-database = "postgresql://ca@db.example.kr/office"   # unless it is store.sqlite in the folder; never with a password
-test = false                                        # a test authority: allows what conformance tests want
-address = "http://ca.example.kr/office"             # where others reach its lists, answers and certificates
-unconfirmed-hours = 24                              # what nobody has confirmed until then is revoked
-notify-subscribers = false                          # have the server mail them when they can renew, by [notices.mail]
-
-[cmp]
-longest-iterations = 100000                         # a MAC that wants more of them is refused
-clock-skew-seconds = 900                            # how far the clock of whoever asks may be off
-implicit-confirm = true                             # grant it where it is asked for
-keep-hours = 24                                     # as long the same message gets the same answer afterwards
-poll-seconds = 5                                    # when to ask again for what is not ready
-waiting-requests = 4                                # under one code: one more takes the place of the oldest
-
-[status]                                            # see ``status.settings``
-
-[enrolment]                                         # see ``enrolment.policy``
-
-[factors]                                           # see ``factors.policy``
-
-[messages]                                          # see ``otp.messages.policy``
-
-[cards]                                             # see ``otp.cards.policy``
-
-[otp]                                               # see ``otp.devices.policy``
+What may stand there, and what each key means, is in ``setting_list``.
 """
 
 import json
@@ -89,7 +65,7 @@ class AuthoritySettings:
         try:
             return policy_from(self.tables.get("enrolment", {}), self.path.parent, is_test=self.test)
         except ValueError as error:
-            raise InvalidSetting(path=self.path, problem=error.args[0]) from error
+            raise invalid(path=self.path, problem=error.args[0]) from error
 
     def cards(self) -> "CardPolicy":
         """What the table ``[cards]`` says. Raises ``InvalidSetting``."""
@@ -98,7 +74,7 @@ class AuthoritySettings:
         try:
             return policy_from(self.tables.get("cards", {}))
         except ValueError as error:
-            raise InvalidSetting(path=self.path, problem=error.args[0]) from error
+            raise invalid(path=self.path, problem=error.args[0]) from error
 
     def otp(self) -> "DevicePolicy":
         """What the table ``[otp]`` says. Raises ``InvalidSetting``."""
@@ -107,7 +83,7 @@ class AuthoritySettings:
         try:
             return policy_from(self.tables.get("otp", {}))
         except ValueError as error:
-            raise InvalidSetting(path=self.path, problem=error.args[0]) from error
+            raise invalid(path=self.path, problem=error.args[0]) from error
 
     def messages(self) -> "MessagePolicy":
         """What the table ``[messages]`` says. Raises ``InvalidSetting``."""
@@ -116,7 +92,7 @@ class AuthoritySettings:
         try:
             return policy_from(self.tables.get("messages", {}), self.path.parent, is_test=self.test)
         except ValueError as error:
-            raise InvalidSetting(path=self.path, problem=error.args[0]) from error
+            raise invalid(path=self.path, problem=error.args[0]) from error
 
     def factors(self) -> "FactorPolicy":
         """What the table ``[factors]`` says. Raises ``InvalidSetting``."""
@@ -125,7 +101,7 @@ class AuthoritySettings:
         try:
             return policy_from(self.tables.get("factors", {}))
         except ValueError as error:
-            raise InvalidSetting(path=self.path, problem=error.args[0]) from error
+            raise invalid(path=self.path, problem=error.args[0]) from error
 
 
 def load(folder: Path) -> AuthoritySettings:
@@ -167,13 +143,20 @@ def _check_profiles(named: Iterable[str], folder: Path, path: Path) -> None:
 
     for name in sorted(set(named) - profile_names(folder / "profiles")):
         problem = Phrase("factors.profiles names '{name}', which is no profile", name=name[:64])
-        raise InvalidSetting(path=path, problem=problem)
+        raise invalid(path=path, problem=problem)
+
+
+def invalid(path: Path, problem: object) -> InvalidSetting:
+    """What is wrong in such a file, and where to see how it is right."""
+    return InvalidSetting(
+        path=path, problem=problem, next_step="Correct the file; 'dojang ca settings' lists what it may say."
+    )
 
 
 def check_address(address: str, path: Path) -> None:
     """Raises ``InvalidSetting`` for what cannot be the own address of an authority."""
     if not _ADDRESS.fullmatch(address):
-        raise InvalidSetting(path=path, problem=Phrase("'{key}' must be an address: http://…", key="address"))
+        raise invalid(path=path, problem=Phrase("'{key}' must be an address: http://…", key="address"))
 
 
 def write(folder: Path, database: str | None, address: str | None = None) -> None:
@@ -191,15 +174,15 @@ def _read(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InvalidSetting(path=path, problem=Phrase("not valid TOML ({detail})", detail=error)) from error
+        raise invalid(path=path, problem=Phrase("not valid TOML ({detail})", detail=error)) from error
     except OSError as error:
-        raise InvalidSetting(path=path, problem=error.strerror or "cannot be read") from error
+        raise invalid(path=path, problem=error.strerror or "cannot be read") from error
 
 
 def _table(data: Mapping[str, Any], name: str, path: Path) -> Mapping[str, Any]:
     found = data.get(name, {})
     if not isinstance(found, dict):
-        raise InvalidSetting(path=path, problem=Phrase("'{key}' must be a table", key=name))
+        raise invalid(path=path, problem=Phrase("'{key}' must be a table", key=name))
     return found
 
 
@@ -213,7 +196,7 @@ def _values(kind: type, data: Mapping[str, Any], path: Path, without: tuple[str,
     known = {one.name.replace("_", "-"): one.name for one in fields(kind) if one.name not in without}
     for key, value in data.items():
         if key not in known:
-            raise InvalidSetting(path=path, problem=Phrase("unknown setting '{key}'", key=str(key)[:64]))
+            raise invalid(path=path, problem=Phrase("unknown setting '{key}'", key=str(key)[:64]))
         _check(key, value, hints[known[key]], path)
     return {known[key]: value for key, value in data.items()}
 
@@ -230,4 +213,4 @@ def _check(key: str, value: Any, wanted: Any, path: Path) -> None:
         problem = Phrase("'{key}' must be text", key=key)
     else:
         return
-    raise InvalidSetting(path=path, problem=problem)
+    raise invalid(path=path, problem=problem)

@@ -121,6 +121,7 @@ CA = Section(
     {
         "init": Entry("dojang.cli.ca_init:init", N_("Set up a local authority.")),
         "show": Entry("dojang.cli.ca:show", N_("Show an authority: certificates, validity, counters.")),
+        "settings": Entry("dojang.cli.ca_settings:settings", N_("Show what an authority's own file may say.")),
         "profiles": Entry("dojang.cli.ca_profiles:profiles", N_("List the certificate profiles, or show one.")),
         "list": Entry("dojang.cli.ca:list_", N_("List the certificates an authority has issued.")),
         "crl": Entry("dojang.cli.ca:crl", N_("Publish the revocation list anew.")),

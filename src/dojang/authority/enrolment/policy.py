@@ -1,18 +1,6 @@
 """What an authority says about enrolment, in the table ``[enrolment]`` of its ``authority.toml``.
 
-tries = 5                       # wrong codes for one reference until it is locked; an officer unlocks it
-source-tries = 50               # wrong codes from one address …
-source-window-minutes = 60      # … within this time, until it is refused
-valid-days = 14                 # how long a code may be used
-pre-authorised = true           # codes may be made without the identity checks that the profile requires
-four-eyes = "none"              # "people": somebody else approves; "officers": two officers, each with a key
-officer-anchors = ["office.pem"]    # who else's certificates officers may have; this authority's own always
-officer-crls = ["office.crl"]       # their revocation lists
-uses = 1                        # how often one code works: more than once only where 'test = true'
-
-[enrolment.profiles.personal]   # for one profile
-four-eyes = "officers"
-pre-authorised = false
+What each key means is in ``authority.setting_list``; ``[enrolment.profiles.NAME]`` says some of it for one profile.
 """
 
 from collections.abc import Mapping
@@ -47,7 +35,7 @@ class ProfileRule:
 
 @dataclass(frozen=True, slots=True)
 class EnrolmentPolicy:
-    """See above. ``is_test`` is the authority's own ``test = true``."""
+    """What the table says. ``is_test`` is the authority's own ``test = true``."""
 
     tries: int = 5
     source_tries: int = 50

@@ -12,7 +12,8 @@ from dojang.authority.enrolment import applicants
 from dojang.authority.enrolment.opening import code_key_of
 from dojang.authority.enrolment.sources import source_of
 from dojang.authority.factors.desk import LOCAL
-from dojang.errors import DojangError, InvalidSetting, NotPermitted, Phrase
+from dojang.authority.settings import invalid
+from dojang.errors import DojangError, NotPermitted, Phrase
 from dojang.otp.messages.codes import DIGITS, MessageCodes
 from dojang.otp.messages.desk import MessageDesk, Recipient, message_for
 from dojang.otp.messages.outcomes import read_outcome
@@ -97,7 +98,7 @@ class AuthorityMessages:
             key = source.read("key")
         except DojangError as error:
             problem = Phrase("a secret that its settings name cannot be read")
-            raise InvalidSetting(path=self._authority.settings.path, problem=problem) from error
+            raise invalid(self._authority.settings.path, problem) from error
         assert key is not None, "a source without a keypad gives something or says why not"
         return key
 
@@ -112,7 +113,7 @@ def check_senders(settings: "AuthoritySettings") -> None:
     try:
         settings.messages().check()
     except ValueError as error:
-        raise InvalidSetting(path=settings.path, problem=error.args[0]) from error
+        raise invalid(settings.path, error.args[0]) from error
 
 
 def try_sender(authority: "LocalAuthority", target: Target, language: Language) -> None:

@@ -1,13 +1,4 @@
-"""How an authority tells of its certificates: the table ``[status]`` of its ``authority.toml``.
-
-[status]
-answer-hours = 12               # how long an OCSP answer may be relied on, 1 at least; made anew when half is over
-prepare = true                  # whether answers are signed before anybody asks; not where the key is slow
-call-unissued-revoked = false   # whether a serial that was never issued is revoked (RFC 6960 section 2.2), not unknown
-delta-hours = 0                 # how long a delta list holds; 0 for none
-on-revocation = "complete"      # which list is published at once: "complete", or "delta" where there are deltas
-base = "http://…"               # where lists say that their deltas are; the authority's own address unless said
-"""
+"""How an authority tells of its certificates: the table ``[status]`` of its ``authority.toml``."""
 
 from dataclasses import dataclass
 from datetime import timedelta

@@ -1,9 +1,4 @@
-"""What security cards are like at one authority, as data.
-
-[cards]             # in its ``authority.toml``
-entries = 35        # codes on a card, 30 to 35
-tries = 5           # a card is locked with this wrong answer, 3 to 5; an officer unlocks it
-"""
+"""What security cards are like at one authority, as data: ``[cards]`` in its ``authority.toml``."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +11,7 @@ _RANGES: Final = {"entries": (30, 35), "tries": (3, 5)}
 
 @dataclass(frozen=True, slots=True)
 class CardPolicy:
-    """See above."""
+    """What the table says, and what holds unless it is said."""
 
     entries: int = 35
     tries: int = 5

@@ -1,14 +1,4 @@
-"""How far codes may be off and how often they may be wrong, as data.
-
-[otp]                       # in an authority's ``authority.toml``
-tries = 10                  # a device is locked with this wrong code; an officer unlocks it
-totp-back = 1               # so many time steps late …
-totp-ahead = 1              # … and early, for a clock that is as far off as it was the last time
-hotp-ahead = 10             # so many codes that nobody has sent
-totp-resync = 60            # how many time steps either way two codes that follow each other are looked for
-hotp-resync = 100           # the same among codes by counter
-challenge-minutes = 5       # how long the challenge of an OCRA device may be answered
-"""
+"""How far codes may be off and how often they may be wrong, as data: ``[otp]`` in an authority's ``authority.toml``."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -30,7 +20,7 @@ _RANGES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class DevicePolicy:
-    """See above."""
+    """What the table says, and what holds unless it is said."""
 
     tries: int = 10
     totp_back: int = 1

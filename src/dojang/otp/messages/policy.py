@@ -1,26 +1,8 @@
 """What an authority says about codes by message, in the table ``[messages]`` of its ``authority.toml``.
 
-name = "Office"                 # how messages call the authority; its own name unless said
-minutes = 3                     # how long a code works
-tries = 5                       # wrong codes until it is worthless
-again-seconds = 30              # how soon another may be asked for, for the same number or mail address
-per-target = 5                  # so many codes for one number or mail address …
-per-source = 50                 # … and so many asked for from one address …
-window-minutes = 60             # … within this time
-per-day = 10                    # so many codes for one number or mail address within 24 hours
-countries = ["82"]              # country codes of numbers that may be written to
-
-[messages.mail]                 # who carries mail; see ``senders.smtp``
-kind = "smtp"
-
-[messages.sms]                  # who carries text messages; see ``senders.gateway``
-kind = "https"
-
-[messages.ars]                  # who calls people; see ``senders.call``
-kind = "call"
-
-``kind = "console"`` shows a message where the program runs, in an authority with ``test = true``. A channel without
-its table does not exist.
+What each key means is in ``authority.setting_list``. ``[messages.mail]``, ``[messages.sms]`` and ``[messages.ars]`` say
+who carries them, see ``senders``; a channel without its table does not exist. ``kind = "console"`` shows a message
+where the program runs, in an authority with ``test = true``.
 """
 
 from collections.abc import Mapping
@@ -49,7 +31,7 @@ _MOST_WINDOW: Final = 60 * 24
 
 @dataclass(frozen=True, slots=True)
 class MessagePolicy:
-    """See above. ``senders`` are those that are set up, by their channels."""
+    """What the table says. ``senders`` are those that are set up, by their channels."""
 
     name: str | None = None
     lifetime: timedelta = timedelta(minutes=3)
