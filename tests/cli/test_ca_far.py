@@ -127,6 +127,18 @@ def test_errors_are_those_of_the_command_there(far: Far) -> None:
     assert (plain.returncode, json.loads(plain.stdout)["error"]["code"]) == (9, "not-permitted")
 
 
+@pytest.mark.parametrize(
+    "words",
+    [("officer", "add", "--certificate", "kim.pem", "--role", "auditor"), ("officer", "remove", "x"), ("jobs", "list")],
+)
+def test_what_is_done_at_the_authority_says_so(far: Far, words: tuple[str, ...]) -> None:
+    """Before anything is read or planned; nobody is asked for a credential that the command does not take."""
+    done = far.run("ca", *words, "--ca", far.url, "--json", "--no-input")
+    error = json.loads(done.stdout)["error"]
+    assert (done.returncode, error["code"]) == (10, "unsupported-operation"), error
+    assert error["next"] == "Run the command where the authority is."
+
+
 def test_a_centre_that_tls_does_not_know_is_told_nothing(far: Far, dojang_at, tmp_path: Path) -> None:
     """Its certificate is not one that is believed: 13, before anything is sent."""
     home = tmp_path / "other" / "dojang"

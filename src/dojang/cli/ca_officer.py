@@ -10,7 +10,7 @@ from dojang.cli.context import Invocation
 from dojang.cli.files import certificates_of
 from dojang.cli.frame import FilePath, argument, command, option
 from dojang.cli.language import N_, _, say
-from dojang.cli.workplace import chosen_authority
+from dojang.cli.workplace import check_is_here, chosen_authority
 
 ROLES = {
     "registrar": N_("registers applicants, checks and codes"),
@@ -31,8 +31,9 @@ ROLES = {
 @option("--role", type=click.Choice(list(ROLES)), multiple=True, required=True, help=N_("What he may do; repeatable."))
 @ca_option
 def add(invocation: Invocation, certificate: Path, role: tuple[str, ...], ca: str | None) -> None:
-    """The first certificate in the file; no PIN is asked."""
+    """The first certificate in the file; no PIN is asked. Officers make no officers, so it is done at the authority."""
     authority = chosen_authority(invocation, ca)
+    check_is_here(authority)
     certificate_der = certificates_of(certificate)[0]
     if invocation.planned([say("Register the certificate in {path}", path=certificate)], authority=authority):
         return
@@ -69,6 +70,7 @@ def list_(invocation: Invocation, ca: str | None, officer: str | None) -> None:
 def remove(invocation: Invocation, officer: str, reason: str | None, ca: str | None) -> None:
     """What he has approved stays approved."""
     authority = chosen_authority(invocation, ca)
+    check_is_here(authority)
     if invocation.planned([say("Remove the officer {id}", id=officer)], authority=authority):
         return
     answer = ordered(invocation, authority, "officer.remove", {"officer": officer, "reason": reason})

@@ -245,18 +245,22 @@ def open_authority_known(
     return elsewhere.open(name) if is_url(name) else open_authority_named(invocation, name)
 
 
+def check_is_here(name: str) -> None:
+    """``UnsupportedOperation`` for an authority that is only reached over its centre."""
+    if is_url(name):
+        raise UnsupportedOperation(
+            where=name, operation=Phrase("be told this from afar"), next_step="Run the command where the authority is."
+        )
+
+
 @contextlib.contextmanager
 def open_authority_named(
     invocation: Invocation, name: str, search: "Callable[[str], ModuleSearch] | None" = None
 ) -> "Iterator[LocalAuthority]":
     """The local authority of that name; the token with its key is opened when something must be signed."""
     from dojang.authority.local import open_authority
-    from dojang.cmp.urls import is_url
 
-    if is_url(name):
-        raise UnsupportedOperation(
-            where=name, operation=Phrase("be told this from afar"), next_step="Run the command where the authority is."
-        )
+    check_is_here(name)
     with (
         key_opener(invocation, search) as key,
         open_authority(invocation.settings.authorities_dir, name, key) as authority,
