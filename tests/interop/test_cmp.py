@@ -171,7 +171,7 @@ def test_a_client_may_have_several_where_the_profile_says_so(client: Client) -> 
 
 
 def test_a_key_of_ours_is_certified_by_a_stock_client(client: Client, run_dojang: Callable[..., Any]) -> None:
-    """``cert request`` where no authority is reached, p10cr from another machine, ``cert install`` back at the token."""
+    """``cert request`` where no authority is reached, p10cr from elsewhere, ``cert install`` back at the token."""
 
     def dojang(*words: object) -> Any:
         done = run_dojang(*words, "--pin-source", client.token.pin_source, "--json")
