@@ -26,6 +26,8 @@ secret-source = "file:/etc/dojang/webhook-secret"
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from dojang.errors import Phrase
+
 SECURITIES = ("starttls", "tls", "none")
 _LONGEST_DAYS = 3650
 _PORTS = {"starttls": 587, "tls": 465, "none": 25}
@@ -91,9 +93,9 @@ def _mail(value: object) -> MailSettings:
     security = found.get("security", SECURITIES[0])
     host, _colon, port = found.pop("server").partition(":")
     if port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
-        raise ValueError("server: HOST or HOST:PORT expected")
+        raise ValueError(Phrase("server: HOST or HOST:PORT expected"))
     if ("user" in found) != ("password_source" in found):
-        raise ValueError("user and password-source belong together")
+        raise ValueError(Phrase("user and password-source belong together"))
     return MailSettings(sender=found.pop("from"), host=host, port=int(port or _PORTS[security]), **found)
 
 
@@ -104,66 +106,66 @@ def _webhook(value: object) -> WebhookSettings:
     parts = urlsplit(found["url"])
     local = parts.hostname in ("localhost", "127.0.0.1", "::1")
     if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and local)):
-        raise ValueError("url: https expected, or http to this machine")
+        raise ValueError(Phrase("url: https expected, or http to this machine"))
     return WebhookSettings(**found)
 
 
 def _read(value: object, keys: Mapping[str, Callable[[object], Any]], needed: tuple[str, ...] = ()) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise TypeError("a table expected")
+        raise TypeError(Phrase("a table expected"))
     unknown = sorted(value.keys() - keys.keys())
     if unknown:
-        raise ValueError(f"{unknown[0]} is not a setting")
+        raise ValueError(Phrase("{name} is not a setting", name=unknown[0]))
     missing = [name for name in needed if name not in value]
     if missing:
-        raise ValueError(f"{missing[0]} is missing")
+        raise ValueError(Phrase("{name} is missing", name=missing[0]))
     return {name.replace("-", "_"): _checked(name, keys[name], one) for name, one in value.items()}
 
 
 def _checked(name: str, check: Callable[[object], Any], value: object) -> Any:
     try:
         return check(value)
-    except TypeError as error:
-        raise TypeError(f"{name}: {error}") from error
+    except (TypeError, ValueError) as error:
+        raise type(error)(Phrase("{name}: {problem}", name=name, problem=error.args[0])) from error
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str) or not value or "\n" in value or "\0" in value:
-        raise TypeError("text expected")
+        raise TypeError(Phrase("text expected"))
     return value
 
 
 def _texts(value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not value:
-        raise TypeError("a list of words expected")
+        raise TypeError(Phrase("a list of words expected"))
     return tuple(map(_text, value))
 
 
 def _switch(value: object) -> bool:
     if not isinstance(value, bool):
-        raise TypeError("true or false expected")
+        raise TypeError(Phrase("true or false expected"))
     return value
 
 
 def _number(value: object, least: int, most: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-        raise TypeError(f"a number from {least} to {most} expected")
+        raise TypeError(Phrase("a number from {least} to {most} expected", least=least, most=most))
     return value
 
 
 def _seconds(value: object) -> float:
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value <= 86400:
-        raise TypeError("a number of seconds expected")
+        raise TypeError(Phrase("a number of seconds expected"))
     return float(value)
 
 
 def _thresholds(value: object) -> tuple[int, ...]:
     if not isinstance(value, list):
-        raise TypeError("a list of days expected")
+        raise TypeError(Phrase("a list of days expected"))
     return tuple(sorted({_number(one, 0, _LONGEST_DAYS) for one in value}, reverse=True))
 
 
 def _security(value: object) -> str:
     if value not in SECURITIES:
-        raise TypeError("starttls, tls or none expected")
+        raise TypeError(Phrase("one of {choices} expected", choices=", ".join(SECURITIES)))
     return str(value)

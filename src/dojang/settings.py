@@ -149,20 +149,20 @@ def _parse(path: Path, table: dict[str, Any]) -> dict[str, Any]:
         try:
             values[key.replace("-", "_")] = check(value)
         except (TypeError, ValueError) as error:
-            problem = Phrase("'{key}' has an unusable value ({detail})", key=key, detail=error)
+            problem = Phrase("'{key}' has an unusable value ({detail})", key=key, detail=next(iter(error.args), ""))
             raise InvalidSetting(path=path, problem=problem) from error
     return values
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str) or not value:
-        raise TypeError("text expected")
+        raise TypeError(Phrase("text expected"))
     return value
 
 
 def _switch(value: object) -> bool:
     if not isinstance(value, bool):
-        raise TypeError("true or false expected")
+        raise TypeError(Phrase("true or false expected"))
     return value
 
 
@@ -178,7 +178,7 @@ def _number(expected: str) -> Callable[[object], int]:
 def _one_of(choices: tuple[str, ...]) -> Callable[[object], str]:
     def check(value: object) -> str:
         if value not in choices:
-            raise ValueError(f"{' or '.join(choices)} expected")
+            raise ValueError(Phrase("one of {choices} expected", choices=", ".join(choices)))
         return str(value)
 
     return check
@@ -186,7 +186,7 @@ def _one_of(choices: tuple[str, ...]) -> Callable[[object], str]:
 
 def _aliases(value: object) -> dict[str, str]:
     if not isinstance(value, dict):
-        raise TypeError("a table expected")
+        raise TypeError(Phrase("a table expected"))
     return {str(name): _text(address) for name, address in value.items()}
 
 
@@ -196,19 +196,19 @@ def _path(value: object) -> Path:
 
 def _paths(value: object) -> tuple[Path, ...]:
     if not isinstance(value, list):
-        raise TypeError("a list of paths expected")
+        raise TypeError(Phrase("a list of paths expected"))
     return tuple(Path(_text(item)).expanduser() for item in value)
 
 
 def _texts(value: object) -> tuple[str, ...]:
     if not isinstance(value, list):
-        raise TypeError("a list of texts expected")
+        raise TypeError(Phrase("a list of texts expected"))
     return tuple(map(_text, value))
 
 
 def _modules(value: object) -> tuple[ModuleSetting, ...]:
     if not isinstance(value, list):
-        raise TypeError("[[modules]] tables expected")
+        raise TypeError(Phrase("[[modules]] tables expected"))
     return tuple(_module(item) for item in value)
 
 
@@ -226,10 +226,10 @@ def _notices(value: object) -> "NoticeSettings":
 
 def _module(value: object) -> ModuleSetting:
     if not isinstance(value, dict) or not value.keys() <= {"path", "name", "init-string", "sha256"}:
-        raise TypeError("path, name, init-string and sha256 expected")
+        raise TypeError(Phrase("path, name, init-string and sha256 expected"))
     texts = {key.replace("-", "_"): _text(item) for key, item in value.items() if item != ""}
     if "path" not in texts:
-        raise ValueError("path is missing")
+        raise ValueError(Phrase("{name} is missing", name="path"))
     return ModuleSetting(**texts)
 
 
@@ -244,14 +244,14 @@ _KEYS: dict[str, Callable[[object], Any]] = {
     "lang": _one_of(LANGUAGES),
     "agent": _switch,
     "aliases": _aliases,
-    "renewal-window-days": _number("a number of days expected"),
+    "renewal-window-days": _number(Phrase("a number of days expected")),
     "trust-anchors": _paths,
     "ca-tls-certificate": _path,
     "allowed-policies": _texts,
     "renew": _renew,
     "notices": _notices,
     "password-policy": _text,
-    "password-tries": _number("a number expected"),
+    "password-tries": _number(Phrase("a number expected")),
     "password-encoding": _one_of(PASSWORD_ENCODINGS),
     "key-file-format": _one_of(KEY_FILE_FORMATS),
     "pkcs12-profile": _one_of(PKCS12_PROFILES),

@@ -10,8 +10,8 @@ from dojang.cli import language
 from dojang.cli.commands import ROOT
 from dojang.cli.frame import Entry, Section
 from dojang.cli.korean import settle_particles
-from dojang.errors import NotFound, Phrase
-from dojang.settings import LANGUAGES
+from dojang.errors import InvalidSetting, NotFound, Phrase
+from dojang.settings import LANGUAGES, load
 
 HANGUL = re.compile("[가-힣]")
 # Texts that are the same in every language: names, and templates without words.
@@ -136,6 +136,23 @@ def test_a_sentence_with_facts(speak_korean) -> None:
     """An error is said in Korean with its facts in place, phrases among them."""
     error = NotFound(what=Phrase("Key {label}", label="서명"), where="pkcs11:token=a", command="dojang key list")
     assert language.message_of(error) == "pkcs11:token=a에서 키 서명을 찾지 못했습니다."
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('lang = "fr"', "'lang'의 값을 쓸 수 없습니다(ko, en 중 하나여야 합니다)"),
+        ("renewal-window-days = true", "(날수여야 합니다)"),
+        ("[notices.webhook]\nurl = 'https://x'", "(webhook: secret-source가 없습니다)"),
+        ("[renew]\njobs = 0", "(jobs: 1에서 64까지의 숫자여야 합니다)"),
+    ],
+)
+def test_what_is_wrong_with_a_setting(speak_korean, tmp_path, text: str, said: str) -> None:
+    """To the last word, however deep in its table it lies."""
+    (tmp_path / "config.toml").write_text(text)
+    with pytest.raises(InvalidSetting) as caught:
+        load(environment={"DOJANG_HOME": str(tmp_path)})
+    assert said in language.message_of(caught.value)
 
 
 def test_names_of_things_are_not_translated(speak_korean) -> None:
