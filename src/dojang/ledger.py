@@ -28,6 +28,7 @@ Statement = tuple[str, tuple[object, ...]]
 
 SCHEMA_VERSION = 1
 BUSY_SECONDS = 15.0
+_OPEN_OWNER = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
 SCHEMA = """
 CREATE TABLE operations (
     operation_id TEXT PRIMARY KEY,
@@ -153,6 +154,7 @@ class Ledger:
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path = path
+        self._owners = path.with_name(path.name + ".owners")
         self._connection = connection
         self._lock = threading.Lock()
 
@@ -248,7 +250,7 @@ class Ledger:
         return leaf(verb=other.verb, subject=other.facts.get("address", subject_key))
 
     def _owner_path(self, operation_id: str) -> Path:
-        return self.path.with_name(self.path.name + ".owners") / operation_id
+        return self._owners / operation_id
 
     def _ownerless(self, record: OperationRecord) -> bool:
         owner_file = self._take(record.operation_id)
@@ -260,8 +262,11 @@ class Ledger:
     def _take(self, operation_id: str) -> int | None:
         path = self._owner_path(operation_id)
         with state_errors(self.path):
-            path.parent.mkdir(mode=0o700, exist_ok=True)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                descriptor = os.open(path, _OPEN_OWNER, 0o600)
+            except FileNotFoundError:
+                path.parent.mkdir(mode=0o700, exist_ok=True)
+                descriptor = os.open(path, _OPEN_OWNER, 0o600)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:

@@ -48,10 +48,10 @@ def moment(at: datetime) -> str:
 
 def answer_facts(certificate_der: bytes, chain_der: Sequence[bytes]) -> dict[str, Fact]:
     """A checked answer as the journal keeps it: whoever holds it finishes without asking the authority again."""
-    from cryptography.x509 import load_der_x509_certificate
+    from dojang.x509.reading import read_certificate
 
     return {
-        "not_after": moment(load_der_x509_certificate(certificate_der).not_valid_after_utc),
+        "not_after": moment(read_certificate(certificate_der).not_valid_after_utc),
         "certificate": b64encode(certificate_der).decode(),
         "chain": [b64encode(der).decode() for der in chain_der],
     }

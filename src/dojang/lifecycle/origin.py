@@ -65,11 +65,10 @@ def window_of(place: Workplace, history: Iterable[Event]) -> timedelta:
 
 def due_from(credential: StoredCredential, window: timedelta) -> datetime:
     """When the certificate's renewal window opens; that of a Korean one opens with the Korean day."""
-    from cryptography.x509 import load_der_x509_certificate
-
     from dojang.npki.validity import renewal_opens_at
+    from dojang.x509.reading import read_certificate
 
-    return renewal_opens_at(load_der_x509_certificate(credential.certificate_der), window)
+    return renewal_opens_at(read_certificate(credential.certificate_der), window)
 
 
 def profile_in(history: Iterable[Event]) -> str | None:

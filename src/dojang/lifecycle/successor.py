@@ -182,9 +182,10 @@ def request_like(authority: "CertificateAuthority", old_der: bytes, key: "Privat
 
 
 def load(certificate_der: bytes) -> "Certificate":
-    from cryptography.x509 import load_der_x509_certificate
+    """The certificate; the same few are asked for again and again. ``FileMalformed``."""
+    from dojang.x509.reading import read_certificate
 
-    return load_der_x509_certificate(certificate_der)
+    return read_certificate(certificate_der)
 
 
 def algorithm_in(certificate_der: bytes) -> str:

@@ -8,6 +8,7 @@ hour. A claim saves work; that a certificate is replaced once only is in the end
 import contextlib
 import hashlib
 import json
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ STALE_AFTER: Final = timedelta(hours=1)
 """No renewal takes so long; the clocks of the machines that share a place may be minutes apart."""
 
 _LARGEST: Final = 4096
+_CLAIM: Final = ".json"
 _APPLICATION: Final = "dojang"
 # Who finds others beside itself and has the lowest number waits so long for them to withdraw.
 _LOOK_AGAIN_AFTER: Final = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
@@ -99,7 +101,7 @@ class FolderBoard:
 
     def take(self, claim: Claim) -> Claim | None:
         made = self._made(claim.name, claim.claim_id)
-        make_filled_folder(made, {f"{claim.claim_id}.json": claim.to_json()})
+        make_filled_folder(made, {f"{claim.claim_id}{_CLAIM}": claim.to_json()})
         other = self._standing(claim)
         if other is None:
             try:
@@ -111,7 +113,7 @@ class FolderBoard:
         return other
 
     def stands(self, name: str, claim_id: str) -> bool:
-        return (self._place(name) / f"{claim_id}.json").exists()
+        return (self._place(name) / f"{claim_id}{_CLAIM}").exists()
 
     def drop(self, name: str, claim_id: str) -> None:
         self._remove(self._place(name), claim_id)
@@ -122,19 +124,19 @@ class FolderBoard:
     def _standing(self, claim: Claim) -> Claim | None:
         """Somebody's claim on the same; one that has gone stale is broken."""
         place = self._place(claim.name)
-        for path in sorted(place.glob("*.json")):
+        for name in sorted(one for one in _names_in(place) if one.endswith(_CLAIM)):
             try:
-                other = Claim.from_json(read_file(path, at_most=_LARGEST))
+                other = Claim.from_json(read_file(place / name, at_most=_LARGEST))
             except FileUnreadable:
                 continue  # taken back meanwhile
             if other is not None and not other.is_stale(claim.taken_at):
                 return other
-            self._remove(place, path.stem)
+            self._remove(place, name.removesuffix(_CLAIM))
         return None
 
     def _remove(self, place: Path, claim_id: str) -> None:
         with contextlib.suppress(OSError):
-            (place / f"{claim_id}.json").unlink()
+            (place / f"{claim_id}{_CLAIM}").unlink()
         with contextlib.suppress(OSError):
             place.rmdir()  # unless there is another one in it by now
 
@@ -143,6 +145,14 @@ class FolderBoard:
 
     def _made(self, name: str, claim_id: str) -> Path:
         return self._folder / f"{self._prefix}{name}.{claim_id}.claim"
+
+
+def _names_in(folder: Path) -> list[str]:
+    """Of what is in a folder; of one that is not there, none."""
+    try:
+        return os.listdir(folder)  # noqa: PTH208 – names, without a path made of each
+    except OSError:
+        return []
 
 
 class TokenBoard:

@@ -26,7 +26,7 @@ from dojang.npki.contents import (
     read_chain,
 )
 from dojang.npki.files import read_file
-from dojang.npki.folder import STAGING, KeyFolder, Place, exact_folder, path_in, read_folder, scan, settled, succeeds
+from dojang.npki.folder import STAGING, KeyFolder, Place, exact_folder, path_in, scan, settled, staged_folder, succeeds
 from dojang.npki.keyfile import MAX_FILE_BYTES, KeyFileForm, generate_key, load_key
 from dojang.npki.names import comparable, subject_folder_name
 from dojang.npki.pkcs8 import Pkcs8, new_random_number
@@ -305,8 +305,9 @@ class DiskLocation:
 
     def _key_in_use(self, key_id: bytes) -> tuple[Path, bytes]:
         """The first of ``_keys``, without a look at all folders where it is known."""
-        for folder in self._near(key_id) or ():
-            if folder.place is Place.LIVE and folder.key_path is not None:
+        for name in self._seen.get(key_id, ()):
+            folder = exact_folder(self.root, name)
+            if folder is not None and folder.key_id == key_id and folder.place is Place.LIVE and folder.key_path:
                 return folder.key_path, folder.certificate_der
         return self._keys(key_id)[0]
 
@@ -348,10 +349,9 @@ class DiskLocation:
             here = [exact_folder(self.root, name) for name in self._seen[key_id]]
             if any(folder is None or folder.key_id != key_id for folder in here):
                 return None
-            path = shelves.staged_path(self.root, key_id)
-            if not here and not path.exists():
+            staged = staged_folder(self.root, key_id)
+            if not here and staged is None and not shelves.staged_path(self.root, key_id).exists():
                 return None  # it is somewhere else by now
-            staged = read_folder(self.root, path, Place.STAGED)
             found += [folder for folder in (*here, staged) if folder is not None]
         return found
 
@@ -367,7 +367,7 @@ class DiskLocation:
         folder = exact_folder(self.root, path.relative_to(self.root).as_posix())
         if folder is not None and folder.replaces is None:
             return self._credential(folder)
-        staged = read_folder(self.root, path, Place.STAGED) if path.parent.name == STAGING else None
+        staged = staged_folder(self.root, bytes.fromhex(path.name)) if path.parent.name == STAGING else None
         if staged is not None and staged.replaces and exact_folder(self.root, staged.replaces) is not None:
             return self._credential(staged)
         for folder in settled(list(scan(self.root))):

@@ -1,5 +1,6 @@
 """Certificates that lie beside keys, from bytes that anybody may have written."""
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from dojang.tbs import Glance, glance_at
@@ -8,9 +9,12 @@ if TYPE_CHECKING:
     from cryptography import x509
 
 
+_USUAL_BYTES = 1 << 13
+
+
 def load_certificate(der: bytes) -> "x509.Certificate":
     """The certificate; ``ValueError`` for whatever is none, also where the library has an error of another kind."""
-    return load_seen(der).certificate
+    return (_kept if len(der) <= _USUAL_BYTES else load_seen)(der).certificate
 
 
 def load_seen(der: bytes) -> Glance:
@@ -25,3 +29,6 @@ def load_seen(der: bytes) -> Glance:
         if isinstance(error, (InvalidVersion, TypeError)):
             raise ValueError("it is no certificate") from error
         raise
+
+
+_kept = lru_cache(maxsize=64)(load_seen)  # whoever moves a folder looks at the same certificates again and again

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ _GOES_ALONG = (KM_CERTIFICATE, KM_KEY, CA_PUBS)
 CHAIN = "chain.pem"
 RECORD = "dojang.json"
 _LONGEST_KEY_ID = 64
+_USUAL_BYTES = 512  # of a record
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,10 @@ class FolderRecord:
     @classmethod
     def from_json(cls, data: bytes) -> "FolderRecord | None":
         """``None`` for anything but a record: the folder then counts as another program's."""
+        return _record_in(data) if len(data) <= _USUAL_BYTES else cls._read(data)
+
+    @classmethod
+    def _read(cls, data: bytes) -> "FolderRecord | None":
         try:
             fields = json.loads(data)
             key_id, replaces = bytes.fromhex(fields["key_id"]), fields.get("replaces")
@@ -60,6 +66,9 @@ class FolderRecord:
     def to_json(self) -> bytes:
         fields = {"key_id": self.key_id.hex(), "public_key": self.public_key.hex()}
         return json.dumps(fields | ({"replaces": self.replaces} if self.replaces else {})).encode()
+
+
+_record_in = lru_cache(maxsize=64)(FolderRecord._read)  # whoever moves a folder reads it again and again
 
 
 def public_key_hash(public_key: object) -> bytes:
@@ -89,20 +98,17 @@ def files_beside_key(
     key_id: bytes, certificate_der: bytes, chain_der: Sequence[bytes], replaces: str | None
 ) -> dict[str, bytes]:
     """What goes beside the key; the certificate comes last, because with it the folder is complete."""
-    from cryptography import x509
     from cryptography.hazmat.primitives.serialization import Encoding
 
-    public_key = x509.load_der_x509_certificate(certificate_der).public_key()
+    public_key = load_certificate(certificate_der).public_key()
     record = FolderRecord(key_id, public_key_hash(public_key), replaces)
-    chain = b"".join(x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM) for der in chain_der)
+    chain = b"".join(load_certificate(der).public_bytes(Encoding.PEM) for der in chain_der)
     return {CHAIN: chain, RECORD: record.to_json(), CERTIFICATE: certificate_der}
 
 
 def forget_replaced(path: Path, key_id: bytes, certificate_der: bytes) -> None:
     """A folder that has taken its place says no more whose it was: another credential may come to stand there."""
-    from cryptography import x509
-
-    public_key = x509.load_der_x509_certificate(certificate_der).public_key()
+    public_key = load_certificate(certificate_der).public_key()
     write_file(path / RECORD, FolderRecord(key_id, public_key_hash(public_key)).to_json())
 
 

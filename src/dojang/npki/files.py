@@ -6,7 +6,7 @@ import shutil
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from itertools import takewhile
+from itertools import chain, takewhile
 from pathlib import Path
 
 from dojang.errors import AlreadyExists, FileUnreadable, FileUnwritable, Phrase
@@ -52,19 +52,20 @@ def write_files(files: Sequence[tuple[Path, bytes, os.stat_result | None]]) -> N
     """The same for several, each with what it is to be ``like``. All are written aside before the first is renamed, so
     a disk that is full, or a folder that may not be written, leaves every one as it was.
     """
+    parts = [part_of(path) for path, _, _ in files]
     try:
-        for path, data, like in files:
+        for part, (path, data, like) in zip(parts, files, strict=True):
             with _writing(path):
-                part_of(path).unlink(missing_ok=True)
-                _write_new(part_of(path), data, like)
-        for path, _, _ in files:
+                part.unlink(missing_ok=True)
+                _write_new(part, data, like)
+        for part, (path, _, _) in zip(parts, files, strict=True):
             with _writing(path):
-                part_of(path).replace(path)
+                part.replace(path)
                 _sync_folder(path.parent)
     except FileUnwritable:
-        for path, _, _ in files:
+        for part in parts:
             with suppress(OSError):
-                part_of(path).unlink(missing_ok=True)
+                part.unlink(missing_ok=True)
         raise
 
 
@@ -86,7 +87,7 @@ def write_new_file(path: Path, data: bytes) -> None:
 def make_folder(path: Path) -> None:
     """Make ``path`` and the folders above it that are missing, 0700."""
     with _writing(path):
-        missing = takewhile(lambda folder: not folder.exists(), (path, *path.parents))
+        missing = takewhile(lambda folder: not folder.exists(), chain((path,), path.parents))
         for folder in reversed(list(missing)):
             folder.mkdir(mode=0o700, exist_ok=True)
             _sync_folder(folder.parent)
@@ -100,7 +101,7 @@ def make_filled_folder(path: Path, files: dict[str, bytes]) -> None:
     try:
         with _writing(part):
             for name, data in files.items():
-                _write_new(part / name, data)
+                _write_new(f"{part}/{name}", data)
             _sync_folder(part)
         move_folder(part, path)
     except FileUnwritable:
@@ -125,9 +126,13 @@ def move_folder(source: Path, target: Path) -> None:
 def remove_folder(path: Path) -> None:
     """Remove a folder and what is in it; a link only loses the link. Nothing there is not an error."""
     with _writing(path):
-        if path.is_symlink():
+        try:
+            is_link = stat.S_ISLNK(path.lstat().st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        if is_link:
             path.unlink()
-        elif path.exists():
+        else:
             shutil.rmtree(path)
             _sync_folder(path.parent)
 
@@ -141,17 +146,20 @@ def part_of(path: Path) -> Path:
     return path.with_name(path.name + _PART)
 
 
-def _write_new(path: Path, data: bytes, like: os.stat_result | None = None) -> None:
+def _write_new(path: Path | str, data: bytes, like: os.stat_result | None = None) -> None:
     _fill(os.open(path, _OPEN_FOR_CREATING, 0o600), data, like)  # 0600 from its first moment
 
 
 def _fill(descriptor: int, data: bytes, like: os.stat_result | None = None) -> None:
-    with open(descriptor, "wb") as file:
+    try:
         if like is not None:
-            _make_like(file.fileno(), like)
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+            _make_like(descriptor, like)
+        left = memoryview(data)
+        while left:
+            left = left[os.write(descriptor, left) :]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _make_like(descriptor: int, like: os.stat_result) -> None:

@@ -71,7 +71,8 @@ def scan(root: Path, left_out: list[str] | None = None) -> Iterator[KeyFolder]:
     for authority in authorities:
         yield from _below(authority, USER, Place.LIVE, left_out)
     for staged in _folders(root / STAGING):
-        if _STAGED_NAME.fullmatch(staged.name) and (folder := read_folder(root, Path(staged.path), Place.STAGED)):
+        name = f"{STAGING}/{staged.name}"
+        if _STAGED_NAME.fullmatch(staged.name) and (folder := _folder_at(staged.path, name, Place.STAGED)):
             yield folder
     for authority in authorities:
         yield from _below(authority, RETIRED, Place.RETIRED)
@@ -121,9 +122,10 @@ def exact_folder(root: Path, name: str) -> KeyFolder | None:
     return None if place is None else _folder_at(f"{root}/{name}", name, place)
 
 
-def read_folder(root: Path, path: Path, place: Place) -> KeyFolder | None:
-    """The certificate folder at ``path``, or ``None`` when no certificate can be read there."""
-    return _folder_at(str(path), path.relative_to(root).as_posix(), place)
+def staged_folder(root: Path, key_id: bytes) -> KeyFolder | None:
+    """What is staged under ``key_id``, or ``None`` when no certificate can be read there."""
+    name = f"{STAGING}/{key_id.hex()}"
+    return _folder_at(f"{root}/{name}", name, Place.STAGED)
 
 
 def _folder_at(path: str, name: str, place: Place) -> KeyFolder | None:

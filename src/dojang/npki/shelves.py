@@ -39,8 +39,7 @@ _REMOVED, _LEAVING = ".removed", ".leaving"
 
 def staged_path(root: Path, key_id: bytes) -> Path:
     """The staging folder of ``key_id``, which is never empty: that would be the folder of all of them."""
-    assert key_id
-    return root / STAGING / key_id.hex()
+    return _beside(root, key_id, "")
 
 
 def stage(root: Path, key_id: bytes, files: dict[str, bytes]) -> Path:
@@ -78,13 +77,13 @@ def add_files(path: Path, files: dict[str, bytes]) -> None:
 
 def place_of(root: Path, certificate_der: bytes) -> Path:
     """The folder that belongs to a certificate; names already there in another spelling are kept."""
-    issuer_der, subject_der, _ = _names(certificate_der)
+    issuer_der, subject_der = _names(certificate_der)
     return _below(_below(_below(root, ca_folder_name(issuer_der)), USER), subject_folder_name(subject_der))
 
 
 def stands_in_place_of(folder: KeyFolder, certificate_der: bytes) -> bool:
     """Whether it is the folder that belongs to a certificate, without a look at its neighbours."""
-    issuer_der, subject_der, _ = _names(certificate_der)
+    issuer_der, subject_der = _names(certificate_der)
     return comparable(folder.name) == comparable(
         f"{ca_folder_name(issuer_der)}/{USER}/{subject_folder_name(subject_der)}"
     )
@@ -114,7 +113,7 @@ def subject_taken(name: str, where: object) -> AlreadyExists:
 
 def retire(root: Path, folder: KeyFolder) -> Path:
     """Move a live folder out of other programs' sight, beside ``USER``; it stays readable."""
-    _, _, serial_number = _names(folder.certificate_der)
+    serial_number = folder.seen.certificate.serial_number
     shelf = _below(folder.path.parent.parent, RETIRED)
     name = retired_folder_name(folder.path.name, serial_number)
     target, count = shelf / name, 1
@@ -127,22 +126,22 @@ def retire(root: Path, folder: KeyFolder) -> Path:
 
 def mark_leaving(root: Path, key_id: bytes) -> None:
     """Say that the live folder under ``key_id`` goes, because its successor gets a place of its own."""
-    make_folder(staged_path(root, key_id).with_suffix(_LEAVING))
+    make_folder(_beside(root, key_id, _LEAVING))
 
 
 def forget_leaving(root: Path, key_id: bytes) -> None:
     """It has gone."""
-    remove_folder(staged_path(root, key_id).with_suffix(_LEAVING))
+    remove_folder(_beside(root, key_id, _LEAVING))
 
 
 def is_leaving(root: Path, key_id: bytes) -> bool:
     """Whether a live folder under ``key_id`` may be one whose successor is live already: only all folders tell."""
-    return staged_path(root, key_id).with_suffix(_LEAVING).exists()
+    return _beside(root, key_id, _LEAVING).exists()
 
 
 def remove(root: Path, path: Path, key_id: bytes) -> None:
     """Remove a folder: first out of sight in one step, then file by file."""
-    doomed = staged_path(root, key_id).with_suffix(_REMOVED)
+    doomed = _beside(root, key_id, _REMOVED)
     remove_folder(doomed)
     move_folder(path, doomed)
     remove_folder(doomed)
@@ -153,7 +152,7 @@ def clear_staging(root: Path, key_id: bytes) -> None:
     path = staged_path(root, key_id)
     if path.exists():
         remove(root, path, key_id)
-    for rest in (part_of(path), path.with_suffix(_REMOVED)):
+    for rest in (part_of(path), _beside(root, key_id, _REMOVED)):
         remove_folder(rest)
 
 
@@ -167,6 +166,11 @@ def _below(path: Path, name: str) -> Path:
     return path / file_names(path).get(comparable(name), name)
 
 
-def _names(certificate_der: bytes) -> tuple[bytes, bytes, int]:
+def _beside(root: Path, key_id: bytes, ending: str) -> Path:
+    assert key_id
+    return Path(f"{root}/{STAGING}/{key_id.hex()}{ending}")
+
+
+def _names(certificate_der: bytes) -> tuple[bytes, bytes]:
     certificate = load_certificate(certificate_der)
-    return certificate.issuer.public_bytes(), certificate.subject.public_bytes(), certificate.serial_number
+    return certificate.issuer.public_bytes(), certificate.subject.public_bytes()

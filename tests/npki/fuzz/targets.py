@@ -34,7 +34,7 @@ from dojang.locations.pem_blocks import Block, read_blocks
 from dojang.locations.pkcs12_layout import laid_out, sorted_out
 from dojang.locations.registry import open_location
 from dojang.npki import derivation, keyfile, zips
-from dojang.npki.folder import Place, read_folder, scan
+from dojang.npki.folder import scan, staged_folder
 from dojang.npki.names import ca_folder_name, subject_folder_name
 from dojang.npki.pkcs12 import open_key_bag, read_bags, read_pkcs12
 from dojang.npki.pkcs12_bags import Pkcs12
@@ -103,7 +103,8 @@ def folder(data: bytes) -> None:
             (laid_out / "dojang.json").write_bytes(found.files.get("CaPubs", b""))
             try:
                 root = Path(scratch) / "NPKI"
-                if one := read_folder(root, stage(root, b"\1", found.files), Place.STAGED):
+                stage(root, b"\1", found.files)
+                if one := staged_folder(root, b"\1"):
                     place(root, one.path, one.certificate_der)
             finally:
                 for one in scan(Path(scratch) / "NPKI"):
