@@ -4,8 +4,16 @@ import json
 import re
 import stat
 import subprocess
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
+
+import pytest
+
+from dojang.cli import otp_card
+from dojang.cli.context import Invocation
+from dojang.cli.flags import Flags
+from dojang.errors import AuthorityUnreachable, NotPermitted, Phrase
 
 
 def _codes_in(pdf: Path) -> list[str]:
@@ -83,6 +91,29 @@ def test_no_card_without_its_paper(plain_office, tmp_path):
     gone = office.run("otp", "card", "new", "--applicant", "nobody", "-o", tmp_path / "third.pdf")
     assert gone["error"]["code"] == "not-found"
     assert sorted(one.name for one in tmp_path.iterdir()) == ["card.pdf"]
+
+
+@pytest.mark.parametrize(("lost", "kept"), [(1, True), (2, True), (0, False)])
+def test_a_lost_answer_leaves_no_card_without_its_paper(lost, kept, tmp_path, home, monkeypatch):
+    """Asked once more; where that is lost too, the card may count and its paper stays. A refusal leaves neither."""
+    orders, file = [], tmp_path / "card.pdf"
+
+    def ordered(_invocation, authority, method, arguments, _officer):
+        orders.append(method)
+        if method == "card.printed" and not lost:
+            raise NotPermitted(problem=Phrase("it was removed"), remedy=Phrase("-"))
+        if orders.count("card.printed") <= lost:
+            raise AuthorityUnreachable(authority=authority, problem=Phrase("the line is cut"))
+        return {"card": {"number": "222488552240"}, "replaced": []}
+
+    monkeypatch.setattr(otp_card, "ordered", ordered)
+    made = {"card": {"number": "222488552240", "created_at": "2026-01-01T00:00:00+00:00"}, "codes": ["0123"] * 35}
+    expected = {0: pytest.raises(NotPermitted), 1: nullcontext(), 2: pytest.raises(AuthorityUnreachable, match="2224-")}
+    with expected[lost] as refused:
+        otp_card._print(Invocation(Flags()), "office", made, file, "a4", None)
+    assert file.exists() is kept
+    assert ("card.remove" in orders) is not kept
+    assert lost != 2 or "card list" in refused.value.advice()
 
 
 def test_settings_of_cards(plain_office, tmp_path):

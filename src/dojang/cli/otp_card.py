@@ -15,7 +15,7 @@ from dojang.cli.files import check_writable
 from dojang.cli.frame import FilePath, argument, command, option
 from dojang.cli.language import N_, _, say
 from dojang.cli.workplace import chosen_authority
-from dojang.errors import AlreadyExists, Phrase
+from dojang.errors import AlreadyExists, AuthorityUnreachable, Phrase
 
 STATES = {
     "unprinted": N_("not printed"),
@@ -74,7 +74,9 @@ def new(invocation: Invocation, applicant: str, output: Path, paper: str, ca: st
 def _print(
     invocation: Invocation, authority: str, made: Mapping[str, Any], output: Path, paper: str, officer: str | None
 ) -> dict[str, Any]:
-    """Written aside and renamed, readable by its owner; only then the card counts. What fails leaves neither."""
+    """Written aside and renamed, readable by its owner; only then the card counts. What fails leaves neither; but where
+    nobody knows whether it counts, and the card of before has ended, the file stays.
+    """
     from dojang.npki.files import write_file
     from dojang.otp.cards.paper import Face, pdf_of
 
@@ -82,13 +84,34 @@ def _print(
     try:
         face = Face(card["number"], authority, moment(card["created_at"]))
         write_file(output, pdf_of(face, made["codes"], paper))
-        printed: dict[str, Any] = ordered(invocation, authority, "card.printed", {"card": card["number"]}, officer)
+        return _noted(invocation, authority, card["number"], output, officer)
+    except AuthorityUnreachable:
+        raise
     except Exception:
         with contextlib.suppress(OSError):
             output.unlink(missing_ok=True)
         ordered(invocation, authority, "card.remove", {"card": card["number"], "reason": "not printed"}, officer)
         raise
-    return printed
+
+
+def _noted(invocation: Invocation, authority: str, number: str, output: Path, officer: str | None) -> dict[str, Any]:
+    """That it is printed; said once more where the answer was lost, which changes nothing where it was heard."""
+    from dojang.otp.cards.paper import grouped
+
+    with contextlib.suppress(AuthorityUnreachable):
+        return ordered(invocation, authority, "card.printed", {"card": number}, officer)
+    try:
+        return ordered(invocation, authority, "card.printed", {"card": number}, officer)
+    except AuthorityUnreachable as error:
+        raise AuthorityUnreachable(
+            authority=authority,
+            problem=Phrase("nobody knows whether it has taken note of card {number}", number=grouped(number)),
+            next_step=Phrase(
+                "Keep {file} until 'dojang otp card list' tells: if the card is not in use there, delete the file and "
+                "make another.",
+                file=output,
+            ),
+        ) from error
 
 
 @command(
