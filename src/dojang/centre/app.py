@@ -28,7 +28,34 @@ def build(state: "Centre", limits: "Limits", pulse: "Pulse", doors: Iterable[str
         home = f"dojang.centre.doors.{name}"
         if find_spec(home) is not None:
             routes += [_named(route, name) for route in import_module(home).routes(state)]
-    return Gate(Router(routes), limits, state.metrics)
+    return Gate(_Doors(routes), limits, state.metrics)
+
+
+class _Doors:
+    """Starlette's router, and a short way to the doors whose path has no name in it."""
+
+    def __init__(self, routes: list[Route]) -> None:
+        self._router = Router(routes)
+        self._plain = {
+            (route.path, method): route.app
+            for route in routes
+            for method in route.methods or ()
+            if not route.param_convertors and _first(routes, route.path, method) is route
+        }
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        app = self._plain.get((scope["path"], scope["method"]))
+        if app is None:
+            await self._router(scope, receive, send)
+        else:
+            scope["path_params"] = {}
+            await app(scope, receive, send)
+
+
+def _first(routes: list[Route], path: str, method: str) -> Route | None:
+    """The one that the router would take."""
+    fit = (route for route in routes if method in (route.methods or ()) and route.path_regex.match(path))
+    return next(fit, None)
 
 
 def _health(pulse: "Pulse") -> list[Route]:

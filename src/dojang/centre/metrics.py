@@ -24,6 +24,7 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry: CollectorRegistry = CollectorRegistry()
         own: dict[str, Any] = {"registry": self.registry, "namespace": "dojang"}
+        self._known: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self._requests = Counter("requests", "Requests answered.", ["door", "status"], **own)
         self._seconds = Histogram(
             "request_seconds", "From the first byte of a request to its answer.", ["door"], buckets=_SECONDS, **own
@@ -42,8 +43,13 @@ class Metrics:
 
     def answered(self, door: str, status: int, seconds: float) -> None:
         """A request came to its answer."""
-        self._requests.labels(door, str(status)).inc()
-        self._seconds.labels(door).observe(seconds)
+        key = door, status
+        known = self._known.get(key)
+        if known is None:  # looked for once: it takes longer than to count
+            known = self._known[key] = self._requests.labels(door, str(status)), self._seconds.labels(door)
+        requests, duration = known
+        requests.inc()
+        duration.observe(seconds)
 
     def issued(self, authority: str, profile: str) -> None:
         """A certificate left the centre."""

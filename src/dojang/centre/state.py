@@ -10,7 +10,7 @@ The body has been held to its limits when it arrives. A ``DojangError`` that is 
 right status (``problems``); a door that answers in a form of its own catches it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -57,9 +57,19 @@ class Centre:
 
 def source_of(request: "Request") -> str:
     """Where a request comes from: the peer's address, or what a trusted proxy says of its own."""
-    return str(request.scope.get("dojang.source") or (request.client.host if request.client else "-"))
+    return source_in(request.scope)
+
+
+def source_in(scope: "MutableMapping[str, Any]") -> str:
+    """The same, as ``note_in`` is."""
+    return str(scope.get("dojang.source") or (scope["client"][0] if scope.get("client") else "-"))
 
 
 def note(request: "Request", **facts: str) -> None:
     """Say more of this request in its line of the log: ``transaction``, ``authority``, ``outcome``. Never a secret."""
-    request.scope.setdefault("dojang.facts", {}).update(facts)
+    note_in(request.scope, **facts)
+
+
+def note_in(scope: "MutableMapping[str, Any]", **facts: str) -> None:
+    """The same for a door that has no more of a request than ASGI gives."""
+    scope.setdefault("dojang.facts", {}).update(facts)
