@@ -9,18 +9,12 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
-from dataclasses import fields
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
 from dojang import errors
-from dojang.authority import settings as authority_settings
-from dojang.authority.enrolment.policy import _KEYS as ENROLMENT_KEYS
-from dojang.otp.cards.policy import CardPolicy
-from dojang.otp.devices.policy import DevicePolicy
-from dojang.otp.messages.policy import _KEYS as MESSAGE_KEYS
 from dojang.settings import load
 from dojang.x509.profiles import profiles
 
@@ -86,7 +80,7 @@ def test_python_example_runs(reader):
 
 def test_settings_are_accepted(tmp_path):
     """The configuration file shown is valid, and it shows every setting there is."""
-    example, _, _ = blocks("toml")
+    example, _ = blocks("toml")
     path = tmp_path / "config.toml"
     path.write_text(example)
     settings = load(path, {"DOJANG_HOME": str(tmp_path)})
@@ -94,28 +88,9 @@ def test_settings_are_accepted(tmp_path):
     assert settings.aliases["hong"].startswith("pkcs11:")
 
 
-def test_settings_of_an_authority_are_accepted(tmp_path):
-    """The file shown is valid, says the defaults where nothing else is needed, and shows every setting there is."""
-    _, example, _ = blocks("toml")
-    (tmp_path / "authority.toml").write_text(example)
-    shown, usual = authority_settings.load(tmp_path), authority_settings.AuthoritySettings(tmp_path, "")
-    assert (shown.cmp, shown.otp(), shown.cards()) == (usual.cmp, DevicePolicy(), CardPolicy())
-    told = tomllib.loads(example)
-    for kind, table in (
-        (authority_settings.AuthoritySettings, told),
-        (type(usual.cmp), told["cmp"]),
-        (type(usual.status), told["status"]),
-        (DevicePolicy, told["otp"]),
-        (CardPolicy, told["cards"]),
-    ):
-        assert {one.name.replace("_", "-") for one in fields(kind)} - {"path", "tables"} <= set(table)
-    assert set(ENROLMENT_KEYS) <= set(told["enrolment"]) | {"profiles"}
-    assert set(MESSAGE_KEYS) <= set(told["messages"])
-
-
 def test_a_profile_of_ones_own_is_accepted(tmp_path):
     """The profile shown is valid, and shows everything that those shipped for subscribers say."""
-    _, _, example = blocks("toml")
+    _, example = blocks("toml")
     (tmp_path / "member.toml").write_text(example)
     member = next(one for one in profiles(tmp_path) if one.name == "member")
     assert member.titles["ko"] == "회원"
