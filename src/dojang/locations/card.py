@@ -73,7 +73,12 @@ class CardLocation(TokenLocation):
         by = {"program": self._token.key_making_program}
         advice = Phrase("Make it with the module's own program: {program}", **by)
         if keys:
-            advice = Phrase("Name a key that is there ({keys}), or make one with: {program}", keys=keys, **by)
+            advice = Phrase(
+                "Name a key that is there ({keys}), or make one with: {program}. The module shows a key only where it "
+                "has a certificate, such as one that it signs for itself ('ykman piv certificates generate').",
+                keys=keys,
+                **by,
+            )
         raise UnsupportedOperation(
             where=Phrase("Token {token}", token=self._token.token.info.label),
             operation=Phrase("make this key through its module"),

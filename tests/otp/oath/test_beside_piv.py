@@ -171,7 +171,9 @@ def test_a_successor_that_wants_a_new_key_is_told_of_other_ways(office, key):
         assert f"dojang renew now '{kept}' --keep-key" in refused["next"]
         for words in (("renew", "now", other), ("cert", "reissue", other)):
             assert "dojang cert issue --to ADDRESS" in office.run(*words, *plan, status=10)["next"]
-        assert "Name a key that is there" in office.run(*office.order(), *plan, status=10)["next"]
+        advice = office.run(*office.order(), *plan, status=10)["next"]
+        assert "Name a key that is there" in advice
+        assert "only where it has a certificate" in advice
     assert key.objects == before
 
 
