@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -232,6 +233,23 @@ def test_an_update_a_reissue_and_a_revocation(client: Client) -> None:
     refused = client.run("kur", *client.signing("four"), "-newkey", new, "-certout", "x.pem", check=False)
     assert refused.returncode == 1
     assert "certRevoked" in refused.stdout
+
+
+def test_extensions_that_a_client_asks_for_are_not_granted(client: Client) -> None:
+    """-reqexts and -days: the certificate is what was registered, and the answer says that it is not what was asked."""
+    wishes = "basicConstraints=critical,CA:TRUE\nkeyUsage=keyCertSign\nsubjectAltName=DNS:evil.example.com\n"
+    (client.folder / "wishes.cnf").write_text(f"[wishes]\n{wishes}")
+    key, code = client.new_key("greedy.key"), client.code(client.hand_out())
+    asked = ("-config", "wishes.cnf", "-reqexts", "wishes", "-days", "9999")
+    said = client.run("ir", *code, *asked, "-newkey", key, "-subject", SLASHED, "-certout", "greedy.pem").stdout
+    assert "grantedWithMods" in said
+    client.enrol("modest", "-implicit_confirm")
+    greedy, modest = client.certificate("greedy"), client.certificate("modest")
+    assert [one.oid for one in greedy.extensions] == [one.oid for one in modest.extensions]
+    assert greedy.extensions.get_extension_for_class(x509.KeyUsage) == modest.extensions.get_extension_for_class(
+        x509.KeyUsage
+    )
+    assert abs(greedy.not_valid_after_utc - modest.not_valid_after_utc) < timedelta(minutes=1)
 
 
 def test_a_revocation_under_the_code(client: Client) -> None:
