@@ -43,6 +43,7 @@ _HEADERS: Final = frozenset(bytes((OID, len(kind))) + kind for kind in LOOKED_AT
 _COMMON_NAME: Final = bytes.fromhex("550403")
 _RSA: Final = bytes.fromhex("300d06092a864886f70d0101010500")
 _VERSION: Final = 0xA0
+_VERSION_1: Final = bytes.fromhex("020100")
 _EXTENSIONS: Final = 0xA3
 _BOOLEAN: Final = b"\x01"
 # UTF8String, NumericString, PrintableString, IA5String, VisibleString: all of them are UTF-8 as well.
@@ -83,6 +84,35 @@ def tbs_of(certificate_der: bytes) -> Tbs:
     moments = _validity(der[validity:subject])
     rsa_key, extensions_der = _rsa_key_at(der, key, extensions), _extensions_at(der, extensions, end)
     return Tbs(der[start:algorithm], der[issuer:validity], *moments, der[subject:key], rsa_key, extensions_der)
+
+
+class RequestFields(NamedTuple):
+    """Of a PKCS#10 request (RFC 2986 section 4): what is signed and its fields, with what, and the signature."""
+
+    signed: bytes
+    subject_der: bytes
+    spki: bytes
+    attributes_der: bytes
+    algorithm_der: bytes
+    signature: bytes
+
+
+def request_fields(request_der: bytes) -> RequestFields:
+    """The fields of a request of version 1; nothing in them is looked at."""
+    der = request_der
+    first, limit = _inside(der, 0, len(der), SEQUENCE)
+    start, end = _inside(der, first, limit, SEQUENCE)
+    if limit != len(der) or not der.startswith(_VERSION_1, start):
+        raise MalformedDer
+    subject = start + len(_VERSION_1)
+    key = _inside(der, subject, end, SEQUENCE)[1]
+    attributes = _inside(der, key, end, SEQUENCE)[1]
+    signature = _inside(der, end, limit, SEQUENCE)[1]
+    start, last = _inside(der, signature, limit, BIT_STRING)
+    if last != limit or der[start : start + 1] != b"\0":
+        raise MalformedDer
+    cuts = der[first:end], der[subject:key], der[key:attributes], der[attributes:end], der[end:signature]
+    return RequestFields(*cuts, der[start + 1 : last])
 
 
 class Glance(NamedTuple):

@@ -1,12 +1,14 @@
 """Which question got which answer: the part of an authority that makes submitting twice harmless."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cryptography import x509
 from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
 
 from dojang.authority import audit
 from dojang.authority.base import Entry, Submission
@@ -21,7 +23,9 @@ from dojang.authority.store import (
     Store,
     find_answer,
     insert_answer,
+    insert_answers,
     insert_record,
+    insert_records,
     set_cancelled,
 )
 from dojang.errors import DojangError
@@ -35,6 +39,25 @@ if TYPE_CHECKING:
 
 class KeySwitched(Exception):
     """What was signed is not to be recorded: its key does not sign any more."""
+
+
+class NotTogether(Exception):
+    """Of several, one at least has to be recorded by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """First certificates by one profile, of one term, that one key signed at one moment; and what differs."""
+
+    rules: Rulebook
+    profile: str
+    term: tuple[datetime, datetime]
+    enrolment: str | None
+    submissions: Sequence[Submission]
+    serials: Sequence[str]
+    certificates: Sequence[bytes]
+    subjects: Sequence[str]
+    key_fingerprints: Sequence[bytes]
 
 
 class Given(NamedTuple):
@@ -97,6 +120,44 @@ class Answers:
         if confirmed:
             self.confirm(connection, submission.transaction_id, rules.at)
         return Given(certificate_der, rules.signer)
+
+    def record_all(self, connection: Connection, group: Group) -> list[Given]:
+        """The same for first certificates that need nothing else, all of them or none.
+
+        ``NotTogether`` where one has an answer already, or a serial number was used before: ``record`` tells which.
+        """
+        rules, asked = group.rules, group.submissions
+        if not may_sign(connection, rules.signer, rules.issuer):
+            raise KeySwitched
+        like = Record(
+            "", rules.signer, b"", group.profile, "", *group.term, rules.at, "issued", enrolment=group.enrolment
+        )
+        columns: dict[str, Sequence[Any]] = {
+            "serial": group.serials,
+            "certificate_der": group.certificates,
+            "subject": group.subjects,
+            "key_fingerprint": group.key_fingerprints,
+        }
+        transactions = [one.transaction_id for one in asked]
+        given: dict[str, Sequence[Any]] = {
+            "transaction_id": transactions,
+            "fingerprint": list(map(fingerprint_of, asked)),
+            "serial": group.serials,
+        }
+        try:
+            insert_records(connection, like, columns)
+            insert_answers(connection, Answered("issue", b"", "", cancelled=False), given)
+        except IntegrityError as error:
+            raise NotTogether from error
+        audit.record_alike(
+            connection,
+            event="certificate-issued",
+            subjects=group.serials,
+            shared=_told(like, asked[0]),
+            columns={"transaction": transactions, "fingerprint": list(map(_fingerprint, group.certificates))},
+            at=rules.at,
+        )
+        return [Given(der, rules.signer) for der in group.certificates]
 
     def _check_new(self, submission: Submission, draft: Draft, old: Predecessor | None) -> None:
         """A key that was certified here before, where the profile wants another; a renewal may keep its own."""
@@ -238,8 +299,12 @@ def _told(record: Record, submission: Submission) -> dict[str, str | None]:
         "kind": submission.kind,
         "profile": record.profile,
         "transaction": submission.transaction_id,
-        "fingerprint": hashlib.sha256(record.certificate_der).hexdigest(),
+        "fingerprint": _fingerprint(record.certificate_der),
         "replaces": record.replaces,
         "enrolment": record.enrolment,
         "signer": record.signer,
     }
+
+
+def _fingerprint(certificate_der: bytes) -> str:
+    return hashlib.sha256(certificate_der).hexdigest()

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 
-from dojang.authority.form import extension_der, form_for, term_der
+from dojang.authority.form import extension_der, form_for, key_identifier_der, term_der
 from dojang.x509.keys import spki_of
 from dojang.x509.profiles import Profile
+from dojang.x509.request import signature_of
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes as PrivateKey
@@ -37,18 +38,13 @@ def sign_certificate(draft: Draft, issuer: x509.Certificate | None, key: "Privat
     """The certificate in DER, signed by ``key``; self-signed without an ``issuer``."""
     form = form_for(draft.profile, draft.addresses, issuer, key.public_key())
     names = draft.alternative_names
+    spki = spki_of(draft.public_key)
     tbs = form.to_be_signed(
         serial,
         term_der(draft.not_before_at, draft.not_after_at),
         draft.subject.public_bytes(),
-        spki_of(draft.public_key),
-        extension_der(_own_key_identifier(draft)),
+        spki,
+        key_identifier_der(spki, own=draft.key_identifier),
         extension_der(x509.SubjectAlternativeName(names)) if names else b"",
     )
-    return form.signed(tbs, key)
-
-
-def _own_key_identifier(draft: Draft) -> x509.SubjectKeyIdentifier:
-    if draft.key_identifier is not None:
-        return x509.SubjectKeyIdentifier(draft.key_identifier)
-    return x509.SubjectKeyIdentifier.from_public_key(draft.public_key)
+    return form.signed(tbs, signature_of(key, tbs))

@@ -4,6 +4,7 @@ It becomes what ``cryptography.x509.CertificateBuilder`` makes, to the octet (RF
 every extension of every certificate anew, which takes longer than the signature.
 """
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -12,13 +13,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from cryptography import x509
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 
-from dojang.der import BIT_STRING, GENERALIZED_TIME, OCTET_STRING, SEQUENCE, UTC_TIME, integer, oid, tlv
-from dojang.x509.keys import algorithm_of
+from dojang.der import BIT_STRING, GENERALIZED_TIME, OCTET_STRING, SEQUENCE, UTC_TIME, integer, oid, span, tlv
 from dojang.x509.profiles import KEY_USAGES, Profile
-from dojang.x509.request import signature_of
+from dojang.x509.request import signature_algorithm
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes as PrivateKey
     from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes as PublicKey
 
 _KEY_USAGE_FIELDS: Final = dict(
@@ -40,16 +39,9 @@ _NOT_SETTABLE: Final = {"encipher_only": False, "decipher_only": False}
 _VERSION_3: Final = bytes.fromhex("a003020102")
 _EXTENSIONS: Final = 0xA3
 _CRITICAL: Final = bytes.fromhex("0101ff")
+_KEY_IDENTIFIER: Final = oid("2.5.29.14")
 _LARGEST_SERIAL: Final = (1 << 159) - 1  # RFC 5280 section 4.1.2.2: 20 octets
 _LAST_SHORT_YEAR: Final = 2049
-# What signs, with the hash of ``signature_hash_for`` (RFC 4055 section 5, RFC 5758 section 3.2, RFC 8410 section 3).
-_RSA: Final = tlv(SEQUENCE, oid("1.2.840.113549.1.1.11"), bytes.fromhex("0500"))
-_SIGNED_WITH: Final = {
-    "ec-p256": tlv(SEQUENCE, oid("1.2.840.10045.4.3.2")),
-    "ec-p384": tlv(SEQUENCE, oid("1.2.840.10045.4.3.3")),
-    "ec-p521": tlv(SEQUENCE, oid("1.2.840.10045.4.3.4")),
-    "ed25519": tlv(SEQUENCE, oid("1.3.101.112")),
-}
 
 
 class Form(NamedTuple):
@@ -71,9 +63,9 @@ class Form(NamedTuple):
         fields = (_VERSION_3, integer(serial), self.algorithm, self.issuer or subject, term, subject, spki)
         return tlv(SEQUENCE, *fields, tlv(_EXTENSIONS, extensions))
 
-    def signed(self, tbs: bytes, key: "PrivateKey") -> bytes:
+    def signed(self, tbs: bytes, signature: bytes) -> bytes:
         """The certificate in DER."""
-        return tlv(SEQUENCE, tbs, self.algorithm, tlv(BIT_STRING, b"\0", signature_of(key, tbs)))
+        return tlv(SEQUENCE, tbs, self.algorithm, tlv(BIT_STRING, b"\0", signature))
 
 
 def form_for(
@@ -86,7 +78,7 @@ def form_for(
     usages = _Usages(profile.key_usage, profile.is_ca, profile.path_length, profile.extended_key_usage)
     policies = _Policies(profile.policies, profile.policies_critical, profile.notice, addresses.get("cps"))
     places = _Places(addresses.get("ocsp"), addresses.get("issuer"), addresses.get("crl"), profile.ocsp_no_check)
-    return _form(algorithm_of(signer), issuer, usages, policies, places)
+    return _form(signature_algorithm(signer), issuer, usages, policies, places)
 
 
 class _Usages(NamedTuple):
@@ -112,17 +104,14 @@ class _Places(NamedTuple):
 
 @lru_cache(maxsize=256)
 def _form(
-    algorithm: str, issuer: x509.Certificate | None, usages: _Usages, policies: _Policies, places: _Places
+    algorithm: bytes, issuer: x509.Certificate | None, usages: _Usages, policies: _Policies, places: _Places
 ) -> Form:
-    signed_with = _RSA if algorithm.startswith("rsa-") else _SIGNED_WITH.get(algorithm)
-    if signed_with is None:
-        raise ValueError(f"no certificate is signed with a key of the kind {algorithm}")
     name = issuer.subject.public_bytes() if issuer else b""
     said = [extension_der(_certificate_policies(policies), critical=policies.critical)] if policies.oids else []
     where = _where_to_ask(issuer, places) if issuer else []
     last = [x509.OCSPNoCheck()] if places.unchecked else []
     after = b"".join(map(extension_der, (*where, *last)))
-    return Form(signed_with, name, b"".join(_usage_extensions(usages)), b"".join(said), after)
+    return Form(algorithm, name, b"".join(_usage_extensions(usages)), b"".join(said), after)
 
 
 @lru_cache(maxsize=256)
@@ -138,6 +127,18 @@ def _time(at: datetime) -> bytes:
     if at.year <= _LAST_SHORT_YEAR:
         return tlv(UTC_TIME, at.strftime("%y%m%d%H%M%SZ").encode())
     return tlv(GENERALIZED_TIME, at.strftime("%Y%m%d%H%M%SZ").encode())
+
+
+def key_identifier_der(spki: bytes, *, own: bytes | None = None) -> bytes:
+    """The extension subjectKeyIdentifier: ``own``, or the SHA-1 of the key's bits (RFC 5280 section 4.2.1.2).
+
+    No harm comes of SHA-1 here: it is a name, and whoever finds two keys with one name has them both.
+    """
+    if own is None:
+        start = span(spki, 0, len(spki))[0]
+        bits = span(spki, span(spki, start, len(spki))[1], len(spki))[0]
+        own = hashlib.sha1(spki[bits + 1 :], usedforsecurity=False).digest()
+    return tlv(SEQUENCE, _KEY_IDENTIFIER, tlv(OCTET_STRING, tlv(OCTET_STRING, own)))
 
 
 def extension_der(extension: x509.ExtensionType, *, critical: bool = False) -> bytes:

@@ -27,12 +27,14 @@ from dojang.authority.answers import Answers, Given, KeySwitched
 from dojang.authority.audit.heads import Head
 from dojang.authority.audit.sealing import seal
 from dojang.authority.base import Along, Entry, Issued, Kind, Submission
+from dojang.authority.bulk import HANDS, Bulk
 from dojang.authority.certificate import sign_certificate
 from dojang.authority.database import Database
 from dojang.authority.folder import authority_names, is_authority
 from dojang.authority.hierarchy.roster import Roll, Roster
 from dojang.authority.hierarchy.scene import Scene, private_of
 from dojang.authority.life import Move
+from dojang.authority.proving import Prover
 from dojang.authority.rules import Rulebook, refusal
 from dojang.authority.settings import AuthoritySettings
 from dojang.authority.status.office import StatusOffice
@@ -63,7 +65,6 @@ Work = Callable[[Connection], Given]
 KeyOpener = Callable[[str], "PrivateKey"]
 Clock = Callable[[], datetime]
 _LONGEST_TRANSACTION = 256
-_SIGN_AT_ONCE = 4  # while the token works on one signature, the next certificates are made ready
 
 
 def utc_now() -> datetime:
@@ -117,6 +118,8 @@ class LocalAuthority:
         self.close()
 
     def close(self) -> None:
+        if "_prover" in vars(self):
+            self._prover.close()
         self.roster.close()
         self._store.close()
 
@@ -132,6 +135,15 @@ class LocalAuthority:
             crl_path=self.crl_path(),
             crl_number=self._store.signers()[roll.issuer.role].crl_number,
         )
+
+    @cached_property
+    def _prover(self) -> Prover:
+        return Prover()
+
+    @cached_property
+    def _bulk(self) -> Bulk:
+        """Where many are issued at once."""
+        return Bulk(self._rules, self._wanted, self.gate.is_open, self.roster.private, self._answers, self._prover)
 
     @cached_property
     def enrolments(self) -> "Enrolments":
@@ -270,10 +282,13 @@ class LocalAuthority:
             self._attempt(self._given if one.transaction_id in known else self._check_form, one) for one in submissions
         ]
         new = [number for number, answer in enumerate(answers) if answer is None]
-        with ThreadPoolExecutor(_SIGN_AT_ONCE) as hands:
-            signed = hands.map(lambda number: self._attempt(self._signed, submissions[number]), new)
+        for number, answer in self._bulk.answers({number: submissions[number] for number in new}).items():
+            answers[number] = answer
+        rest = [number for number in new if answers[number] is None]
+        with ThreadPoolExecutor(HANDS) as hands:
+            signed = hands.map(lambda number: self._attempt(self._signed, submissions[number]), rest)
         works: dict[int, Work] = {}
-        for number, work in zip(new, signed, strict=True):
+        for number, work in zip(rest, signed, strict=True):
             if isinstance(work, Exception):
                 answers[number] = work
             else:
@@ -399,23 +414,25 @@ class LocalAuthority:
         confirmed: bool = False,
     ) -> "Work":
         """The certificate is signed; what is returned puts it on record and answers with it."""
-        at = self.now()
-        roll = self._standing_roll()
-        self._check_term(roll, at)
-        if self.watches_clock:
-            self._watch.check(at)
-        issuer = roll.issuer.certificate
-        rules = Rulebook(self.name, issuer, at, roll.issuer.id, self.settings.address)
+        rules = self._rules()
         draft = rules.draft(
             submission, self._wanted(submission.profile), self._answers.predecessor(submission), request
         )
         passed = self.gate.passed(submission, draft.profile, draft.subject, draft.public_key)
         serial = x509.random_serial_number()  # 159 random bits
-        der = sign_certificate(draft, issuer, self.roster.private(roll.issuer.id), serial)
+        der = sign_certificate(draft, rules.issuer, self.roster.private(rules.signer), serial)
         entry = passed(f"{serial:x}", along(der) if along else None)
         return lambda connection: self._answers.record(
             connection, submission, rules, draft, serial, der, entry, confirmed=confirmed
         )
+
+    def _rules(self) -> Rulebook:
+        """As they are now. ``AuthorityRefused``, ``AuthorityExpired`` and ``ClockSetBack`` where nothing is issued."""
+        at, roll = self.now(), self._standing_roll()
+        self._check_term(roll, at)
+        if self.watches_clock:
+            self._watch.check(at)
+        return Rulebook(self.name, roll.issuer.certificate, at, roll.issuer.id, self.settings.address)
 
     def _wanted(self, name: str) -> Profile:
         with contextlib.suppress(NotFound):

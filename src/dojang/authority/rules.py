@@ -12,7 +12,7 @@ that is refused. A certificate begins five minutes in the past, for the clocks o
 authority's own.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, NoReturn
@@ -29,7 +29,8 @@ from dojang.errors import AuthorityRefused, DojangError, Phrase
 from dojang.npki.vid import IDENTIFY_DATA, IdentifyData
 from dojang.x509.alternative_names import alternative_names_of, is_well_formed, kind_of
 from dojang.x509.keys import algorithm_of, is_strong, same_key
-from dojang.x509.name import attribute_names, attribute_values, settled_name
+from dojang.x509.name import attribute_values, settled_name
+from dojang.x509.plain import PlainRequest
 from dojang.x509.profiles import Profile, ValueRule
 from dojang.x509.reading import read_request
 from dojang.x509.request import CertificateRequest
@@ -77,14 +78,14 @@ class Rulebook:
         """
         request = request or self._read(submission)
         public_key = request.public_key
-        self._check_key(public_key, profile)
+        self._check_key(algorithm_of(public_key), profile, strong=is_strong(public_key))
         if old is not None:
             self.check_predecessor(submission, profile, old, public_key)
         subject = self._subject(request, profile)
         names = self._alternative_names(request, subject, submission, profile, old)
         if old is not None and subject != old.certificate.subject and not _may_change(submission, profile, "subject"):
             self._refuse("a renewal keeps the subject of the old certificate")
-        not_before_at, not_after_at = self._term(submission, profile, old)
+        not_before_at, not_after_at = self.term(submission, profile, old)
         addresses = addresses_for(profile, self.base, self.signer)
         return Draft(profile, subject, public_key, names, not_before_at, not_after_at, addresses)
 
@@ -115,9 +116,13 @@ class Rulebook:
     def _unacceptable(self, problem: object) -> AuthorityRefused:
         return refusal(self.authority, "the request is not acceptable: {problem}", problem=problem)
 
-    def _check_key(self, public_key: "PublicKey", profile: Profile) -> None:
-        algorithm = algorithm_of(public_key)
-        if algorithm not in profile.algorithms or not is_strong(public_key):
+    def check_plain(self, request: PlainRequest, profile: Profile) -> None:
+        """What is left to check of such a request, where nothing stands besides the subject. ``AuthorityRefused``."""
+        self._check_key(request.algorithm, profile, strong=True)
+        self._check_subject(request.attributes, profile)
+
+    def _check_key(self, algorithm: str, profile: Profile, *, strong: bool) -> None:
+        if algorithm not in profile.algorithms or not strong:
             self._refuse(
                 "the profile '{profile}' does not allow the key ({algorithm})",
                 profile=profile.name,
@@ -130,16 +135,19 @@ class Rulebook:
         except DojangError as error:
             problem = Phrase("the subject is not acceptable: {problem}", problem=error.facts["problem"])
             raise AuthorityRefused(authority=self.authority, problem=problem) from error
-        found, required, allowed = attribute_names(subject), profile.subject_required, profile.subject_allowed
-        for kind in required:
+        self._check_subject(attribute_values(subject), profile)
+        return subject
+
+    def _check_subject(self, attributes: Sequence[tuple[str, str]], profile: Profile) -> None:
+        found, allowed = {kind for kind, _value in attributes}, profile.subject_allowed
+        for kind in profile.subject_required:
             if kind not in found:
                 self._refuse("the profile '{profile}' wants {type} in the subject", profile=profile.name, type=kind)
-        for kind in sorted(found - set(allowed)) if allowed else ():
+        for kind in sorted(found.difference(allowed)) if allowed else ():
             self._refuse(
                 "the profile '{profile}' does not allow {type} in the subject", profile=profile.name, type=kind
             )
-        self._check_values(profile, profile.subject_rules, attribute_values(subject))
-        return subject
+        self._check_values(profile, profile.subject_rules, attributes)
 
     def _alternative_names(
         self,
@@ -186,7 +194,7 @@ class Rulebook:
             self._refuse("the VID cannot be decoded")
         return (x509.OtherName(_VID, submission.vid_der),)
 
-    def _check_values(self, profile: Profile, rules: Iterable[ValueRule], values: list[tuple[str, str]]) -> None:
+    def _check_values(self, profile: Profile, rules: Iterable[ValueRule], values: Sequence[tuple[str, str]]) -> None:
         for rule in rules:
             for kind, value in values:
                 if kind == rule.kind and not rule.allows(value):
@@ -224,7 +232,10 @@ class Rulebook:
         if not self._in_window(profile, old) and not profile.early_renewal_allowed:
             self._refuse("renewal is possible from {days} days before expiry", days=profile.renewal_window_days)
 
-    def _term(self, submission: Submission, profile: Profile, old: Predecessor | None) -> tuple[datetime, datetime]:
+    def term(
+        self, submission: Submission, profile: Profile, old: Predecessor | None = None
+    ) -> tuple[datetime, datetime]:
+        """The first and the last moment of the certificate. ``AuthorityRefused``."""
         not_before_at = max(beginning_of(profile, self.at), self.issuer.not_valid_before_utc)
         last_at, years = self.issuer.not_valid_after_utc, self._years(submission, profile, old)
         if old is None:

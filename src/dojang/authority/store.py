@@ -4,7 +4,7 @@ A serial is never used again, a transaction never answered differently. Everythi
 what may become of a certificate is decided in ``life``.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -234,6 +234,17 @@ def insert_record(connection: Connection, record: Record) -> None:
     """Inside ``writing()``. A serial that was used before raises ``sqlalchemy.exc.IntegrityError``."""
     values = {name: getattr(record, name) for name in _WRITTEN}
     _INSERT.run(connection, values | {"changed_at": record.changed_at or record.recorded_at})
+
+
+def insert_records(connection: Connection, like: Record, columns: Mapping[str, Sequence[Any]]) -> None:
+    """Several in one statement: each as ``like``, but for the fields that ``columns`` has, a value for each."""
+    shared = {name: getattr(like, name) for name in _WRITTEN} | {"changed_at": like.changed_at or like.recorded_at}
+    _INSERT.run_many(connection, shared, columns)
+
+
+def insert_answers(connection: Connection, like: Answered, columns: Mapping[str, Sequence[Any]]) -> None:
+    """The same for what transactions got; ``columns`` has the ``transaction_id`` of each, too."""
+    _ANSWER.run_many(connection, {name: getattr(like, name) for name in _SAID}, columns)
 
 
 def insert_answer(connection: Connection, transaction_id: str, answer: Answered) -> None:

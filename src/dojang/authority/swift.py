@@ -4,11 +4,15 @@ For the few that every certificate needs. A server, where the way there takes lo
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from itertools import chain, repeat
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Dialect, Executable
 from sqlalchemy.exc import DBAPIError
 
+_ROWS: Final = 32
+"""How many rows one statement inserts: of SQLite's least, 999 values, the widest table takes two thirds then."""
 Convert = Callable[[Any], Any] | None
 
 
@@ -39,6 +43,21 @@ class Prepared:
             return int(connection.execute(self._statement, values).rowcount)
         return int(self._run(connection, values)[0].rowcount)
 
+    def run_many(self, connection: Connection, shared: Mapping[str, Any], rows: Mapping[str, Sequence[Any]]) -> None:
+        """An INSERT for each row: ``rows`` has the values of each name that differ, ``shared`` those that all have."""
+        if not _is_swift(connection):
+            each = (dict(zip(rows, row, strict=True)) for row in zip(*rows.values(), strict=True))
+            connection.execute(self._statement, [{**shared, **one} for one in each])
+            return
+        plan = self._planned_for(connection)
+        columns = [
+            _all_converted(rows[name], convert)
+            if name in rows
+            else repeat(_converted(shared.get(name, usual), convert))
+            for name, usual, convert in plan.values
+        ]
+        insert_all(connection, plan.text, list(zip(*columns, strict=False)))
+
     def row(self, connection: Connection, values: Mapping[str, Any]) -> Sequence[Any] | None:
         """The only row that it finds or, changed, returns."""
         if not _is_swift(connection):
@@ -49,11 +68,15 @@ class Prepared:
         return None if not found else tuple(map(_converted, found[0], plan.columns))
 
     def _run(self, connection: Connection, values: Mapping[str, Any]) -> tuple[Any, _Plan]:
+        plan = self._planned_for(connection)
+        given = [_converted(values.get(name, usual), convert) for name, usual, convert in plan.values]
+        return execute(connection, plan.text, given), plan
+
+    def _planned_for(self, connection: Connection) -> _Plan:
         plan = self._plan
         if plan is None:
             plan = self._plan = _planned(self._statement, connection.dialect)
-        given = [_converted(values.get(name, usual), convert) for name, usual, convert in plan.values]
-        return execute(connection, plan.text, given), plan
+        return plan
 
 
 def execute(connection: Connection, statement: str, values: Any = ()) -> Any:
@@ -61,12 +84,37 @@ def execute(connection: Connection, statement: str, values: Any = ()) -> Any:
 
     It is not tried again: a disk that is full may have ended the transaction, and a row would be there alone.
     """
-    dialect = connection.dialect
     driver: Any = connection.connection.driver_connection
     try:
         return driver.execute(statement, values)
-    except dialect.loaded_dbapi.Error as error:
-        raise DBAPIError.instance(statement, None, error, dialect.loaded_dbapi.Error, dialect=dialect) from error
+    except connection.dialect.loaded_dbapi.Error as error:
+        raise _complaint(connection, statement, error) from error
+
+
+def insert_all(connection: Connection, statement: str, rows: Sequence[Sequence[Any]]) -> None:
+    """An INSERT of one row, for each of them; several go to SQLite as one, and other threads run until it is done."""
+    if not _is_swift(connection):
+        connection.exec_driver_sql(statement, list(map(tuple, rows)))
+        return
+    driver: Any = connection.connection.driver_connection
+    whole = len(rows) - len(rows) % _ROWS
+    try:
+        for begin in range(0, whole, _ROWS):
+            driver.execute(_of_several(statement), list(chain.from_iterable(rows[begin : begin + _ROWS])))
+        driver.executemany(statement, rows[whole:])
+    except connection.dialect.loaded_dbapi.Error as error:
+        raise _complaint(connection, statement, error) from error
+
+
+@lru_cache(maxsize=16)
+def _of_several(statement: str) -> str:
+    before, row = statement.split(" VALUES ")
+    return f"{before} VALUES {', '.join([row] * _ROWS)}"
+
+
+def _complaint(connection: Connection, statement: str, error: Exception) -> Exception:
+    dialect = connection.dialect
+    return DBAPIError.instance(statement, None, error, dialect.loaded_dbapi.Error, dialect=dialect)
 
 
 def _is_swift(connection: Connection) -> bool:
@@ -93,3 +141,7 @@ def _planned(statement: Any, dialect: Dialect) -> _Plan:
 
 def _converted(value: Any, convert: Convert) -> Any:
     return value if convert is None else convert(value)
+
+
+def _all_converted(values: Sequence[Any], convert: Convert) -> Sequence[Any]:
+    return values if convert is None else [convert(value) for value in values]

@@ -232,9 +232,8 @@ def _sign(
     scheme: str,
     salt_length: int | None,
 ) -> bytes:
+    if isinstance(algorithm, Prehashed):
+        return signer.sign_digest(data, algorithm._algorithm.name, scheme, salt_length=salt_length)
     if isinstance(algorithm, NoDigestInfo):
         raise errors.UnsupportedMechanism(where="dojang", mechanism="RSA signatures without DigestInfo")
-    name = _hash_of(algorithm).name
-    if isinstance(algorithm, Prehashed):
-        return signer.sign_digest(data, name, scheme, salt_length=salt_length)
-    return signer.sign_message(data, name, scheme, salt_length=salt_length)
+    return signer.sign_message(data, algorithm.name, scheme, salt_length=salt_length)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from dojang import errors
 from dojang.pkcs11 import constants as ck
@@ -22,6 +22,15 @@ class Opened(Protocol):
     """Whoever opened the token for the key: nothing signs once that is closed."""
 
     is_open: bool
+
+
+class _Proven(NamedTuple):
+    """A way that has worked: from a digest of so many bytes, or from a message and who hashes it."""
+
+    digest_bytes: int
+    mechanism: Mechanism
+    prefix: bytes
+    hashed: "Callable[[bytes], hashlib._Hash]"
 
 
 class TokenSigner:
@@ -58,7 +67,7 @@ class TokenSigner:
         self._authenticate = authenticate
         self._opened = opened
         self._chosen: dict[tuple[str, str, int | None, bool], Plan] = {}
-        self._proven: dict[tuple[str, str | None, int | None], tuple[int, Mechanism, bytes]] = {}
+        self._proven: dict[tuple[str, str | None, int | None], _Proven] = {}
         self._elliptic = self.family == "ec"
 
     @property
@@ -83,11 +92,8 @@ class TokenSigner:
         """
         asked = (hash_name, scheme, salt_length)
         proven = self._proven.get(asked)
-        if proven is not None and len(digest) == proven[0]:
-            prefix = proven[2]  # with an empty one, too, the sum is bytes, whatever buffer the digest is
-            if not self._opened.is_open:
-                raise errors.TokenClosed(token=self._pool.identity.label)
-            signature = self._pool.sign(proven[1], self.search, prefix + digest, self._log_in)
+        if proven is not None and len(digest) == proven.digest_bytes:
+            signature = self._sign_straight(proven, digest)
             return self._der(signature) if self._elliptic and not plain else signature
         check_hash(hash_name)
         if len(digest) != DIGEST_BYTES[hash_name]:
@@ -109,10 +115,10 @@ class TokenSigner:
     ) -> bytes:
         """The signature over a message, hashed on the host where the token allows it and in the token where not."""
         asked = (hash_name, scheme, salt_length)
-        if asked in self._proven:
-            return self.sign_digest(
-                hashlib.new(hash_name, message).digest(), hash_name, scheme, salt_length=salt_length
-            )
+        proven = self._proven.get(asked)
+        if proven is not None:
+            signature = self._sign_straight(proven, proven.hashed(message).digest())
+            return self._der(signature) if self._elliptic else signature
         settled = self._scheme(scheme)
         if settled == "eddsa":
             return self._sign(None, message, "", settled, None)
@@ -125,7 +131,14 @@ class TokenSigner:
     def _prove(self, asked: tuple[str, str | None, int | None], plan: Plan) -> None:
         """From now on, a digest goes straight to the key; not where that asks for its PIN, or takes messages only."""
         if self._authenticate is None and not plan.takes_message:
-            self._proven[asked] = DIGEST_BYTES[asked[0]], plan.mechanism, plan.prefix
+            name = asked[0]
+            self._proven[asked] = _Proven(DIGEST_BYTES[name], plan.mechanism, plan.prefix, getattr(hashlib, name))
+
+    def _sign_straight(self, proven: _Proven, digest: bytes) -> bytes:
+        if not self._opened.is_open:
+            raise errors.TokenClosed(token=self._pool.identity.label)
+        # With an empty prefix, too, the sum is bytes, whatever buffer the digest is.
+        return self._pool.sign(proven.mechanism, self.search, proven.prefix + digest, self._log_in)
 
     def _scheme(self, scheme: str | None) -> str:
         allowed = _SCHEMES.get(self.family, ())

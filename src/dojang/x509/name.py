@@ -15,7 +15,7 @@ from functools import lru_cache
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from dojang.der import OID, Element, read_oid
+from dojang.der import OID, SEQUENCE, SET, Element, MalformedDer, read_oid
 from dojang.errors import InvalidName, Phrase
 from dojang.tbs import attributes_of, rdns_in
 
@@ -67,6 +67,7 @@ _LIMITS = {
 }
 _OTHER_LIMIT = 1024
 _PRINTABLE = re.compile(r"[A-Za-z0-9 '()+,\-./:=?]*")
+_COUNTRY = re.compile(r"[A-Za-z]{2}")
 _PRINTABLE_ONLY = {NameOID.COUNTRY_NAME, NameOID.SERIAL_NUMBER, NameOID.DN_QUALIFIER}
 _ASCII_ONLY = {NameOID.EMAIL_ADDRESS, NameOID.DOMAIN_COMPONENT}
 
@@ -77,6 +78,21 @@ _ESCAPABLE = frozenset(' "#+,;<=>\\')
 _NEEDS_ESCAPE = frozenset('"+,;<>\\')
 _PLAIN = r"A-Za-z0-9가-힣()\-_.:/@"
 _AS_IT_STANDS = re.compile(rf"(?:[{_PLAIN}](?:[{_PLAIN} ]*[{_PLAIN}])?)?")
+# Names of few short values are what is issued by the thousand: a number of X.520 (below 2.5.4), and how it is written.
+_FEW, _SHORT_ENOUGH = 16, 40
+_UTF8_STRING, _PRINTABLE_STRING = 0x0C, 0x13
+_WRITTEN_AS = {
+    3: ("CN", _UTF8_STRING, _AS_IT_STANDS),
+    4: ("SN", _UTF8_STRING, _AS_IT_STANDS),
+    5: ("serialNumber", _PRINTABLE_STRING, _PRINTABLE),
+    6: ("C", _PRINTABLE_STRING, _COUNTRY),
+    7: ("L", _UTF8_STRING, _AS_IT_STANDS),
+    8: ("ST", _UTF8_STRING, _AS_IT_STANDS),
+    10: ("O", _UTF8_STRING, _AS_IT_STANDS),
+    11: ("OU", _UTF8_STRING, _AS_IT_STANDS),
+    12: ("title", _UTF8_STRING, _AS_IT_STANDS),
+    42: ("GN", _UTF8_STRING, _AS_IT_STANDS),
+}
 _INVISIBLE = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
 _ENCODINGS = {0x0C: "utf-8", 0x13: "ascii", 0x16: "ascii", 0x12: "ascii", 0x1A: "ascii", 0x1E: "utf-16-be"}
 
@@ -99,6 +115,35 @@ def format_name_der(name_der: bytes) -> str:
     """The same from a Name's DER, many times as fast; ``MalformedDer`` where only ``format_name`` can tell."""
     rdns = rdns_in(name_der)[::-1]
     return ",".join([_format_known(rdn) if rdn[6:9] in _OF_MANY else _format_rdn(rdn) for rdn in rdns])
+
+
+def settled_attributes(name_der: bytes) -> tuple[tuple[str, str], ...] | None:
+    """Type and value of each attribute of a Name, in their order there, where it is what ``settled_name`` makes of it.
+
+    ``None`` for whatever only that one can tell, and for names that are longer or odder than nearly all.
+    """
+    try:
+        rdns = rdns_in(name_der)
+        found = tuple([_settled_known(rdn) if rdn[6:9] in _OF_MANY else _settled(rdn) for rdn in rdns])
+    except (MalformedDer, IndexError, KeyError, UnicodeDecodeError):
+        return None
+    return found if 0 < len(found) <= _FEW else None
+
+
+def _settled(rdn_der: bytes) -> tuple[str, str]:
+    """The only attribute of a relative name that is short, written as we would, and needs no escapes; or an error."""
+    size = len(rdn_der)
+    if rdn_der[:8] != bytes((SET, size - 2, SEQUENCE, size - 4, OID, 3, 0x55, 4)) or rdn_der[10] != size - 11:
+        raise MalformedDer
+    (kind, tag, looks), value = _WRITTEN_AS[rdn_der[8]], rdn_der[11:].decode()
+    if rdn_der[9] != tag or len(value) > _SHORT_ENOUGH or not value:
+        raise MalformedDer
+    if not looks.fullmatch(value) or not _AS_IT_STANDS.fullmatch(value):
+        raise MalformedDer
+    return kind, value
+
+
+_settled_known = lru_cache(maxsize=1024)(_settled)
 
 
 def _format_rdn(rdn_der: bytes) -> str:
@@ -235,7 +280,7 @@ def _check_value(oid: x509.ObjectIdentifier, value: str) -> None:
         raise ValueError(Phrase("{type} contains a control character", type=kind))
     if len(value) > limit:
         raise ValueError(Phrase("{type} is longer than {limit} characters", type=kind, limit=limit))
-    if oid == NameOID.COUNTRY_NAME and not re.fullmatch(r"[A-Za-z]{2}", value):
+    if oid == NameOID.COUNTRY_NAME and not _COUNTRY.fullmatch(value):
         raise ValueError(Phrase("C must be a country code of two letters such as KR"))
     if oid in _PRINTABLE_ONLY and not _PRINTABLE.fullmatch(value):
         raise ValueError(Phrase("{type} contains a character that it may not contain", type=kind))

@@ -1,6 +1,6 @@
 """Certificate requests: PKCS#10 (RFC 2986), signed by a key wherever it lives, and what any request asks for."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from dojang.der import NULL, SEQUENCE, oid, tlv
 from dojang.errors import FileMalformed, Phrase
 from dojang.x509.alternative_names import alternative_names_of, parse_alternative_names
 from dojang.x509.reading import UNREADABLE, read_request
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes as PrivateKey
     from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes, PublicKeyTypes
 
+_ECDSA = {"sha256": "1.2.840.10045.4.3.2", "sha384": "1.2.840.10045.4.3.3", "sha512": "1.2.840.10045.4.3.4"}
 _WEAK_HASHES = ("md5", "sha1")
 
 
@@ -81,12 +83,33 @@ def signature_hash_for(public_key: "PublicKeyTypes") -> hashes.SHA256 | hashes.S
 
 def signature_of(key: "PrivateKey", data: bytes) -> bytes:
     """A signature over ``data`` with that hash; PKCS#1 v1.5 for RSA. ``ValueError`` for another kind of key."""
+    return signs_with(key)(data)
+
+
+def signs_with(key: "PrivateKey") -> Callable[[bytes], bytes]:
+    """The same for many: what makes such signatures with ``key``."""
     if isinstance(key, rsa.RSAPrivateKey):
-        return key.sign(data, padding.PKCS1v15(), hashes.SHA256())
+        padded, hashed = padding.PKCS1v15(), hashes.SHA256()
+        return lambda data: key.sign(data, padded, hashed)
     if isinstance(key, ec.EllipticCurvePrivateKey):
-        return key.sign(data, ec.ECDSA(hash_for_curve(key.curve)))
+        scheme = ec.ECDSA(hash_for_curve(key.curve))
+        return lambda data: key.sign(data, scheme)
     if isinstance(key, ed25519.Ed25519PrivateKey):
-        return key.sign(data)
+        return key.sign
+    raise ValueError("no signature is defined for this kind of key")
+
+
+def signature_algorithm(public_key: "PublicKeyTypes") -> bytes:
+    """The AlgorithmIdentifier of such signatures, in DER. ``ValueError`` for another kind of key.
+
+    RFC 4055 section 5, RFC 5758 section 3.2 and RFC 8410 section 3.
+    """
+    if isinstance(public_key, rsa.RSAPublicKey):
+        return tlv(SEQUENCE, oid("1.2.840.113549.1.1.11"), tlv(NULL))
+    if isinstance(public_key, ec.EllipticCurvePublicKey):
+        return tlv(SEQUENCE, oid(_ECDSA[hash_for_curve(public_key.curve).name]))
+    if isinstance(public_key, ed25519.Ed25519PublicKey):
+        return tlv(SEQUENCE, oid("1.3.101.112"))
     raise ValueError("no signature is defined for this kind of key")
 
 

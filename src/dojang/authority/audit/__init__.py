@@ -13,4 +13,5 @@ from dojang.authority.audit.actor import acting as acting
 from dojang.authority.audit.actor import current_actor as current_actor
 from dojang.authority.audit.record import moment_text as moment_text
 from dojang.authority.audit.record import record as record
+from dojang.authority.audit.record import record_alike as record_alike
 from dojang.authority.audit.record import record_many as record_many

@@ -13,8 +13,9 @@ Rows are numbered from 1 without a gap. Lengths before texts, so that no two row
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from json.encoder import encode_basestring
 from typing import Final
 
 from dojang.authority.audit.events import EVENTS
@@ -45,11 +46,14 @@ def beginning_of(root_certificate_der: bytes) -> str:
 
 def hash_of(previous: str, seq: int, at: str, actor: str, event: str, subject: str, details: str) -> str:
     """The hash of a row, from the hash of the row before and what the row says."""
-    parts = [bytes.fromhex(previous)]
-    for text in (str(seq), at, actor, event, subject, details):
-        octets = text.encode()
-        parts += (len(octets).to_bytes(4, "big"), octets)
-    return hashlib.sha256(b"".join(parts)).hexdigest()
+    said = map(framed, (str(seq), at, actor, event, subject, details))
+    return hashlib.sha256(b"".join((bytes.fromhex(previous), *said))).hexdigest()
+
+
+def framed(text: str) -> bytes:
+    """A text as it is hashed: its length before it."""
+    octets = text.encode()
+    return len(octets).to_bytes(4, "big") + octets
 
 
 def is_intact(entry: Entry) -> bool:
@@ -63,11 +67,35 @@ def is_intact(entry: Entry) -> bool:
 
 def details_text(event: str, details: Mapping[str, Detail | None]) -> str:
     """The details as stored; ``None`` is left out. ``ValueError`` for what ``EVENTS`` does not allow."""
-    unknown = details.keys() - EVENTS[event] if event in EVENTS else {event}
-    if unknown:
-        raise ValueError(f"{event} may not tell of {', '.join(sorted(unknown))}")
+    _check(event, details)
     told = {name: value for name, value in details.items() if value is not None}
     return clean(_AS_JSON(told))
+
+
+def _check(event: str, names: Iterable[str]) -> None:
+    unknown = set(names) - EVENTS[event] if event in EVENTS else {event}
+    if unknown:
+        raise ValueError(f"{event} may not tell of {', '.join(sorted(unknown))}")
+
+
+def details_texts(
+    event: str, shared: Mapping[str, Detail | None], columns: Mapping[str, Sequence[str]]
+) -> Iterator[str]:
+    """The same for many that share most of their details; ``columns`` has those that differ, a text for each."""
+    names = sorted({name for name, value in shared.items() if value is not None} | columns.keys())
+    _check(event, names)
+    before, between = "{", list[str]()
+    for name in names:
+        before += f"{_AS_JSON(name)}:"
+        if name in columns:
+            between.append(before)
+            before = ","
+        else:
+            before += f"{_AS_JSON(shared[name])},"
+    after = before.removesuffix(",") + "}"
+    for values in zip(*(columns[name] for name in names if name in columns), strict=True):
+        told = [f"{start}{encode_basestring(value)}" for start, value in zip(between, values, strict=True)]
+        yield clean("".join(told) + after)
 
 
 def clean(text: str) -> str:

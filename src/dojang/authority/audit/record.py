@@ -1,13 +1,14 @@
 """Writing rows: in the transaction of the change that they tell of."""
 
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
 from dojang.authority.audit.actor import current_actor
-from dojang.authority.audit.chain import Detail, beginning_of, clean, details_text, hash_of
+from dojang.authority.audit.chain import Detail, beginning_of, clean, details_text, details_texts, framed, hash_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from sqlalchemy import Connection
 
@@ -47,7 +48,27 @@ def record_many(
     for subject, details in told:
         rows.append(_row(last, previous, event, subject, who, at, details))
         last, previous = last + 1, rows[-1][-1]
-    connection.exec_driver_sql(_INSERT[connection.dialect.paramstyle], rows)
+    _insert(connection, rows)
+
+
+def record_alike(
+    connection: "Connection",
+    *,
+    event: str,
+    subjects: "Sequence[str]",
+    shared: "Mapping[str, Detail | None]",
+    columns: "Mapping[str, Sequence[str]]",
+    at: datetime,
+) -> None:
+    """The same for subjects of which most is alike: ``columns`` has what is told of each besides what is ``shared``."""
+    last, previous = _last(connection)
+    fields = moment_text(at), clean(current_actor()), event
+    alike, rows = b"".join(map(framed, fields)), []
+    for subject, details in zip(map(clean, subjects), details_texts(event, shared, columns), strict=True):
+        last += 1
+        said = b"".join((previous, framed(str(last)), alike, framed(subject), framed(details)))
+        rows.append((last, *fields, subject, details, previous, previous := sha256(said).digest()))
+    _insert(connection, rows)
 
 
 def _row(
@@ -62,6 +83,12 @@ def _row(
     """The one after the last one, with its hash at its end."""
     fields = (last + 1, moment_text(at), clean(actor), event, clean(subject), details_text(event, details))
     return (*fields, previous, bytes.fromhex(hash_of(previous.hex(), *fields)))
+
+
+def _insert(connection: "Connection", rows: list[tuple[Any, ...]]) -> None:
+    from dojang.authority.swift import insert_all
+
+    insert_all(connection, _INSERT[connection.dialect.paramstyle], rows)
 
 
 def moment_text(at: datetime) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
 
-from dojang.authority.base import Entry, Submission
+from dojang.authority.base import Entry, Kind, Submission
 from dojang.authority.factors import evidence
 from dojang.authority.factors.claims import Claim, claim_of
 from dojang.authority.factors.policy import FactorPolicy, choices, is_satisfied
@@ -34,6 +34,10 @@ class Gate:
         self, database: "Database", authority: str, policy: FactorPolicy, clock: Callable[[], datetime]
     ) -> None:
         self._database, self._authority, self._policy, self._clock = database, authority, policy, clock
+
+    def is_open(self, profile: "Profile", occasion: Kind) -> bool:
+        """Whether nothing is asked for."""
+        return self._policy.wanted(profile, occasion) is None
 
     def passed(
         self, submission: Submission, profile: "Profile", subject: "x509.Name", key: "PublicKey"

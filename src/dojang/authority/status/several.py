@@ -9,12 +9,12 @@ from functools import cache
 from typing import TYPE_CHECKING, Final, cast
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.ocsp import OCSPResponderEncoding, OCSPResponseBuilder
 
-from dojang.der import BIT_STRING, NULL, OCTET_STRING, SEQUENCE, Element, children, oid, parse_shallowly, tlv
-from dojang.x509.request import signature_hash_for, signature_of
+from dojang.der import BIT_STRING, OCTET_STRING, SEQUENCE, Element, children, oid, parse_shallowly, tlv
+from dojang.x509.request import signature_algorithm, signature_of
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes as PrivateKey
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 _BASIC: Final = "1.3.6.1.5.5.7.48.1.1"
 _SUCCESSFUL: Final = bytes((0x0A, 1, 0))
 _EXPLICIT, _BY_KEY = 0xA0, 0xA2
-_ECDSA: Final = {"sha256": "1.2.840.10045.4.3.2", "sha384": "1.2.840.10045.4.3.3", "sha512": "1.2.840.10045.4.3.4"}
-_RSA_SHA256, _ED25519 = "1.2.840.113549.1.1.11", "1.3.101.112"
 
 
 def join_answers(
@@ -37,7 +35,7 @@ def join_answers(
     others = [part.der for part in bodies[0]]
     public_key = cast("PublicKey", key.public_key())
     tbs = tlv(SEQUENCE, _name_of(public_key), *others[1:at], singles, *others[at + 1 :])
-    basic = [tbs, _algorithm_of(public_key), tlv(BIT_STRING, b"\0", signature_of(key, tbs))]
+    basic = [tbs, signature_algorithm(public_key), tlv(BIT_STRING, b"\0", signature_of(key, tbs))]
     if certificates:
         basic.append(tlv(_EXPLICIT, tlv(SEQUENCE, *(one.public_bytes(Encoding.DER) for one in certificates))))
     answer = tlv(SEQUENCE, oid(_BASIC), tlv(OCTET_STRING, tlv(SEQUENCE, *basic)))
@@ -62,13 +60,3 @@ def _nobody() -> tuple[x509.Certificate, ed25519.Ed25519PrivateKey]:
 def _name_of(public_key: "PublicKey") -> bytes:
     """ResponderID by key: the SHA-1 of its bits."""
     return tlv(_BY_KEY, tlv(OCTET_STRING, x509.SubjectKeyIdentifier.from_public_key(public_key).digest))
-
-
-def _algorithm_of(public_key: "PublicKey") -> bytes:
-    """The AlgorithmIdentifier of signatures as ``signature_of`` makes them."""
-    used = signature_hash_for(public_key)
-    if used is None:
-        return tlv(SEQUENCE, oid(_ED25519))
-    if isinstance(public_key, ec.EllipticCurvePublicKey):
-        return tlv(SEQUENCE, oid(_ECDSA[used.name]))
-    return tlv(SEQUENCE, oid(_RSA_SHA256), tlv(NULL))
