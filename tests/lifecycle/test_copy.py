@@ -158,11 +158,11 @@ def test_a_truncated_key_is_refused(desk: Desk, length: int) -> None:
 
 
 def test_a_truncated_certificate_is_no_credential(desk: Desk) -> None:
-    """It is not found, and nothing is made of it."""
+    """That is said, and nothing is made of it."""
     address = desk.put(self_signed())
     (certificate,) = (desk.folder / "here").rglob("signCert.der")
     certificate.write_bytes(certificate.read_bytes()[:-1])
-    refused(desk, NotFound, address)
+    refused(desk, FileMalformed, address)
 
 
 def test_a_wrong_password_changes_nothing(desk: Desk) -> None:
@@ -171,12 +171,12 @@ def test_a_wrong_password_changes_nothing(desk: Desk) -> None:
     refused(desk, PasswordIncorrect, address)
 
 
-@pytest.mark.parametrize(("begins", "days", "state"), [(-60, 30, "expired"), (5, 30, "valid")])
+@pytest.mark.parametrize(("begins", "days", "state"), [(-60, 30, "expired"), (5, 30, "not-yet-valid")])
 def test_what_is_not_valid_now_may_be_copied(desk: Desk, begins: int, days: int, state: str) -> None:
     """Expired or not yet valid, a person may want to keep it; what it is, is told."""
     address = desk.put(self_signed(begins=begins, days=days))
     done = copy(CopyOrder(address, desk.there), desk.place)
-    assert done.original.facts.not_before_at > datetime.now(UTC) or done.original.state == state
+    assert done.original.state == state
     assert held_at(desk.place, done.brought.credential.stored.address)[0].facts.subject == "CN=Hong"
 
 
