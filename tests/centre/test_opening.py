@@ -17,7 +17,7 @@ from dojang.authority.jobs.runner import JobRunner
 from dojang.authority.jobs.schedule import Schedule
 from dojang.centre.opening import Opened, open_centre
 from dojang.cli.authority_tokens import AuthorityTokens
-from dojang.errors import InvalidSetting, OtpIncorrect
+from dojang.errors import InvalidSetting, NotFound, OtpIncorrect
 from dojang.otp.devices import NewDevice
 from dojang.otp.parameters import OtpParameters
 from dojang.pkcs11 import open_token
@@ -55,6 +55,26 @@ def opened(tmp_path: Path) -> Iterator[Opened]:
     create_authority(tmp_path, key=key, **names).close()
     with open_centre(tmp_path, ["test"], lambda _address: key, root_online=True) as centre:
         yield centre
+
+
+def test_who_was_alone_is_found_when_others_join(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Addresses without a name lead to the one authority that has such; whose lead nowhere is told of in the log."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    addresses = {"old": "http://ca.example.kr/", "new": "http://ca.example.kr/new", "lost": "http://ca.example.kr/away"}
+    for name, address in addresses.items():
+        names = {"name": name, "subject": parse_name(f"CN={name},C=KR"), "key_address": f"pkcs11:object={name}"}
+        create_authority(tmp_path, key=key, address=address, **names).close()
+    with open_centre(tmp_path, addresses, lambda _address: key, root_online=True) as centre:
+        assert centre.state.authority().name == "old"
+        assert [one.name for one in centre.state.astray()] == ["lost"]
+        assert [one.facts["authority"] for one in caplog.records if hasattr(one, "facts")] == ["lost"]
+        settings = tmp_path / "lost" / "authority.toml"
+        settings.write_text('address = "http://ca.example.kr"\n')
+        centre.reload()
+        with pytest.raises(NotFound):  # two of them want it
+            centre.state.authority()
+        assert [one.name for one in centre.state.astray()] == ["old", "lost"]
+        assert centre.state.authority("old").name == "old"
 
 
 def test_a_job_that_runs_while_settings_are_read_again_ends_as_it_began(opened, monkeypatch):

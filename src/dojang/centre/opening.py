@@ -146,8 +146,14 @@ class Opened:
                 self.admit(name)
             except Exception as error:
                 failures.append(error)
+        self.tell_astray()
         if failures:
             raise failures[0]
+
+    def tell_astray(self) -> None:
+        """Put into the log whose certificates tell of addresses that nobody answers here."""
+        for one in self.state.astray():
+            tell("addresses lead elsewhere", logging.WARNING, authority=one.name, address=one.settings.address)
 
     def begin_jobs(self) -> None:
         """From now on do what is due, unless another process comes first."""
@@ -244,6 +250,7 @@ def open_centre(
     with contextlib.closing(opened):
         for name in dict.fromkeys(names):
             opened.admit(name)
+        opened.tell_astray()
         yield opened
 
 

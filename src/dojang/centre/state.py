@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
 from dojang.centre.desk import Desk
 from dojang.errors import NotFound, Phrase
@@ -41,18 +42,41 @@ class Centre:
     clock: Callable[[], datetime] = utc_now
 
     def authority(self, name: str | None = None) -> "LocalAuthority":
-        """The authority of that name; the only one where no name is given. Raises ``NotFound``."""
-        if name is None and len(self.authorities) == 1:
-            return next(iter(self.authorities.values()))
-        found = self.authorities.get(name or "")
+        """The authority of that name; without one, that whose addresses have none. Raises ``NotFound``."""
+        found = self._nameless() if name is None else self.authorities.get(name)
         if found is None:
             what = Phrase("authority {name}", name=(name or "")[:64])
             raise NotFound(what=what, where=Phrase("this centre"), command="dojang ca show")
         return found
 
+    def astray(self) -> "list[LocalAuthority]":
+        """Those whose certificates tell of addresses that do not lead to them here, unless something in front does."""
+        found = []
+        for name, one in list(self.authorities.items()):
+            path = _path_of(one)
+            if path is not None and path != name and (path or self._nameless() is not one):
+                found.append(one)
+        return found
+
+    def _nameless(self) -> "LocalAuthority | None":
+        """The only one; of several, the only one whose address is that of the centre.
+
+        So what was issued and remembered while it was alone goes on leading to it when others join.
+        """
+        known = list(self.authorities.values())
+        if len(known) > 1:
+            known = [one for one in known if _path_of(one) == ""]
+        return known[0] if len(known) == 1 else None
+
     async def run(self, work: Callable[..., T], *arguments: Any) -> T:
         """Do it in a thread. Raises what it raises, and ``CentreBusy`` when too much is under way."""
         return await self.desk.run(work, *arguments)
+
+
+def _path_of(authority: "LocalAuthority") -> str | None:
+    """What its address has behind the host; ``None`` where it has no address."""
+    address = authority.settings.address
+    return None if address is None else urlsplit(address).path.strip("/")
 
 
 def source_of(request: "Request") -> str:
