@@ -7,7 +7,7 @@ from asn1crypto import core
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dojang.der import OID, Element, MalformedDer, oid, parse, read_oid, to_der
+from dojang.der import OID, Element, MalformedDer, integer, oid, parse, read_oid, to_der
 
 
 @pytest.mark.parametrize("dotted", ["1.2.410.200004.1.15", "2.999.3", "0.9.2342.19200300.100.1.1", "1.39.1", "2.0.0"])
@@ -15,6 +15,12 @@ def test_an_oid_is_read_as_it_was_written(dotted: str) -> None:
     """Both ways, also where the first two arcs share an octet."""
     assert read_oid(parse(oid(dotted))) == dotted
     assert core.ObjectIdentifier(dotted).dump() == oid(dotted)
+
+
+@given(st.integers() | st.integers(-(1 << 17), 1 << 17))
+def test_an_integer_is_written_in_its_shortest_form(number: int) -> None:
+    """As another program has it, negative ones too: a message may carry one."""
+    assert integer(number) == core.Integer(number).dump()
 
 
 @pytest.mark.parametrize("content", [b"", b"\x80", b"\x2a\x80\x01", b"\x2a\x86", b"\x2a" + b"\xff" * 80 + b"\x01"])

@@ -45,8 +45,9 @@ def set_of(*members: bytes, tag: int = SET) -> bytes:
 
 
 def integer(value: int) -> bytes:
-    """A non-negative INTEGER."""
-    return tlv(INTEGER, value.to_bytes(value.bit_length() // 8 + 1, "big"))
+    """An INTEGER in its shortest form."""
+    bits = (~value if value < 0 else value).bit_length()
+    return tlv(INTEGER, value.to_bytes(bits // 8 + 1, "big", signed=True))
 
 
 @lru_cache(maxsize=256)
