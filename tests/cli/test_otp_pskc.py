@@ -98,6 +98,16 @@ def test_what_cannot_be_imported(office, tmp_path, what, status, code):
     assert left["error"]["code"] == "not-found"
 
 
+def test_a_key_that_does_not_fit_or_is_not_there_is_told(office, tmp_path):
+    """By how many bits were wanted, and by the flag that names another."""
+    to = ("otp", "export", "2001", "--to", tmp_path / "x.xml", "--key-source")
+    short = office.run(*to, "env:KEY", "--cipher", "aes256-cbc", env={"KEY": "00" * 16})
+    assert "aes256-cbc wants a key of 256 bits, and this one has 128" in short["error"]["message"]
+    gone = office.run(*to, "env:NOTHING")["error"]
+    assert gone["message"].startswith("The key or password of the PSKC file could not be read from env:NOTHING")
+    assert "--key-source" in gone["next"]
+
+
 def test_plain_seeds_are_warned_of(office):
     """A file that is not encrypted is read, and told of; it wants no key."""
     done = office.run("otp", "import", RFC / "figure3.xml")

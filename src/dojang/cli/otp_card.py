@@ -183,7 +183,7 @@ def verify(invocation: Invocation, number: str, code_source: str | None, ca: str
     authority = chosen_authority(invocation, ca)
     if invocation.planned([say("Check an answer of card {number}", number=number)], authority=authority):
         return
-    purpose = Phrase(N_("the answer of the card"))
+    purpose = Phrase(N_("answer of the card"))
     typed = invocation.secrets.typed(code_source, "--code-source", purpose, _("Four digits"))
     given = typed if officer is None else typed.reveal().decode("utf-8", "replace")
     answer = ordered(invocation, authority, "card.verify", {"card": number, "answer": given}, officer)

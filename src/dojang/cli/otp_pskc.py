@@ -73,7 +73,7 @@ def import_(
     authority = chosen_authority(invocation, ca)
     container = _container(invocation, file)
     names = list(ids_in(container))
-    plan = [say("Register {count} devices of {file}", count=len(names), file=file)]
+    plan = [say("Register the devices of {file}: {count}", count=len(names), file=file)]
     if invocation.planned(plan, authority=authority, devices=names):
         return
     given = _key(invocation, container, key_source)
@@ -90,7 +90,7 @@ def import_(
         "left_out": list(container.left_out),
     }
     text = say(
-        "Registered {added} devices; {present} were there already.", added=len(taken.added), present=len(taken.present)
+        "Devices registered: {added}; there already: {present}.", added=len(taken.added), present=len(taken.present)
     )
     invocation.result(data, text, quiet=data["added"])
 
@@ -126,7 +126,7 @@ def export(
     from dojang.otp.pskc.writing import Transport
 
     authority = chosen_authority(invocation, ca)
-    plan = [say("Write the seeds of {count} devices into {file}, encrypted", count=len(devices), file=to)]
+    plan = [say("Write seeds into {file}, encrypted: {count}", count=len(devices), file=to)]
     if invocation.planned(plan, authority=authority, devices=list(devices)):
         return
     if to.exists():
@@ -136,7 +136,7 @@ def export(
     transport = Transport.by_password(given, cipher) if by_password else Transport.by_key(given, cipher)
     with open_authority_named(invocation, authority) as opened:
         write_file(to, Transfer(opened.database, opened.devices, authority).give(devices, transport))
-    text = say("Wrote the seeds of {count} devices: {file}", count=len(devices), file=to)
+    text = say("Seeds written into {file}: {count}", count=len(devices), file=to)
     invocation.result({"authority": authority, "devices": list(devices), "file": to}, text, quiet=[str(to)])
 
 
@@ -189,7 +189,7 @@ def _key(invocation: Invocation, container: "Container", source: str | None) -> 
 
 
 def _typed(invocation: Invocation, source: str | None) -> "Secret":
-    purpose = Phrase(N_("the key or password of the PSKC file"))
+    purpose = Phrase(N_("key or password of the PSKC file"))
     return invocation.secrets.typed(source, "--key-source", purpose, _("Key or password of the PSKC file"))
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from dojang.cli.language import N_, message_of, say
 from dojang.cli.prompts import ask_new_secret, ask_secret
-from dojang.errors import InputRequired, InvalidUri, PasswordUnfit, Phrase
+from dojang.errors import InputRequired, InvalidUri, PasswordUnfit, Phrase, SecretUnavailable
 from dojang.pkcs11.pin import PinFileExposed, PinProvider, PinRequest, PinSource
 from dojang.secret import Secret
 
@@ -139,7 +139,11 @@ class SecretDesk:
         secret = None
         if source != "prompt":
             parsed = self._source(source, option, new=False)
-            secret = self._noting(lambda: parsed.read(purpose))
+            try:
+                secret = self._noting(lambda: parsed.read(purpose))
+            except SecretUnavailable as error:
+                another = Phrase("Make that source readable, or name another with {option}.", option=option)
+                raise SecretUnavailable(**error.facts, next_step=another) from error
         if secret is None and not self._invocation.can_ask:
             raise InputRequired(what=what, option=f"{option} SRC")
         return secret

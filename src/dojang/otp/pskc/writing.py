@@ -66,11 +66,19 @@ class Transport:
         except KeyRefused as error:
             raise Usage(problem=error.problem) from None
         name = cipher or f"kw-aes{len(key) * 8}"
-        uri = NAMED.get(name)
-        if uri is None or CIPHERS[uri][1] != len(key):
+        uri, bits = NAMED.get(name), len(key) * 8
+        if uri is None:
             known = ", ".join(NAMED)
+            raise Usage(problem=Phrase("a key of {bits} bits is not for any of {known}", bits=bits, known=known))
+        wanted = CIPHERS[uri][1] * 8
+        if wanted != bits:
             raise Usage(
-                problem=Phrase("a key of {bits} bits is not for any of {known}", bits=len(key) * 8, known=known)
+                problem=Phrase(
+                    "{cipher} wants a key of {wanted} bits, and this one has {bits}",
+                    cipher=name,
+                    wanted=wanted,
+                    bits=bits,
+                )
             )
         return cls(uri, key)
 
