@@ -57,7 +57,10 @@ ROLES = ("root", "issuing")
 @option(
     "--address",
     metavar="URL",
-    help=N_("Where others will find its lists and certificates, http://…; written into what it certifies."),
+    help=N_(
+        "Where others will find its lists and certificates, http://HOST, or http://HOST/NAME in a centre that serves "
+        "several authorities; written into what it certifies."
+    ),
 )
 def init(
     invocation: Invocation,
