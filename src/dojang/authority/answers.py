@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cryptography import x509
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
@@ -179,7 +178,7 @@ class Answers:
         found = self.recorded(submission.replaces_der)
         if found is None:
             raise refusal(self.authority, "the old certificate was not issued here")
-        certificate = x509.load_der_x509_certificate(found.certificate_der)
+        certificate = read_certificate(found.certificate_der)
         return Predecessor(certificate, found.profile, found.state, found.replaced_at is not None)
 
     def recorded(self, certificate_der: bytes) -> Record | None:
