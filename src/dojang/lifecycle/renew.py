@@ -92,7 +92,7 @@ def _check_secret(location: Location, old: StoredCredential) -> None:
     """A wrong PIN ends it here, and so does a password that does not open the old key: the new one would be sealed
     under something that was mistyped, and nobody could open it.
     """
-    if location.traits.opened_by == "password" and (old.has_key or location.has_key(old.key_id)):
+    if location.has_key(old.key_id) and location.traits.opened_by == "password":
         location.private_key(old.key_id)
 
 

@@ -134,7 +134,7 @@ class DiskLocation:
         return self._open(key_id)[0].pkcs8
 
     def has_key(self, key_id: bytes) -> bool:
-        if any(folder.key_path is not None for folder in self._near(key_id) or ()):
+        if self._live_key(key_id) or any(folder.key_path is not None for folder in self._near(key_id) or ()):
             return True
         try:
             return bool(self._keys(key_id))
@@ -305,11 +305,15 @@ class DiskLocation:
 
     def _key_in_use(self, key_id: bytes) -> tuple[Path, bytes]:
         """The first of ``_keys``, without a look at all folders where it is known."""
+        return self._live_key(key_id) or self._keys(key_id)[0]
+
+    def _live_key(self, key_id: bytes) -> tuple[Path, bytes] | None:
+        """The key file in use under ``key_id`` and its certificate, where they were seen and still are."""
         for name in self._seen.get(key_id, ()):
             folder = exact_folder(self.root, name)
             if folder is not None and folder.key_id == key_id and folder.place is Place.LIVE and folder.key_path:
                 return folder.key_path, folder.certificate_der
-        return self._keys(key_id)[0]
+        return None
 
     def _keys(self, key_id: bytes) -> list[tuple[Path, bytes]]:
         """The key files under ``key_id``, the live one first and retired copies last, and their certificates.
