@@ -158,6 +158,13 @@ def test_openssl_reads_what_was_exported(dojang: Dojang, files: Path) -> None:
     assert (refused["status"], refused["code"]) == (9, "already-exists")
 
 
+def test_what_old_programs_read_is_exported(dojang: Dojang, files: Path) -> None:
+    """In the old profile of PKCS#12, where that is asked for."""
+    dojang("export", put(f"npki:{files}/NPKI"), "--to", files / "old.p12", "--pkcs12-profile", "legacy-3des")
+    words = ["openssl", "pkcs12", "-legacy", "-info", "-noout", "-passin", f"pass:{NEW}", "-in", files / "old.p12"]
+    assert "pbeWithSHA1And3-KeyTripleDES-CBC" in subprocess.run(words, capture_output=True, text=True).stderr
+
+
 def test_a_token_gives_its_certificate(dojang: Dojang, token, files: Path) -> None:
     """Without its PIN."""
     there = dojang("copy", put(f"npki:{files}/NPKI"), "--to", token.uri, new=None)["credential"]["address"]

@@ -121,14 +121,21 @@ def key_file_options(function: Callable[..., Any]) -> Callable[..., Any]:
         expose_value=False,
         callback=keep,
     )
-    profile = option(
+    return form(encoding(pkcs12_profile_option(function)))
+
+
+def pkcs12_profile_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same for one that writes files of other programs only."""
+    from dojang.cli.frame import option
+
+    wrapped: Callable[..., Any] = option(
         "--pkcs12-profile",
         type=click.Choice(PKCS12_PROFILES),
         help=N_("How a PKCS#12 file is protected: as is usual today, or for programs of before 2020."),
         expose_value=False,
         callback=keep,
-    )
-    return form(encoding(profile(function)))
+    )(function)
+    return wrapped
 
 
 def keep(ctx: click.Context, parameter: click.Parameter, value: Any) -> Any:

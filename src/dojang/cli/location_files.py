@@ -7,7 +7,7 @@ import click
 
 from dojang.cli.context import Invocation
 from dojang.cli.credentials import certificate_data
-from dojang.cli.flags import key_file_options
+from dojang.cli.flags import key_file_options, pkcs12_profile_option
 from dojang.cli.frame import FilePath, argument, command, option
 from dojang.cli.key_wrap import without_r_option
 from dojang.cli.language import N_, _, say
@@ -52,6 +52,7 @@ file_option = option("--to", "file", required=True, metavar="FILE", type=FilePat
 @option("--certificate-only", is_flag=True, help=N_("Write the certificate and those above it, without the key."))
 @label_option
 @new_password_option
+@pkcs12_profile_option
 def export(
     invocation: Invocation,
     address: str,
