@@ -201,22 +201,24 @@ class FactorPrompts:
     def _code(self, factor: str, given: Given | None) -> "Secret":
         if given is not None and given.seed is not None:
             return self._code_of(given.seed)
-        if given is None and factor == "otp" and (seed := self._seed_here()) is not None:
-            return self._code_of(seed)
+        if given is None and factor == "otp" and (found := self._code_here()) is not None:
+            return found
         source = "prompt" if given is None else given.source or "prompt"
         return self._invocation.secrets.factor(source, factor, _question(factor, is_sent=given is None))
 
-    def _seed_here(self) -> str | None:
-        """A seed where the new key goes, or on what is plugged in, if a person wants its code."""
-        from dojang.cli.factor_seeds import seeds_at_hand
+    def _code_here(self) -> "Secret | None":
+        """That of a seed where the new key goes, or on what is plugged in, if a person wants it."""
+        from dojang.cli.factor_seeds import at_hand, code_behind
 
-        seeds = seeds_at_hand(self._invocation, self._here)
-        if not seeds:
+        seeds, locked = at_hand(self._invocation, self._here)
+        rows = [[one.name, one.address] for one in seeds] + [[_("behind a password"), one] for one in locked]
+        if not rows:
             return None
-        rows = [[one.name, one.address] for one in seeds] + [[_("another device, whose code is typed"), ""]]
-        columns = [N_("Seed"), N_("Address")]
+        columns, rows = [N_("Seed"), N_("Address")], [*rows, [_("another device, whose code is typed"), ""]]
         chosen = self._invocation.choose(N_("Whose code"), columns, rows, option="--factor otp=ADDRESS")
-        return seeds[chosen].address if chosen < len(seeds) else None
+        if chosen < len(seeds):
+            return self._code_of(seeds[chosen].address)
+        return code_behind(self._invocation, rows[chosen][1]) if chosen < len(rows) - 1 else None
 
     def _code_of(self, seed: str) -> "Secret":
         from dojang.cli.factor_seeds import code_of

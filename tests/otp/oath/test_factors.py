@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Callable, Iterator
+from hashlib import pbkdf2_hmac
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,26 @@ def test_a_touch_is_asked_for_when_its_code_is_taken(
     child.expect("Touch the device now")
     key.finger.touch()
     child.expect("Passed: one-time password")
+
+
+def test_a_device_behind_a_password_is_offered(
+    key: Any, prove: list[str], terminal: Callable[..., pexpect.spawn]
+) -> None:
+    """Its password is asked for once, when it is chosen; then which of its seeds."""
+    key.oath.put("Bank:hong", SEED, kind=HOTP_SHA1)
+    key.oath.put("other", SEED, kind=HOTP_SHA1)
+    key.oath.access_key = pbkdf2_hmac("sha1", b"geheim", key.oath.salt, 1000, 16)
+    child = terminal(*prove, no_proxy="127.0.0.1")
+    child.expect("behind a password +oath:12345678")
+    child.expect("Whose code")
+    child.sendline("1")
+    child.expect("Password for oath:12345678")
+    child.sendline("geheim")
+    child.expect("oath:12345678/Bank:hong")
+    child.expect("Whose code")
+    child.sendline("1")
+    child.expect("Passed: one-time password")
+    assert key.oath.calculations == [b"Bank:hong"]
 
 
 def test_another_code_can_be_typed(key: Any, prove: list[str], terminal: Callable[..., pexpect.spawn]) -> None:

@@ -215,6 +215,10 @@ def _told(new: NewDevice) -> dict[str, Any]:
 def _checked(device: Device, question: str) -> str:
     suite = device.parameters.ocra
     if not suite.counter and suite.period is None:
-        raise InvalidOtp(problem=Phrase("the suite {suite} takes challenges that are made here only", suite=suite.text))
+        problem = Phrase(
+            "a question of one's own wants a suite with a counter or the time, and {suite} has neither",
+            suite=suite.text,
+        )
+        raise InvalidOtp(problem=problem)
     suite.message(question, counter=0 if suite.counter else None, at=device.created_at if suite.period else None)
     return question
