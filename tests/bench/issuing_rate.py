@@ -29,7 +29,7 @@ from dojang.x509.request import build_request
 
 SHARE, SLOWER = 0.6, 1.5
 KEYS = {"rsa": "rsa-2048", "ec": "ec-p256"}
-AT_ONCE = {"rsa": 32, "ec": 128}
+AT_ONCE = {"rsa": 32, "ec": 1_000}
 FEW, MANY, PAGE, PAGES = 1_000, 1_000_000, 100, 40
 
 
@@ -64,7 +64,7 @@ def _rates(place: Place, authority: LocalAuthority, kind: str, rounds: int, seco
         assert not any(isinstance(answer, Exception) for answer in answers)
         return len(answers)
 
-    steps = {f"in batches of {AT_ONCE[kind]}": (many, SHARE), "one by one": (one_by_one, None)}
+    steps = {f"in batches of {AT_ONCE[kind]:,}": (many, SHARE), "one by one": (one_by_one, None)}
     raw: list[float] = []
     twofold: list[float] = []
     found: dict[str, list[float]] = {name: [] for name in steps}

@@ -2,7 +2,7 @@
 
     proving      in a process of its own (``proving``), a few dozen at a time
     signing      by some threads: while the token works on a signature for one, the others write certificates
-    recording    what is signed by then, in one transaction; meanwhile more is signed
+    recording    some hundreds in one transaction; meanwhile more is signed
 
 Nothing is left out for that: a key is proved before it is certified, and no certificate is answered with before it is
 on record. What is not plain (``x509.plain``), or wants anything that is not asked for in a first certificate of most
@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 HANDS: Final = 4
 """How many threads sign: while the token works on one signature, the next certificates are made ready."""
 _LARGEST: Final = 64
-_RECORDED_AT_ONCE: Final = 512
+_RECORDED_AT_ONCE: Final = 256
+"""Fewer write the pages of the indexes more often; more keep everybody waiting for the last of them."""
 Numbered = Mapping[int, Submission]
 Found = dict[int, Given | Exception]
 _Kind = tuple[str, int | None, str | None]
@@ -94,8 +95,7 @@ class Bulk:
             waiting: list[_Signed] = []
             for following, one in enumerate(signed, 1):
                 waiting.append(one.result())
-                is_next_ready = following < len(signed) and signed[following].done()
-                if not is_next_ready or len(waiting) * size >= _RECORDED_AT_ONCE:
+                if following == len(signed) or len(waiting) * size >= _RECORDED_AT_ONCE:
                     found |= self._recorded(waiting)
                     waiting = []
         return found
