@@ -78,7 +78,8 @@ class Rulebook:
         """
         request = request or self._read(submission)
         public_key = request.public_key
-        self._check_key(algorithm_of(public_key), profile, strong=is_strong(public_key))
+        self._check_key(algorithm_of(public_key), profile)
+        self._check_strength(public_key)
         if old is not None:
             self.check_predecessor(submission, profile, old, public_key)
         subject = self._subject(request, profile)
@@ -118,16 +119,22 @@ class Rulebook:
 
     def check_plain(self, request: PlainRequest, profile: Profile) -> None:
         """What is left to check of such a request, where nothing stands besides the subject. ``AuthorityRefused``."""
-        self._check_key(request.algorithm, profile, strong=True)
+        self._check_key(request.algorithm, profile)
         self._check_subject(request.attributes, profile)
 
-    def _check_key(self, algorithm: str, profile: Profile, *, strong: bool) -> None:
-        if algorithm not in profile.algorithms or not strong:
+    def _check_key(self, algorithm: str, profile: Profile) -> None:
+        if algorithm not in profile.algorithms:
             self._refuse(
                 "the profile '{profile}' does not allow the key ({algorithm})",
                 profile=profile.name,
                 algorithm=algorithm,
             )
+
+    def _check_strength(self, public_key: "PublicKey") -> None:
+        if not is_strong(public_key):
+            from dojang.x509.weak_keys import weakness
+
+            self._refuse("nobody can rely on the key: {problem}", problem=weakness(public_key))
 
     def _subject(self, request: CertificateRequest, profile: Profile) -> x509.Name:
         try:

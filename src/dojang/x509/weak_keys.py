@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
+from dojang.errors import Phrase
+
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
@@ -31,25 +33,38 @@ _SMALL_ORDER: Final = frozenset((0, 1, _FIELD - 1, _ORDER_8, _FIELD - _ORDER_8))
 
 def is_weak(public_key: "PublicKeyTypes") -> bool:
     """Whether the key is too small, badly made, or of a kind that nobody relies on any more."""
+    return weakness(public_key) is not None
+
+
+def weakness(public_key: "PublicKeyTypes") -> Phrase | None:
+    """Why nobody relies on the key; ``None`` for one that is good."""
     if isinstance(public_key, rsa.RSAPublicKey):
-        if public_key.key_size < SMALLEST_RSA:
-            return True
-        numbers = public_key.public_numbers()
-        return _has_bad_exponent(numbers.e) or _is_badly_made(numbers.n)
-    if isinstance(public_key, ec.EllipticCurvePublicKey):
-        return public_key.curve.key_size < SMALLEST_CURVE  # a point off its curve is not a key: it cannot be loaded
+        return _weakness_of_rsa(public_key)
+    if isinstance(public_key, ec.EllipticCurvePublicKey):  # a point off its curve is not a key: it cannot be loaded
+        return Phrase("its curve is too small") if public_key.curve.key_size < SMALLEST_CURVE else None
     if isinstance(public_key, ed25519.Ed25519PublicKey):
-        return int.from_bytes(public_key.public_bytes_raw(), "little") % 2**255 % _FIELD in _SMALL_ORDER
-    return hasattr(public_key, "parameters")  # DSA and DH keys have parameters
+        point = int.from_bytes(public_key.public_bytes_raw(), "little") % 2**255 % _FIELD
+        return Phrase("it is one of the points that sign nothing") if point in _SMALL_ORDER else None
+    # DSA and DH keys have parameters.
+    return Phrase("it is of a kind that is not used any more") if hasattr(public_key, "parameters") else None
 
 
-def _has_bad_exponent(exponent: int) -> bool:
-    return exponent % 2 == 0 or not SMALLEST_EXPONENT <= exponent <= LARGEST_EXPONENT
+def _weakness_of_rsa(public_key: rsa.RSAPublicKey) -> Phrase | None:
+    if public_key.key_size < SMALLEST_RSA:
+        return Phrase("it has fewer than {bits} bits", bits=SMALLEST_RSA)
+    numbers = public_key.public_numbers()
+    if numbers.e % 2 == 0 or not SMALLEST_EXPONENT <= numbers.e <= LARGEST_EXPONENT:
+        return Phrase("its public exponent is smaller than 65537, larger than 2**256, or even")
+    return _weakness_of_modulus(numbers.n)
 
 
 @lru_cache(maxsize=256)
-def _is_badly_made(modulus: int) -> bool:
-    return gcd(modulus, _SMALL_FACTORS) != 1 or has_roca_fingerprint(modulus) or _has_close_factors(modulus)
+def _weakness_of_modulus(modulus: int) -> Phrase | None:
+    if has_roca_fingerprint(modulus):
+        return Phrase("it was made by a chip with a fault (ROCA, CVE-2017-15361)")
+    if gcd(modulus, _SMALL_FACTORS) != 1 or _has_close_factors(modulus):
+        return Phrase("its prime factors are easily found")
+    return None
 
 
 def has_roca_fingerprint(modulus: int) -> bool:

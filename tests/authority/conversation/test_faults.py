@@ -128,20 +128,23 @@ def close_primes() -> tuple[int, int]:
     return p, next_prime(p + 2)
 
 
-WEAK: dict[str, Callable[[], Any]] = {
-    "rsa-1024": lambda: rsa.generate_private_key(65537, 1024),
-    "rsa-e3": lambda: rsa.generate_private_key(3, 2048),
-    "rsa-roca": lambda: rsa_key(roca_prime(1024, 1), roca_prime(1025, 2)),
-    "rsa-close": lambda: rsa_key(*close_primes()),
-    "p-192": lambda: ec.generate_private_key(ec.SECP192R1()),
+WEAK: dict[str, tuple[Callable[[], Any], str]] = {
+    "rsa-1024": (lambda: rsa.generate_private_key(65537, 1024), "rsa-1024"),
+    "rsa-e3": (lambda: rsa.generate_private_key(3, 2048), "exponent"),
+    "rsa-roca": (lambda: rsa_key(roca_prime(1024, 1), roca_prime(1025, 2)), "ROCA"),
+    "rsa-close": (lambda: rsa_key(*close_primes()), "factors"),
+    "p-192": (lambda: ec.generate_private_key(ec.SECP192R1()), "ec-secp192r1"),
 }
 
 
 @pytest.mark.parametrize("kind", WEAK)
 def test_a_weak_key_is_not_certified(bearer: Subscriber, kind: str) -> None:
-    """Short RSA, a small exponent, RSA that was made badly, a small curve: badCertTemplate; then a good key is."""
-    weak = replace(bearer, key=WEAK[kind]())
-    assert failure_in(weak.ask(weak.request())) is FailInfo.BAD_CERT_TEMPLATE
+    """Short RSA, a small exponent, RSA that was made badly, a small curve: badCertTemplate and why; a good key is."""
+    make, reason = WEAK[kind]
+    weak = replace(bearer, key=make())
+    answer = weak.ask(weak.request())
+    assert failure_in(answer) is FailInfo.BAD_CERT_TEMPLATE
+    assert reason in str(answer.body)
     assert rows(bearer.counter)[1] == 0
     bearer.again().enrol()
 
