@@ -46,6 +46,7 @@ SIDEWAYS = {
     ("cmp", "x509"),  # a request that came by CMP becomes the value that a PKCS#10 request becomes
     ("__main__", "cli"),
     ("der", "errors"),  # its complaints can be translated
+    ("renewal_settings", "errors"),  # and so can these
     ("tbs", "der"),
 }
 
