@@ -242,6 +242,16 @@ def test_every_refusal_has_words(failure: FailInfo) -> None:
             assert str(MEANINGS[failure].problem) in str(caught.value)
 
 
+def test_who_may_not_is_led_back_to_the_reason() -> None:
+    """It may be too early to renew, or a hold: a code is not what helps then."""
+    said = "renewal is possible from 30 days before expiry"
+    status = Status(PkiStatus.REJECTION, (said,), frozenset((FailInfo.NOT_AUTHORIZED,)))
+    with pytest.raises(AuthorityRefused) as caught:
+        Peer([Failure(status)]).conversation().certify(REQUEST)
+    assert said in str(caught.value)
+    assert str(caught.value.advice()).startswith("Do what it says; ")
+
+
 @pytest.mark.parametrize("failure", [FailInfo.SYSTEM_UNAVAIL, FailInfo.SYSTEM_FAILURE])
 def test_an_authority_without_its_keys(failure: FailInfo) -> None:
     """It cannot protect what it says; the request waits, and is sent again as it was."""

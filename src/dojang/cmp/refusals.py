@@ -50,7 +50,10 @@ MEANINGS: Mapping[FailInfo, Meaning] = {
     ),
     FailInfo.NOT_AUTHORIZED: Meaning(
         Phrase("whoever asked may not"),
-        Phrase("Ask the authority for a reference number and a code: --reference R --code-source SRC."),
+        Phrase(
+            "Do what it says; where that takes a code, the authority gives out a reference number and a code: "
+            "--reference R --code-source SRC."
+        ),
     ),
     FailInfo.DUPLICATE_CERT_REQ: Meaning(
         Phrase("it has issued a certificate for this key already"), Phrase("Ask with a new key.")
