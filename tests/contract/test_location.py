@@ -42,9 +42,9 @@ def states(location: Location) -> list[tuple[bytes, str]]:
 
 
 def test_an_empty_location_lists_nothing_and_finds_nothing(place: Place, location: Location) -> None:
-    """A location nobody has used is no error; asking it for a credential is ``NotFound``."""
+    """A location nobody has used is no error; asking it for a credential is ``NotFound``, which calls it by no name."""
     assert list(location.credentials()) == []
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFound, match="A credential in use was not found"):
         location.find(place.address)
     with pytest.raises(NotFound):
         location.private_key(FIRST)

@@ -15,7 +15,7 @@ from dojang.lifecycle.recover import recover
 from dojang.lifecycle.scratch import MADE, digest_of, finish_backup, folder_for, refuse_present, scratch
 from dojang.lifecycle.workplace import Step, Workplace
 from dojang.locations.address import Pkcs12Address
-from dojang.locations.base import GivesKeys, Location, StoredCredential
+from dojang.locations.base import IN_USE, GivesKeys, Location, StoredCredential
 
 _WRAPPED: Final = Phrase(
     "Only a key that was made for a backup leaves it, wrapped: add --under NAME and --drill-to ADDRESS. "
@@ -132,7 +132,7 @@ def _wanted(address: str, location: Location) -> tuple[list[StoredCredential], i
     if not live:
         for _address, error in damaged_in(location):
             raise error
-        raise NotFound(what="A credential in use", where=location.address, command=f"dojang cert list '{address}'")
+        raise NotFound(what=IN_USE, where=location.address, command=f"dojang cert list '{address}'")
     return live, len([one for one in found if one.retired])
 
 

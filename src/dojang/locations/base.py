@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, NoReturn, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn, Protocol, runtime_checkable
 
+from dojang.errors import Phrase
 from dojang.secret import Secret
 
 if TYPE_CHECKING:
@@ -173,6 +174,10 @@ class Location(Protocol):
     def delete(self, key_id: bytes) -> None:
         """Remove key, certificates and data under ``key_id``, live and retired; nothing there is not an error."""
         ...
+
+
+IN_USE: Final = Phrase("A credential in use")
+"""What is not found where a whole place is asked for the one that is in it."""
 
 
 @runtime_checkable

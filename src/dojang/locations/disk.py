@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from dojang.errors import Ambiguous, DojangError, FileMalformed, FileUnreadable, KeyMismatch, NotFound, Phrase
 from dojang.locations.address import DiskAddress, RemovableAddress
-from dojang.locations.base import Access, Companions, PasswordProvider, StoredCredential, Traits
+from dojang.locations.base import IN_USE, Access, Companions, PasswordProvider, StoredCredential, Traits
 from dojang.locations.claims import ClaimBoard, FolderBoard
 from dojang.locations.disk_names import live_under, may_name, named_by
 from dojang.locations.key_files import KeyFiles, OpenedKeyFile
@@ -102,7 +102,8 @@ class DiskLocation:
         if not found:
             for name in filter(partial(may_name, wanted), self._left_out):
                 raise self._damage(name)
-            raise NotFound(what=f"'{address}'", where=self.address, command=f"dojang cert list '{self.address}'")
+            what = f"'{address}'" if wanted.names_credential else IN_USE
+            raise NotFound(what=what, where=self.address, command=f"dojang cert list '{self.address}'")
         if len(found) > 1:
             matches = ", ".join(self._credential(folder).address for folder in found)
             raise Ambiguous(what=f"'{address}'", matches=matches)

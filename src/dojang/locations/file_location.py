@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from dojang.errors import Ambiguous, DojangError, FileMalformed, FileUnreadable, NotFound, Phrase
 from dojang.locations import file_contents
-from dojang.locations.base import StoredCredential, Traits
+from dojang.locations.base import IN_USE, StoredCredential, Traits
 from dojang.locations.claims import ClaimBoard, FolderBoard
 from dojang.locations.file_contents import Contents, KeptCertificate, KeptKey, common_name
 from dojang.locations.file_disk import locked, sweep
@@ -100,7 +100,7 @@ class FileLocation:
         wanted, contents = self._address.from_text(address), self._file.read()
         found = _matching(contents, wanted)
         if not found:
-            raise self._missing(f"'{address}'")
+            raise self._missing(f"'{address}'" if wanted.names_credential else IN_USE)
         if len(found) > 1:
             matches = ", ".join(self._credential(contents, one).address for one in found)
             raise Ambiguous(what=f"'{address}'", matches=matches)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from dojang.errors import AlreadyExists, Ambiguous, DojangError, NotFound, NotPermitted, Phrase
-from dojang.locations.base import R_OBJECT, Access, RObject, StoredCredential, Traits, WrappedKey
+from dojang.locations.base import IN_USE, R_OBJECT, Access, RObject, StoredCredential, Traits, WrappedKey
 from dojang.locations.claims import TokenBoard
 from dojang.locations.issuers import authority_facts, chain_among, is_authority, not_before
 from dojang.locations.labels import Label, name_handed_over, retired_label, shown
@@ -69,7 +69,7 @@ class TokenLocation:
                 break
             time.sleep(pause)
         if not found:
-            raise self._missing(f"'{wanted}'")
+            raise self._missing(f"'{wanted}'" if wanted.names_credential else IN_USE)
         if len(found) > 1:
             matches = ", ".join(self._credential(one, named=False).address for one in found)
             raise Ambiguous(what=f"'{wanted}'", matches=matches)
