@@ -47,5 +47,7 @@ def open_device(address: str, access: Access) -> AbstractContextManager[OtpDevic
             return row.load().open_at(address, access)
     examples = ", ".join(row.example for row in _KINDS)
     raise InvalidAddress(
-        address=address, problem=Phrase("one-time passwords are kept at addresses like {examples}", examples=examples)
+        address=address,
+        problem=Phrase("one-time passwords are kept at addresses like {examples}", examples=examples),
+        next_step="'dojang otp list' shows what is plugged in.",
     )
