@@ -27,7 +27,7 @@ from dojang.cmp.schema import (
     typed,
     value_of,
 )
-from dojang.cmp.signatures import sign
+from dojang.cmp.signatures import sign, verify
 from dojang.der import NULL, oid, tlv
 from dojang.secret import Secret
 from dojang.x509.alternative_names import format_alternative_names
@@ -214,6 +214,15 @@ def test_a_template_without_a_usable_key_is_refused(key_der: bytes | None) -> No
     request = build_request(KEY, CertificateTemplate(subject=SUBJECT))
     without = replace(request, template=replace(request.template, public_key_der=key_der))
     assert failure_of(verify_proof, without) is FailInfo.BAD_CERT_TEMPLATE
+
+
+def test_a_signature_algorithm_that_is_not_taken_is_called_so() -> None:
+    """SHA-1 with its usual NULL, and one that nobody knows: it is the algorithm that is refused, not its parameters."""
+    key = rsa.generate_private_key(65537, 2048).public_key()
+    for kind in ("1.2.840.113549.1.1.5", "1.2.3.4"):
+        with pytest.raises(CmpFault, match="not accepted") as caught:
+            verify(key, typed(oid(kind), tlv(NULL)), b"", b"", failure=FailInfo.BAD_MESSAGE_CHECK)
+        assert caught.value.failure is FailInfo.BAD_ALG
 
 
 def test_the_salt_is_fresh_each_time() -> None:

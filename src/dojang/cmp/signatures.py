@@ -62,7 +62,7 @@ def verify(public_key: "PublicKey", algorithm: Algorithm, signature: bytes, data
     signature that is not right.
     """
     kind = oid_of(algorithm)
-    if value_of(algorithm) not in ((None, _NULL) if kind in _RSA else (None,)):
+    if kind in ALGORITHMS and value_of(algorithm) not in ((None, _NULL) if kind in _RSA else (None,)):
         raise CmpFault(
             FailInfo.BAD_ALG, "the algorithm {algorithm} has parameters that it may not have", algorithm=kind
         )
