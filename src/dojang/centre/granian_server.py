@@ -91,7 +91,9 @@ class GranianServer:
         self.on_turn()
 
     async def use_tls(self, files: "TlsFiles") -> None:
-        """For connections from now on; those that are idle are closed, a request under way is answered first."""
+        """For connections from a moment later on; the earlier threads may take one meanwhile, or cut it off.
+        Connections that are idle are closed, a request under way is answered first.
+        """
         await asyncio.to_thread(try_tls, files)
         before, self._listeners = self._listeners, await self._listen(files)
         self._leave(before)

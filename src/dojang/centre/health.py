@@ -69,7 +69,7 @@ class Pulse:
         """Check everything once."""
         problems = {name: problem for name, check in self._checks.items() if (problem := _problem(check))}
         found = Readiness(not problems, problems)
-        if problems != self._found.problems:
+        if problems != self._found.problems and not self._ended:
             level = logging.WARNING if problems else logging.INFO
             tell("ready" if found.ok else "not ready", level, problems=problems)
         self._found, self._at = found, time.monotonic()
