@@ -104,6 +104,21 @@ def test_a_letter_says_where_the_code_is_used(office: Office, tmp_path: Path) ->
     assert letter.read_text().count(f"office\n{url}\n\n") == 2
 
 
+def test_a_list_says_how_it_goes_on(office: Office) -> None:
+    """With as many entries as were asked for there may be more; the page after the last has none."""
+    for name in ("Kim", "Lee"):
+        office.data("ca", "applicant", "add", "--name", name)
+        office.new()
+    for noun, kind, key in (("code", "enrolments", "reference"), ("applicant", "applicants", "id")):
+        every = [one[key] for one in office.data("ca", noun, "list")[kind]]
+        page = office.data("ca", noun, "list", "--limit", len(every) - 1)
+        assert page["next"] == every[-2]
+        last = office.data("ca", noun, "list", "--after", page["next"])
+        assert ([one[key] for one in last[kind]], last["next"]) == (every[-1:], None)
+    said = office.runner("ca", "code", "list", "--limit", "1").stdout
+    assert said.splitlines()[-1].startswith("There may be more: --after ")
+
+
 def test_a_letter_that_cannot_be_written(office: Office, tmp_path: Path) -> None:
     """The code that nobody has seen is cancelled."""
     words = ["ca", "code", "new", "--profile", "personal", "--subject", "CN=Lost", "-o", tmp_path / "none" / "letter"]

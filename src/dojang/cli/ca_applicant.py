@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from dojang.cli.ca import ca_option
-from dojang.cli.ca_enrolment import limit_option
+from dojang.cli.ca_enrolment import limit_option, show_list
 from dojang.cli.ca_orders import moment, officer_option, ordered
 from dojang.cli.context import Invocation
 from dojang.cli.files import read_file
@@ -137,7 +137,7 @@ def list_(invocation: Invocation, after: str | None, limit: int, ca: str | None,
     columns = [N_("Applicant"), N_("Kind"), N_("Name"), N_("Since")]
     rows = [[one["id"], _kind(one), one["name"], one["registered_at"][:10]] for one in found]
     text = invocation.out.table(columns, rows) if rows else _("There are no applicants yet.")
-    invocation.result({"authority": authority, **answer}, text, quiet=[one["id"] for one in found])
+    show_list(invocation, answer, text, [one["id"] for one in found], limit, authority=authority)
 
 
 @command(

@@ -72,7 +72,7 @@ def new(
     officer: str | None,
 ) -> None:
     """The code goes to standard output or into the letter, and nowhere else."""
-    authority = chosen_authority(invocation, ca)
+    authority = chosen_authority(invocation, ca).rstrip("/")
     plan = [say("Make a code for {subject} by the profile {profile}", subject=subject, profile=profile)]
     if invocation.planned(plan, authority=authority):
         return
@@ -100,7 +100,7 @@ def _asked_at(invocation: Invocation, authority: str) -> str | None:
     from dojang.cmp.urls import is_url, url_of
 
     if is_url(authority):
-        return url_of(authority.rstrip("/").rpartition("/")[2], authority)
+        return url_of(authority.rpartition("/")[2], authority)
     with open_authority_named(invocation, authority) as opened:
         address = opened.settings.address
     return None if address is None else url_of(authority, address)
@@ -149,7 +149,7 @@ def _write_letter(
 ) -> None:
     """Readable by its owner only. Where it cannot be written the code is worth nothing, and goes."""
     facts = {name: enrolment[name] for name in ("reference", "subject", "profile")}
-    facts |= {"authority": authority, "url": "" if url is None else f"{url}\n"}
+    facts |= {"authority": authority.rpartition("/")[2], "url": "" if url is None else f"{url}\n"}
     letter = _in_both_languages(code=code, until=moment(enrolment["expires_at"]), **facts)
     try:
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)

@@ -17,6 +17,16 @@ limit_option = option(
 )
 
 
+def show_list(
+    invocation: Invocation, answer: Mapping[str, Any], text: str, shown: Sequence[str], limit: int, **more: object
+) -> None:
+    """A page of a list in an answer; ``shown`` names its entries. Where there may be more, say how to see it."""
+    following = shown[-1] if len(shown) == limit else None
+    if following is not None:
+        text += "\n" + say("There may be more: --after {serial}", serial=following)
+    invocation.result({**more, **answer, "next": following}, text, quiet=shown)
+
+
 def page_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Which enrolments a list shows, of which authority."""
     options = (
@@ -44,7 +54,8 @@ def show_page(
     answer = ordered(invocation, authority, "enrolment.list", wanted, officer)
     found = answer["enrolments"]
     text = invocation.out.table(columns, map(row, found)) if found else _("There are no enrolments.")
-    invocation.result({"authority": authority, **answer}, text, quiet=[one["reference"] for one in found])
+    references = [one["reference"] for one in found]
+    show_list(invocation, answer, text, references, wanted["limit"], authority=authority)
 
 
 def decide(
