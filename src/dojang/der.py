@@ -36,7 +36,8 @@ def header(tag: int, length: int) -> bytes:
 def tlv(tag: int, *parts: bytes) -> bytes:
     """One value made of ``parts``."""
     content = b"".join(parts)
-    return header(tag, len(content)) + content
+    size = len(content)
+    return (bytes((tag, size)) if size < 0x80 else header(tag, size)) + content
 
 
 def set_of(*members: bytes, tag: int = SET) -> bytes:

@@ -139,29 +139,29 @@ class Database:
         """All or nothing, and nobody else writes meanwhile; durable when the block has ended."""
         if getattr(self._mine, "connection", None) is not None:
             raise RuntimeError("a transaction is open on this thread already")
-        with self._turn, self._translated(), self._writer() as connection, connection.begin():
-            if not self.is_embedded:
-                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITERS})
-            self._mine.connection = connection
+        with self._turn:
+            connection, self._writing = self._writing, None
             try:
-                yield connection
+                if connection is None:
+                    connection = self._engine.connect().execution_options(**{WRITING: True})
+                with connection.begin():
+                    yield self._begun(connection)
+                    self._mine.connection = None
+                    self._check_open(connection)
+                if self.is_embedded and not self._is_closed:
+                    self._writing = connection  # the same one again, as long as nothing goes wrong
+            except SQLAlchemyError as error:
+                raise self.ours(error) from error
             finally:
                 self._mine.connection = None
-            self._check_open(connection)
+                if connection is not None and self._writing is None:
+                    connection.close()
 
-    @contextlib.contextmanager
-    def _writer(self) -> Iterator[Connection]:
-        """A server's connection from the pool; the same one to an embedded database, as long as nothing goes wrong."""
-        connection, self._writing = self._writing, None
-        if connection is None:
-            connection = self._engine.connect().execution_options(**{WRITING: True})
-        try:
-            yield connection
-            if self.is_embedded and not self._is_closed:
-                self._writing = connection
-        finally:
-            if self._writing is None:
-                connection.close()
+    def _begun(self, connection: Connection) -> Connection:
+        if not self.is_embedded:
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITERS})
+        self._mine.connection = connection
+        return connection
 
     def together(self, work: Callable[[Connection], T]) -> T:
         """Do ``work`` in one transaction with what other threads want done at the same time.

@@ -137,6 +137,10 @@ class LocalAuthority:
         )
 
     @cached_property
+    def _own_profiles(self) -> Path:
+        return self.folder / "profiles"
+
+    @cached_property
     def _prover(self) -> Prover:
         return Prover()
 
@@ -436,7 +440,7 @@ class LocalAuthority:
 
     def _wanted(self, name: str) -> Profile:
         with contextlib.suppress(NotFound):
-            wanted = profile(name, self.folder / "profiles")
+            wanted = profile(name, self._own_profiles)
             if wanted.is_for_subscribers:
                 return wanted
         raise refusal(self.name, "it does not issue by the profile '{profile}'", profile=name[:64])

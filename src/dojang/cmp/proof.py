@@ -1,5 +1,6 @@
 """Proof of possession (RFC 4211 section 4): that whoever asks for a certificate holds the private key."""
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, cast
 
 from cryptography.hazmat.primitives.serialization import load_der_public_key
@@ -33,9 +34,12 @@ def public_key_of(request: RequestMessage) -> "CertificatePublicKey":
     if der is None or der.endswith(tlv(BIT_STRING, b"\x00")):
         raise CmpFault(FailInfo.BAD_CERT_TEMPLATE, "the request has no public key, and none is made here")
     try:
-        return cast("CertificatePublicKey", load_der_public_key(der))
+        return cast("CertificatePublicKey", _loaded(der))
     except UNREADABLE as error:
         raise CmpFault(FailInfo.BAD_CERT_TEMPLATE, "the request's key is of an unknown kind") from error
+
+
+_loaded = lru_cache(maxsize=64)(load_der_public_key)  # for the proof, and for what is asked
 
 
 def verify_proof(request: RequestMessage, *, secret: Secret | None = None, sender_der: bytes | None = None) -> None:

@@ -1,5 +1,6 @@
 """Signatures under the algorithm identifiers of X.509 (RFC 9481 section 3), by any key object."""
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -94,9 +95,13 @@ def hash_beside(kind: str) -> hashes.HashAlgorithm | None:
     return _RSA.get(kind) or _ECDSA.get(kind) or _HASH_BESIDE.get(kind)
 
 
+loaded = lru_cache(maxsize=64)(x509.load_der_x509_certificate)
+"""A certificate that several look at on its way."""
+
+
 def certificate_hash(certificate_der: bytes) -> bytes:
     """certHash: by the hash of the certificate's own signature, or the one that fits it (RFC 9481 section 2)."""
-    algorithm = x509.load_der_x509_certificate(certificate_der).signature_algorithm_oid
+    algorithm = loaded(certificate_der).signature_algorithm_oid
     digest = hashes.Hash(hash_beside(algorithm.dotted_string) or hashes.SHA256())
     digest.update(certificate_der)
     return digest.finalize()

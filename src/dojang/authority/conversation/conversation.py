@@ -86,10 +86,11 @@ class Conversation:
         self, message: Message, request_der: bytes, source: str, profile: str | None, is_private: bool
     ) -> Question:
         """The message with its sender, who has proved to be it."""
-        check_header(message.header, self._office)
+        at = self._office.now()
+        check_header(message.header, self._office, at)
         sender = sender_of_message(self._office, message, source, self._kept)
         place = Place(message.header.transaction_id or b"", sender.key)
-        digest, at = hashlib.sha256(request_der).digest(), self._office.now()
+        digest = hashlib.sha256(request_der).digest()
         return Question(self._office, message, request_der, sender, source, at, place, digest, profile, is_private)
 
     def _converse(self, question: Question) -> bytes:

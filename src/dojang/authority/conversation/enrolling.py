@@ -11,8 +11,6 @@ from base64 import b64decode, b64encode
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cryptography import x509
-
 from dojang.authority.base import Entry
 from dojang.authority.conversation.office import Order
 from dojang.authority.conversation.question import Question
@@ -23,7 +21,7 @@ from dojang.authority.conversation.wishes import PKCS10_ID, Wish, wish_in
 from dojang.cmp.bodies import Answer, Certified, Kind, Poll, Status, Wait, Waiting
 from dojang.cmp.faults import CmpFault, FailInfo, PkiStatus
 from dojang.cmp.messages import confirm_wait, implicit_confirm, read_message
-from dojang.cmp.signatures import certificate_hash
+from dojang.cmp.signatures import certificate_hash, loaded
 from dojang.errors import CodeRefused
 from dojang.x509.alternative_names import alternative_names_of, parse_alternative_names
 from dojang.x509.name import parse_name
@@ -150,7 +148,7 @@ def _issue(question: Question, wish: Wish, order: Order, last: Turn | None) -> R
 
     def entry(certificate_der: bytes) -> Entry:
         reply = replies[certificate_der] = _granted(question, wish, order, certificate_der)
-        serial = f"{x509.load_der_x509_certificate(certificate_der).serial_number:x}"
+        serial = f"{loaded(certificate_der).serial_number:x}"
         kept = json.dumps({"request_id": wish.request_id, "hash": certificate_hash(certificate_der).hex()})
         turn = question.turn("done" if order.confirmed else "granted", wish.kind.name.lower(), reply, serial, kept)
         write = _entry(question, turn, last)

@@ -11,6 +11,7 @@ from dojang.authority.base import Entry, Submission
 from dojang.authority.conversation.office import Known, Order, Spokesman
 from dojang.authority.hierarchy.chains import RootUpdate, root_update
 from dojang.authority.store import Record, find_record
+from dojang.cmp.signatures import loaded
 
 if TYPE_CHECKING:
     from dojang.authority.database import Database
@@ -123,7 +124,7 @@ class LocalOffice:
         reference = order.reference
         if reference is None:
             return entry
-        serial = f"{x509.load_der_x509_certificate(certificate_der).serial_number:x}"
+        serial = f"{loaded(certificate_der).serial_number:x}"
 
         def write(connection: Connection) -> None:
             entry(connection)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from cryptography import x509
 
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from dojang.authority.settings import CmpSettings
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(NamedTuple):
     """One certificate to be issued. ``transaction_id`` is never used for another; ``request_der`` is kept to tell
     whether the same was asked. ``reference`` is the enrolment that is used up by it. ``confirmed`` when nobody will.
     """

@@ -1,7 +1,7 @@
 """A message whose sender is known, and the answers to it; and the rules that hold for every message (RFC 9483, 3.5)."""
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from dojang.authority.conversation.office import Office
 from dojang.authority.conversation.replies import Replies, Reply
@@ -13,8 +13,7 @@ from dojang.cmp.messages import VERSION_2, VERSION_3, Header, Message
 _SHORTEST_NONCE = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(NamedTuple):
     """One message. ``source`` is where it comes from, ``profile`` the name in the address that it came to.
 
     ``place`` is the conversation that it belongs to, ``digest`` its SHA-256. ``is_private`` where nobody on the way
@@ -43,7 +42,7 @@ class Question:
         return Turn(state, kind, self.digest, reply.der, reply.nonce, serial, details, until_at)
 
 
-def check_header(header: Header, office: Office) -> None:
+def check_header(header: Header, office: Office, at: datetime) -> None:
     """What can be said before the sender is known. Raises ``CmpFault``."""
     if header.version not in (VERSION_2, VERSION_3):
         raise CmpFault(FailInfo.UNSUPPORTED_VERSION, "versions 2 and 3 of the protocol are spoken here")
@@ -51,7 +50,7 @@ def check_header(header: Header, office: Office) -> None:
         raise CmpFault(FailInfo.BAD_DATA_FORMAT, "a transactionID has 1 to {limit} bytes", limit=LONGEST_ID)
     if len(header.sender_nonce or b"") < _SHORTEST_NONCE:
         raise CmpFault(FailInfo.BAD_SENDER_NONCE, "a senderNonce has {least} bytes", least=_SHORTEST_NONCE)
-    at, said = office.now(), header.message_at
+    said = header.message_at
     if said is not None and abs(said - at) > timedelta(seconds=office.settings.clock_skew_seconds):
         raise CmpFault(FailInfo.BAD_TIME, "the message's time is too far from the time here")
 

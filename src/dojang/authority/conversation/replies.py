@@ -1,10 +1,9 @@
 """What is sent back: headers that fit the question, protected as the question was (RFC 9483 section 3)."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cryptography import x509
 
@@ -20,8 +19,7 @@ if TYPE_CHECKING:
     from dojang.cmp.protection import Protector
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """A message and the nonce that the next one will repeat."""
 
     der: bytes

@@ -1,7 +1,5 @@
 """rr: a certificate revoked at the word of its own key, or of the code that it was issued for (RFC 9483, 4.2)."""
 
-from dataclasses import replace
-
 from dojang.authority.conversation.office import Known
 from dojang.authority.conversation.question import Question
 from dojang.authority.conversation.replies import Reply, status_of
@@ -44,7 +42,7 @@ def revoke(question: Question) -> Reply:
     turn, place, at = question.turn("done", "rr", reply, known.serial), question.place, question.at
     if reason == "certificateHold":
         # A hold can be lifted, and the same message, which need not say its time, must not bring it back.
-        turn = replace(turn, expires_at=max(turn.expires_at, known.certificate.not_valid_after_utc))
+        turn = turn._replace(expires_at=max(turn.expires_at, known.certificate.not_valid_after_utc))
     question.office.revoke(known.serial, reason, lambda connection: begin(connection, place, turn, at))
     return reply
 

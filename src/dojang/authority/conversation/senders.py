@@ -6,7 +6,7 @@ the same.
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
@@ -32,8 +32,7 @@ if TYPE_CHECKING:
 _LONGEST_REFERENCE = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Bearer:
+class Bearer(NamedTuple):
     """Whoever has a code. ``offer`` tells whether it may be used; under ``name`` his key is kept.
 
     By ``key`` the sender of a conversation is told from others; ``last`` is where that stood when he was looked up.

@@ -6,10 +6,9 @@ comes again gets the same answer.
        └──→ refused                      done (revocations, implicit confirmation)
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, select, update
 
@@ -31,8 +30,7 @@ class Overtaken(Exception):
     """Another thread or process has answered in this conversation meanwhile."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Which conversation: its transactionID, and who speaks. Two senders never meet in one."""
 
     transaction_id: bytes
@@ -44,8 +42,7 @@ class Place:
         return f"{CMP}{self.sender.hex()}:{self.transaction_id.hex()}"
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(NamedTuple):
     """The last message of a conversation and its answer.
 
     ``our_nonce`` is in the answer, and the next message repeats it. ``details`` is JSON: what is needed later.

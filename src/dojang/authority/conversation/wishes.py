@@ -1,7 +1,6 @@
 """What a message asks for: one certificate, for a key that the asker has proved to hold."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from dojang.cmp.bodies import Certification, Kind, Pkcs10
 from dojang.cmp.crmf import CertificateId, RequestMessage
@@ -19,8 +18,7 @@ PKCS10_ID = -1
 _ANSWERS = {Kind.IR: Kind.IP, Kind.CR: Kind.CP, Kind.KUR: Kind.KUP, Kind.P10CR: Kind.CP}
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(NamedTuple):
     """One certificate that is asked for. ``replaces`` is what the asker says it comes after."""
 
     kind: Kind

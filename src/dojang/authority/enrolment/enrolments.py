@@ -16,10 +16,9 @@ From outside a reference that nobody was given, one that is locked and a wrong c
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, case, update
 
@@ -57,8 +56,7 @@ _USE = Prepared(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
+class Offer(NamedTuple):
     """What a message under this reference must be protected with, and why that would not help.
 
     ``code`` has the token compute it, once. ``mark`` tells it from every other code; there is none where no message
