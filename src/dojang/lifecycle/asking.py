@@ -3,7 +3,8 @@
 import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, TypeGuard
 
 from dojang.errors import AuthorityUnreachable, NotFound, NotPermitted, Phrase
 from dojang.ledger import Fact, Operation
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from cryptography.x509 import Name
 
     from dojang.authority.base import CertificateAuthority, Issued, Kind
-    from dojang.authority.elsewhere import AskedElsewhere, Signer
+    from dojang.authority.elsewhere import AskedElsewhere, Elsewhere, Signer
     from dojang.x509.request import CertificateRequest
 
 NOTED = "cmp_"
@@ -61,11 +62,17 @@ def ask_steps(authority: "CertificateAuthority", name: str, profile: str, kind: 
     return (*factor_steps(authority, profile, kind), Step("ask" if profile else "ask-elsewhere", facts))
 
 
-def is_elsewhere(authority: "CertificateAuthority") -> bool:
+def is_elsewhere(authority: "CertificateAuthority") -> "TypeGuard[Elsewhere]":
     """Whether it is reached over a network; its records and rules are not here then."""
+    return _are_elsewhere(type(authority))
+
+
+@cache
+def _are_elsewhere(kind: type) -> bool:
+    """``isinstance`` would look at each of the methods each time, and a verb asks often."""
     from dojang.authority.elsewhere import Elsewhere
 
-    return isinstance(authority, Elsewhere)
+    return all(hasattr(kind, name) for name in vars(Elsewhere) if not name.startswith("_"))
 
 
 class JournalAsker:
@@ -134,9 +141,7 @@ def asked_by(
     authority: "CertificateAuthority", place: Workplace, operation: Operation, location: Location | None
 ) -> "Iterator[CertificateAuthority]":
     """The authority as this operation speaks with it; one that is here needs to know nothing of who asks."""
-    from dojang.authority.elsewhere import Elsewhere
-
-    if not isinstance(authority, Elsewhere):
+    if not is_elsewhere(authority):
         yield authority
         return
     with contextlib.ExitStack() as opened:
@@ -179,11 +184,9 @@ def elsewhere_of(
     prefix: str = NOTED,
 ) -> "Iterator[AskedElsewhere]":
     """The same for one that is known to be reached over a network; see ``JournalAsker``."""
-    from dojang.authority.elsewhere import Elsewhere
-
     with contextlib.ExitStack() as opened:
         authority = opened.enter_context(_opened(place, operation))
-        assert isinstance(authority, Elsewhere)
+        assert is_elsewhere(authority)
         yield authority.asked_by(JournalAsker(place, operation, location, opened, by_key=by_key, prefix=prefix))
 
 
@@ -195,9 +198,7 @@ def write_request(
     replaces_der: bytes | None = None,
 ) -> bytes:
     """A request in the form that the authority takes: CRMF elsewhere, PKCS#10 here; signed by the new key itself."""
-    from dojang.authority.elsewhere import Elsewhere
-
-    if isinstance(authority, Elsewhere):
+    if is_elsewhere(authority):
         from dojang.cmp.wanted import request_for
 
         return request_for(key, subject, alternative_names, replaces_der)

@@ -3,6 +3,8 @@
 import contextlib
 import platform
 from datetime import UTC, datetime
+from functools import cache
+from typing import TypeGuard
 
 from dojang.errors import CredentialBusy, DeviceFailure, DeviceRefused, Phrase, TokenFull, UnsupportedError
 from dojang.ledger import Operation
@@ -21,7 +23,7 @@ def take_claim(operation: Operation, location: Location) -> bool:
     there is one now.
     """
     facts, left = operation.record.facts, False
-    if isinstance(location, HoldsClaims):
+    if _holds_claims(location):
         claim = Claim(str(facts["old_fingerprint"]), operation.operation_id, platform.node(), datetime.now(UTC))
         try:
             other = location.claim_board().take(claim)
@@ -39,7 +41,7 @@ def check_claim(operation: Operation, location: Location) -> None:
     through, somebody else may have broken it and be at work. Nothing is put beside what is theirs.
     """
     facts = operation.record.facts
-    if not (facts.get("claimed") and isinstance(location, HoldsClaims)):
+    if not (facts.get("claimed") and _holds_claims(location)):
         return
     if not location.claim_board().stands(str(facts["old_fingerprint"]), operation.operation_id):
         raise CredentialBusy(verb=operation.record.verb, subject=facts["address"])
@@ -48,6 +50,16 @@ def check_claim(operation: Operation, location: Location) -> None:
 def drop_claim(operation: Operation, location: Location) -> None:
     """Take back what ``take_claim`` left, if it came to that."""
     facts = operation.record.facts
-    if isinstance(location, HoldsClaims) and "old_fingerprint" in facts:
+    if _holds_claims(location) and "old_fingerprint" in facts:
         with contextlib.suppress(*_CANNOT):
             location.claim_board().drop(str(facts["old_fingerprint"]), operation.operation_id)
+
+
+def _holds_claims(location: Location) -> TypeGuard[HoldsClaims]:
+    return _can_hold_claims(type(location))
+
+
+@cache
+def _can_hold_claims(kind: type) -> bool:
+    """Asked of its class, and once: each renewal wants to know three times."""
+    return issubclass(kind, HoldsClaims)

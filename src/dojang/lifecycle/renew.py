@@ -72,13 +72,14 @@ def renew(order: RenewOrder, place: Workplace) -> Renewal:
         old = location.find(order.address)
         if (replaced := replaced_now(recovered, "renew", location, old)) is not None:
             return _renewal(place, location, old, replaced)
-        refuse_pending(recovered, "renew", key_in(location, old.key_id))
+        subject_key = key_in(location, old.key_id)
+        refuse_pending(recovered, "renew", subject_key)
         _refuse_unrenewable(order, place, location, old)
         origin = origin_of(place, old)
         with place.open_authority(origin.authority) as authority:
             terms = _terms_for(order, location, authority, origin, old)
             _check_secret(location, old)
-            with _begin(order, place, location, old, origin, terms) as operation:
+            with _begin(order, place, location, old, origin, terms, subject_key) as operation:
                 claim(place, operation, location, old)
                 with taken_back_on_failure(place, operation, location):
                     run_pre_hook(place, operation)
@@ -161,12 +162,18 @@ def _has_predecessor(location: Location, credential: StoredCredential) -> bool:
 
 
 def _begin(
-    order: RenewOrder, place: Workplace, location: Location, old: StoredCredential, origin: Origin, terms: Terms
+    order: RenewOrder,
+    place: Workplace,
+    location: Location,
+    old: StoredCredential,
+    origin: Origin,
+    terms: Terms,
+    subject_key: str,
 ) -> Operation:
     key_id = old.key_id if order.keep_key else token_bytes(KEY_ID_BYTES)
     facts = successor_facts(location, old.certificate_der, origin, terms, key_id=key_id, label=old.label)
     facts |= {"address": old.address, "old_key_id": old.key_id.hex()}
-    return place.ledger.begin("renew", key_in(location, old.key_id), facts)
+    return place.ledger.begin("renew", subject_key, facts)
 
 
 def _renewal(place: Workplace, location: Location, new: StoredCredential, old: StoredCredential) -> Renewal:

@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dojang.authority.elsewhere import Elsewhere
 from dojang.errors import (
     Ambiguous,
     AnswerMismatch,
@@ -157,7 +156,7 @@ def _certify(
     """Ask, check that the answer is what was asked for, and write it into the journal."""
     verb = operation.record.verb
     # Elsewhere a code brings a first certificate, which comes after none; the old one is revoked by itself.
-    first = verb == "reissue" and isinstance(authority, Elsewhere) and authority.has_reference()
+    first = verb == "reissue" and is_elsewhere(authority) and authority.has_reference()
     answer = certify(place, operation, authority, request_like(authority, old_der, key, first=first), old_der)
     if verb == "reissue" and not is_elsewhere(authority):
         _check_same_end(answer.certificate_der, old_der)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 from dojang.errors import AlreadyExists, FileUnreadable
-from dojang.npki.files import make_filled_folder, move_folder, part_of, read_file, remove_folder
+from dojang.npki.files import make_filled_folder, part_of, read_file, remove_folder
 
 if TYPE_CHECKING:
     from dojang.pkcs11 import OpenToken
@@ -100,16 +100,14 @@ class FolderBoard:
         self._folder, self._prefix = folder, prefix
 
     def take(self, claim: Claim) -> Claim | None:
-        made = self._made(claim.name, claim.claim_id)
-        make_filled_folder(made, {f"{claim.claim_id}{_CLAIM}": claim.to_json()})
         other = self._standing(claim)
         if other is None:
+            made, files = self._made(claim.name, claim.claim_id), {f"{claim.claim_id}{_CLAIM}": claim.to_json()}
             try:
-                move_folder(made, self._place(claim.name))
+                make_filled_folder(self._place(claim.name), files, made)
             except AlreadyExists:
+                remove_folder(made)
                 other = self._standing(claim) or claim  # it came and went meanwhile
-        if other is not None:
-            remove_folder(made)
         return other
 
     def stands(self, name: str, claim_id: str) -> bool:

@@ -83,10 +83,15 @@ def belongs(key: "PrivateKey", certificate_der: bytes) -> bool:
     from cryptography.exceptions import UnsupportedAlgorithm
 
     try:
-        certified = load_certificate(certificate_der).public_key()
+        certified = _certified_hash(certificate_der)
     except (ValueError, UnsupportedAlgorithm):
         return False
-    return public_key_hash(certified) == public_key_hash(key.public_key())
+    return certified == public_key_hash(key.public_key())
+
+
+@lru_cache(maxsize=64)
+def _certified_hash(certificate_der: bytes) -> bytes:
+    return public_key_hash(load_certificate(certificate_der).public_key())
 
 
 def files_of_key(key_id: bytes, key: "PrivateKey", sealed: bytes) -> dict[str, bytes]:
@@ -100,16 +105,14 @@ def files_beside_key(
     """What goes beside the key; the certificate comes last, because with it the folder is complete."""
     from cryptography.hazmat.primitives.serialization import Encoding
 
-    public_key = load_certificate(certificate_der).public_key()
-    record = FolderRecord(key_id, public_key_hash(public_key), replaces)
+    record = FolderRecord(key_id, _certified_hash(certificate_der), replaces)
     chain = b"".join(load_certificate(der).public_bytes(Encoding.PEM) for der in chain_der)
     return {CHAIN: chain, RECORD: record.to_json(), CERTIFICATE: certificate_der}
 
 
 def forget_replaced(path: Path, key_id: bytes, certificate_der: bytes) -> None:
     """A folder that has taken its place says no more whose it was: another credential may come to stand there."""
-    public_key = load_certificate(certificate_der).public_key()
-    write_file(path / RECORD, FolderRecord(key_id, public_key_hash(public_key)).to_json())
+    write_file(path / RECORD, FolderRecord(key_id, _certified_hash(certificate_der)).to_json())
 
 
 def files_that_go_along(path: Path, names: dict[str, str]) -> dict[str, bytes]:

@@ -93,13 +93,17 @@ def make_folder(path: Path) -> None:
             _sync_folder(folder.parent)
 
 
-def make_filled_folder(path: Path, files: dict[str, bytes]) -> None:
-    """Make the folder ``path`` with ``files`` in it, in one step."""
-    part = part_of(path)
+def make_filled_folder(path: Path, files: dict[str, bytes], part: Path | None = None) -> None:
+    """Make the folder ``path`` with ``files`` in it, in one step; ``AlreadyExists`` when that name is taken.
+
+    ``part``, beside it, is where it is filled: what is there goes, and whoever is killed or comes too late leaves it.
+    """
+    part = part or part_of(path)
     remove_folder(part)
-    make_folder(part)
+    make_folder(part.parent)
     try:
         with _writing(part):
+            part.mkdir(mode=0o700)
             for name, data in files.items():
                 _write_new(f"{part}/{name}", data)
             _sync_folder(part)
@@ -111,16 +115,18 @@ def make_filled_folder(path: Path, files: dict[str, bytes]) -> None:
 
 def move_folder(source: Path, target: Path) -> None:
     """Give the folder ``source`` the name ``target``; ``AlreadyExists`` when that name is taken."""
-    make_folder(target.parent)
+    above, from_above = target.parent, source.parent
+    make_folder(above)
     with _writing(target):
         try:
             source.rename(target)
         except OSError as error:
             if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-                raise AlreadyExists(what=target.name, where=str(target.parent)) from error
+                raise AlreadyExists(what=target.name, where=str(above)) from error
             raise
-        _sync_folder(target.parent)
-        _sync_folder(source.parent)
+        _sync_folder(above)
+        if from_above != above:
+            _sync_folder(from_above)
 
 
 def remove_folder(path: Path) -> None:

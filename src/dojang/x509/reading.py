@@ -38,7 +38,8 @@ def read_certificate(der: bytes, path: object = "certificate") -> x509.Certifica
 
 def read_request(der: bytes, path: object = "request") -> x509.CertificateSigningRequest:
     """The PKCS#10 request (RFC 2986), with its subject and extensions known to be readable."""
-    return _read(der, path, Phrase("a certificate request"), LARGEST_CERTIFICATE, _request)
+    load = _kept_request if len(der) <= _USUAL_BYTES else _request
+    return _read(der, path, Phrase("a certificate request"), LARGEST_CERTIFICATE, load)
 
 
 def read_crl(der: bytes, path: object = "CRL") -> x509.CertificateRevocationList:
@@ -81,6 +82,9 @@ def _request(der: bytes) -> x509.CertificateSigningRequest:
     request = x509.load_der_x509_csr(der)
     _ = request.subject, request.extensions
     return request
+
+
+_kept_request = lru_cache(maxsize=16)(_request)  # who asks an authority here reads it as well
 
 
 def _crl(der: bytes) -> x509.CertificateRevocationList:
