@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.centre.serving import Served, serving
+from tests.centre.serving import Served, serving, until
 
 ROLES = [word for role in ("revoker", "registrar", "auditor") for word in ("--role", role)]
 
@@ -24,6 +25,7 @@ class Far:
     served: Served
     own_data: Any
     token: str
+    settings: Path
 
     def data(self, *words: object) -> dict[str, Any]:
         said = self.said(*words)
@@ -66,8 +68,9 @@ def far(make_token, dojang_at, tmp_path_factory, softhsm_module) -> Iterator[Far
     pin = ["--ca-pin-source", authority.pin_source]
     with serving(tmp_path_factory.mktemp("host"), environment, *pin, *tls) as served:
         served.began()
+        settings = near / "state/authorities/office/authority.toml"
         officer = ["--officer", made["address"], "--pin-source", token.pin_source]
-        yield Far(run_away, f"https://127.0.0.1:{served.port}/office", officer, served, data, token.uri)
+        yield Far(run_away, f"https://127.0.0.1:{served.port}/office", officer, served, data, token.uri, settings)
 
 
 def test_what_is_on_record_there_is_listed(far: Far) -> None:
@@ -104,6 +107,21 @@ def test_a_device_is_registered_listed_and_removed(far: Far) -> None:
     assert far.said("otp", "add", "--show")["status"] == 2
     done = far.run("otp", "kek", "rotate", "--ca", far.url, "--json", "--no-input")
     assert (done.returncode, json.loads(done.stdout)["error"]["code"]) == (10, "unsupported-operation")
+
+
+def test_a_card_from_afar_bears_the_name_of_its_issuer(far: Far, tmp_path: Path) -> None:
+    """Not the address at which he was asked; and the name of its messages, where they have one."""
+    applicant = far.data("ca", "applicant", "add", "--name", "Hong")["applicant"]["id"]
+    for name in ("office", "예시은행"):
+        card = tmp_path / f"{name}.pdf"
+        far.data("otp", "card", "new", "--applicant", applicant, "-o", card)
+        text = subprocess.run(["pdftotext", "-layout", card, "-"], capture_output=True, text=True, check=True).stdout
+        assert name in text
+        assert "127.0.0.1" not in text
+        far.settings.write_text('[messages]\nname = "예시은행"\n')
+        far.served.process.send_signal(signal.SIGHUP)
+        until(lambda: '"event": "reloaded"' in far.served.log())
+    far.settings.unlink()
 
 
 def test_the_record_says_which_officer_it_was(far: Far) -> None:

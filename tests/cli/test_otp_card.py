@@ -108,6 +108,7 @@ def test_a_lost_answer_leaves_no_card_without_its_paper(lost, kept, tmp_path, ho
 
     monkeypatch.setattr(otp_card, "ordered", ordered)
     made = {"card": {"number": "222488552240", "created_at": "2026-01-01T00:00:00+00:00"}, "codes": ["0123"] * 35}
+    made["issuer"] = "office"
     expected = {0: pytest.raises(NotPermitted), 1: nullcontext(), 2: pytest.raises(AuthorityUnreachable, match="2224-")}
     with expected[lost] as refused:
         otp_card._print(Invocation(Flags()), "office", made, file, "a4", None)

@@ -82,7 +82,7 @@ def _print(
 
     card = made["card"]
     try:
-        face = Face(card["number"], authority, moment(card["created_at"]))
+        face = Face(card["number"], made["issuer"], moment(card["created_at"]))
         write_file(output, pdf_of(face, made["codes"], paper))
         return _noted(invocation, authority, card["number"], output, officer)
     except AuthorityUnreachable:

@@ -40,11 +40,15 @@ def counter_of(authority: "LocalAuthority", opener: object) -> Counter:
     def known(wanted: str) -> Profile:
         return profile(wanted, authority.folder / "profiles")
 
-    messages = authority.settings.tables.get("messages")
-    countries = authority.settings.messages().countries if messages else None
+    messages = authority.settings.messages() if authority.settings.tables.get("messages") else None
+    countries = messages.countries if messages else None
     office = Office(database, name, policy, known, key, authority.now, countries, authority.settings.factors().rule)
     return Counter(
-        office, Officers(database, name, policy, authority.now), lambda: authority.cards, lambda: authority.devices
+        office,
+        Officers(database, name, policy, authority.now),
+        lambda: authority.cards,
+        lambda: authority.devices,
+        (messages.name if messages else None) or name,
     )
 
 

@@ -42,9 +42,13 @@ class Counter:
         officers: Officers,
         cards: "Callable[[], Cards] | None" = None,
         devices: "Callable[[], Devices] | None" = None,
+        called: str = "",
     ) -> None:
-        """``cards`` and ``devices`` open what is sealed on the authority's token: security cards, seeds of devices."""
+        """``cards`` and ``devices`` open what is sealed on the authority's token: security cards, seeds of devices.
+        ``called`` is the authority's name for people, as messages have it.
+        """
         self.office, self.officers, self.cards, self.devices = office, officers, cards, devices
+        self.called = called
 
     def perform(
         self,

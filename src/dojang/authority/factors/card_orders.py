@@ -1,4 +1,6 @@
-"""What an office orders of security cards. The answer of ``card.new`` holds the codes, once, for who prints them."""
+"""What an office orders of security cards. The answer of ``card.new`` holds the codes, once, for who prints them,
+and what the issuer is called there.
+"""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -19,7 +21,7 @@ def _new(counter: "Counter", given: "Arguments") -> Answer:
     given.finish()
     counter.office.applicant(applicant)
     made = _cards(counter).make(applicant)
-    return {"card": _answer(made.card), "codes": list(made.codes)}
+    return {"card": _answer(made.card), "codes": list(made.codes), "issuer": counter.called}
 
 
 def _printed(counter: "Counter", given: "Arguments") -> Answer:
