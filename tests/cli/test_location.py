@@ -1,7 +1,9 @@
 """``dojang location``: what scripts read, what people are told, how it ends, and what openssl reads of it."""
 
 import json
+import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from tests.lifecycle.test_copy import self_signed
 
 from dojang.cli.run import run
+from dojang.ledger import Ledger
 from dojang.lifecycle.drill import put_in
 from dojang.locations.registry import open_location
 from dojang.secret import Secret
@@ -133,6 +136,24 @@ def test_plan_changes_nothing(dojang: Dojang, files: Path, token) -> None:
     assert {path.name for path in files.iterdir()} == {"NPKI"}
     put(to)
     assert dojang("move", address, "--to", to, "--plan", ok=False)["code"] == "already-exists"
+
+
+def test_whatever_nobody_reads_the_work_is_done(files: Path, home: Path) -> None:
+    """A reader that left, or a full disk, ends nothing in the middle; and no error becomes a success."""
+    source = ["--password-source", f"file:{home / 'old'}", "--json"]
+    command = [sys.executable, "-m", "dojang", "location", "copy", put(f"npki:{files}/NPKI")]
+    reading, gone = os.pipe()
+    os.close(reading)
+    with Path("/dev/full").open("w") as full, os.fdopen(gone, "w") as pipe:
+        for to, remarks in (("pipe", pipe), ("full", full)):
+            words = [*command, "--to", f"npki:{files}/{to}/NPKI", *source]
+            done = subprocess.run(words, stdout=subprocess.PIPE, stderr=remarks, timeout=60)
+            assert (done.returncode, json.loads(done.stdout)["ok"]) == (0, True)
+        for stdout, stderr, json_wanted in ((None, pipe, []), (pipe, None, ["--json"])):
+            words = [*command[:-1], f"npki:{files}/none", "--to", f"npki:{files}/x", *json_wanted]
+            assert subprocess.run(words, stdout=stdout, stderr=stderr, timeout=60).returncode == 3
+    with Ledger.open(home / "state" / "ledger.sqlite") as ledger:
+        assert ledger.incomplete() == []
 
 
 def test_openssl_reads_what_was_exported(dojang: Dojang, files: Path) -> None:

@@ -1,13 +1,13 @@
 """Where tracebacks go: a private file for the maintainers, the screen only with ``--log-level debug``."""
 
 import os
-import sys
 import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dojang.cli.output import without_pins
+from dojang.cli.remarks import remark
 
 if TYPE_CHECKING:
     from dojang.cli.context import Invocation
@@ -17,7 +17,7 @@ def write_traceback(invocation: "Invocation", problem: BaseException) -> str:
     """Append the traceback to the log (0600) and return its path."""
     text = _text_of(problem)
     if invocation.flags.log_level == "debug":
-        sys.stderr.write(text)
+        remark(text)
     path = _log_path(invocation)
     moment = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     try:
@@ -30,7 +30,7 @@ def write_traceback(invocation: "Invocation", problem: BaseException) -> str:
 
 
 def show_traceback(error: BaseException) -> None:
-    sys.stderr.write(_text_of(error))
+    remark(_text_of(error))
 
 
 def _log_path(invocation: "Invocation") -> Path:

@@ -11,6 +11,7 @@ from typing import Any
 from dojang.cli.flags import Flags
 from dojang.cli.language import _, advice_of, harmless, message_of, say
 from dojang.cli.progress import Progress
+from dojang.cli.remarks import remark
 from dojang.cli.table import plain_table
 from dojang.errors import DojangError
 from dojang.secret import Secret
@@ -89,8 +90,7 @@ class Output:
         return Progress(label, total, unit=unit, silent=self.flags.quiet)
 
     def _tell(self, text: str) -> None:
-        sys.stderr.write(f"{without_pins(text)}\n")
-        sys.stderr.flush()
+        remark(f"{without_pins(text)}\n")
 
     def _json(self, document: Mapping[str, Any]) -> None:
         _write(json_text(document) + "\n")

@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from dojang.cli.language import say
+from dojang.cli.remarks import remark
 
 _BAR_AFTER, _BAR_EVERY = 0.3, 0.1
 _COUNT_AFTER, _COUNT_EVERY = 5.0, 5.0
@@ -34,8 +35,7 @@ class Progress:
     def aside(self) -> None:
         """Take the bar off the line, for something else to be written there; the next step may draw it again."""
         if self._drawn and self._bar:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
+            remark("\r\x1b[K")
             self._drawn = False
 
     def advance(self, amount: int = 1) -> None:
@@ -54,8 +54,7 @@ class Progress:
     def _show(self) -> None:
         self._drawn = True
         text = self._text()
-        sys.stderr.write(f"\r\x1b[K{text}" if self._bar else f"{text}\n")
-        sys.stderr.flush()
+        remark(f"\r\x1b[K{text}" if self._bar else f"{text}\n")
 
     def _text(self) -> str:
         if self.total is None:

@@ -15,6 +15,7 @@ from dojang.cli.commands import root
 from dojang.cli.context import Invocation
 from dojang.cli.flags import peek
 from dojang.cli.language import N_
+from dojang.cli.remarks import forget, remark
 from dojang.errors import (
     Bug,
     DojangError,
@@ -65,7 +66,7 @@ def _run(arguments: list[str], work: Callable[[Invocation], int]) -> int:
         language.speak(_language_of(invocation))
         return _answer(invocation, work)
     except BrokenPipeError:
-        _forget_the_reader()
+        forget(sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
         return Interrupted.exit_status
@@ -115,10 +116,8 @@ def _failed(invocation: Invocation, error: DojangError) -> int:
     """Say what went wrong. Where that cannot be written down, the exit status says it alone."""
     try:
         invocation.out.failure(invocation.command, error)
-    except BrokenPipeError:
-        raise
     except OSError:
-        _forget_the_reader()
+        forget(sys.stdout.fileno())
     except Exception as problem:  # words that cannot be put together are a mistake of ours like any other
         error = _bug(invocation, problem)
         invocation.out.failure(invocation.command, error)
@@ -146,7 +145,7 @@ def _usage(invocation: Invocation, problem: click.ClickException) -> DojangError
     invocation.command = getattr(context.command, "path", "") if context else ""
     if isinstance(problem, click.exceptions.NoArgsIsHelpError):
         if not invocation.flags.json:
-            sys.stderr.write(problem.format_message() + "\n")
+            remark(problem.format_message() + "\n")
         return Usage(problem=N_("A command is missing"), next_step=N_("Choose one of the commands that --help lists."))
     return Usage(problem=problem.format_message())
 
@@ -155,7 +154,7 @@ def _nowhere_to_write(problem: OSError) -> DojangError | None:
     """A full disk behind standard output is the user's to mend; any other OSError should have stopped at its room."""
     if problem.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO) or problem.filename is not None:
         return None
-    _forget_the_reader()
+    forget(sys.stdout.fileno())
     return FileUnwritable(path=Phrase(N_("standard output")), problem=problem.strerror)
 
 
@@ -176,8 +175,3 @@ def _log(invocation: Invocation, error: DojangError) -> None:
         from dojang.cli.log import show_traceback
 
         show_traceback(error)
-
-
-def _forget_the_reader() -> None:
-    """Nobody reads standard output any more: what is still buffered must not raise again at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
