@@ -57,6 +57,7 @@ def reader(softhsm_dir: Path) -> Iterator[tuple[Path, dict[str, str]]]:
             os.kill(int(file.read_text()), signal.SIGKILL)
 
 
+@pytest.mark.timeout(600)  # each command has its own limit
 def test_commands_run_in_order(reader):
     """A reader who types every command of the README, one after the other, sees none of them fail."""
     folder, environment = reader
