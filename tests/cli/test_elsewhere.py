@@ -22,6 +22,7 @@ from dojang.authority.audit import acting
 from dojang.authority.enrolment import EnrolmentPolicy
 from dojang.authority.enrolment.policy import ProfileRule
 from dojang.authority.hierarchy import rollover
+from dojang.authority.hierarchy.scene import Scene
 from dojang.cli.files import pem_of
 from dojang.cli.run import run as run_here
 from dojang.cmp.bodies import Certification, Confirmations, Poll
@@ -219,16 +220,35 @@ def test_the_authoritys_certificate_given_beforehand(shell: Shell, tmp_path: Pat
     assert error["code"] == "file-unreadable"
 
 
+RENEW = ("renew", "now", "--again")
+
+
+def _prepare_root(shell: Shell, server: OwnServer) -> tuple[Scene, dict[str, Any]]:
+    """Whoever has a certificate of the old one; the next keys of the authority, of which the root's is published."""
+    shell.server = server
+    shell.run(*shell.issue_words(), *shell.code())
+    scene, keys = server.counter.authority.scene(), server.counter.keys
+    keys |= {f"pkcs11:object={name}": ec.generate_private_key(ec.SECP256R1()) for name in ("root-2", "issuing-2")}
+    rollover.prepare(scene, "root", keys["pkcs11:object=root-2"], "pkcs11:object=root-2")
+    return scene, keys
+
+
+def test_a_new_root_that_cannot_be_written_is_believed(shell: Shell, tmp_path: Path) -> None:
+    """That there is no file for other programs is a warning; the renewal is done."""
+    with own_server(tmp_path / "moving") as server:
+        _prepare_root(shell, server)
+        (shell.home / "state" / "roots").write_text("in the way")
+        out, err = shell.run(*RENEW, f"{shell.address};object=Hong", "--json", status=15)
+        assert [one["code"] for one in json.loads(out)["data"]["warnings"]] == ["file-unwritable"]
+        assert "for which the old one vouches" in err
+        assert shell.kept() == [(server.url,)] * 2
+
+
 def test_a_new_root_comes_with_a_renewal(shell: Shell, tmp_path: Path) -> None:
     """It is told of and put into a file, by which OpenSSL verifies what is issued once the new root has taken over."""
     with own_server(tmp_path / "moving") as server:
-        shell.server = server
-        shell.run(*shell.issue_words(), *shell.code())
-        keys = server.counter.keys
-        keys |= {f"pkcs11:object={name}": ec.generate_private_key(ec.SECP256R1()) for name in ("root-2", "issuing-2")}
-        scene = server.counter.authority.scene()
-        rollover.prepare(scene, "root", keys["pkcs11:object=root-2"], "pkcs11:object=root-2")
-        renew = ("renew", "now", f"{shell.address};object=Hong", "--again")
+        scene, keys = _prepare_root(shell, server)
+        renew = (*RENEW, f"{shell.address};object=Hong")
         _, err = shell.run(*renew)
         assert "for which the old one vouches" in err
         (file,) = (shell.home / "state" / "roots").iterdir()

@@ -1,5 +1,6 @@
 """Certificates and requests in files, as commands read and write them."""
 
+import contextlib
 import errno
 import os
 from collections.abc import Iterable
@@ -53,5 +54,6 @@ def write_file(path: Path, content: bytes) -> None:
         part.write_bytes(content)
         part.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # where not even that can be looked for
+            part.unlink()
         raise FileUnwritable(path=path, problem=error.strerror or str(error)) from error
