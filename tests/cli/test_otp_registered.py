@@ -79,6 +79,18 @@ def test_a_device_from_its_qr_code_to_its_end(office, tmp_path):
     assert office.data("list")["devices"] == []
 
 
+def test_a_phone_calls_the_issuer_as_its_messages_do(office):
+    """Where the authority has a name for people; and whatever ``--issuer`` says goes before."""
+    settings = office.home / "state" / "authorities" / "office" / "authority.toml"
+    settings.write_text('[messages]\nname = "예시은행"\n')
+    try:
+        for words, issuer in (((), "예시은행"), (("--issuer", "Bank"), "Bank")):
+            uri = office.data("add", "--show", *words)["uri"]
+            assert parse_qs(urlsplit(uri).query)["issuer"] == [issuer]
+    finally:
+        settings.unlink()
+
+
 def test_a_given_seed_is_locked_and_unlocked(office, tmp_path):
     """A seed in base32 goes in; the list tells an officer why nothing is accepted. Nothing shows the seed or a code."""
     seed = tmp_path / "seed"

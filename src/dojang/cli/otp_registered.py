@@ -105,7 +105,7 @@ def _registered(
     )
     if not wanted:
         return devices.add(replace(told, sealed=seal(devices, new.parameters.hash_name, new.secret))), None
-    issuer, account = new.parameters.issuer or authority.name, new.parameters.account or new.name
+    issuer, account = new.parameters.issuer or authority.counter.called, new.parameters.account or new.name
     made = provision(devices, told, issuer, account, new.secret)
     if picture is None:
         return register(devices, made), made.uri
