@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -62,7 +63,7 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
             pass
 
     started = Prover.expect
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _process: {0, 1})
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
     monkeypatch.setattr(Prover, "expect", expect)
 
 
@@ -70,7 +71,7 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_hundreds_at_once(authority: LocalAuthority) -> None:
     """Each has its own serial and its own name, is signed by the authority, and stands on record as it was answered."""
     answers = authority.submit_many(asked(MANY + 45))
-    assert authority._prover._is_ready
+    assert authority._bulk().prover._is_ready
     found = certificates(answers)
     issuer = x509.load_der_x509_certificate(authority.certificate_der())
     for number, one in enumerate(found):
@@ -175,6 +176,27 @@ def test_nothing_leaves_that_is_not_on_record(authority: LocalAuthority, monkeyp
     certificates(authority.submit_many(asked(20)))
 
 
+def test_whoever_interrupts_does_not_wait_for_all(authority: LocalAuthority, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was not begun is not signed any more, and what is on record stays."""
+    signed: list[int] = []
+    real = type(authority._bulk())._signed
+
+    def counted(bulk: Any, asked_: Any, numbers: list[int], proofs: Any) -> Any:
+        signed.extend(numbers)
+        time.sleep(0.02)
+        return real(bulk, asked_, numbers, proofs)
+
+    def interrupted(*_arguments: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(type(authority._bulk()), "_signed", counted)
+    monkeypatch.setattr(authority.database, "together", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        authority.submit_many(asked(4096))
+    assert len(signed) < 4096
+    assert list(authority.issued()) == []
+
+
 def test_a_key_that_fails_once(authority: LocalAuthority, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the certificate is missing that was not signed, and it is not tried again behind anybody's back."""
     real, failure = authority.roster.private("root"), DeviceFailure(token="t", function="C_Sign", result="gone")
@@ -225,6 +247,17 @@ def test_a_process_proves_what_we_would() -> None:
 
 
 @pytest.mark.usefixtures("eager")
+def test_the_process_knows_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the variables of ours, where a PIN may be, it has those that say how a program is run."""
+    monkeypatch.setenv("SOMEBODYS_PIN", "123456")
+    with a_prover() as prover:
+        assert prover._process is not None
+        known = Path(f"/proc/{prover._process.pid}/environ").read_bytes()
+        assert b"PATH=" in known
+        assert b"PIN" not in known
+
+
+@pytest.mark.usefixtures("eager")
 def test_a_process_that_was_killed_is_not_missed() -> None:
     """What it would have proved is proved here, now and later."""
     with a_prover() as prover:
@@ -239,7 +272,7 @@ def test_few_requests_start_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor do many on one core."""
     with Prover() as prover:
         prover.expect(MANY - 1)
-        monkeypatch.setattr(os, "sched_getaffinity", lambda _process: {0})
+        monkeypatch.setattr(os, "cpu_count", lambda: 1)
         prover.expect(100 * MANY)
         assert prover._process is None
         assert prover.prove(REQUESTS) == plain_requests(REQUESTS)

@@ -11,7 +11,7 @@ profiles, is left to who issues them one by one; so is whatever is refused here,
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -33,8 +33,6 @@ from dojang.x509.request import signs_with
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes as PrivateKey
 
-HANDS: Final = 4
-"""How many threads sign: while the token works on one signature, the next certificates are made ready."""
 _LARGEST: Final = 64
 _RECORDED_AT_ONCE: Final = 256
 """Fewer write the pages of the indexes more often; more keep everybody waiting for the last of them."""
@@ -73,31 +71,41 @@ class _Signed(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Bulk:
-    """``rules`` are those of the moment; ``asks_nothing`` tells where no factors are asked for."""
+    """``rules`` are those of the moment; ``asks_nothing`` tells where no factors are asked for; ``hands`` sign."""
 
     rules: Callable[[], Rulebook]
     profile: Callable[[str], Profile]
     asks_nothing: Callable[[Profile, Kind], bool]
     key: "Callable[[str], PrivateKey]"
     store: Answers
-    prover: Prover
+    hands: int
+    prover: Prover = field(default_factory=Prover)
+
+    def close(self) -> None:
+        """End what was started for it."""
+        self.prover.close()
 
     def answers(self, asked: Numbered) -> Found:
         """What could be answered so, by the number of the question: a certificate that is on record, or an error."""
         plain = _plain_among(asked)
         self.prover.expect(len(plain))
-        size = max(1, min(_LARGEST, len(plain) // (2 * HANDS)))
+        size = max(1, min(_LARGEST, len(plain) // (2 * self.hands)))
         parts = [plain[begin : begin + size] for begin in range(0, len(plain), size)]
-        found: Found = {}
-        with ThreadPoolExecutor(1) as provers, ThreadPoolExecutor(HANDS) as hands:
+        with ThreadPoolExecutor(1) as provers, ThreadPoolExecutor(self.hands) as hands:
             proofs = [provers.submit(self._proofs, asked, part) for part in parts]
             signed = [hands.submit(self._signed, asked, *one) for one in zip(parts, proofs, strict=True)]
-            waiting: list[_Signed] = []
-            for following, one in enumerate(signed, 1):
-                waiting.append(one.result())
-                if following == len(signed) or len(waiting) * size >= _RECORDED_AT_ONCE:
-                    found |= self._recorded(waiting)
-                    waiting = []
+            try:
+                return self._gathered(signed, max(1, _RECORDED_AT_ONCE // size))
+            except BaseException:
+                for pool in (hands, provers):  # whoever presses Ctrl-C does not wait for the rest
+                    pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    def _gathered(self, signed: "Sequence[Future[_Signed]]", at_once: int) -> Found:
+        """All of it on record, so many parts in one transaction."""
+        found: Found = {}
+        for begin in range(0, len(signed), at_once):
+            found |= self._recorded([one.result() for one in signed[begin : begin + at_once]])
         return found
 
     def _proofs(self, asked: Numbered, numbers: list[int]) -> list[PlainRequest | None]:

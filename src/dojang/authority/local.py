@@ -9,6 +9,7 @@ moment becomes durable together.
 """
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -27,14 +28,12 @@ from dojang.authority.answers import Answers, Given, KeySwitched
 from dojang.authority.audit.heads import Head
 from dojang.authority.audit.sealing import seal
 from dojang.authority.base import Along, Entry, Issued, Kind, Submission
-from dojang.authority.bulk import HANDS, Bulk
 from dojang.authority.certificate import sign_certificate
 from dojang.authority.database import Database
 from dojang.authority.folder import authority_names, is_authority
 from dojang.authority.hierarchy.roster import Roll, Roster
 from dojang.authority.hierarchy.scene import Scene, private_of
 from dojang.authority.life import Move
-from dojang.authority.proving import Prover
 from dojang.authority.rules import Rulebook, refusal
 from dojang.authority.settings import AuthoritySettings
 from dojang.authority.status.office import StatusOffice
@@ -50,6 +49,7 @@ from dojang.x509.status import CertificateFacts, credential_facts
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes as PrivateKey
 
+    from dojang.authority.bulk import Bulk
     from dojang.authority.enrolment import Counter, Enrolments
     from dojang.authority.factors.desk import FactorDesk, Sitting
     from dojang.authority.factors.gate import Gate
@@ -65,6 +65,7 @@ Work = Callable[[Connection], Given]
 KeyOpener = Callable[[str], "PrivateKey"]
 Clock = Callable[[], datetime]
 _LONGEST_TRANSACTION = 256
+_SIGN_AT_ONCE = 4  # while the token works on one signature, the next certificates are made ready
 
 
 def utc_now() -> datetime:
@@ -106,6 +107,8 @@ class LocalAuthority:
         self.name, self.folder, self.database, self.settings = folder.name, folder, database, settings
         self._store, self._open_key, self._clock = Store(database, folder.name), key, clock
         self._watch = Watch(self._store)
+        self._many: Bulk | None = None
+        self._many_turn = threading.Lock()
         self.roster = Roster(folder, database, key, self.now)
         self.status = StatusOffice(database, self.roster.private, self.roster.list_path, self.now, settings.status)
 
@@ -118,8 +121,8 @@ class LocalAuthority:
         self.close()
 
     def close(self) -> None:
-        if "_prover" in vars(self):
-            self._prover.close()
+        if self._many is not None:
+            self._many.close()
         self.roster.close()
         self._store.close()
 
@@ -139,15 +142,6 @@ class LocalAuthority:
     @cached_property
     def _own_profiles(self) -> Path:
         return self.folder / "profiles"
-
-    @cached_property
-    def _prover(self) -> Prover:
-        return Prover()
-
-    @cached_property
-    def _bulk(self) -> Bulk:
-        """Where many are issued at once."""
-        return Bulk(self._rules, self._wanted, self.gate.is_open, self.roster.private, self._answers, self._prover)
 
     @cached_property
     def enrolments(self) -> "Enrolments":
@@ -286,10 +280,10 @@ class LocalAuthority:
             self._attempt(self._given if one.transaction_id in known else self._check_form, one) for one in submissions
         ]
         new = [number for number, answer in enumerate(answers) if answer is None]
-        for number, answer in self._bulk.answers({number: submissions[number] for number in new}).items():
+        for number, answer in self._bulk().answers({number: submissions[number] for number in new}).items():
             answers[number] = answer
         rest = [number for number in new if answers[number] is None]
-        with ThreadPoolExecutor(HANDS) as hands:
+        with ThreadPoolExecutor(_SIGN_AT_ONCE) as hands:
             signed = hands.map(lambda number: self._attempt(self._signed, submissions[number]), rest)
         works: dict[int, Work] = {}
         for number, work in zip(rest, signed, strict=True):
@@ -429,6 +423,16 @@ class LocalAuthority:
         return lambda connection: self._answers.record(
             connection, submission, rules, draft, serial, der, entry, confirmed=confirmed
         )
+
+    def _bulk(self) -> "Bulk":
+        """Where many are issued at once."""
+        from dojang.authority.bulk import Bulk
+
+        with self._many_turn:
+            if self._many is None:
+                steps = self._rules, self._wanted, self.gate.is_open, self.roster.private
+                self._many = Bulk(*steps, self._answers, _SIGN_AT_ONCE)
+            return self._many
 
     def _rules(self) -> Rulebook:
         """As they are now. ``AuthorityRefused``, ``AuthorityExpired`` and ``ClockSetBack`` where nothing is issued."""

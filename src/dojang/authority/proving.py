@@ -24,7 +24,10 @@ from dojang.x509.plain import PlainRequest, plain_requests
 
 MANY: Final = 256
 """From so many on, a process is worth its start, which takes as long as proving some thousand."""
+_PATIENCE: Final = 10.0
 _END_SECONDS: Final = 5
+_PASSED_ON: Final = ("PATH", "PYTHON", "LD_", "LANG", "LC_")
+"""Variables that say how a program is run; another may be a PIN."""
 _READY: Final = b"ready"
 Proofs = list[PlainRequest | None]
 
@@ -48,7 +51,7 @@ class Prover:
 
     def expect(self, requests: int) -> None:
         """So many are coming: have the process started, where that and another core are worth it."""
-        if requests < MANY or len(os.sched_getaffinity(0)) < 2:
+        if requests < MANY or (os.cpu_count() or 1) < 2:
             return
         with self._turn:
             if self._process is None and sys.executable:
@@ -75,10 +78,15 @@ class Prover:
         with theirs:
             # Not from the folder that the person happens to be in (-P).
             words = [sys.executable, "-P", "-m", __name__, str(theirs.fileno())]
-            null = subprocess.DEVNULL
             try:
                 self._process = subprocess.Popen(  # noqa: S603 - ourselves
-                    words, stdin=null, stdout=null, stderr=null, pass_fds=[theirs.fileno()]
+                    words,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    pass_fds=(theirs.fileno(),),
+                    cwd="/",
+                    env={name: value for name, value in os.environ.items() if name.startswith(_PASSED_ON)},
                 )
             except OSError:
                 ours.close()
@@ -95,6 +103,8 @@ class Prover:
                     return None
                 self._is_ready = bool(self._line.recv_bytes())
             self._line.send_bytes(marshal.dumps(requests_der))
+            if not self._line.poll(_PATIENCE):
+                raise EOFError  # it was stopped, or worse
             found = marshal.loads(self._line.recv_bytes())  # noqa: S302 - of ourselves
         except (OSError, EOFError):
             self._end()
