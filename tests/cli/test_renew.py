@@ -4,6 +4,12 @@ import json
 
 import pytest
 
+from dojang.cli.context import Invocation
+from dojang.cli.flags import peek
+from dojang.cli.renew import report
+from dojang.ledger import Ledger
+from dojang.lifecycle.workplace import Recovered
+
 
 @pytest.fixture
 def office(home, make_token, run_dojang):
@@ -97,3 +103,12 @@ def test_keep_key_is_the_profiles_to_allow(office) -> None:
     assert (done.returncode, json.loads(done.stdout)["error"]["code"]) == (9, "not-permitted")
     listed = json.loads(office("cert", "list", office.token.uri).stdout)["data"]["credentials"]
     assert [one["state"] for one in listed] == ["valid"]
+
+
+@pytest.mark.parametrize(("outcome", "status"), [("left", 14), ("finished", 0), ("undone", 0)])
+def test_what_goes_on_waiting_is_nothing_done(tmp_path, capsys, outcome: str, status: int) -> None:
+    """Work of an earlier run that was ended counts; what cannot be ended yet is told, and the status is as without."""
+    with Ledger.open(tmp_path / "ledger.sqlite") as ledger:
+        record = ledger.begin("copy", "npki:/there", {}).record
+        assert report(Invocation(peek(["renew", "run", "--json"])), [], [Recovered(record, outcome)], [], {}) == status
+    assert json.loads(capsys.readouterr().out)["data"]["recovered"] == [{"verb": "copy", "outcome": outcome}]

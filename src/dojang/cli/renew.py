@@ -192,7 +192,8 @@ def report(
     invocation.result(data, lambda: _run_text(done, failed, copies), quiet=quiet)
     if failed or warnings:
         return SOME_FAILED
-    return 0 if done or recovered else NothingDue.exit_status
+    ended = any(one.outcome != "left" for one in recovered)
+    return 0 if done or ended else NothingDue.exit_status
 
 
 def tell_outcome(invocation: Invocation, outcome: "Outcome") -> None:
