@@ -85,8 +85,9 @@ def test_a_phone_calls_the_issuer_as_its_messages_do(office):
     settings.write_text('[messages]\nname = "예시은행"\n')
     try:
         for words, issuer in (((), "예시은행"), (("--issuer", "Bank"), "Bank")):
-            uri = office.data("add", "--show", *words)["uri"]
-            assert parse_qs(urlsplit(uri).query)["issuer"] == [issuer]
+            made = office.data("add", "--show", *words)
+            assert parse_qs(urlsplit(made["uri"]).query)["issuer"] == [issuer]
+            office.data("delete", made["device"]["id"], "--yes", made["device"]["id"])
     finally:
         settings.unlink()
 
