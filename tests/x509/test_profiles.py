@@ -128,11 +128,12 @@ def test_a_folder_adds_and_replaces(tmp_path: Path) -> None:
     ],
 )
 def test_a_bad_file_is_an_invalid_setting_that_names_it(tmp_path: Path, text: str) -> None:
-    """Whatever is wrong with it, the file is named and nothing else is raised."""
+    """Whatever is wrong with it, the file is named, and where to see one, and nothing else is raised."""
     (tmp_path / "bad.toml").write_text(text)
     with pytest.raises(InvalidSetting) as caught:
         profiles(tmp_path)
     assert caught.value.facts["path"] == tmp_path / "bad.toml"
+    assert "dojang ca profiles" in caught.value.advice()
 
 
 def test_the_sentence_names_the_setting(tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def _stamp(folder: Path) -> _Stamp:
         try:
             status = path.stat()
         except OSError as error:
-            raise InvalidSetting(path=path, problem=error.strerror or Phrase("it cannot be read")) from error
+            raise _invalid(path, error.strerror or Phrase("it cannot be read")) from error
         found.append((path.name, status.st_mtime_ns, status.st_size))
     return tuple(found)
 
@@ -143,16 +143,22 @@ def _read(path: Path) -> Mapping[str, Any]:
     try:
         return tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
-        raise InvalidSetting(path=path, problem=error.strerror or Phrase("it cannot be read")) from error
+        raise _invalid(path, error.strerror or Phrase("it cannot be read")) from error
     except (ValueError, RecursionError) as error:
-        raise InvalidSetting(path=path, problem=Phrase("it is not valid TOML ({detail})", detail=error)) from error
+        raise _invalid(path, Phrase("it is not valid TOML ({detail})", detail=error)) from error
 
 
 def _built(path: Path, tables: Mapping[Path, Mapping[str, Any]]) -> Profile:
     try:
         return from_table(path.stem, _whole(path, tables, ()))
     except ValueError as error:
-        raise InvalidSetting(path=path, problem=error.args[0]) from error
+        raise _invalid(path, error.args[0]) from error
+
+
+def _invalid(path: Path, problem: object) -> InvalidSetting:
+    return InvalidSetting(
+        path=path, problem=problem, next_step="Correct the file; 'dojang ca profiles NAME' shows what one says."
+    )
 
 
 def _whole(path: Path, tables: Mapping[Path, Mapping[str, Any]], below: tuple[Path, ...]) -> Mapping[str, Any]:
