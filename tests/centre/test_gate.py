@@ -263,6 +263,27 @@ def _shown(port: int) -> bytes:
     return ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate(("127.0.0.1", port)))
 
 
+def test_a_reload_asked_for_during_another_is_not_lost(run_centre):
+    """What the first has read may be what stood there before; asked for several times meanwhile, once is enough."""
+    begun, may_end, times = threading.Event(), threading.Event(), []
+
+    def read() -> None:
+        times.append(1)
+        begun.set()
+        assert may_end.wait(20)
+
+    with run_centre(Limits(rate=0)) as server:
+        server.host.on_reload = read
+        server.host.reload()
+        assert begun.wait(20)
+        server.host.reload()
+        server.host.reload()
+        _until(lambda: server.host._is_stale)
+        may_end.set()
+        _until(lambda: server.host._reloading.done())
+        assert len(times) == 2
+
+
 def test_tls_files_that_changed_are_used_after_a_reload(run_centre, tls, tmp_path):
     """A connection that is open goes on; the next one sees the new certificate. A broken file changes nothing."""
     (old, old_key), (new, new_key) = tls("old"), tls("new")

@@ -63,6 +63,7 @@ class Host:
         self._is_to_stop = False
         self._stopping: asyncio.Task[None] | None = None
         self._reloading: asyncio.Task[None] | None = None
+        self._is_stale = False
         self.on_reload: Callable[[], None] = lambda: None
         """Called, in a thread, when the settings are to be read again."""
         self.on_stopping: Callable[[], None] = lambda: None
@@ -126,10 +127,17 @@ class Host:
         self._server.end()
 
     def _reload(self) -> None:
+        """Once more, where it is under way: what that has read by now may be what stood there before."""
+        self._is_stale = True
         if self._reloading is None or self._reloading.done():
             self._reloading = asyncio.create_task(self._read_again())
 
     async def _read_again(self) -> None:
+        while self._is_stale:
+            self._is_stale = False
+            await self._read()
+
+    async def _read(self) -> None:
         try:
             await asyncio.to_thread(self.on_reload)
             if self._tls is not None:
