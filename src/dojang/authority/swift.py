@@ -65,11 +65,17 @@ class Prepared:
         cursor, plan = self._run(connection, values)
         found = cursor.fetchall()
         assert len(found) <= 1
-        return None if not found else tuple(map(_converted, found[0], plan.columns))
+        if not found:
+            return None
+        read = zip(found[0], plan.columns, strict=True)
+        return tuple([value if convert is None else convert(value) for value, convert in read])
 
     def _run(self, connection: Connection, values: Mapping[str, Any]) -> tuple[Any, _Plan]:
         plan = self._planned_for(connection)
-        given = [_converted(values.get(name, usual), convert) for name, usual, convert in plan.values]
+        given = [
+            values.get(name, usual) if convert is None else convert(values.get(name, usual))
+            for name, usual, convert in plan.values
+        ]
         return execute(connection, plan.text, given), plan
 
     def _planned_for(self, connection: Connection) -> _Plan:

@@ -185,7 +185,7 @@ def _parse(text: str) -> x509.Name:
         rdns[-1].append(_attribute(piece))
         if separator == ",":
             rdns.append([])
-    if any(len({part.oid for part in rdn}) != len(rdn) for rdn in rdns):
+    if any(len(rdn) > 1 and len({part.oid for part in rdn}) != len(rdn) for rdn in rdns):
         raise ValueError(Phrase("one type stands twice in parts joined by +"))
     return x509.Name([x509.RelativeDistinguishedName(rdn) for rdn in reversed(rdns)])
 
@@ -202,6 +202,7 @@ def _pieces(text: str) -> Iterator[tuple[str, str]]:
     yield text[start:], ""
 
 
+@lru_cache(maxsize=256)  # the same country and organisation stand in everybody's name
 def _attribute(piece: str) -> x509.NameAttribute[str]:
     written, equals, raw = piece.partition("=")
     if not equals:
@@ -276,7 +277,7 @@ def _check_value(oid: x509.ObjectIdentifier, value: str) -> None:
     kind, limit = _SHORT.get(oid, oid.dotted_string), _LIMITS.get(oid, _OTHER_LIMIT)
     if not value:
         raise ValueError(Phrase("{type} has no value", type=kind))
-    if any(unicodedata.category(character) in ("Cc", "Cs") for character in value):
+    if not value.isprintable() and any(unicodedata.category(character) in ("Cc", "Cs") for character in value):
         raise ValueError(Phrase("{type} contains a control character", type=kind))
     if len(value) > limit:
         raise ValueError(Phrase("{type} is longer than {limit} characters", type=kind, limit=limit))

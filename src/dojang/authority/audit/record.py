@@ -1,6 +1,7 @@
 """Writing rows: in the transaction of the change that they tell of."""
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
@@ -91,6 +92,7 @@ def _insert(connection: "Connection", rows: list[tuple[Any, ...]]) -> None:
     insert_all(connection, _INSERT[connection.dialect.paramstyle], rows)
 
 
+@lru_cache(maxsize=256)
 def moment_text(at: datetime) -> str:
     """A moment as rows have it: UTC, to the millisecond, always as wide."""
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
