@@ -47,7 +47,9 @@ def test_a_card_from_printing_to_its_end(plain_office, tmp_path):
     for status, code in ((13, "otp-wrong"),) * 4 + ((8, "otp-locked"),) * 2:
         done = office.run(*verify, env=wrong)
         assert (done["status"], done["error"]["code"]) == (status, code)
-    (listed,) = office.data("otp", "card", "list", "--applicant", applicant)["cards"]
+    page = office.data("otp", "card", "list", "--applicant", applicant, "--limit", 1)
+    (listed,), more = page["cards"], page["next"]
+    assert more == number
     assert (listed["state"], listed["wrong_tries"]) == ("locked", 5)
     assert office.data("otp", "card", "unlock", number)["card"]["state"] == "active"
     assert office.data("otp", "kek", "rotate", "--ca", "office")["kek"] == "kek-2"

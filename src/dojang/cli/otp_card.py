@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from dojang.cli.ca import ca_option
-from dojang.cli.ca_enrolment import limit_option
+from dojang.cli.ca_enrolment import limit_option, show_list
 from dojang.cli.ca_orders import day_and_time, moment, officer_option, ordered
 from dojang.cli.context import Invocation
 from dojang.cli.files import check_writable
@@ -139,7 +139,7 @@ def list_(
         for one in found
     ]
     text = invocation.out.table(columns, rows) if rows else _("There are no security cards.")
-    invocation.result({"authority": authority, **answer}, text, quiet=[one["number"] for one in found])
+    show_list(invocation, answer, text, [one["number"] for one in found], limit, authority=authority)
 
 
 @command(
