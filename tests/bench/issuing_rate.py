@@ -16,8 +16,9 @@ several runs on two cores, where C signs in 86.
     waiting         40   of threads for each other, and the system's for the log that is written
 
 That is 300, so two cores that never wait would give 0.57 of what C gets with one; 198 of it (verifying, signing, rows)
-are not Python's, and would give 0.87. Measured is 0.4: the first requests of a batch are proved and its last rows
-written while nothing is signed, and one thread of Python runs at a time. One by one, a certificate waits for the disk.
+are not Python's, and would give 0.87. Measured is 0.37 to 0.40: the first requests of a batch are proved and its last
+rows written while nothing is signed, and one thread of Python runs at a time. One by one, a certificate waits for the
+disk.
 """
 
 import tempfile
