@@ -1,8 +1,10 @@
 """Enrolments over CMP (ir to pkiConf) on loopback: by the server's CPU time, and beside OpenSSL's mock server.
 
 The clients are the same for both, each with one connection; the mock server knows one transaction at a time, so it has
-one client. The ratio of the two is shown and nothing is promised of it: the mock server is C, signs nothing, writes
-nothing down and gives one certificate to everybody, while each of ours is signed on a token and durable twice.
+one client. The ratio of the two is shown and nothing is promised of it. The mock server is C, signs nothing, writes
+nothing down and gives one certificate to everybody, while each of ours is signed on a token and durable twice. Five
+times its rate is more than any server can reach with these clients: what they need themselves for an enrolment, which
+is shown beside it, is half of the time that one takes at the mock server.
 """
 
 import contextlib
@@ -34,16 +36,16 @@ def measure(place: Place, *, rounds: int, seconds: float) -> list[Row]:
     with _ours(place, count + 20) as ours, _mock(place.folder) as mock:
         for enrolment in ours.take(20):  # what is loaded and compiled at first is not measured
             ours.enrol(enrolment)
-        cpu, wall = ours.many(count - _EACH, _CLIENTS)
-        alone = _rate(ours.enrol, ours.take(_EACH))
-        theirs = _rate(mock.enrol, mock.take(_EACH))
-    per_cpu_second = (count - _EACH) / cpu
-    detail = (
-        f"{cpu / (count - _EACH) * 1000:.2f} ms of CPU each, {(count - _EACH) / wall:.0f}/s with {_CLIENTS} clients"
+        taken = [ours.many(_EACH, _CLIENTS) for _ in range(rounds - 1)]
+        alone, _own = _rate(ours.enrol, ours.take(_EACH))
+        theirs, own = _rate(mock.enrol, mock.take(_EACH))
+    cpu, wall = (median(one) / _EACH for one in zip(*taken, strict=True))
+    detail = f"{cpu * 1000:.2f} ms of CPU each, {1 / wall:.0f}/s with {_CLIENTS} clients"
+    beside = (
+        f"one client: {alone:.0f}/s, mock server {theirs:.0f}/s, of {1000 / theirs:.1f} ms {own * 1000:.1f} its own"
     )
-    beside = f"one client: {alone:.0f}/s, mock server {theirs:.0f}/s"
     return [
-        Row("cmp_rate", "enrolments per CPU second", per_cpu_second, PER_CPU_SECOND, True, detail),
+        Row("cmp_rate", "enrolments per CPU second", 1 / cpu, PER_CPU_SECOND, True, detail),
         Row("cmp_rate", "enrolments beside openssl's mock", alone / theirs, None, True, beside),
     ]
 
@@ -110,14 +112,15 @@ class Bench:
         raise ConnectionError
 
 
-def _rate(enrol: Any, enrolments: list[Any]) -> float:
-    """Enrolments a second of one client, by the median."""
-    taken = []
+def _rate(enrol: Any, enrolments: list[Any]) -> tuple[float, float]:
+    """Enrolments a second of one client, and CPU seconds of its own for one, by the median."""
+    taken, own = [], []
     for enrolment in enrolments:
-        start = time.perf_counter()
+        start, before = time.perf_counter(), time.thread_time()
         enrol(enrolment)
         taken.append(time.perf_counter() - start)
-    return 1 / median(taken)
+        own.append(time.thread_time() - before)
+    return 1 / median(taken), median(own)
 
 
 @contextlib.contextmanager
