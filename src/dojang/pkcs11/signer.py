@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from dojang import errors
 from dojang.pkcs11 import constants as ck
@@ -24,13 +24,8 @@ class Opened(Protocol):
     is_open: bool
 
 
-class _Proven(NamedTuple):
-    """A way that has worked: from a digest of so many bytes, or from a message and who hashes it."""
-
-    digest_bytes: int
-    mechanism: Mechanism
-    prefix: bytes
-    hashed: "Callable[[bytes], hashlib._Hash]"
+_Proven = tuple[int, Mechanism, bytes, "Callable[[bytes], hashlib._Hash]"]
+"""A way that has worked: bytes of a digest, the mechanism, what goes before the digest, and who hashes a message."""
 
 
 class TokenSigner:
@@ -92,8 +87,11 @@ class TokenSigner:
         """
         asked = (hash_name, scheme, salt_length)
         proven = self._proven.get(asked)
-        if proven is not None and len(digest) == proven.digest_bytes:
-            signature = self._sign_straight(proven, digest)
+        if proven is not None and len(digest) == proven[0]:
+            prefix = proven[2]  # with an empty one, too, the sum is bytes, whatever buffer the digest is
+            if not self._opened.is_open:
+                raise errors.TokenClosed(token=self._pool.identity.label)
+            signature = self._pool.sign(proven[1], self.search, prefix + digest, self._log_in)
             return self._der(signature) if self._elliptic and not plain else signature
         check_hash(hash_name)
         if len(digest) != DIGEST_BYTES[hash_name]:
@@ -117,8 +115,7 @@ class TokenSigner:
         asked = (hash_name, scheme, salt_length)
         proven = self._proven.get(asked)
         if proven is not None:
-            signature = self._sign_straight(proven, proven.hashed(message).digest())
-            return self._der(signature) if self._elliptic else signature
+            return self.sign_digest(proven[3](message).digest(), hash_name, scheme, salt_length=salt_length)
         settled = self._scheme(scheme)
         if settled == "eddsa":
             return self._sign(None, message, "", settled, None)
@@ -132,13 +129,7 @@ class TokenSigner:
         """From now on, a digest goes straight to the key; not where that asks for its PIN, or takes messages only."""
         if self._authenticate is None and not plan.takes_message:
             name = asked[0]
-            self._proven[asked] = _Proven(DIGEST_BYTES[name], plan.mechanism, plan.prefix, getattr(hashlib, name))
-
-    def _sign_straight(self, proven: _Proven, digest: bytes) -> bytes:
-        if not self._opened.is_open:
-            raise errors.TokenClosed(token=self._pool.identity.label)
-        # With an empty prefix, too, the sum is bytes, whatever buffer the digest is.
-        return self._pool.sign(proven.mechanism, self.search, proven.prefix + digest, self._log_in)
+            self._proven[asked] = DIGEST_BYTES[name], plan.mechanism, plan.prefix, getattr(hashlib, name)
 
     def _scheme(self, scheme: str | None) -> str:
         allowed = _SCHEMES.get(self.family, ())
