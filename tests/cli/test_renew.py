@@ -6,7 +6,7 @@ import pytest
 
 from dojang.cli.context import Invocation
 from dojang.cli.flags import peek
-from dojang.cli.renew import report
+from dojang.cli.renew_report import report
 from dojang.ledger import Ledger
 from dojang.lifecycle.workplace import Recovered
 

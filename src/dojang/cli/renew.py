@@ -1,7 +1,7 @@
 """``dojang renew``: now, due, run."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dojang.cli.aftercare import Aftercare
 from dojang.cli.context import Invocation
@@ -13,7 +13,6 @@ from dojang.cli.frame import argument, command, option
 from dojang.cli.language import N_, _, advice_of, message_of, say
 from dojang.cli.renew_orders import (
     SOME_FAILED,
-    failed_data,
     hooked,
     jobs_of,
     jobs_option,
@@ -22,20 +21,17 @@ from dojang.cli.renew_orders import (
     warnings_data,
     window_of,
 )
+from dojang.cli.renew_report import Copies, copies_left, copy_lines, renewal_data, report, tell_outcome
 from dojang.cli.where import checked_wait, note_failures, survey, wait_option
 from dojang.cli.workplace import plan_words, workplace
-from dojang.errors import DojangError, NothingDue, NotRenewable
+from dojang.errors import NothingDue, NotRenewable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from dojang.cli.where import Survey
     from dojang.lifecycle.held import Held
     from dojang.lifecycle.renew import Renewal
     from dojang.lifecycle.renewals import Outcome
-    from dojang.lifecycle.workplace import Recovered, Workplace
-
-    Copies = Mapping[bytes, tuple[str, ...]]  # by the certificate that was replaced
+    from dojang.lifecycle.workplace import Workplace
 
 window_option = option(
     "--window", metavar="DAYS", help=N_("How long before its expiry a certificate is due, written 30d or 30.")
@@ -85,7 +81,7 @@ def now(
         renewal = renew(order, place)
         copies = copies_left(place, [renewal])
     new = renewal.credential
-    data = {**_data(renewal, copies), **after.data(new), "warnings": warnings_data(warnings)}
+    data = {**renewal_data(renewal, copies), **after.data(new), "warnings": warnings_data(warnings)}
     invocation.result(data, lambda: _text(renewal, after, copies), quiet=[new.stored.address])
     return SOME_FAILED if warnings else after.exit_status
 
@@ -163,50 +159,6 @@ def run(
     return report(invocation, outcomes, recovered, warnings, copies)
 
 
-def copies_left(place: "Workplace", renewals: "list[Renewal]") -> "Copies":
-    """Where copies of what was renewed are still the old ones."""
-    from dojang.lifecycle.fallout import copies_of
-
-    return copies_of(place, [one.previous.stored for one in renewals])
-
-
-def report(
-    invocation: Invocation,
-    outcomes: "list[Outcome]",
-    recovered: "list[Recovered]",
-    warnings: list[DojangError],
-    copies: "Copies",
-    **more: Any,
-) -> int:
-    """The result of a run, and its exit status."""
-    done = [one.renewal for one in outcomes if one.renewal is not None]
-    failed = [(one.held.stored.address, one.error) for one in outcomes if one.failed and one.error is not None]
-    data = {
-        "renewed": [_data(renewal, copies) for renewal in done],
-        "failed": [failed_data(*one) for one in failed],
-        "recovered": [{"verb": one.record.verb, "outcome": one.outcome} for one in recovered],
-        "warnings": warnings_data(warnings),
-        **more,
-    }
-    quiet = [renewal.credential.stored.address for renewal in done]
-    invocation.result(data, lambda: _run_text(done, failed, copies), quiet=quiet)
-    if failed or warnings:
-        return SOME_FAILED
-    ended = any(one.outcome != "left" for one in recovered)
-    return 0 if done or ended else NothingDue.exit_status
-
-
-def tell_outcome(invocation: Invocation, outcome: "Outcome") -> None:
-    """On the way: what a person should know of one that was not renewed."""
-    address, error = outcome.held.stored.address, outcome.error
-    if outcome.failed and error is not None:
-        invocation.out.warning(f"{address}: {message_of(error)} {advice_of(error)}")
-    elif isinstance(error, NothingDue):
-        invocation.out.note(say("{address}: its certificate was renewed meanwhile.", address=address))
-    elif error is not None:
-        invocation.out.note(f"{address}: {message_of(error)}")
-
-
 def _renew_all(
     invocation: Invocation, place: "Workplace", held: "list[Held]", window: str | None, jobs: int
 ) -> "list[Outcome]":
@@ -259,18 +211,6 @@ def _due(invocation: Invocation, looked: "Survey", window: str | None, wait: flo
     return [one for one in found.held if one.state == "due"]
 
 
-def _data(renewal: "Renewal", copies: "Copies") -> dict[str, object]:
-    return {
-        "credential": credential_data(renewal.credential),
-        "previous": credential_data(renewal.previous),
-        "copies": list(_copies(renewal, copies)),
-    }
-
-
-def _copies(renewal: "Renewal", copies: "Copies") -> tuple[str, ...]:
-    return copies.get(renewal.previous.stored.certificate_der, ())
-
-
 def _text(renewal: "Renewal", after: Aftercare, copies: "Copies") -> str:
     previous = renewal.previous.stored.address
     return "\n".join(
@@ -278,7 +218,7 @@ def _text(renewal: "Renewal", after: Aftercare, copies: "Copies") -> str:
             _("Renewed."),
             *credential_lines(renewal.credential),
             say("Retired: {address}", address=previous),
-            *_copy_lines(renewal, copies),
+            *copy_lines(renewal, copies),
             *after.lines(renewal.credential),
             "",
             _("Try next:"),
@@ -286,21 +226,3 @@ def _text(renewal: "Renewal", after: Aftercare, copies: "Copies") -> str:
             f"  dojang cert delete '{previous}'",
         ]
     )
-
-
-def _copy_lines(renewal: "Renewal", copies: "Copies") -> list[str]:
-    """A copy is not renewed along: its place may take no successor, and nobody may be there to open it."""
-    text = N_("A copy is still the old one: {address}; delete it (dojang cert delete), then copy the new one there.")
-    return [say(text, address=address) for address in _copies(renewal, copies)]
-
-
-def _run_text(done: "list[Renewal]", failed: "list[tuple[str, DojangError]]", copies: "Copies") -> str:
-    if failed and not done:
-        return say("Due, but not renewed: {number}", number=len(failed))
-    lines = []
-    for one in done:
-        facts = {"not_after": one.credential.facts.not_after_at, "address": one.credential.stored.address}
-        subject = one.credential.facts.subject
-        lines.append(say("Renewed {subject} until {not_after}: {address}", subject=subject, **facts))
-        lines += _copy_lines(one, copies)
-    return "\n".join(lines) or message_of(NothingDue())

@@ -25,7 +25,7 @@ def one_round(
     """A person may have changed something since the last run, so what waits for that is tried again."""
     from dataclasses import replace
 
-    from dojang.cli.renew import copies_left, report, tell_outcome
+    from dojang.cli.renew_report import copies_left, report, tell_outcome
     from dojang.lifecycle.rounds import go_round
 
     if invocation.flags.plan:
