@@ -22,6 +22,7 @@ from sqlalchemy.exc import OperationalError
 from dojang.authority import audit, migrations, tables
 from dojang.authority.audit.guards import triggers
 from dojang.authority.database import Database
+from dojang.authority.enrolment.lookup import look_up
 from dojang.errors import DatabaseUnavailable, InvalidSetting, NotFound, StateUnreadable
 from dojang.otp import tables as otp_tables
 from dojang.testing.postgres import PrivatePostgres, private_postgres
@@ -337,3 +338,15 @@ def _wait_for(holds: Callable[[], bool]) -> None:
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.005)
+
+
+def test_a_database_that_is_closed_keeps_no_connection_of_a_glance(tmp_path: Path) -> None:
+    """Neither one that was free at its end, nor one that is used after it; that gets its answer all the same."""
+    database = Database.create(f"sqlite:///{tmp_path / 'store.sqlite'}")
+    assert look_up(database, "0123456789", "192.0.2.1", AT, AT).known is None
+    glances: Any = database.glances
+    assert len(glances._free) == 1
+    database.close()
+    assert glances._free == []
+    assert glances.one("SELECT ?", ("a",)) == ("a",)
+    assert glances._free == []
