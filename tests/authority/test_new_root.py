@@ -27,14 +27,19 @@ class Root:
     name: str
     key: Any = field(default_factory=lambda: ec.generate_private_key(ec.SECP256R1()))
 
-    def certify(self, other: "Root", *, ca: bool = True, days: int = 100) -> x509.Certificate:
+    def certify(
+        self, other: "Root", *, ca: bool = True, days: int = 100, length: int | None = None, names: str | None = None
+    ) -> x509.Certificate:
         subject, issuer = parse_name(f"CN={other.name}"), parse_name(f"CN={self.name}")
         number, begin, end = x509.random_serial_number(), NOW - timedelta(200), NOW + timedelta(days)
         builder = x509.CertificateBuilder(issuer, subject, other.key.public_key(), number, begin, end)
-        return builder.add_extension(x509.BasicConstraints(ca, None), critical=True).sign(self.key, SHA256())
+        if names is not None:
+            builder = builder.add_extension(x509.NameConstraints([x509.DNSName(names)], None), critical=True)
+        return builder.add_extension(x509.BasicConstraints(ca, length), critical=True).sign(self.key, SHA256())
 
 
-OLD, BETWEEN, NEW, STRANGER = Root("Old"), Root("Between"), Root("New"), Root("New")
+OLD, BETWEEN, NEW, STRANGER = Root("Root"), Root("Root"), Root("Root"), Root("Root")
+ISSUING, AFTER_ISSUING, OTHER = Root("Issuing"), Root("Issuing"), Root("Other root")
 GOOD = RootUpdate(new_with_new=NEW.certify(NEW), new_with_old=OLD.certify(NEW), old_with_new=NEW.certify(OLD))
 
 
@@ -63,8 +68,8 @@ def test_a_root_that_the_old_one_vouches_for_is_believed(update: RootUpdate, oth
     ("changes", "problem"),
     [
         ({"new_with_old": None}, "does not vouch"),
-        ({"new_with_old": STRANGER.certify(NEW)}, "not trusted"),
-        ({"new_with_old": Root("Old").certify(NEW)}, "does not verify"),
+        ({"new_with_old": ISSUING.certify(NEW)}, "no trusted certificate"),
+        ({"new_with_old": STRANGER.certify(NEW)}, "does not verify"),
         ({"new_with_old": OLD.certify(STRANGER)}, "does not vouch"),
         ({"new_with_old": OLD.certify(BETWEEN)}, "does not vouch"),
         ({"new_with_old": OLD.certify(NEW, ca=False)}, "not an authority"),
@@ -82,6 +87,34 @@ def test_a_root_that_it_does_not_vouch_for_is_not(changes: dict[str, Any], probl
     """Whatever is wrong with one of the three is said."""
     with pytest.raises(AuthorityUntrusted, match=problem):
         check_update("ca", ROOT_DER, replace(GOOD, **changes), (), NOW)
+
+
+@pytest.mark.parametrize("length", [0, None])
+@pytest.mark.parametrize("new", [AFTER_ISSUING, OTHER, NEW], ids=["its own name", "any name", "the root's name"])
+def test_an_issuing_authority_can_plant_no_root(new: Root, length: int | None):
+    """Under whatever name, and however many authorities it may have below it: one of its own name counts for none."""
+    update = RootUpdate(new_with_new=new.certify(new), new_with_old=ISSUING.certify(new), old_with_new=None)
+    others = [der(OLD.certify(ISSUING, length=length))]
+    for asked in (update, replace(update, new_with_old=None)):
+        with pytest.raises(AuthorityUntrusted):
+            check_update("ca", ROOT_DER, asked, [*others, der(ISSUING.certify(new))], NOW)
+
+
+def test_another_authority_that_the_root_certified_becomes_no_root():
+    """It is believed for as long as that certificate says, and no longer."""
+    update = RootUpdate(
+        new_with_new=OTHER.certify(OTHER), new_with_old=OLD.certify(OTHER), old_with_new=OTHER.certify(OLD)
+    )
+    with pytest.raises(AuthorityUntrusted, match="another name"):
+        check_update("ca", ROOT_DER, update, (), NOW)
+
+
+def test_a_root_that_constrains_names_has_no_successor_without_that():
+    """Constraints are not compared: neither what the old one has nor what the new one has is understood."""
+    with pytest.raises(AuthorityUntrusted, match="constrains names"):
+        check_update("ca", der(OLD.certify(OLD, names="example")), GOOD, (), NOW)
+    with pytest.raises(AuthorityUntrusted, match="not understood"):
+        check_update("ca", ROOT_DER, replace(GOOD, new_with_new=NEW.certify(NEW, names="example")), (), NOW)
 
 
 def test_an_answer_without_a_root_is_none():

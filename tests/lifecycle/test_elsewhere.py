@@ -459,10 +459,12 @@ def moving(desk: Desk, tmp_path: Path) -> Iterator[Desk]:
         yield desk
 
 
-def _new_root(server: OwnServer, name: str) -> None:
+def _new_root(server: OwnServer, name: str, subject: str | None = None) -> bytes:
     """Prepared, and so published."""
     key = server.counter.keys[f"pkcs11:object={name}"] = ec.generate_private_key(ec.SECP256R1())
-    rollover.prepare(server.counter.authority.scene(), "root", key, f"pkcs11:object={name}")
+    named = None if subject is None else parse_name(subject)
+    scene = server.counter.authority.scene()
+    return rollover.prepare(scene, "root", key, f"pkcs11:object={name}", named).certificate_der
 
 
 def _new_issuer(server: OwnServer, name: str) -> None:
@@ -516,6 +518,25 @@ def test_a_new_root_that_nobody_vouches_for_is_told_of_and_not_believed(moving: 
     assert anchors_of(desk.place.ledger, desk.server.url) == before
     (warning,) = warned
     assert (warning.code, "does not vouch" in str(warning)) == ("authority-untrusted", True)
+
+
+@on_disk
+def test_a_new_root_under_another_name_is_given_once(moving: Desk) -> None:
+    """Who vouches for another name may vouch for another authority: it is told of, until it is given by another way."""
+    desk, warned = moving, []
+    desk.place = replace(desk.place, warn=warned.append)
+    address = desk.issue().stored.address
+    root_der = _new_root(desk.server, "root-2", "CN=Another Root,C=KR")
+    renew(RenewOrder(address, again=True), desk.place)
+    assert ["another name" in str(one) for one in warned] == [True]
+    desk.place = replace(desk.place, open_authority=lambda url: _knowing(desk.open_authority(url), root_der))
+    renew(RenewOrder(address, again=True), desk.place)
+    assert (len(warned), desk.succeeded) == (1, [])
+
+
+def _knowing(authority: RemoteAuthority, root_der: bytes) -> RemoteAuthority:
+    """With a certificate that was given for this time, before those that were kept."""
+    return RemoteAuthority(authority.name, replace(authority._terms, anchors_der=(root_der, *authority.chain_der())))
 
 
 @on_disk

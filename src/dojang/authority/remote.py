@@ -17,7 +17,7 @@ from cryptography import x509
 
 from dojang.authority.base import Issued, Submission
 from dojang.authority.elsewhere import Asker, Signer
-from dojang.authority.new_root import check_update, question_about, update_in
+from dojang.authority.new_root import check_update, der_of, question_about, update_in
 from dojang.authority.parties import ByCode, BySignature
 from dojang.authority.remote_factors import RemoteSitting
 from dojang.cmp.bodies import Certification, General, Kind, RevocationRequest
@@ -192,11 +192,10 @@ class RemoteAuthority:
             update = update_in(self._inquire(question_about(root_der), Patience(0, pauses=())))
         except (AuthorityRefused, AuthorityUnreachable, AuthorityUntrusted, AnswerPending, CmpFault):
             return
-        if update is not None:
+        if update is not None and der_of(update.new_with_new) not in self._anchors:  # or it was given
             new_der = check_update(self.name, root_der, update, chain_der, self._terms.now())
-            if new_der not in self._anchors:
-                self._anchors.append(new_der)
-                self._terms.succeeded(new_der)
+            self._anchors.append(new_der)
+            self._terms.succeeded(new_der)
 
     def confirm(self, transaction_id: str) -> None:
         """Confirmed before, nothing is sent."""
