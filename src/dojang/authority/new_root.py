@@ -37,7 +37,7 @@ def check_update(
 ) -> bytes:
     """The new root, which has signed itself and which the old one has signed, by itself or by way of roots between them
     whose certificates are among the others; all of them may sign certificates now, and have one name. So neither an
-    issuing authority nor the root of others that the old one certified (RFC 9810 section 4.6) can become one.
+    issuing authority nor the root of others that the old one certified (RFC 9810 section 6.6) can become one.
 
     Where it came with a certificate for the old one by the new key, that has to be one. Raises ``AuthorityUntrusted``.
     """
