@@ -56,7 +56,10 @@ def test_a_card_from_printing_to_its_end(plain_office, tmp_path):
     assert office.data(*verify, env=right)["valid"]
     assert office.run(*verify, env=right)["error"]["code"] == "not-permitted"
 
-    assert office.data("otp", "card", "delete", number, "--reason", "lost")["card"]["state"] == "removed"
+    delete = ("otp", "card", "delete", number, "--reason", "lost")
+    assert office.run(*delete)["error"]["code"] == "input-required"
+    assert office.run(*delete, "--yes", "another")["error"]["code"] == "serial-mismatch"
+    assert office.data(*delete, "--yes", number)["card"]["state"] == "removed"
     assert office.data("otp", "card", "list", "--applicant", applicant)["cards"] == []
     assert office.run("otp", "card", "challenge", number)["error"]["code"] == "not-permitted"
     events = [one["event"] for one in office.data("audit", "tail", "--lines", "20")["entries"] if number in str(one)]

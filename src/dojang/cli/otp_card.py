@@ -199,33 +199,37 @@ def verify(invocation: Invocation, number: str, code_source: str | None, ca: str
 @officer_option
 def unlock(invocation: Invocation, number: str, ca: str | None, officer: str | None) -> None:
     """Only an officer does; time does not."""
-    step = say("Unlock card {number}", number=number)
-    _decide(invocation, ca, officer, "card.unlock", {"card": number}, step)
+    authority = chosen_authority(invocation, ca)
+    if invocation.planned([say("Unlock card {number}", number=number)], authority=authority):
+        return
+    _show(invocation, authority, ordered(invocation, authority, "card.unlock", {"card": number}, officer))
 
 
 @command(
     help=N_("Remove a card that was lost, replaced or never printed; nothing of its codes is kept."),
-    examples=["dojang otp card delete 4073-1234-5678 --reason lost --ca office"],
+    examples=["dojang otp card delete 4073-1234-5678 --yes 4073-1234-5678 --reason lost --ca office"],
 )
 @number_argument
+@option("--yes", metavar="NUMBER", help=N_("The card's number once more, to show that this one is meant."))
 @option("--reason", metavar="TEXT", help=N_("Why, for the record."))
 @ca_option
 @officer_option
-def delete(invocation: Invocation, number: str, reason: str | None, ca: str | None, officer: str | None) -> None:
-    """One that was removed already stays so."""
-    step = say("Remove card {number} for good", number=number)
-    _decide(invocation, ca, officer, "card.remove", {"card": number, "reason": reason}, step)
-
-
-def _decide(
-    invocation: Invocation, ca: str | None, officer: str | None, method: str, wanted: dict[str, Any], step: str
+def delete(
+    invocation: Invocation, number: str, yes: str | None, reason: str | None, ca: str | None, officer: str | None
 ) -> None:
+    """Its number is typed or passed once more. One that was removed already stays so."""
+    authority = chosen_authority(invocation, ca)
+    if invocation.planned([say("Remove card {number} for good", number=number)], authority=authority):
+        return
+    what = say("card {number}", number=number)
+    invocation.confirm_serial(number, yes, what=what, option="--yes NUMBER", question=N_("The card's number"))
+    wanted = {"card": number, "reason": reason}
+    _show(invocation, authority, ordered(invocation, authority, "card.remove", wanted, officer))
+
+
+def _show(invocation: Invocation, authority: str, answer: Mapping[str, Any]) -> None:
     from dojang.otp.cards.paper import grouped
 
-    authority = chosen_authority(invocation, ca)
-    if invocation.planned([step], authority=authority):
-        return
-    answer = ordered(invocation, authority, method, wanted, officer)
     card = answer["card"]
     text = say("Security card {number}: {state}", number=grouped(card["number"]), state=_state(card))
     invocation.result({"authority": authority, **answer}, text, quiet=[card["state"]])
