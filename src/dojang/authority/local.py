@@ -24,7 +24,7 @@ from sqlalchemy import Connection
 
 from dojang.authority import revocation
 from dojang.authority import settings as settings_file
-from dojang.authority.answers import Answers, Given, KeySwitched
+from dojang.authority.answers import Answers, Given, KeySwitched, key_fingerprint_of
 from dojang.authority.audit.heads import Head
 from dojang.authority.audit.sealing import seal
 from dojang.authority.base import Along, Entry, Issued, Kind, Submission
@@ -48,6 +48,7 @@ from dojang.x509.status import CertificateFacts, credential_facts
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes as PrivateKey
+    from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes as PublicKey
 
     from dojang.authority.bulk import Bulk
     from dojang.authority.enrolment import Counter, Enrolments
@@ -230,6 +231,10 @@ class LocalAuthority:
         """The profile by which this certificate was issued; ``None`` when it was not issued here."""
         found = self._answers.recorded(certificate_der)
         return found.profile if found else None
+
+    def is_certified(self, public_key: "PublicKey") -> bool:
+        """Whether there is or was a certificate for this key."""
+        return bool(self._store.with_key(key_fingerprint_of(public_key)))
 
     def issued(self) -> Iterator[Record]:
         """Every certificate issued to a subscriber, oldest first."""

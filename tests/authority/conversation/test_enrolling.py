@@ -203,6 +203,37 @@ def test_another_certificate_is_for_nobody_else(several: Subscriber) -> None:
     assert several.state() == "revoked"
 
 
+def test_another_certificate_needs_a_key_that_is_new(several: Subscriber) -> None:
+    """No key has a second term by it, neither the signer's nor one of a certificate beside it."""
+    own = several.counter.authority.folder / "profiles" / "tls-client.toml"
+    own.write_text(own.read_text() + "keep-key = false\n")
+    first = several.signing_key
+    second = several.again().enrol(Kind.CR, subject="")
+    for signer, key in ((several, first), (several, second.signing_key), (second, first)):
+        again = signer.again(key=key)
+        assert failure_in(again.ask(again.request(Kind.CR, ""))) is FailInfo.BAD_CERT_TEMPLATE
+
+
+def test_where_a_renewal_may_keep_the_key_another_certificate_may_have_it(several: Subscriber) -> None:
+    """Whoever may go on with a key for ever gains nothing by it."""
+    again = several.again(key=several.signing_key)
+    assert again.granted(again.ask(again.request(Kind.CR, "")))
+
+
+def test_another_certificate_has_the_term_that_the_first_was_given(counter: Counter) -> None:
+    """Not the longest of the profile, nor the shortest."""
+    folder = counter.authority.folder / "profiles"
+    folder.mkdir()
+    own, words = folder / "tls-client.toml", 'like = "tls-client"\nseveral = true\nvalidity-years = [{years}]\n'
+    own.write_text(words.format(years="2"))
+    handed = counter.hand_out(profile_name="tls-client", subject=DEVICE)
+    holder = Subscriber(counter, handed.enrolment.reference, handed.code).enrol()
+    own.write_text(words.format(years="1, 2, 3"))
+    again = holder.again().enrol(Kind.CR, subject="")
+    first, second = (x509.load_der_x509_certificate(one.certificate_der or b"") for one in (holder, again))
+    assert first.not_valid_after_utc == second.not_valid_after_utc
+
+
 def test_what_awaits_approval_is_polled_for(counter: Counter) -> None:
     """ip says waiting, pollRep when to ask again, and once an officer has approved, pollReq gets the certificate."""
     counter.policy = replace(counter.policy, usual=ProfileRule("people", True))

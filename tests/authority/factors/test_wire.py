@@ -198,6 +198,19 @@ def test_a_holder_passes_factors_for_a_reissue(small: Bank, bearer: Subscriber) 
     assert len(small.issued()) == 2
 
 
+@pytest.mark.parametrize("occasions", ['["issue", "reissue"]', '["issue"]', '["reissue"]'])
+def test_no_factor_is_got_round_by_another_certificate(small: Bank, bearer: Subscriber, occasions: str) -> None:
+    """Where the profile allows several, one that wants factors is had with a code or as a reissue that is named."""
+    own = small.authority.folder / "profiles" / "bank.toml"
+    passes(bearer, "otp", "sms")
+    holder = bearer.again().enrol()
+    own.write_text(f'like = "personal"\nseveral = true\n[factors]\nfor = {occasions}\nall = ["sms", "otp"]\n')
+    another = holder.again(key=ec.generate_private_key(ec.SECP256R1()))
+    answer = another.ask(another.request(Kind.CR, ""))
+    assert (failure_in(answer), wanted_in(answer.header.information)) == (FailInfo.NOT_AUTHORIZED, None)
+    assert len(small.issued()) == 1
+
+
 def test_a_renewal_wants_none_unless_the_profile_says_so(small: Bank, bearer: Subscriber) -> None:
     """The old key speaks for itself."""
     passes(bearer, "otp", "sms")

@@ -18,6 +18,7 @@ from dojang.authority.conversation.replies import Reply
 from dojang.authority.conversation.senders import Bearer, Holder, check_holder, check_standing
 from dojang.authority.conversation.transactions import Overtaken, Turn, begin, go_on, make_room
 from dojang.authority.conversation.wishes import PKCS10_ID, Wish, wish_in
+from dojang.authority.terms import chosen_years
 from dojang.cmp.bodies import Answer, Certified, Kind, Poll, Status, Wait, Waiting
 from dojang.cmp.faults import CmpFault, FailInfo, PkiStatus
 from dojang.cmp.messages import confirm_wait, implicit_confirm, read_message
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from dojang.secret import Secret
+    from dojang.x509.profiles import Profile
 
 _PENDING = ("drafted", "waiting")
 
@@ -106,8 +108,9 @@ def _next(question: Question, sender: Holder, wish: Wish) -> Order:
     certificate, named = sender.certificate, wish.replaces
     if named is not None and (named.issuer, named.serial) != (certificate.issuer, certificate.serial_number):
         raise CmpFault(FailInfo.BAD_CERT_ID, "oldCertID is not the signer's certificate")
-    if wish.kind != Kind.KUR and named is None and question.office.may_have_several(sender.known.profile):
-        return _another(question, sender, wish)
+    several = question.office.several(sender.known.profile) if wish.kind != Kind.KUR and named is None else None
+    if several is not None:
+        return _another(question, sender, wish, several)
     subject = wish.request.subject if list(wish.request.subject) else certificate.subject
     return Order(
         kind="renew" if wish.kind == Kind.KUR else "reissue",
@@ -120,10 +123,18 @@ def _next(question: Question, sender: Holder, wish: Wish) -> Order:
     )
 
 
-def _another(question: Question, sender: Holder, wish: Wish) -> Order:
-    """A certificate of its own, for a whole term (RFC 9483 section 4.1.2), under the names that the signer's has."""
-    own, request = sender.certificate, wish.request
+def _another(question: Question, sender: Holder, wish: Wish, profile: "Profile") -> Order:
+    """A certificate of its own, for a whole term as the signer's was (RFC 9483 section 4.1.2), under the same names.
+
+    What a renewal or a reissue would have to keep is not got round by it: a key has no second term where the profile
+    gives it none, and whoever must pass factors for a certificate has a code or an old certificate to pass them for.
+    """
+    own, request, office = sender.certificate, wish.request, question.office
     names = alternative_names_of(own)
+    if any(office.factors.policy.wanted(profile, kind) for kind in ("issue", "reissue")):
+        raise CmpFault(FailInfo.NOT_AUTHORIZED, "factors are asked for, so another certificate needs a code")
+    if not profile.keep_key_allowed and office.is_certified(request.public_key):
+        raise CmpFault(FailInfo.BAD_CERT_TEMPLATE, "another certificate needs a new key")
     if list(request.subject) and request.subject != own.subject:
         raise CmpFault(FailInfo.BAD_CERT_TEMPLATE, "another certificate is for the same subject")
     if request.alternative_names and set(request.alternative_names) != set(names):
@@ -132,8 +143,9 @@ def _another(question: Question, sender: Holder, wish: Wish) -> Order:
         kind="issue",
         request=CertificateRequest(own.subject, request.public_key, names),
         request_der=wish.request_der,
-        profile=sender.known.profile,
+        profile=profile.name,
         transaction_id=question.place.text,
+        years=chosen_years(profile, None, own),
         confirmed=_is_implicit(question, wish),
     )
 

@@ -14,11 +14,14 @@ from dojang.authority.store import Record, find_record
 from dojang.cmp.signatures import loaded
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes as PublicKey
+
     from dojang.authority.database import Database
     from dojang.authority.enrolment import Enrolments
     from dojang.authority.factors.desk import FactorDesk
     from dojang.authority.local import LocalAuthority
     from dojang.authority.settings import CmpSettings
+    from dojang.x509.profiles import Profile
 
 
 class LocalOffice:
@@ -76,8 +79,11 @@ class LocalOffice:
     def certificate_der(self, serial: str) -> bytes:
         return self._authority.find(serial).certificate_der
 
-    def may_have_several(self, profile: str) -> bool:
-        return any(one.several_allowed for one in self._authority.profiles() if one.name == profile)
+    def several(self, profile: str) -> "Profile | None":
+        return next((one for one in self._authority.profiles() if one.name == profile and one.several_allowed), None)
+
+    def is_certified(self, public_key: "PublicKey") -> bool:
+        return self._authority.is_certified(public_key)
 
     def issue(self, order: Order, entry: Callable[[bytes], Entry]) -> bytes:
         submission = Submission(

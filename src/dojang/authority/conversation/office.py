@@ -12,12 +12,14 @@ from dojang.x509.request import CertificateRequest
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes as PrivateKey
+    from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes as PublicKey
 
     from dojang.authority.database import Database
     from dojang.authority.enrolment import Enrolments
     from dojang.authority.factors.desk import FactorDesk
     from dojang.authority.hierarchy.chains import RootUpdate
     from dojang.authority.settings import CmpSettings
+    from dojang.x509.profiles import Profile
 
 
 class Order(NamedTuple):
@@ -108,8 +110,12 @@ class Office(Protocol):
         """A certificate that was issued."""
         ...
 
-    def may_have_several(self, profile: str) -> bool:
-        """Whether one who has a certificate by this profile may have another beside it."""
+    def several(self, profile: str) -> "Profile | None":
+        """This profile, where one who has a certificate by it may have another beside it."""
+        ...
+
+    def is_certified(self, public_key: "PublicKey") -> bool:
+        """Whether there is or was a certificate for this key."""
         ...
 
     def issue(self, order: Order, entry: Callable[[bytes], Entry]) -> bytes:

@@ -12,6 +12,7 @@
     key-reuse = false                      # a key that was certified here before is refused; it is allowed unless said
     several = true                         # who has one gets another beside it by cr or p10cr (CMP) signed with its
                                            # key; unless said that is a reissue, and the first one is revoked
+                                           # where factors are asked for, another needs a code
     algorithms = ["rsa-2048", "ec-p256"]
     key-usage = ["digital-signature"]      # RFC 5280 section 4.2.1.3, in kebab-case
     extended-key-usage = ["server-auth"]   # a name or a dotted OID
