@@ -32,15 +32,6 @@ def try_tls(files: "TlsFiles") -> None:
         raise FileMalformed(path=files.key, expected=expected, problem=Phrase("granian cannot use it")) from error
 
 
-def leave(status: int) -> NoReturn:
-    """End this process at once. granian's threads end in their own time, and one that comes back to an interpreter that
-    is being taken down makes it hang, or aborts it.
-    """
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
-
-
 def _forbid_core_dumps() -> None:
     """They would hold the key."""
     if sys.platform != "win32":
@@ -49,7 +40,10 @@ def _forbid_core_dumps() -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-async def _listen(certificate: Path, key: Path) -> None:
+async def _listen(certificate: Path, key: Path) -> NoReturn:
+    """The process ends at once: a thread of granian that comes back to an interpreter that is being taken down makes it
+    hang, or aborts it. (``dojang`` itself never takes its interpreter down.)
+    """
     from dojang.centre.granian_server import Listener
     from dojang.centre.limits import Limits
     from dojang.centre.sockets import listen
@@ -59,7 +53,7 @@ async def _listen(certificate: Path, key: Path) -> None:
     with listening:
         listener = Listener(listening, None, Limits(), 1, TlsFiles(certificate, key))
         await listener.begin()
-    leave(0)
+    os._exit(0)
 
 
 if __name__ == "__main__":

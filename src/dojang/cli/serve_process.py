@@ -18,7 +18,6 @@ from dojang.centre.health import Pulse
 from dojang.centre.logs import Log, tell
 from dojang.centre.metrics import FOLDER_VARIABLE, page_of
 from dojang.centre.opening import Opened, open_centre
-from dojang.centre.servers import GRANIAN
 from dojang.centre.sockets import address_of, listen, read_address
 from dojang.centre.supervisor import Leash, Supervisor
 from dojang.cli.context import Invocation
@@ -68,7 +67,7 @@ def work(invocation: Invocation, descriptor: int) -> int:
         _begin_jobs(invocation, opened, order)
         leash.watch(host.stop)
         host.run()
-    return _left(order, 0)
+    return 0
 
 
 def _serve_alone(invocation: Invocation, order: Order, sockets: list[socket], back: list[socket]) -> int:
@@ -85,7 +84,7 @@ def _serve_alone(invocation: Invocation, order: Order, sockets: list[socket], ba
         _begin_jobs(invocation, opened, order)
         host.run()
     _say(invocation, "stopped", {}, say("Ended."))
-    return _left(order, 0)
+    return 0
 
 
 def _supervise(invocation: Invocation, order: Order, sockets: list[socket], back: list[socket], workers: int) -> int:
@@ -115,15 +114,6 @@ def _supervise(invocation: Invocation, order: Order, sockets: list[socket], back
         _end_in_time(invocation, supervisor.stop)
         status = supervisor.run()
     _say(invocation, "stopped", {"status": status}, say("Ended."))
-    return status
-
-
-def _left(order: Order, status: int) -> int:
-    """The status, unless this process can only be left at once."""
-    if order.server == GRANIAN:
-        from dojang.centre.granian_trial import leave
-
-        leave(status)
     return status
 
 
