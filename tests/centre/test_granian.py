@@ -1,5 +1,6 @@
 """The same promises where granian speaks HTTP; and what it cannot keep is refused, never kept a little less."""
 
+import asyncio
 import contextlib
 import http.client
 import socket
@@ -17,6 +18,7 @@ from starlette.routing import Route, Router
 
 from dojang.centre.gate import Gate
 from dojang.centre.health import Pulse
+from dojang.centre.granian_server import Listener
 from dojang.centre.host import Host
 from dojang.centre.limits import Limits
 from dojang.centre.metrics import Metrics
@@ -237,6 +239,53 @@ def test_tls_files_that_changed_are_used_after_a_reload(run_centre, tmp_path: Pa
             assert time.monotonic() < deadline
             with contextlib.suppress(OSError):
                 seen = shown(server.port)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> TlsFiles:
+    return TlsFiles(*_make(tmp_path, "files", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"))
+
+
+def test_an_end_that_comes_in_the_middle_of_a_reload_lets_nobody_in(run_centre, files, monkeypatch) -> None:
+    """What listens anew by then goes, too, while what is under way is still waited for."""
+    begin = Listener.begin
+
+    async def begin_at_the_end(listener: Listener) -> None:
+        await begin(listener)
+        server.host._server.end()
+        await asyncio.sleep(0.3)
+
+    with run_centre(Limits(rate=0, drain_seconds=10), server="granian") as server:
+        under_way = server.connection()
+        under_way.request("GET", "/work")
+        assert server.at_work.acquire(timeout=10)
+        monkeypatch.setattr(Listener, "begin", begin_at_the_end)
+        asyncio.run_coroutine_threadsafe(server.host._server.use_tls(files), server.host._loop).result(20)
+        with pytest.raises(ConnectionRefusedError):
+            knock(server)
+        server.held.set()
+        assert under_way.getresponse().read() == b"done"
+
+
+def test_a_reload_that_fails_half_way_changes_nothing(run_centre, files, monkeypatch) -> None:
+    """Where one of several sockets cannot be listened on anew, all go on with what they had."""
+    begin, failing = Listener.begin, []
+
+    async def fail_after_beginning(listener: Listener) -> None:
+        await begin(listener)
+        failing.append(listener)
+        raise RuntimeError("no")
+
+    with run_centre(Limits(rate=0), server="granian") as server:
+        monkeypatch.setattr(Listener, "begin", fail_after_beginning)
+        with pytest.raises(RuntimeError):
+            asyncio.run_coroutine_threadsafe(server.host._server.use_tls(files), server.host._loop).result(20)
+        (failed,) = failing
+        deadline = time.monotonic() + 20
+        while not failed.has_ended:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert server.ask("/echo", b"plain")[2] == b"plain"
 
 
 def test_what_granian_cannot_keep_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,16 +93,28 @@ class GranianServer:
     async def use_tls(self, files: "TlsFiles") -> None:
         """For connections from a moment later on; the earlier threads may take one meanwhile, or cut it off.
         Connections that are idle are closed, a request under way is answered first.
+        Nobody listens anew once the end has begun.
         """
         await asyncio.to_thread(try_tls, files)
-        before, self._listeners = self._listeners, await self._listen(files)
+        new = await self._listen(files)
+        if self._ending.is_set():
+            self._leave(new)
+            return
+        before, self._listeners = self._listeners, new
         self._leave(before)
 
     async def _listen(self, tls: "TlsFiles | None") -> "list[Listener]":
+        """All of them, or none."""
         share = ceil(self._limits.connections / len(self._sockets))
         listeners = [Listener(one, self._visits, self._limits, share, tls) for one in self._sockets]
-        for listener in listeners:
-            await listener.begin()
+        begun: list[Listener] = []
+        try:
+            for listener in listeners:
+                begun.append(listener)
+                await listener.begin()
+        except BaseException:
+            self._leave([one for one in begun if not one.has_ended])
+            raise
         return listeners
 
     def _leave(self, listeners: "list[Listener]") -> None:
