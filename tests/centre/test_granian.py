@@ -17,8 +17,8 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 
 from dojang.centre.gate import Gate
-from dojang.centre.health import Pulse
 from dojang.centre.granian_server import Listener
+from dojang.centre.health import Pulse
 from dojang.centre.host import Host
 from dojang.centre.limits import Limits
 from dojang.centre.metrics import Metrics
