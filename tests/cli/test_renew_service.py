@@ -80,13 +80,17 @@ def serve(desk, tmp_path: Path):
     return start
 
 
-def test_it_renews_what_has_its_turn(desk, serve) -> None:
-    """The due one is renewed, the other left alone; then it waits, says until when, and ends within seconds."""
+def test_it_renews_what_has_its_turn(desk, serve, tmp_path: Path) -> None:
+    """The due one is renewed, the other left alone, and where a copy is still the old one is told, as after a run;
+    then it waits, says until when, and ends within seconds.
+    """
     due, early = desk.issue("due"), desk.issue("early", profile="tls-client")
+    desk.data("location", "copy", due, "--to", f"pem:{tmp_path}/copy.pem")
     with serve("npki:", WATCHDOG_USEC="400000") as daemon:
         renewed = daemon.event("renewed", "failed")
         assert renewed["credential"]["address"] == due
         assert renewed["previous"]["state"] == "retired"
+        assert [one.partition("?")[0] for one in renewed["copies"]] == [f"pem:{tmp_path}/copy.pem"]
         assert daemon.event("waiting", "renewed")["event"] == "waiting"
         daemon.manager.wait_for("STATUS=")
         daemon.manager.wait_for("WATCHDOG=1")

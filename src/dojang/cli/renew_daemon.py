@@ -15,13 +15,14 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from queue import Empty, SimpleQueue
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from dojang.cli.context import Invocation
-from dojang.cli.credentials import credential_data
 from dojang.cli.frame import argument, command, option
 from dojang.cli.language import N_, message_of, say
 from dojang.cli.renew_orders import failed_data, hooked, jobs_option, orders_of, post_hook_option, pre_hook_option
+from dojang.cli.renew_report import Copies, copies_left, copy_lines, renewal_data
 from dojang.cli.renew_round import delivery_data
 from dojang.cli.service_manager import reloading, tell_manager, watchdog_seconds
 from dojang.cli.where import survey
@@ -50,6 +51,7 @@ class _News(NamedTuple):
     word: str
     done: "Round | None" = None
     error: BaseException | None = None
+    copies: Copies = MappingProxyType({})
 
 
 @command(
@@ -179,7 +181,8 @@ class _Service:
                 orders = replace(orders_of(self._invocation, self._jobs), begins=self._goes_on)
                 done = go_round(looked.place, looked.addresses, orders, changed_at, self._stop)
                 done.unreachable = [*looked.failures, *done.unreachable]
-            self._news.put(_News(ENDED, done))
+                copies = copies_left(place, [one.renewal for one in done.outcomes if one.renewal is not None])
+            self._news.put(_News(ENDED, done, copies=copies))
         except BaseException as error:  # told by the thread that waits, which goes on
             self._news.put(_News(BROKE, error=error))
 
@@ -193,7 +196,7 @@ class _Service:
         next_at = datetime.now(UTC) + AGAIN_AFTER
         if news.done is not None:
             next_at = news.done.next_at
-            self._tell_round(news.done)
+            self._tell_round(news.done, news.copies)
         else:
             self._tell_error(news.error)
         self._next_at = min(self._next_at, next_at)
@@ -202,13 +205,13 @@ class _Service:
         self._tell("waiting", {"next_at": self._next_at}, text)
         tell_manager(f"STATUS={text}")
 
-    def _tell_round(self, done: "Round") -> None:
+    def _tell_round(self, done: "Round", copies: Copies) -> None:
         for address, error in done.unreachable:
             self._tell("unreachable", failed_data(address, error), f"{address}: {message_of(error)}")
         for one in done.recovered:
             self._tell("recovered", {"verb": one.record.verb, "outcome": one.outcome}, recovered_words(one))
         for outcome in done.outcomes:
-            self._tell_outcome(outcome)
+            self._tell_outcome(outcome, copies)
         for delivery in done.deliveries:
             text = say("Notice by {channel}: {subject}, {days} days left", **_notice_facts(delivery))
             self._tell("notice", delivery_data(delivery), text)
@@ -216,14 +219,14 @@ class _Service:
     def _tell(self, event: str, data: dict[str, Any], text: str, quiet: list[str] | None = None) -> None:
         self._invocation.result({"event": event, "at": datetime.now(UTC), **data}, text, quiet=quiet or [])
 
-    def _tell_outcome(self, outcome: "Outcome") -> None:
+    def _tell_outcome(self, outcome: "Outcome", copies: Copies) -> None:
         address, problem = outcome.held.stored.address, outcome.error
         if outcome.renewal is not None:
             new = outcome.renewal.credential
-            data = {"credential": credential_data(new), "previous": credential_data(outcome.renewal.previous)}
             facts = {"not_after": new.facts.not_after_at, "address": new.stored.address}
             text = say("Renewed {subject} until {not_after}: {address}", subject=new.facts.subject, **facts)
-            self._tell("renewed", data, text, quiet=[new.stored.address])
+            lines = [text, *copy_lines(outcome.renewal, copies)]
+            self._tell("renewed", renewal_data(outcome.renewal, copies), "\n".join(lines), quiet=[new.stored.address])
         elif problem is not None:
             kind = "failed" if outcome.failed else "left"
             self._tell(kind, failed_data(address, problem), f"{address}: {message_of(problem)}")
