@@ -135,10 +135,10 @@ def _tell_trusted(invocation: Invocation, url: str, certificate_der: bytes) -> N
 
 
 def _write_root(invocation: Invocation, root_der: bytes) -> Path:
-    """For programs that know nothing of the ledger."""
-    from dojang.cli.files import pem_of, write_file
+    """For programs that know nothing of the ledger. It stays when the power is cut: it is written this once."""
+    from dojang.cli.files import pem_of
     from dojang.lifecycle.origin import fingerprint_of
-    from dojang.npki.files import make_folder
+    from dojang.npki.files import make_folder, write_file
 
     folder = invocation.settings.state_dir / "roots"
     make_folder(folder)
