@@ -4,7 +4,8 @@
     switch    from one moment to the next the new key signs certificates; the old goes on with its list and its answers
     retire    the last certificate that the old key signed has expired, and it is not needed any more
 
-A new key bears the old name unless told otherwise. A new root is tied to the old one by a certificate each way.
+A new key bears the old name unless told otherwise. A new root is tied to the old one by a certificate each way. Under
+the old name it is learned by those who renew (``authority.new_root``); under another it has to be handed to them.
 """
 
 from dataclasses import replace
