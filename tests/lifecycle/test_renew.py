@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from cryptography.x509 import load_der_x509_certificate
 
-from dojang.errors import AnswerMismatch, NothingDue, NotPermitted, NotRenewable
+from dojang.errors import AnswerMismatch, AuthorityRefused, NothingDue, NotPermitted, NotRenewable
 from dojang.lifecycle.held import due_in, held_in
 from dojang.lifecycle.issue import issue
 from dojang.lifecycle.recover import recover
@@ -110,6 +110,20 @@ def test_a_lost_ledger_is_made_up_for_by_the_authority(office, tmp_path) -> None
             renew(RenewOrder(old.stored.address), strangers)
         renewal = renew(RenewOrder(old.stored.address), replace(office.place, ledger=ledger))
     assert renewal.credential.facts.subject == old.facts.subject
+
+
+@pytest.mark.parametrize("state", ["revoked", "suspended"])
+def test_what_was_withdrawn_is_refused_before_a_key_is_made(office, state: str) -> None:
+    """The plan refuses as the renewal does, and nothing is begun; the ledger need not have heard of it."""
+    old = issue(office.order(), office.place)
+    with office.place.open_authority("office") as authority:
+        serial = old.facts.serial
+        authority.suspend(serial) if state == "suspended" else authority.revoke(serial, "affiliationChanged")
+    office.steps.clear()
+    for act in (plan_renewal, renew):
+        with pytest.raises(AuthorityRefused, match=f"the old certificate is {state}"):
+            act(RenewOrder(old.stored.address), office.place)
+    assert (office.steps, len(office.credentials()), len(office.issued())) == ([], 1, 1)
 
 
 def test_a_wrong_answer_leaves_the_old_in_use(office) -> None:

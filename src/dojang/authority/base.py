@@ -117,6 +117,10 @@ class CertificateAuthority(Protocol):
         """The profile by which it issued this certificate; ``None`` when it did not."""
         ...
 
+    def state_of(self, certificate_der: bytes) -> str | None:
+        """What its records say of this certificate; ``None`` where it is not in them, or they are not here."""
+        ...
+
     def submit(self, submission: Submission) -> Issued:
         """A certificate, recorded before it leaves; the same answer for the same submission however often it comes.
 

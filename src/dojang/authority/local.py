@@ -232,6 +232,11 @@ class LocalAuthority:
         found = self._answers.recorded(certificate_der)
         return found.profile if found else None
 
+    def state_of(self, certificate_der: bytes) -> str | None:
+        """The state in its record; ``None`` when it was not issued here."""
+        found = self._answers.recorded(certificate_der)
+        return found.state if found else None
+
     def is_certified(self, public_key: "PublicKey") -> bool:
         """Whether there is or was a certificate for this key."""
         return bool(self._store.with_key(key_fingerprint_of(public_key)))

@@ -156,6 +156,9 @@ class RemoteAuthority:
     def profile_of(self, certificate_der: bytes) -> str | None:
         return None
 
+    def state_of(self, certificate_der: bytes) -> str | None:
+        return None
+
     def submit(self, submission: Submission) -> Issued:
         """``request_der`` is a CertReqMsg. Raises also ``AuthorityUntrusted``, ``AnswerPending``, ``InputRequired``."""
         self._introduce(submission.kind, request=submission.request_der.hex())

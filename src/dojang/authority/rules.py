@@ -24,6 +24,7 @@ from dojang.authority.addresses import addresses_for
 from dojang.authority.base import Submission
 from dojang.authority.certificate import Draft
 from dojang.authority.terms import beginning_of, chosen_years, end_of, later, window_opens_at
+from dojang.authority.withdrawn import refuse_withdrawn
 from dojang.der import MalformedDer
 from dojang.errors import AuthorityRefused, DojangError, Phrase
 from dojang.npki.vid import IDENTIFY_DATA, IdentifyData
@@ -41,8 +42,6 @@ if TYPE_CHECKING:
 _VID = x509.ObjectIdentifier(IDENTIFY_DATA)
 _ISSUE = Phrase("Issue a new one with 'dojang cert issue'.")
 _FIND = Phrase("Name its successor; 'dojang where' shows it.")
-_LIFT = Phrase("Have the hold lifted first (dojang ca restore SERIAL); or have it reissued: dojang cert reissue.")
-_REISSUE = Phrase("Have it reissued for the rest of its term: dojang cert reissue.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,9 +224,7 @@ class Rulebook:
             if kept:
                 self._refuse("a reissue needs a new key")
             return
-        if old.state in ("revoked", "suspended"):
-            after = _LIFT if old.state == "suspended" else _REISSUE
-            raise refusal(self.authority, "the old certificate is {state}", next_step=after, state=old.state)
+        refuse_withdrawn(self.authority, old.state)
         if kept and not profile.keep_key_allowed:
             self._refuse("the profile '{profile}' wants a new key for a renewal", profile=profile.name)
         if not kept and "key" not in profile.renewal_changes:

@@ -6,6 +6,7 @@ from datetime import timedelta
 from secrets import token_bytes
 from typing import TYPE_CHECKING
 
+from dojang.authority.withdrawn import refuse_withdrawn
 from dojang.errors import NothingDue, NotPermitted, Phrase
 from dojang.ledger import Event, Operation
 from dojang.lifecycle.aftercare import tell_checks
@@ -77,7 +78,7 @@ def renew(order: RenewOrder, place: Workplace) -> Renewal:
         _refuse_unrenewable(order, place, location, old)
         origin = origin_of(place, old)
         with place.open_authority(origin.authority) as authority:
-            terms = _terms_for(order, location, authority, origin, old)
+            terms = _terms_for(order, place, location, authority, origin, old)
             _check_secret(location, old)
             with _begin(order, place, location, old, origin, terms, subject_key) as operation:
                 claim(place, operation, location, old)
@@ -104,7 +105,7 @@ def plan_renewal(order: RenewOrder, place: Workplace) -> tuple[Step, ...]:
         _refuse_unrenewable(order, place, location, old)
     origin = origin_of(place, old)
     with place.open_authority(origin.authority) as authority:
-        _terms_for(order, location, authority, origin, old)
+        _terms_for(order, place, location, authority, origin, old)
         ask = ask_steps(authority, origin.authority, origin.profile, "renew")
     where = {"location": location.address, "label": old.label}
     rest = [Step("install", where), Step("prove", where), Step("confirm", {"authority": origin.authority})]
@@ -131,11 +132,13 @@ def _refuse_not_due(order: RenewOrder, place: Workplace, location: Location, old
 
 def _terms_for(
     order: RenewOrder,
+    place: Workplace,
     location: Location,
     authority: "CertificateAuthority",
     origin: Origin,
     old: StoredCredential,
 ) -> Terms:
+    refuse_withdrawn(origin.authority, _state_of(place, authority, old))
     terms = terms_of(authority, origin.profile, algorithm_in(old.certificate_der))
     if order.keep_key and not terms.keep_key_allowed:
         raise NotPermitted(
@@ -145,6 +148,11 @@ def _terms_for(
     if not order.keep_key:
         refuse_no_new_key(location, old.address, keep_key_allowed=terms.keep_key_allowed)
     return terms
+
+
+def _state_of(place: Workplace, authority: "CertificateAuthority", old: StoredCredential) -> str:
+    """As its record says; of one whose record is elsewhere the ledger knows what it had revoked, which is for good."""
+    return authority.state_of(old.certificate_der) or ("revoked" if _has(history_of(place, old), "revoked") else "")
 
 
 def _has(history: Iterable[Event], name: str) -> bool:
