@@ -221,6 +221,18 @@ def test_a_key_that_fails_once(authority: LocalAuthority, monkeypatch: pytest.Mo
     assert len(list(authority.issued())) == 11
 
 
+def test_a_profile_that_is_spoilt_ends_no_batch(authority: LocalAuthority) -> None:
+    """Each that is new is told so, as by itself; who was answered before has that answer."""
+    before = authority.submit_many(asked(3))
+    own = authority.folder / "profiles"
+    own.mkdir()
+    (own / "personal.toml").write_text("like = = 3")
+    answers = authority.submit_many([*asked(3), *asked(9, "new")])
+    assert answers[:3] == before
+    assert [getattr(one, "code", None) for one in answers[3:]] == ["invalid-setting"] * 9
+    assert len(certificates(before)) == len(list(authority.issued()))
+
+
 def test_an_authority_that_has_expired_issues_none(authority: LocalAuthority, clock: Any) -> None:
     """Each is told so."""
     clock.turn(100 * 365)
