@@ -235,6 +235,23 @@ def test_status_in_one_line(desk) -> None:
     assert desk.run(*words).returncode == 0
 
 
+def test_a_check_that_cannot_be_made(tmp_path: Path, capsys) -> None:
+    """A broken configuration is UNKNOWN to monitoring: 3, and the reason on the line that it reads."""
+    from dojang.cli.run import run
+
+    (tmp_path / "config.toml").write_text("renewal-window-days = 0|1\n")
+    words = ["--config", str(tmp_path / "config.toml"), "--lang", "en", "renew", "status"]
+    assert run([*words, "--nagios"]) == 3
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("UNKNOWN: ")
+    assert ("config.toml" in line, "|" in line) == (True, False)
+    assert (run([*words, "--nagios", "--quiet"]), capsys.readouterr().out) == (3, "UNKNOWN\n")
+    assert run([*words, "--nagios", "--json"]) == 3
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert (error["code"], error["exit"]) == ("invalid-setting", 3)
+    assert run(words) == 2
+
+
 @pytest.mark.parametrize("user", [[], ["--user"]], ids=["system", "user"])
 def test_units_are_what_systemd_takes(run_dojang, tmp_path: Path, user: list[str]) -> None:
     """systemd's own checker finds nothing to complain about in what is printed, and nothing is left to be filled in."""

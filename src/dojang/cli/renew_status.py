@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING, Any
 
 from dojang.cli.context import Invocation
 from dojang.cli.frame import argument, command, option
-from dojang.cli.language import N_, say
+from dojang.cli.language import N_, message_of, say
 from dojang.cli.renew_orders import SOME_FAILED, failed_data
 from dojang.cli.where import days_of, survey
 from dojang.cli.workplace import workplace
-from dojang.errors import NothingDue
+from dojang.errors import DojangError, NothingDue
 
 if TYPE_CHECKING:
     from dojang.lifecycle.health import Health
@@ -39,17 +39,35 @@ TROUBLES = {
 @option("--nagios", is_flag=True, help=N_("Exit status as monitoring plugins have it."))
 def status(invocation: Invocation, addresses: tuple[str, ...], warning: str, critical: str, nagios: bool) -> int:
     """What the last tries came to stands in the ledger, whoever made them."""
+    try:
+        limits = {"warning_days": days_of(warning).days, "critical_days": days_of(critical).days}
+        health = _look(invocation, addresses, **limits)
+    except DojangError as error:
+        if nagios:
+            _unknown(invocation, error)
+        raise
+    line = f"{_words(health)} | {_figures(health, **limits)}"
+    invocation.result(_data(health), line, quiet=[health.status.upper()])
+    return (NAGIOS if nagios else EXITS)[health.status]
+
+
+def _look(invocation: Invocation, addresses: tuple[str, ...], **limits: int) -> "Health":
     from dojang.lifecycle.health import health_of
     from dojang.lifecycle.schedule import this_machine
 
-    limits = {"warning_days": days_of(warning).days, "critical_days": days_of(critical).days}
     with workplace(invocation) as place:
         looked = survey(invocation, place, addresses)
         health = health_of(looked.place, looked.addresses, this_machine(), **limits)
     health.unreachable = (*looked.failures, *health.unreachable)
-    line = f"{_words(health)} | {_figures(health, **limits)}"
-    invocation.result(_data(health), line, quiet=[health.status.upper()])
-    return (NAGIOS if nagios else EXITS)[health.status]
+    return health
+
+
+def _unknown(invocation: Invocation, error: DojangError) -> None:
+    """A check that could not be made, as monitoring reads it: a line on standard output, and its own exit status."""
+    error.exit_status = NAGIOS["unknown"]
+    if not invocation.flags.json:
+        line = f"UNKNOWN: {message_of(error)}".replace("|", "/").replace("\n", " ")
+        invocation.result({}, line, quiet=["UNKNOWN"])
 
 
 def _words(health: "Health") -> str:
