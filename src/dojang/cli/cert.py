@@ -23,6 +23,7 @@ from dojang.cli.frame import argument, command, option
 from dojang.cli.key import ALGORITHMS, BACKUP_COST, backup_under_option
 from dojang.cli.language import N_, _, message_of, say
 from dojang.cli.meant import is_address
+from dojang.cli.number import number_option
 from dojang.cli.workplace import plan_words, workplace
 
 if TYPE_CHECKING:
@@ -74,6 +75,8 @@ alternative_name_option = option(
         "dojang cert issue",
         "dojang cert issue --to 'pkcs11:token=Hong' --subject 'CN=Hong Gildong,C=KR'",
         "dojang cert issue --to npki: --subject 'CN=Hong Gildong,C=KR' --profile personal --algorithm ec-p256",
+        "dojang cert issue --to npki: --subject 'CN=홍길동,C=KR' --profile personal-general --ca office "
+        "--number-source prompt",
         "dojang cert issue --to npki: --subject 'CN=Hong Gildong,C=KR' --ca https://ca.example/ --reference 1234567890 "
         "--code-source prompt",
         "dojang cert issue --to pkcs11:token=Hong --subject 'CN=Hong Gildong,C=KR' --ca https://ca.example/ "
@@ -90,6 +93,7 @@ alternative_name_option = option(
     metavar="NAME|URL",
     help=N_("The authority that issues, by its name here or its URL; the only one here unless said."),
 )
+@number_option
 @authority_options
 @factor_options
 @applicant_option
@@ -104,6 +108,7 @@ def issue(
     algorithm: str | None,
     label: str | None,
     ca: str | None,
+    number_source: str | None,
     backup_under: str | None,
     alternative_names: tuple[str, ...],
 ) -> int:
@@ -124,6 +129,7 @@ def issue(
             algorithm=algorithm,
             label=label,
             authority=ca,
+            number_source=number_source,
             alternative_names=alternative_names,
         )
         order = replace(order, backup_under=backup_under)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 from dojang.cli.chooser import place_given
 from dojang.cli.context import Invocation
 from dojang.cli.language import N_, message_of, say, spoken
+from dojang.cli.number import number_asker
 from dojang.cli.workplace import chosen_authority
 from dojang.cmp.urls import is_url
 from dojang.errors import NotFound, UserError
@@ -33,6 +34,7 @@ def fill_in(
     algorithm: str | None,
     label: str | None,
     authority: str | None,
+    number_source: str | None,
     alternative_names: tuple[str, ...],
 ) -> "IssueOrder":
     """The complete order. Run bare, or without where or who, it asks for all that is missing, in this order."""
@@ -53,6 +55,7 @@ def fill_in(
         algorithm=algorithm or (_algorithm(invocation, chosen, asking) if chosen else USUAL_ALGORITHM),
         label=label or label_in(address) or common_name(name),
         alternative_names=alternative_names,
+        ask_number=number_asker(invocation, number_source, required=chosen is not None and chosen.vid == "required"),
     )
 
 

@@ -18,6 +18,7 @@ from dojang.cli.key import BACKUP_COST, backup_under_option
 from dojang.cli.language import N_, _, advice_of, message_of, say
 from dojang.cli.meant import ca_option, meant_by, serial_option, source_argument
 from dojang.cli.new_passwords import OPTION, new_password_option
+from dojang.cli.number import number_asker, number_option
 from dojang.cli.revoke import warn_of_standing
 from dojang.cli.workplace import open_location_at, plan_words, workplace
 from dojang.errors import DojangError, InputRequired, Phrase
@@ -40,12 +41,14 @@ REASONS = ("superseded", "keyCompromise")
         "again for the new one). With --to the new key is made in another place, as where a key cannot be copied. "
         "Where the old place is gone, a file with the certificate or its serial is enough. After its end, use 'dojang "
         "cert issue'. A local authority does this for whoever has its PIN: that is the proof of identity it asks for. "
-        "One elsewhere takes the word of the old key for it, or a code (--reference, --code-source)."
+        "One elsewhere takes the word of the old key for it, or a code (--reference, --code-source). A VID goes over "
+        "with R of the old key; where that is lost or known to others, --number-source makes both anew."
     ),
     examples=[
         "dojang cert reissue 'npki:?cn=Hong Gildong' --new-password-source prompt",
         "dojang cert reissue 'pkcs11:token=Hong;object=sign' --to pkcs11:token=Second",
         "dojang cert reissue --serial 3f2a91 --to pkcs11:token=Second --reason keyCompromise",
+        "dojang cert reissue 'npki:?cn=홍길동' --new-password-source prompt --number-source prompt",
         "dojang cert reissue hong.pem --to pkcs11:token=Second --reference 1234567890 --code-source prompt",
     ],
 )
@@ -64,6 +67,7 @@ REASONS = ("superseded", "keyCompromise")
 @option("--again", is_flag=True, help=N_("Reissue even what came from a reissue itself."))
 @option("--old-pin-source", metavar="SRC", help=N_("With --to: where the PIN of the old token comes from."))
 @ca_option
+@number_option
 @authority_options
 @factor_options
 @applicant_option
@@ -80,6 +84,7 @@ def reissue(
     again: bool,
     old_pin_source: str | None,
     ca: str | None,
+    number_source: str | None,
     new_password_source: str | None,
 ) -> int:
     """Nothing of the old key is needed."""
@@ -88,7 +93,7 @@ def reissue(
 
     meant = meant_by(invocation, source, serial, ca)
     target = None if to is None else invocation.address(to)
-    order = ReissueOrder(meant, target, label, reason, again, backup_under)
+    order = ReissueOrder(meant, target, label, reason, again, backup_under, number_asker(invocation, number_source))
     after = Aftercare()
     with _workplace(invocation, target, old_pin_source, new_password_source) as place:
         if invocation.flags.plan:

@@ -213,8 +213,12 @@ def certify(
     authority: "CertificateAuthority",
     request_der: bytes,
     replaces_der: bytes | None = None,
+    vid_der: bytes | None = None,
 ) -> "Issued":
-    """Ask, and check that the answer is what was asked for; nothing but the authority's notes is written yet."""
+    """Ask, and check that the answer is what was asked for; nothing but the authority's notes is written yet.
+
+    ``vid_der`` is what an authority here is to say of the owner.
+    """
     from dojang.authority.base import Submission
     from dojang.x509.check import check_issued
 
@@ -222,7 +226,9 @@ def certify(
     kind: Kind = "issue" if verb == "issue" else "renew" if verb == "renew" else "reissue"
     place.say("ask")
     profile, applicant = str(facts["profile"]), None if is_elsewhere(authority) else place.applicant
-    wanted = Submission(kind, request_der, profile, operation.operation_id, replaces_der, applicant=applicant)
+    wanted = Submission(
+        kind, request_der, profile, operation.operation_id, replaces_der, vid_der=vid_der, applicant=applicant
+    )
     answer = submit(place, authority, wanted)
     request = _request_in(authority, request_der)
     subject = _subject_in(answer.certificate_der) if answer.changed else None  # the authority chose it, and said so

@@ -99,7 +99,7 @@ def person_at(location: Location, stored: StoredCredential, number: "Secret") ->
     if found is None:
         return Check("person", False, Phrase("it has no VID, so it does not say whose it is"))
     try:
-        random_number = _random_number(location, stored.key_id)
+        random_number = random_number_of(location, stored.key_id)
     except (KeyMismatch, NotFound):
         return Check("person", False, Phrase("its owner cannot be proved without its own key"))
     if random_number is None:
@@ -109,7 +109,7 @@ def person_at(location: Location, stored: StoredCredential, number: "Secret") ->
     return Check("person", True, Phrase("the number is its owner's ({hash})", hash=found.hash_name))
 
 
-def _random_number(location: Location, key_id: bytes) -> "Secret | None":
+def random_number_of(location: Location, key_id: bytes) -> "Secret | None":
     """R, as the location keeps it with the key; ``None`` where there is none."""
     if isinstance(location, HoldsR):
         return location.random_number(key_id)

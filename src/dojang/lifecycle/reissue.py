@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from dojang.authority.elsewhere import Elsewhere
 from dojang.cmp.urls import is_url
-from dojang.errors import NothingToDo, NotPermitted, Phrase
+from dojang.errors import DojangError, NothingToDo, NotPermitted, Phrase, UnsupportedOperation
 from dojang.ledger import Fact, Operation
 from dojang.lifecycle.aftercare import tell_checks
 from dojang.lifecycle.asking import Terms, ask_steps, terms_of
@@ -23,6 +23,16 @@ from dojang.lifecycle.journal import KEY_ID_BYTES, key_in, name_in
 from dojang.lifecycle.meant import Meant, issuer_known
 from dojang.lifecycle.new_key import refuse_no_new_key, wrapping
 from dojang.lifecycle.origin import Origin, fingerprint_of
+from dojang.lifecycle.person import (
+    AskNumber,
+    Person,
+    ask_number,
+    new_person,
+    no_old_number,
+    refuse_number,
+    same_person,
+    vid_in,
+)
 from dojang.lifecycle.recover import recover
 from dojang.lifecycle.scene import Scene, open_scene, retire_there
 from dojang.lifecycle.status import change, subject_of
@@ -32,6 +42,7 @@ from dojang.locations.base import StoredCredential
 
 if TYPE_CHECKING:
     from dojang.authority.base import CertificateAuthority
+    from dojang.secret import Secret
 
 SUPERSEDED, COMPROMISED = REASONS = ("superseded", "keyCompromise")
 
@@ -43,6 +54,7 @@ class ReissueOrder:
     With the reason ``keyCompromise`` the old certificate is revoked before anything else is made. What came from a
     reissue itself is reissued only when ``again`` says so: a command that is run twice reissues once. ``backup_under``
     names the wrapping key of a token whose key shall be able to leave it; in place, as the old one was, unless said.
+    ``ask_number`` gives the owner's number for a new VID; without it the old one goes over, with R of the old key.
     """
 
     meant: Meant
@@ -51,6 +63,7 @@ class ReissueOrder:
     reason: str = SUPERSEDED
     again: bool = False
     backup_under: str | None = None
+    ask_number: AskNumber | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +98,7 @@ def reissue(order: ReissueOrder, place: Workplace) -> Reissue:
         with place.open_authority(origin.authority) as authority:
             terms = _terms(authority, origin, scene)
             _check_free(order, scene)
+            number = _number(order, scene, authority, origin)
             scene.here.has_key(token_bytes(KEY_ID_BYTES))  # asks for the PIN, so that a wrong one ends here
             if order.backup_under is not None:
                 wrapping(scene.here).wrapping_key(order.backup_under)
@@ -92,10 +106,11 @@ def reissue(order: ReissueOrder, place: Workplace) -> Reissue:
                 if isinstance(authority, Elsewhere):
                     authority.has_reference(needed=True)
                 _revoke_at_once(place, authority, scene)
+            person = _person(order, scene, authority, origin, number)
             with _begin(order, place, scene, origin, terms) as operation:
                 if scene.in_place and scene.old is not None:
                     claim(place, operation, scene.here, scene.old)
-                bring(place, operation, scene.here, authority, scene.old_der)
+                bring(place, operation, scene.here, authority, scene.old_der, person)
                 stored = (
                     switch(place, operation, scene.here) if scene.in_place else settle_elsewhere(operation, scene.here)
                 )
@@ -110,6 +125,10 @@ def plan_reissue(order: ReissueOrder, place: Workplace) -> tuple[Step, ...]:
         with place.open_authority(origin.authority) as authority:
             _terms(authority, origin, scene)
             _check_free(order, scene)
+            if order.ask_number is not None:
+                refuse_number(authority, origin.profile, scene.here, given=True)
+            else:
+                _refuse_no_person(order, scene, authority, origin)
             ask = ask_steps(authority, origin.authority, origin.profile, "reissue")
         if order.backup_under is not None:
             wrapping(scene.here)
@@ -195,6 +214,46 @@ def _label(order: ReissueOrder, scene: Scene) -> str:
     subject = load(scene.old_der).subject
     names = subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     return order.label or (str(names[-1].value) if names else subject.rfc4514_string())
+
+
+def _number(order: ReissueOrder, scene: Scene, authority: "CertificateAuthority", origin: Origin) -> "Secret | None":
+    if order.ask_number is not None:
+        refuse_number(authority, origin.profile, scene.here, given=True)
+    return ask_number(order.ask_number)
+
+
+def _person(
+    order: ReissueOrder,
+    scene: Scene,
+    authority: "CertificateAuthority",
+    origin: Origin,
+    number: "Secret | None",
+) -> Person | None:
+    """Whom the VID of the new one names: whoever has the number, else whoever the old one names."""
+    if number is not None:
+        return new_person(load(scene.old_der).subject, number)
+    _refuse_no_person(order, scene, authority, origin)
+    if scene.old is None:
+        return None
+    try:
+        return same_person(scene.there or scene.here, scene.old, authority, scene.here)
+    except DojangError as error:  # lost, locked or forgotten: what a reissue is for
+        raise no_old_number(scene.old.address) from error
+
+
+def _refuse_no_person(order: ReissueOrder, scene: Scene, authority: "CertificateAuthority", origin: Origin) -> None:
+    """What can be told of it before R of the old key is looked at. Others may know R of a compromised key."""
+    if vid_in(scene.old_der) is None:
+        refuse_number(authority, origin.profile, scene.here, given=False)
+        return
+    if isinstance(authority, Elsewhere):
+        raise UnsupportedOperation(
+            where=authority.name,
+            operation=Phrase("reissue a certificate with a VID from afar"),
+            next_step="Run it where the authority is: dojang cert reissue ADDRESS --ca NAME.",
+        )
+    if scene.old is None or order.reason == COMPROMISED:
+        raise no_old_number(scene.old.address if scene.old is not None else serial_in(scene.old_der))
 
 
 def _revoke_at_once(place: Workplace, authority: "CertificateAuthority", scene: Scene) -> None:

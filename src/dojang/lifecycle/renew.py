@@ -18,6 +18,7 @@ from dojang.lifecycle.journal import KEY_ID_BYTES, key_in, taken_back_on_failure
 from dojang.lifecycle.new_key import refuse_no_new_key
 from dojang.lifecycle.new_root import learn_root
 from dojang.lifecycle.origin import Origin, due_from, fingerprint_of, history_of, origin_of, window_of
+from dojang.lifecycle.person import same_person
 from dojang.lifecycle.recover import recover, refuse_pending
 from dojang.lifecycle.successor import (
     algorithm_in,
@@ -80,11 +81,12 @@ def renew(order: RenewOrder, place: Workplace) -> Renewal:
         with place.open_authority(origin.authority) as authority:
             terms = _terms_for(order, place, location, authority, origin, old)
             _check_secret(location, old)
+            person = None if order.keep_key else same_person(location, old, authority)
             with _begin(order, place, location, old, origin, terms, subject_key) as operation:
                 claim(place, operation, location, old)
                 with taken_back_on_failure(place, operation, location):
                     run_pre_hook(place, operation)
-                bring(place, operation, location, authority, old.certificate_der)
+                bring(place, operation, location, authority, old.certificate_der, person)
                 stored = switch(place, operation, location)
             learn_root(place, operation, location, authority)
         return _renewal(place, location, stored, as_it_is_now(location, old))

@@ -22,6 +22,7 @@ from dojang.lifecycle.finish import confirm, install_and_prove, note_confirmed
 from dojang.lifecycle.journal import answer_facts, key_id_of, moment, replaced_by, taken_back_on_failure
 from dojang.lifecycle.new_key import backup_of, make_key
 from dojang.lifecycle.origin import Origin, fingerprint_of, history_of
+from dojang.lifecycle.person import Person, check_named, keep_r, prove_person
 from dojang.lifecycle.workplace import Recovered, Workplace
 from dojang.locations.address import address_of_key
 from dojang.locations.base import Location, StoredCredential
@@ -91,27 +92,40 @@ def replaced_already() -> NothingDue:
 
 
 def bring(
-    place: Workplace, operation: Operation, location: Location, authority: "CertificateAuthority", old_der: bytes
+    place: Workplace,
+    operation: Operation,
+    location: Location,
+    authority: "CertificateAuthority",
+    old_der: bytes,
+    person: Person | None = None,
 ) -> None:
     """From the intent in the journal to a successor that is certified, installed, proven and confirmed.
+
+    ``person`` is whoever its VID names.
 
     After an error everything is as it was, save after ``AnswerPending``: then the next run goes on. After this, only
     the switch is left.
     """
     with asked_by(authority, place, operation, location) as asked:
-        _bring(place, operation, location, asked, old_der)
+        _bring(place, operation, location, asked, old_der, person)
         note_confirmed(place, operation, location, asked)
 
 
 def _bring(
-    place: Workplace, operation: Operation, location: Location, authority: "CertificateAuthority", old_der: bytes
+    place: Workplace,
+    operation: Operation,
+    location: Location,
+    authority: "CertificateAuthority",
+    old_der: bytes,
+    person: Person | None,
 ) -> None:
     under = _wrapping_key(place, operation, location, old_der)
     with taken_back_on_failure(place, operation, location):
-        key = _key(place, operation, location, old_der, under)
-        _certify(place, operation, authority, key, old_der, under)
+        key = _key(place, operation, location, old_der, under, person)
+        _certify(place, operation, authority, key, old_der, under, person)
         check_claim(operation, location)
-        install_and_prove(place, operation, location, key)
+        stored = install_and_prove(place, operation, location, key)
+        prove_person(location, stored, person)
     with taken_back_on_failure(place, operation, location, AuthorityRefused):  # any other error may yet pass
         confirm(place, operation, authority)
 
@@ -132,7 +146,12 @@ def _is_still(location: Location, old: StoredCredential) -> bool:
 
 
 def _key(
-    place: Workplace, operation: Operation, location: Location, old_der: bytes, backup_under: str | None
+    place: Workplace,
+    operation: Operation,
+    location: Location,
+    old_der: bytes,
+    backup_under: str | None,
+    person: Person | None,
 ) -> "PrivateKey":
     """The key that is kept, or a new one: staged where it takes the old one's place."""
     key_id, label, replaces = key_id_of(operation), str(operation.record.facts["label"]), replaced_by(operation)
@@ -141,6 +160,7 @@ def _key(
     if replaces is None:
         location.check_free(label=label, subject_der=load(old_der).subject.public_bytes())
     place.say("generate")
+    keep_r(location, person, key_id=key_id, replaces=replaces)
     algorithm = str(operation.record.facts["algorithm"])
     return make_key(location, algorithm, key_id=key_id, label=label, replaces=replaces, backup_under=backup_under)
 
@@ -152,12 +172,17 @@ def _certify(
     key: "PrivateKey",
     old_der: bytes,
     backup_under: str | None,
+    person: Person | None,
 ) -> None:
     """Ask, check that the answer is what was asked for, and write it into the journal."""
     verb = operation.record.verb
+    # A renewal keeps the VID of the old certificate by itself, whatever its profile says by now.
+    vid_der = person.vid_der if person is not None and verb == "reissue" else None
     # Elsewhere a code brings a first certificate, which comes after none; the old one is revoked by itself.
     first = verb == "reissue" and is_elsewhere(authority) and authority.has_reference()
-    answer = certify(place, operation, authority, request_like(authority, old_der, key, first=first), old_der)
+    request_der = request_like(authority, old_der, key, first=first)
+    answer = certify(place, operation, authority, request_der, old_der, vid_der)
+    check_named(answer.certificate_der, person)
     if verb == "reissue" and not is_elsewhere(authority):
         _check_same_end(answer.certificate_der, old_der)
     facts = answer_facts(answer.certificate_der, answer.chain_der)
@@ -172,11 +197,15 @@ def _check_same_end(new_der: bytes, old_der: bytes) -> None:
 
 
 def request_like(authority: "CertificateAuthority", old_der: bytes, key: "PrivateKey", *, first: bool) -> bytes:
-    """A request for the same names as the old certificate bears; ``first`` does not say that it comes after that."""
+    """A request for the same names as the old certificate bears; ``first`` does not say that it comes after that.
+
+    A VID is no name that is asked for: it is the authority's word.
+    """
+    from dojang.npki.vid import is_vid
     from dojang.x509.alternative_names import alternative_names_of, format_alternative_names
 
     certificate = load(old_der)
-    names = format_alternative_names(alternative_names_of(certificate))
+    names = format_alternative_names(name for name in alternative_names_of(certificate) if not is_vid(name))
     return write_request(authority, key, certificate.subject, names, None if first else old_der)
 
 

@@ -250,6 +250,19 @@ class HoldsR(Protocol):
         ...
 
 
+@runtime_checkable
+class TakesR(Protocol):
+    """A location that makes a key for an R that is known before: that of its predecessor, or of a VID."""
+
+    def keep_random_number(self, random_number: Secret, *, key_id: bytes, replaces: bytes | None = None) -> None:
+        """The key that is made next under ``key_id``, with the same ``replaces``, gets this R. ``NotPermitted`` where
+        R cannot be kept.
+
+        ``discard`` and ``delete`` take it back, with the key or without.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class WrappedKey:
     """A private key and its R, encrypted under a wrapping key (AES-KWP, RFC 5649): the one as PKCS#8, the other, where

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from dojang.locations.address import Address
     from dojang.locations.base import PrivateKey
     from dojang.locations.password_tries import PasswordTries
+    from dojang.secret import Secret
 
 KIND: Final = "disk"
 TRAITS: Final = Traits(key_leaves=True, copyable=True, opened_by="password", holds_r=True)
@@ -71,6 +72,7 @@ class DiskLocation:
         self._opened: dict[bytes, tuple[OpenedKeyFile, PrivateKey]] = {}
         self._seen: dict[bytes, list[str]] = {}  # by key_id: the names of the folders that it was found in or moved to
         self._left_out: list[str] = []
+        self._numbers: dict[bytes, Secret] = {}  # R of keys to come
 
     @property
     def address(self) -> str:
@@ -123,7 +125,12 @@ class DiskLocation:
 
     def generate(self, algorithm: str, *, key_id: bytes, label: str, replaces: bytes | None = None) -> "PrivateKey":
         key = generate_key(algorithm, where=self.address)
-        return self._stage(Pkcs8.from_key(key, new_random_number()), key, key_id, replaces)
+        random_number = self._numbers.pop(key_id, None) or new_random_number()
+        return self._stage(Pkcs8.from_key(key, random_number), key, key_id, replaces)
+
+    def keep_random_number(self, random_number: "Secret", *, key_id: bytes, replaces: bytes | None = None) -> None:
+        del replaces  # R goes into the key file itself
+        self._numbers[key_id] = random_number
 
     def import_key(self, key: Pkcs8, *, key_id: bytes, label: str, replaces: bytes | None = None) -> "PrivateKey":
         return self._stage(key, load_key(key, self.address), key_id, replaces)

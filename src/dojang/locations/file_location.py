@@ -75,6 +75,7 @@ class FileLocation:
         self._file = file
         self._opened: dict[bytes, PrivateKey] = {}
         self._emptied = False
+        self._numbers: dict[bytes, Secret] = {}  # R of keys to come
 
     @property
     def address(self) -> str:
@@ -114,7 +115,12 @@ class FileLocation:
 
     def generate(self, algorithm: str, *, key_id: bytes, label: str, replaces: bytes | None = None) -> "PrivateKey":
         key = generate_key(algorithm, where=self.address)
-        return self._take(Pkcs8.from_key(key, new_random_number()), key, key_id, label, replaces)
+        random_number = self._numbers.pop(key_id, None) or new_random_number()
+        return self._take(Pkcs8.from_key(key, random_number), key, key_id, label, replaces)
+
+    def keep_random_number(self, random_number: "Secret", *, key_id: bytes, replaces: bytes | None = None) -> None:
+        del replaces  # R goes with the key itself
+        self._numbers[key_id] = random_number
 
     def import_key(self, key: Pkcs8, *, key_id: bytes, label: str, replaces: bytes | None = None) -> "PrivateKey":
         return self._take(key, load_key(key, self.address), key_id, label, replaces)

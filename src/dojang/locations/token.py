@@ -94,6 +94,13 @@ class TokenLocation:
         self._made.add(key_id)
         return key
 
+    def keep_random_number(self, random_number: Secret, *, key_id: bytes, replaces: bytes | None = None) -> None:
+        """As ``TakesR``: before the key, so that nobody takes a key that is there for one that never had an R."""
+        from dojang.locations import token_r
+
+        token_r.refuse_without_room(self._token, Phrase("Choose another place for the key."))
+        token_r.write(self._token, random_number, key_id, shown(self._r_object.label, replaces), self._r_object)
+
     def import_key(self, key: "Pkcs8", *, key_id: bytes, label: str, replaces: bytes | None = None) -> "PrivateKey":
         """As ``TakesKeys``; ``NotPermitted`` for a key with R where R cannot be kept, before anything is made."""
         from dojang.locations import token_r

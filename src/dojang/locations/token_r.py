@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dojang.pkcs11 import OpenToken
 
 _LONGEST: Final = 64
+_ANOTHER: Final = Phrase("Use another token, or leave R behind on purpose with --without-r.")
 
 
 def read(token: "OpenToken", key_id: bytes, names: "RObject") -> Secret | None:
@@ -40,7 +41,7 @@ def write(token: "OpenToken", random_number: Secret, key_id: bytes, label: str, 
     token.add_data(stored, label=label, application=names.application, key_id=key_id)
 
 
-def refuse_without_room(token: "OpenToken") -> None:
+def refuse_without_room(token: "OpenToken", remedy: Phrase = _ANOTHER) -> None:
     """``NotPermitted`` where the token keeps no private data objects: R would be lost."""
     if not data_objects.can_hold(token):
         raise NotPermitted(
@@ -48,7 +49,7 @@ def refuse_without_room(token: "OpenToken") -> None:
                 "token {token} keeps no data objects, so R, by which the owner is identified, would be lost",
                 token=token.token.info.label,
             ),
-            remedy=Phrase("Use another token, or leave R behind on purpose with --without-r."),
+            remedy=remedy,
         )
 
 
