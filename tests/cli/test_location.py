@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from tests.lifecycle.test_copy import self_signed
 
 from dojang.cli.run import run
-from dojang.ledger import Ledger
+from dojang.ledger import Event, Ledger
 from dojang.lifecycle.drill import put_in
 from dojang.locations.registry import open_location
 from dojang.secret import Secret
@@ -85,13 +85,20 @@ def test_copy_to_a_token(dojang: Dojang, token, files: Path, quick_passwords: No
     assert signed == 0
 
 
-def test_what_a_token_keeps_is_refused_with_a_command(dojang: Dojang, token, files: Path) -> None:
-    """Exit status 9, and the command that makes a second certificate there."""
+def test_what_a_token_keeps_is_refused_with_advice(dojang: Dojang, token, home: Path, files: Path) -> None:
+    """Exit status 9; who issues a second certificate, or the command where that is an authority known here."""
     there = dojang("copy", put(f"npki:{files}/NPKI"), "--to", token.uri, new=None)["credential"]["address"]
     for verb, to in (("copy", f"npki:{files}/other"), ("move", f"pkcs12:{files}/a.p12")):
         refused = dojang(verb, there, "--to", to, ok=False)
         assert (refused["status"], refused["code"]) == (9, "key-does-not-leave")
-        assert f"dojang cert issue --to '{to}' --subject 'CN=홍길동'" in refused["next"]
+        assert "Ask the institution that issued it (CN=홍길동)" in refused["next"]
+        assert to in refused["next"]
+    known = {"authority": "office", "profile": "personal"}
+    with Ledger.open(home / "state" / "ledger.sqlite") as ledger:
+        fingerprint = ledger.history(there)[0].fingerprint
+        ledger.record(Event("issued", there, fingerprint, known))
+    refused = dojang("copy", there, "--to", f"npki:{files}/other", ok=False)
+    assert f"dojang cert issue --to 'npki:{files}/other' --subject 'CN=홍길동'" in refused["next"]
     for verb in ("export", "backup"):
         refused = dojang(verb, there, "--to", files / "a.p12", ok=False)
         assert (refused["status"], refused["code"]) == (9, "key-does-not-leave")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from dojang.errors import KeyDoesNotLeave
 from dojang.lifecycle.finish import brought_event
 from dojang.lifecycle.held import Held, look_at
+from dojang.lifecycle.origin import origin_known
 from dojang.lifecycle.parcel import Parcel, name_of, take_out
 from dojang.lifecycle.recover import recover
 from dojang.lifecycle.transfer import Brought, Errand, brought, plan_bringing, refuse_early
@@ -42,7 +43,7 @@ def copy(order: CopyOrder, place: Workplace) -> Transferred:
     with place.open_location(order.address) as source:
         recover(place, source)
         stored = source.find(order.address)
-        refuse_staying(source, stored, order.to)
+        refuse_staying(place, source, stored, order.to)
         refuse_early(order.label or name_of(stored), stored.certificate_der, order.to, place)
         place.say("take")
         parcel = take_out(source, stored)
@@ -65,22 +66,30 @@ def plan_copy(order: CopyOrder, place: Workplace) -> tuple[Step, ...]:
     """The steps that ``copy`` would take, after the refusals that need no key; nothing is made and no PIN is asked."""
     with place.open_location(order.address) as source:
         stored = source.find(order.address)
-        refuse_staying(source, stored, order.to)
+        refuse_staying(place, source, stored, order.to)
     label = order.label or name_of(stored)
     taken = Step("take", {"address": stored.address})
     return (taken, *plan_bringing(label, stored.certificate_der, order.to, place))
 
 
-def refuse_staying(source: Location, stored: StoredCredential, to: str) -> None:
-    """``KeyDoesNotLeave`` where the key stays for good, with the command that makes a second one in ``to``."""
+def refuse_staying(place: Workplace, source: Location, stored: StoredCredential, to: str) -> None:
+    """``KeyDoesNotLeave`` where the key stays for good, with the command that makes a second one in ``to``, or with
+    who can issue one where no authority known here did.
+    """
     if isinstance(source, GivesKeys):
         return
     from dojang.x509.name import format_name
     from dojang.x509.reading import read_certificate
 
+    certificate = read_certificate(stored.certificate_der)
+    facts = {"address": stored.address, "subject": format_name(certificate.subject), "to": to}
+    if origin_known(place, stored.certificate_der) is None:
+        raise KeyDoesNotLeave(
+            **facts,
+            issuer=format_name(certificate.issuer),
+            next_step="Ask the institution that issued it ({issuer}) to issue a second one, for a key in {to}.",
+        )
     raise KeyDoesNotLeave(
-        address=stored.address,
-        subject=format_name(read_certificate(stored.certificate_der).subject),
-        to=to,
+        **facts,
         next_step="Issue a second certificate there instead: dojang cert issue --to '{to}' --subject '{subject}'",
     )

@@ -34,7 +34,7 @@ def move(order: CopyOrder, place: Workplace) -> Transferred:
             if (before := _done_before(order, place, source)) is not None:
                 return before
             raise
-        refuse_staying(source, stored, order.to)
+        refuse_staying(place, source, stored, order.to)
         if same_place(source, order, place):
             return Transferred(_proven_there(order, place, stored), None)
         refuse_others_lost(source, stored.key_id, stored.certificate_der)
@@ -65,7 +65,7 @@ def plan_move(order: CopyOrder, place: Workplace) -> tuple[Step, ...]:
     """The steps that ``move`` would take, after the refusals that need no key; nothing is made and no PIN is asked."""
     with place.open_location(order.address) as source:
         stored = source.find(order.address)
-        refuse_staying(source, stored, order.to)
+        refuse_staying(place, source, stored, order.to)
         where = {"address": stored.address}
         if same_place(source, order, place):
             return (Step("prove", where),)
