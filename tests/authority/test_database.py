@@ -5,7 +5,8 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -338,6 +339,22 @@ def _wait_for(holds: Callable[[], bool]) -> None:
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.005)
+
+
+def test_a_glance_sees_what_its_thread_has_written(database: Database) -> None:
+    """Before it is committed and, where it is rolled back, not after it; nobody else sees it."""
+    tried = insert(tables.source_tries).values(source="192.0.2.1", at=AT + timedelta(1))
+
+    def tries() -> int:
+        return look_up(database, "0123456789", "192.0.2.1", AT, AT).tries
+
+    with contextlib.suppress(ZeroDivisionError), database.writing() as connection:
+        connection.execute(tried)
+        assert tries() == 1
+        with ThreadPoolExecutor(1) as other:
+            assert other.submit(tries).result() == 0
+        raise ZeroDivisionError
+    assert tries() == 0
 
 
 def test_a_database_that_is_closed_keeps_no_connection_of_a_glance(tmp_path: Path) -> None:

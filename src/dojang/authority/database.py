@@ -12,7 +12,6 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterator
-from functools import cached_property
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -28,7 +27,6 @@ from dojang.authority.engines import (
     may_pass,
     server_engine,
 )
-from dojang.authority.glance import Glances
 from dojang.authority.schema import SCHEMA, make_tables, schema_of
 from dojang.errors import DatabaseUnavailable, Phrase, StateUnreadable
 
@@ -46,6 +44,7 @@ class Database:
         self.url = url
         self.is_embedded = url.get_backend_name() == "sqlite"
         self._engine = embedded_engine(url) if self.is_embedded else server_engine(url)
+        self.glances: Final = glances_of(url, self._engine)
         self._turn = threading.Lock()  # the threads of a process queue here, processes in the database
         self._mine = threading.local()
         self._batch = Batch()
@@ -108,13 +107,12 @@ class Database:
                 self._writing = None
             self._turn.release()
         self._engine.dispose()
-        if "glances" in vars(self):
-            self.glances.close()
+        self.glances.close()
 
-    @cached_property
-    def glances(self) -> Glances:
-        """For ``Glance``."""
-        return glances_of(self.url, self._engine)
+    @property
+    def is_written_here(self) -> bool:
+        """Whether this thread is inside ``writing()``."""
+        return getattr(self._mine, "connection", None) is not None
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -137,7 +135,7 @@ class Database:
     @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:
         """All or nothing, and nobody else writes meanwhile; durable when the block has ended."""
-        if getattr(self._mine, "connection", None) is not None:
+        if self.is_written_here:
             raise RuntimeError("a transaction is open on this thread already")
         with self._turn:
             connection, self._writing = self._writing, None

@@ -52,12 +52,12 @@ class Glance:
         glances = database.glances
         query, order = self._texts.get(glances.dialect.name) or self._compiled(glances.dialect)
         given = values if order is None else tuple([values[name] for name in order])
-        try:
-            return glances.one(query, given)
-        except (SQLAlchemyError, glances.dialect.loaded_dbapi.Error):
-            with database.reading() as connection:
-                row = connection.exec_driver_sql(query, given).one_or_none()
-            return None if row is None else tuple(row)
+        if not database.is_written_here:  # or what is written by now would not be seen
+            with contextlib.suppress(SQLAlchemyError, glances.dialect.loaded_dbapi.Error):
+                return glances.one(query, given)
+        with database.reading() as connection:
+            row = connection.exec_driver_sql(query, given).one_or_none()
+        return None if row is None else tuple(row)
 
     def _compiled(self, dialect: "Dialect") -> tuple[str, list[str] | None]:
         compiled = self._query.compile(dialect=dialect)
