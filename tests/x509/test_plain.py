@@ -8,10 +8,12 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import Encoding
-from hypothesis import given
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dojang.der import BIT_STRING, SEQUENCE, children, oid, parse, parts, tlv
 from dojang.errors import DojangError
 from dojang.x509.keys import algorithm_of, is_strong, spki_of
 from dojang.x509.name import attribute_values, format_name, parse_name, settled_attributes, settled_name
@@ -39,6 +41,8 @@ KINDS = [
     "dnQualifier",
 ]
 OIDS = {kind: next(iter(parse_name(f"{kind}=KR"))).oid for kind in KINDS}
+# Tags of strings and of others, and octets that begin lengths and escapes.
+ODD = bytes.fromhex("020304050c1214161c1e3031808182a05c232b2c207f")
 TAGS = [x509.name._ASN1Type.UTF8String, x509.name._ASN1Type.PrintableString, x509.name._ASN1Type.T61String]
 
 
@@ -116,6 +120,54 @@ def test_no_octet_of_a_request_can_be_another(key: Any) -> None:
     assert plain_requests([*changed, *cut, request + b"\0"]) == [None] * (2 * len(request) + 1)
 
 
+@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    st.sampled_from([(KEY, "CN=홍길동,OU=개인,C=KR"), (KEY, "CN=a+SN=b"), (RSA, "CN=a,serialNumber=A-1")]), st.data()
+)
+def test_whoever_holds_the_key_cannot_slip_anything_by(request_of: tuple[Any, str], data: st.DataObject) -> None:
+    """Whatever he puts into a request and signs: where it is plain, the long way finds the same in it."""
+    key, subject = request_of
+    tbs, algorithm, _signature = parts(parse(build_request(key, parse_name(subject))), 3, 3)
+    fields = [bytearray(one.der) for one in children(tbs)]
+    field = fields[data.draw(st.sampled_from([1, 1, 2, 3]))]
+    place, octet = data.draw(st.integers(0, len(field) - 1)), data.draw(st.sampled_from(ODD) | st.integers(0, 255))
+    if data.draw(st.booleans()):
+        field[place] = octet
+    else:
+        grown = tlv(field[0], parse(bytes(field)).content[:place], bytes([octet]), parse(bytes(field)).content[place:])
+        field[:] = grown
+    signed = tlv(SEQUENCE, *fields)
+    made = key.sign(signed, PKCS1v15(), hashes.SHA256()) if key is RSA else key.sign(signed, ec.ECDSA(hashes.SHA256()))
+    request = tlv(SEQUENCE, signed, algorithm.der, tlv(BIT_STRING, b"\0", made))
+    (found,) = plain_requests([request])
+    assert found is None or found == the_long_way(request)
+
+
+@pytest.mark.parametrize("form", ["compressed", "hybrid", "off the curve", "nowhere", "another curve", "loose bits"])
+def test_a_point_is_written_in_one_way(form: str) -> None:
+    """Whatever else its own key signs is not plain: it would stand in the certificate as it came."""
+    point, short = (
+        KEY.public_key().public_bytes(Encoding.X962, shape)
+        for shape in (PublicFormat.UncompressedPoint, PublicFormat.CompressedPoint)
+    )
+    algorithm, _bits = parts(parse(spki_of(KEY.public_key())), 2, 2)
+    other = parts(algorithm, 2, 2)[0].der + oid("1.3.132.0.34")
+    strange = {
+        "compressed": (algorithm.der, b"\0", short),
+        "hybrid": (algorithm.der, b"\0", bytes([6 | point[-1] & 1]) + point[1:]),
+        "off the curve": (algorithm.der, b"\0", point[:-1] + bytes([point[-1] ^ 1])),
+        "nowhere": (algorithm.der, b"\0", b"\0"),
+        "another curve": (tlv(SEQUENCE, other), b"\0", point),
+        "loose bits": (algorithm.der, b"\1", point),
+    }
+    kind, bits, written = strange[form]
+    tbs, signed_by, _signature = parts(parse(build_request(KEY, parse_name("CN=a"))), 3, 3)
+    version, name, _key, attributes = (one.der for one in children(tbs))
+    signed = tlv(SEQUENCE, version, name, tlv(SEQUENCE, kind, tlv(BIT_STRING, bits, written)), attributes)
+    made = KEY.sign(signed, ec.ECDSA(hashes.SHA256()))
+    assert plain_requests([tlv(SEQUENCE, signed, signed_by.der, tlv(BIT_STRING, b"\0", made))]) == [None]
+
+
 @pytest.mark.filterwarnings("ignore:Attribute's length")
 @given(st.lists(st.tuples(st.sampled_from(KINDS), TEXTS, st.sampled_from([None, *TAGS])), min_size=1, max_size=4))
 def test_a_name_is_settled_or_left_alone(parts: list[tuple[str, str, Any]]) -> None:
@@ -137,8 +189,6 @@ def test_a_name_is_settled_or_left_alone(parts: list[tuple[str, str, Any]]) -> N
 
 def _request_for(name_der: bytes) -> bytes:
     """One for that name, whose signature nobody looks at."""
-    from dojang.der import SEQUENCE, parse, parts, tlv
-
     tbs, algorithm, signature = parts(parse(build_request(KEY, parse_name("CN=a"))), 3, 3)
     version, _name, key, attributes = parts(tbs, 4, 4)
     fields = tlv(SEQUENCE, version.der, name_der, key.der, attributes.der)
