@@ -10,6 +10,7 @@ from tests.contract.credentials import SmallAuthority, proves
 from tests.contract.test_location import FIRST, SECOND, issue, stage, states
 
 from dojang.errors import AlreadyExists, NotFound, PasswordIncorrect
+from dojang.lifecycle.possession import random_number_of
 from dojang.locations.base import Companions, Location, StoredCredential
 from dojang.npki.pkcs8 import Pkcs8
 from dojang.secret import Secret
@@ -84,6 +85,24 @@ def test_r_is_told_of_where_there_is_one(place: Place) -> None:
     with place.open() as location:
         assert location.random_number(FIRST) == R
         assert location.random_number(SECOND) is None
+
+
+@over(kinds_that("keep_random_number"))
+@pytest.mark.parametrize("replaces", [None, FIRST])
+def test_a_key_gets_the_r_that_was_kept_for_it(place: Place, authority: SmallAuthority, replaces) -> None:
+    """That very key and no other, in its successor's place too; what was taken back is kept for none."""
+    with place.open() as location:
+        issue(location, authority, FIRST)
+        location.keep_random_number(R, key_id=SECOND, replaces=replaces)
+        location.generate("ec-p256", key_id=SECOND, label="Kim", replaces=replaces)
+    with place.open() as location:
+        assert random_number_of(location, SECOND) == R
+        assert random_number_of(location, FIRST) != R
+        location.discard(SECOND)
+        location.keep_random_number(R, key_id=SECOND, replaces=replaces)
+        location.discard(SECOND)
+        location.generate("ec-p256", key_id=SECOND, label="Kim", replaces=replaces)
+        assert random_number_of(location, SECOND) != R
 
 
 @over(kinds_that("export_key"))

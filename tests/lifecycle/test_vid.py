@@ -23,7 +23,6 @@ from dojang.lifecycle.register import register_at
 from dojang.lifecycle.reissue import ReissueOrder, plan_reissue, reissue
 from dojang.lifecycle.renew import RenewOrder, renew
 from dojang.lifecycle.vetting import Terms
-from dojang.npki.pkcs8 import new_random_number
 from dojang.npki.vid import identify_data_of, vid_value_of
 from dojang.secret import Secret
 from dojang.x509.lookup import GivenList, Sources
@@ -235,19 +234,6 @@ def test_what_was_cut_short_is_for_its_number_only(bank) -> None:
         else:
             with pytest.raises(AlreadyExists):
                 issue(again, bank.place)
-
-
-def test_a_location_that_is_given_r(bank) -> None:
-    """R that is kept for a key which never came goes with ``delete``; a key that comes gets it."""
-    kept = new_random_number()
-    with bank.place.open_location(bank.address) as location:
-        location.keep_random_number(kept, key_id=b"\x01" * 8)
-        location.delete(b"\x01" * 8)
-        location.keep_random_number(kept, key_id=b"\x02" * 8)
-        location.generate("ec-p256", key_id=b"\x02" * 8, label="Hong")
-        assert random_number_of(location, b"\x02" * 8) == kept
-        location.generate("ec-p256", key_id=b"\x03" * 8, label="Kim")
-        assert random_number_of(location, b"\x03" * 8) != kept
 
 
 def test_from_afar_no_number_is_taken(bank) -> None:

@@ -235,14 +235,18 @@ class DiskLocation:
 
     def discard(self, key_id: bytes) -> None:
         shelves.clear_staging(self.root, key_id)
-        self._opened.pop(key_id, None)
+        self._forget(key_id)
 
     def delete(self, key_id: bytes) -> None:
-        self._opened.pop(key_id, None)
+        self._forget(key_id)
         for folder in list(scan(self.root)):
             if folder.key_id == key_id:
                 shelves.remove(self.root, folder.path, key_id)
         shelves.clear_staging(self.root, key_id)
+
+    def _forget(self, key_id: bytes) -> None:
+        self._opened.pop(key_id, None)
+        self._numbers.pop(key_id, None)
 
     def _scan(self) -> list[KeyFolder]:
         """All folders; those that are damaged are kept in mind."""

@@ -185,16 +185,20 @@ class FileLocation:
 
     def discard(self, key_id: bytes) -> None:
         assert key_id  # an empty one is every key's whose owner is not known
-        self._opened.pop(key_id, None)
+        self._forget(key_id)
         self._change(lambda contents: file_contents.discarded(contents, key_id))
 
     def delete(self, key_id: bytes) -> None:
         assert key_id
-        self._opened.pop(key_id, None)
+        self._forget(key_id)
         self._change(lambda contents: file_contents.deleted(contents, key_id))
 
     def change_password(self, key_id: bytes) -> None:
         self._file.change_password(key_id)
+
+    def _forget(self, key_id: bytes) -> None:
+        self._opened.pop(key_id, None)
+        self._numbers.pop(key_id, None)
 
     def tidy(self) -> None:
         """Remove the file if what was done here has left nothing in it."""
