@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dojang.authority import Issued, LocalAuthority, Submission
+from dojang.authority import Issued, LocalAuthority, Submission, proving
 from dojang.authority.audit.against import Comparison
 from dojang.authority.audit.chain import details_text, details_texts
 from dojang.authority.audit.reading import entries, root_of
@@ -278,6 +279,24 @@ def test_a_process_that_was_killed_is_not_missed() -> None:
         os.kill(prover._process.pid, signal.SIGKILL)
         for _ in range(2):
             assert prover.prove(REQUESTS) == plain_requests(REQUESTS)
+
+
+@pytest.mark.usefixtures("eager")
+@pytest.mark.parametrize("size", [1, 400_000], ids=["answers", "takes"])
+def test_a_process_that_is_stuck_is_ended(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    """Whether it answers nothing or does not even take what it is asked: what it was to prove is proved here."""
+    monkeypatch.setattr(proving, "_PATIENCE", 1)
+    monkeypatch.setattr(proving, "_END_SECONDS", 0)
+    with a_prover() as prover, ThreadPoolExecutor(1) as hand:
+        assert prover._process is not None
+        os.kill(prover._process.pid, signal.SIGSTOP)
+        proofs = hand.submit(prover.prove, [*REQUESTS, b"x" * size])
+        try:
+            assert proofs.result(_PATIENCE) == [*plain_requests(REQUESTS), None]
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(prover._process.pid, signal.SIGKILL)
+        assert prover._process.returncode == -signal.SIGKILL
 
 
 def test_few_requests_start_no_process(monkeypatch: pytest.MonkeyPatch) -> None:

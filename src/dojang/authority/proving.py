@@ -12,6 +12,8 @@ import gc
 import marshal
 import os
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -24,7 +26,8 @@ from dojang.x509.plain import PlainRequest, plain_requests
 
 MANY: Final = 256
 """From so many on, a process is worth its start, which takes as long as proving some thousand."""
-_PATIENCE: Final = 10.0
+_PATIENCE: Final = 10
+"""Seconds for it to take what it is asked, and as many to answer."""
 _END_SECONDS: Final = 5
 _PASSED_ON: Final = ("PATH", "PYTHON", "LD_", "LANG", "LC_")
 """Variables that say how a program is run; another may be a PIN."""
@@ -91,6 +94,7 @@ class Prover:
             except OSError:
                 ours.close()
                 return
+        _limit(ours)
         self._line = ours
 
     def _asked(self, requests_der: list[bytes]) -> Proofs | None:
@@ -121,6 +125,12 @@ class Prover:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+def _limit(line: Connection) -> None:
+    """Have sending end in ``OSError`` where nobody takes anything."""
+    with socket.socket(fileno=os.dup(line.fileno())) as same:
+        same.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _PATIENCE, 0))
 
 
 def answer(line: Connection) -> None:
