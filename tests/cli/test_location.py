@@ -193,6 +193,23 @@ def test_what_old_programs_read_is_exported(dojang: Dojang, files: Path) -> None
     assert "pbeWithSHA1And3-KeyTripleDES-CBC" in subprocess.run(words, capture_output=True, text=True).stderr
 
 
+def test_a_key_in_a_pem_file_is_encrypted_as_asked(dojang: Dojang, home: Path, files: Path) -> None:
+    """The setting is for key files of other programs: a PEM file stays what OpenSSL reads, unless a flag says it."""
+    (home / "config.toml").write_text('key-file-format = "seed-cbc-sha1"\n')
+    address = put(f"npki:{files}/NPKI")
+    for name, words, cipher in (
+        ("usual", [], "aes-256-cbc"),
+        ("seed", ["--key-file-format", "pbes2-seed"], "seed-cbc"),
+    ):
+        file = files / f"{name}.pem"
+        dojang("copy", address, "--to", f"pem:{file}", *words)
+        _, begin, key = file.read_text().partition("-----BEGIN ENCRYPTED PRIVATE KEY-----")
+        parsed = subprocess.run(["openssl", "asn1parse"], input=begin + key, capture_output=True, text=True)
+        assert f":{cipher}" in parsed.stdout, parsed
+        kept = dojang("copy", f"pem:{file}", "--to", f"npki:{files}/from-{name}", new=None, old="new")
+        assert "signature" in {one["name"] for one in kept["checks"] if one["ok"]}
+
+
 def test_a_token_gives_its_certificate(dojang: Dojang, token, files: Path) -> None:
     """Without its PIN."""
     there = dojang("copy", put(f"npki:{files}/NPKI"), "--to", token.uri, new=None)["credential"]["address"]

@@ -201,13 +201,16 @@ def _usual_management_key(invocation: Invocation) -> "PinProvider":
 
 
 def key_file_form(invocation: Invocation) -> "KeyFileForm":
-    """How key files are written: by flag, by setting, or as usual."""
+    """How key files are written: by flag, by setting, or as usual. A setting is about other programs' key files, so
+    that only a flag says it of PEM files too.
+    """
     from dojang.npki.keyfile import KeyFileForm
 
     flags, settings = invocation.flags, invocation.settings
     return KeyFileForm(
         flags.key_file_format or settings.key_file_format,
         flags.password_encoding or settings.password_encoding or KeyFileForm().encoding,
+        in_pem=KeyFileForm(flags.key_file_format, flags.password_encoding or KeyFileForm().encoding),
     )
 
 

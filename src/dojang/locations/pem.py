@@ -16,7 +16,7 @@ from dojang.locations.password_tries import UNCOUNTED
 from dojang.locations.pem_blocks import ENCRYPTED_KEY, MOST_BLOCKS, PLAIN_KEY, Block, read_blocks
 from dojang.locations.pem_layout import laid_out, sorted_out
 from dojang.npki.contents import public_key_hash
-from dojang.npki.keyfile import check_key_file, load_key, open_pkcs8, seal_pkcs8
+from dojang.npki.keyfile import KeyFileForm, check_key_file, load_key, open_pkcs8
 from dojang.npki.pkcs8 import Pkcs8
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class PemFiles:
         self.paths = tuple(Path(path) for path in (address.path, address.key_path) if path is not None)
         self._key_path = self.paths[-1]
         self._passwords, self._tries = access.passwords, access.tries or UNCOUNTED
+        self._form = access.key_files.in_pem if access.key_files else None
         self._known: list[Secret] = []  # passwords that opened a key
         self._seen = tuple(Seen() for _ in self.paths)
         self._contents = Contents()
@@ -83,7 +84,7 @@ class PemFiles:
             self.open(encrypted)
         elif not self._known:
             self._known = [self._ask(new=True)]
-        return _sealed(pkcs8, self._known[-1])
+        return self._sealed(pkcs8, self._known[-1])
 
     def open(self, key: KeptKey) -> Pkcs8:
         block = _block_of(key)
@@ -115,7 +116,7 @@ class PemFiles:
             if key is None:
                 raise NotFound(what=key_id.hex(), where=str(self._key_path), command="dojang where")
             pkcs8 = self._opened_by(_block_of(key), [old, new])
-            keys = [self._under_new(one, old, new) if one != key else _sealed(pkcs8, new) for one in contents.keys]
+            keys = [self._under_new(one, old, new) if one != key else self._sealed(pkcs8, new) for one in contents.keys]
             self.write(replace(contents, keys=tuple(map(_held_as, contents.keys, keys))))
         self._known = [new]
 
@@ -128,8 +129,11 @@ class PemFiles:
     def _under_new(self, key: KeptKey, old: "Secret | None", new: "Secret") -> Block:
         block = _block_of(key)
         with suppress(PasswordIncorrect):
-            return _sealed(self._opened(block, old), new) if block.asks else block
+            return self._sealed(self._opened(block, old), new) if block.asks else block
         return block
+
+    def _sealed(self, pkcs8: Pkcs8, password: "Secret") -> Block:
+        return Block.of(ENCRYPTED_KEY, (self._form or KeyFileForm()).seal(pkcs8, password))
 
     def _refuse_hostile(self, block: Block) -> None:
         """Before anybody types a password: what should not be opened, or cannot be."""
@@ -182,10 +186,6 @@ class PemFiles:
 
 def _held_as(key: KeptKey, block: Block) -> KeptKey:
     return replace(key, held=block)
-
-
-def _sealed(pkcs8: Pkcs8, password: "Secret") -> Block:
-    return Block.of(ENCRYPTED_KEY, seal_pkcs8(pkcs8.der, password))
 
 
 def _block_of(key: KeptKey) -> Block:

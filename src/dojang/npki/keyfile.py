@@ -59,10 +59,13 @@ class KeyFileForm:
     Without a scheme, a file that takes another's place is written as that one was, so that the programs that read it
     still do; any other by the first of them. On reading, every scheme is known; the password is tried in this encoding
     first, then in the others.
+
+    ``in_pem`` is how keys in PEM files are written, where not as OpenSSL reads them.
     """
 
     scheme: str | None = None
     encoding: str = ENCODINGS[0]
+    in_pem: "KeyFileForm | None" = None
 
     @property
     def encodings(self) -> tuple[str, ...]:
