@@ -27,7 +27,7 @@ from dojang.authority.terms import beginning_of, chosen_years, end_of, later, wi
 from dojang.authority.withdrawn import refuse_withdrawn
 from dojang.der import MalformedDer
 from dojang.errors import AuthorityRefused, DojangError, Phrase
-from dojang.npki.vid import IDENTIFY_DATA, IdentifyData
+from dojang.npki.vid import IDENTIFY_DATA, IdentifyData, is_vid
 from dojang.x509.alternative_names import alternative_names_of, is_well_formed, kind_of
 from dojang.x509.keys import algorithm_of, is_strong, same_key
 from dojang.x509.name import attribute_values, settled_name
@@ -165,7 +165,7 @@ class Rulebook:
     ) -> tuple[x509.GeneralName, ...]:
         """The names asked for, and the addresses in the subject, which must stand here too (RFC 5280, 4.1.2.6)."""
         had = alternative_names_of(old.certificate) if old else ()
-        kept, held = tuple(name for name in had if not _is_vid(name)), tuple(filter(_is_vid, had))
+        kept, held = tuple(name for name in had if not is_vid(name)), tuple(filter(is_vid, had))
         asked = tuple(name for name in request.alternative_names if name not in held)
         addresses = [x509.RFC822Name(str(part.value)) for part in subject.get_attributes_for_oid(NameOID.EMAIL_ADDRESS)]
         names = tuple(dict.fromkeys([*asked, *addresses]))
@@ -273,10 +273,6 @@ class Rulebook:
 def _may_change(submission: Submission, profile: Profile, what: str) -> bool:
     """Whether a renewal may bring it; a reissue is the same certificate with another key."""
     return submission.kind == "renew" and what in profile.renewal_changes
-
-
-def _is_vid(name: x509.GeneralName) -> bool:
-    return isinstance(name, x509.OtherName) and name.type_id == _VID
 
 
 def _is_readable(vid_der: bytes) -> bool:
