@@ -7,6 +7,7 @@ import pytest
 from dojang.cli.context import Invocation
 from dojang.cli.flags import peek
 from dojang.cli.renew_report import report
+from dojang.cli.run import run as run_here
 from dojang.ledger import Ledger
 from dojang.lifecycle.workplace import Recovered
 
@@ -103,6 +104,16 @@ def test_keep_key_is_the_profiles_to_allow(office) -> None:
     assert (done.returncode, json.loads(done.stdout)["error"]["code"]) == (9, "not-permitted")
     listed = json.loads(office("cert", "list", office.token.uri).stdout)["data"]["credentials"]
     assert [one["state"] for one in listed] == ["valid"]
+
+
+@pytest.mark.parametrize("verb", ["due", "run"])
+def test_what_cannot_be_read_is_told_of_a_place_that_was_named(home, tmp_path, capsys, verb: str) -> None:
+    """As where every place is looked into: nobody is to think that a damaged certificate is not due."""
+    folder = tmp_path / "NPKI" / "CA" / "USER" / "cn=Kim"
+    folder.mkdir(parents=True)
+    (folder / "signCert.der").write_bytes(b"cut off")
+    assert run_here(["renew", verb, f"npki:{tmp_path}/NPKI", "--lang", "en"]) == 14
+    assert f"{folder} is not a certificate folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("outcome", "status"), [("left", 14), ("finished", 0), ("undone", 0)])

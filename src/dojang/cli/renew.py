@@ -1,6 +1,7 @@
 """``dojang renew``: now, due, run."""
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from dojang.cli.aftercare import Aftercare
@@ -22,7 +23,7 @@ from dojang.cli.renew_orders import (
     window_of,
 )
 from dojang.cli.renew_report import Copies, copies_left, copy_lines, renewal_data, report, tell_outcome
-from dojang.cli.where import checked_wait, note_failures, survey, wait_option
+from dojang.cli.where import checked_wait, note_failure, note_failures, survey, wait_option
 from dojang.cli.workplace import plan_words, workplace
 from dojang.errors import NothingDue, NotRenewable
 
@@ -203,7 +204,7 @@ def _due(invocation: Invocation, looked: "Survey", window: str | None, wait: flo
     from dojang.lifecycle.where import find_everywhere
 
     if named:
-        return list(due_in(looked.place, looked.addresses, window_of(window)))
+        return list(due_in(looked.place, looked.addresses, window_of(window), partial(note_failure, invocation)))
     place = looked.place if window is None else replace(looked.place, window=window_of(window))
     given = bool(invocation.flags.password_source or invocation.settings.password_source)
     found = find_everywhere(place, looked.addresses, wait=wait / 2, passwords=given)

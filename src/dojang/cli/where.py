@@ -200,10 +200,15 @@ def days_of(text: str) -> timedelta:
     return timedelta(days=int(matched[1]))
 
 
+def note_failure(invocation: Invocation, address: str, error: DojangError) -> None:
+    """What could not be looked into."""
+    invocation.out.note(f"{address}: {message_of(error)}")
+
+
 def note_failures(invocation: Invocation, found: "Found") -> None:
     """What could not be looked into, a line each."""
     for address, error in found.failures:
-        invocation.out.note(f"{address}: {message_of(error)}")
+        note_failure(invocation, address, error)
     for address in found.needs_password:
         invocation.out.note(
             say("{address} needs a password to look into; give it with --password-source.", address=address)

@@ -86,10 +86,17 @@ def held_at(place: Workplace, address: str) -> tuple[Held, tuple[bytes, ...]]:
         return look_at(place, location.traits, stored), location.chain_of(stored.certificate_der)
 
 
-def due_in(place: Workplace, addresses: Iterable[str], window: timedelta | None = None) -> Iterator[Held]:
-    """The credentials at these addresses whose window is open; ``window`` replaces what their profiles say."""
+def due_in(
+    place: Workplace,
+    addresses: Iterable[str],
+    window: timedelta | None = None,
+    skipped: Callable[[str, DojangError], object] = _unheard,
+) -> Iterator[Held]:
+    """The credentials at these addresses whose window is open; ``window`` replaces what their profiles say. ``skipped``
+    as in ``held_in``.
+    """
     for address in addresses:
-        yield from (held for held in held_in(place, address, window) if held.state == "due")
+        yield from (held for held in held_in(place, address, window, skipped) if held.state == "due")
 
 
 def names_credential(address: str) -> bool:
