@@ -222,6 +222,27 @@ def test_a_key_that_fails_once(authority: LocalAuthority, monkeypatch: pytest.Mo
     assert len(list(authority.issued())) == 11
 
 
+@pytest.mark.parametrize("times", range(4))
+def test_a_key_that_is_gone_from_some_moment_on(
+    authority: LocalAuthority, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """Whenever that is, each is answered: with what is on record, or with the reason."""
+    real, failure = authority.roster.private, DeviceFailure(token="t", function="C_Sign", result="gone")
+    calls = iter(range(1000))
+
+    def private(name: str) -> Any:
+        if next(calls) >= times:
+            raise failure
+        return real(name)
+
+    monkeypatch.setattr(authority.roster, "private", private)
+    answers = authority.submit_many(asked(20))
+    issued = [one for one in answers if isinstance(one, Issued)]
+    assert [one for one in answers if not isinstance(one, Issued)] == [failure] * (20 - len(issued))
+    assert len(list(authority.issued())) == len(issued) < 20
+    assert_whole(authority)
+
+
 def test_a_profile_that_is_spoilt_ends_no_batch(authority: LocalAuthority) -> None:
     """Each that is new is told so, as by itself; who was answered before has that answer."""
     before = authority.submit_many(asked(3))

@@ -151,10 +151,10 @@ class Bulk:
             if not _is_usual(profile) or not self.asks_nothing(profile, submission.kind):
                 return None
             term = rules.term(submission, profile)
+            addresses = addresses_for(profile, rules.base, rules.signer)
+            form = form_for(profile, addresses, rules.issuer, self.key(rules.signer).public_key())
         except DojangError:  # a spoilt file, perhaps: that ends nobody else's batch
             return None
-        addresses = addresses_for(profile, rules.base, rules.signer)
-        form = form_for(profile, addresses, rules.issuer, self.key(rules.signer).public_key())
         return _Mould(form, profile, submission.enrolment, term, term_der(*term))
 
     def _recorded(self, signed: Sequence[_Signed]) -> Found:
