@@ -6,11 +6,12 @@ from string import Formatter
 import pytest
 from babel.messages.pofile import read_po
 
+from dojang.authority.withdrawn import refuse_withdrawn
 from dojang.cli import language
 from dojang.cli.commands import ROOT
 from dojang.cli.frame import Entry, Section
 from dojang.cli.korean import settle_particles
-from dojang.errors import InvalidSetting, NotFound, Phrase
+from dojang.errors import AuthorityRefused, InvalidSetting, NotFound, Phrase
 from dojang.settings import LANGUAGES, load
 
 HANGUL = re.compile("[가-힣]")
@@ -136,6 +137,14 @@ def test_a_sentence_with_facts(speak_korean) -> None:
     """An error is said in Korean with its facts in place, phrases among them."""
     error = NotFound(what=Phrase("Key {label}", label="서명"), where="pkcs11:token=a", command="dojang key list")
     assert language.message_of(error) == "pkcs11:token=a에서 키 서명을 찾지 못했습니다."
+
+
+@pytest.mark.parametrize(("state", "said"), [("revoked", "폐기됨"), ("suspended", "효력정지")])
+def test_a_state_in_a_refusal(speak_korean, state: str, said: str) -> None:
+    """Words that a program wrote are said in Korean, too."""
+    with pytest.raises(AuthorityRefused) as refused:
+        refuse_withdrawn("office", state)
+    assert f"이전 인증서가 '{said}' 상태입니다." in language.message_of(refused.value)
 
 
 @pytest.mark.parametrize(

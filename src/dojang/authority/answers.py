@@ -27,7 +27,7 @@ from dojang.authority.store import (
     insert_records,
     set_cancelled,
 )
-from dojang.errors import DojangError
+from dojang.errors import DojangError, Phrase
 from dojang.x509.keys import same_key, spki_of
 from dojang.x509.name import format_name
 from dojang.x509.reading import read_certificate
@@ -234,7 +234,7 @@ class Answers:
         if old.replaced_at is not None:
             raise refusal(self.authority, "the old certificate was replaced already")
         if kind == "renew" and old.state == "revoked":
-            raise refusal(self.authority, "the old certificate is {state}", state=old.state)
+            raise refusal(self.authority, "the old certificate is {state}", state=Phrase(old.state))
 
     def _again(self, before: Answered, submission: Submission) -> Given:
         if before.fingerprint != fingerprint_of(submission):

@@ -85,7 +85,7 @@ def _problem(move: Move, standing: Standing) -> Phrase | None:
     if standing == "hold-over":
         return Phrase("the certificate was on hold for {months} months, which ended it", months=MONTHS_ON_HOLD)
     if (move, standing) == ("confirm", "suspended"):
-        return Phrase("the certificate is {state}", state=standing)
+        return Phrase("the certificate is {state}", state=Phrase(standing))
     return None
 
 

@@ -15,5 +15,5 @@ _ADVICE: Final = {
 def refuse_withdrawn(authority: str, state: str) -> None:
     """``AuthorityRefused`` for the state of a certificate that only a reissue replaces."""
     if (advice := _ADVICE.get(state)) is not None:
-        problem = Phrase("the old certificate is {state}", state=state)
+        problem = Phrase("the old certificate is {state}", state=Phrase(state))
         raise AuthorityRefused(authority=authority, problem=problem, next_step=advice)
