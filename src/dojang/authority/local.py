@@ -480,7 +480,7 @@ class LocalAuthority:
         if roll.standing != "confirmed":
             roll = self.roster.look()  # it may be back
         if roll.standing != "confirmed":
-            raise refusal(self.name, "its own certificate is {state}", state=roll.standing)
+            raise refusal(self.name, "its own certificate is {state}", state=Phrase(roll.standing))
         return roll
 
     @property

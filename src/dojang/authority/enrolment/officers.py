@@ -149,7 +149,7 @@ class Officers:
         if state is None:
             self._check_path(certificate_der, at)
         elif state not in _GOOD:
-            raise _not_accepted(Phrase("it is {state}", state=state))
+            raise _not_accepted(Phrase("it is {state}", state=Phrase(state)))
         elif not certificate.not_valid_before_utc <= at <= certificate.not_valid_after_utc:
             raise _not_accepted(Phrase("it is not valid now"))
 

@@ -131,7 +131,7 @@ class Cards:
         with self._records.writing() as connection:
             row = self._found(connection, number)
             if row.state not in ("active", "locked"):
-                raise refused(number, Phrase("it is {state}", state=row.state))
+                raise refused(number, Phrase("it is {state}", state=Phrase(row.state)))
             self._set(connection, number, state="active", wrong_tries=0)
             self._tell(connection, "card-unlocked", number, tries=row.wrong_tries)
             return card_in(self._found(connection, number))
