@@ -12,7 +12,6 @@ that is refused. A certificate begins five minutes in the past, for the clocks o
 authority's own.
 """
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, NoReturn
@@ -23,16 +22,17 @@ from cryptography.x509.oid import NameOID
 from dojang.authority.addresses import addresses_for
 from dojang.authority.base import Submission
 from dojang.authority.certificate import Draft
+from dojang.authority.naming import problem_of_alternative_names, problem_of_subject
 from dojang.authority.terms import beginning_of, chosen_years, end_of, later, window_opens_at
 from dojang.authority.withdrawn import refuse_withdrawn
 from dojang.der import MalformedDer
 from dojang.errors import AuthorityRefused, DojangError, Phrase
 from dojang.npki.vid import IDENTIFY_DATA, IdentifyData, is_vid
-from dojang.x509.alternative_names import alternative_names_of, is_well_formed, kind_of
+from dojang.x509.alternative_names import alternative_names_of
 from dojang.x509.keys import algorithm_of, is_strong, same_key
 from dojang.x509.name import attribute_values, settled_name
 from dojang.x509.plain import PlainRequest
-from dojang.x509.profiles import Profile, ValueRule
+from dojang.x509.profiles import Profile
 from dojang.x509.reading import read_request
 from dojang.x509.request import CertificateRequest
 
@@ -119,7 +119,7 @@ class Rulebook:
     def check_plain(self, request: PlainRequest, profile: Profile) -> None:
         """What is left to check of such a request, where nothing stands besides the subject. ``AuthorityRefused``."""
         self._check_key(request.algorithm, profile)
-        self._check_subject(request.attributes, profile)
+        self._refuse_for(problem_of_subject(request.attributes, profile))
 
     def _check_key(self, algorithm: str, profile: Profile) -> None:
         if algorithm not in profile.algorithms:
@@ -141,19 +141,8 @@ class Rulebook:
         except DojangError as error:
             problem = Phrase("the subject is not acceptable: {problem}", problem=error.facts["problem"])
             raise AuthorityRefused(authority=self.authority, problem=problem) from error
-        self._check_subject(attribute_values(subject), profile)
+        self._refuse_for(problem_of_subject(attribute_values(subject), profile))
         return subject
-
-    def _check_subject(self, attributes: Sequence[tuple[str, str]], profile: Profile) -> None:
-        found, allowed = {kind for kind, _value in attributes}, profile.subject_allowed
-        for kind in profile.subject_required:
-            if kind not in found:
-                self._refuse("the profile '{profile}' wants {type} in the subject", profile=profile.name, type=kind)
-        for kind in sorted(found.difference(allowed)) if allowed else ():
-            self._refuse(
-                "the profile '{profile}' does not allow {type} in the subject", profile=profile.name, type=kind
-            )
-        self._check_values(profile, profile.subject_rules, attributes)
 
     def _alternative_names(
         self,
@@ -173,16 +162,7 @@ class Rulebook:
             if asked and set(names) != set(kept) and not _may_change(submission, profile, "alternative-names"):
                 self._refuse("a renewal keeps the alternative names of the old certificate")
             names = names if asked else kept
-        for name in names:
-            if kind_of(name) not in profile.alternative_names_allowed or not is_well_formed(name):
-                self._refuse("the profile '{profile}' does not allow the alternative name", profile=profile.name)
-        if profile.alternative_names_required and not names:
-            kinds = ", ".join(profile.alternative_names_allowed)
-            self._refuse(
-                "the profile '{profile}' wants an alternative name ({kinds})", profile=profile.name, kinds=kinds
-            )
-        values = [(kind_of(name), str(name.value)) for name in names]
-        self._check_values(profile, profile.alternative_name_rules, values)
+        self._refuse_for(problem_of_alternative_names(names, profile))
         return names + self._vid(submission, profile, held)
 
     def _vid(
@@ -199,17 +179,6 @@ class Rulebook:
         if not _is_readable(submission.vid_der):
             self._refuse("the VID cannot be decoded")
         return (x509.OtherName(_VID, submission.vid_der),)
-
-    def _check_values(self, profile: Profile, rules: Iterable[ValueRule], values: Sequence[tuple[str, str]]) -> None:
-        for rule in rules:
-            for kind, value in values:
-                if kind == rule.kind and not rule.allows(value):
-                    self._refuse(
-                        "the profile '{profile}' does not allow {type} to be '{value}'",
-                        profile=profile.name,
-                        type=kind,
-                        value=value[:64],
-                    )
 
     def check_predecessor(self, submission: Submission, profile: Profile, old: Predecessor, key: "PublicKey") -> None:
         """What may be replaced by what, now. Raises ``AuthorityRefused``."""
@@ -265,6 +234,10 @@ class Rulebook:
 
     def _in_window(self, profile: Profile, old: Predecessor) -> bool:
         return window_opens_at(profile, old.certificate) <= self.at <= old.certificate.not_valid_after_utc
+
+    def _refuse_for(self, problem: Phrase | None) -> None:
+        if problem is not None:
+            raise AuthorityRefused(authority=self.authority, problem=problem)
 
     def _refuse(self, template: str, **facts: object) -> NoReturn:
         raise AuthorityRefused(authority=self.authority, problem=Phrase(template, **facts))

@@ -1,17 +1,17 @@
 """What an officer wants of a code, made such that the authority will issue by it; what is wrong is refused at once."""
 
-from collections.abc import Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from dojang.authority.enrolment.policy import MOST_DAYS, EnrolmentPolicy, ProfileRule
 from dojang.authority.enrolment.records import Terms
+from dojang.authority.naming import problem_of_alternative_names, problem_of_subject
 from dojang.errors import NotFound, NotPermitted, Phrase, Usage
-from dojang.x509.alternative_names import format_alternative_names, kind_of, parse_alternative_names
+from dojang.x509.alternative_names import format_alternative_names, parse_alternative_names
 from dojang.x509.name import attribute_values, format_name, parse_name
 
 if TYPE_CHECKING:
-    from dojang.x509.profiles import Profile, ValueRule
+    from dojang.x509.profiles import Profile
     from dojang.x509.profiles.factors import FactorRule
 
 
@@ -26,12 +26,9 @@ def settled_terms(terms: Terms, profile: "Profile") -> Terms:
     subject = parse_name(terms.subject)
     names = tuple(parse_alternative_names(terms.alternative_names) or ())
     attributes = attribute_values(subject)
-    _check_subject({kind for kind, _value in attributes}, profile)
-    _check_values(attributes, profile.subject_rules, profile)
     addresses = parse_alternative_names(f"email:{value}" for kind, value in attributes if kind == "emailAddress")
-    written = [(kind_of(name), str(name.value)) for name in (*names, *(addresses or ()))]
-    _check_names({kind for kind, _value in written}, profile)
-    _check_values(written, profile.alternative_name_rules, profile)
+    _refuse_for(problem_of_subject(attributes, profile))
+    _refuse_for(problem_of_alternative_names((*names, *(addresses or ())), profile))
     return Terms(profile.name, format_name(subject), format_alternative_names(names), _years(terms.years, profile))
 
 
@@ -78,38 +75,6 @@ def uses_of(policy: EnrolmentPolicy, uses: int | None) -> int:
     return policy.uses if uses is None else uses
 
 
-def _check_subject(found: set[str], profile: "Profile") -> None:
-    missing = [kind for kind in profile.subject_required if kind not in found]
-    if missing:
-        _refuse("the profile '{profile}' wants {type} in the subject", profile=profile.name, type=", ".join(missing))
-    wrong = sorted(found - set(profile.subject_allowed)) if profile.subject_allowed else []
-    if wrong:
-        _refuse(
-            "the profile '{profile}' does not allow {type} in the subject", profile=profile.name, type=", ".join(wrong)
-        )
-
-
-def _check_names(kinds: set[str], profile: "Profile") -> None:
-    """With those that follow from the addresses in the subject."""
-    if kinds - set(profile.alternative_names_allowed):
-        _refuse("the profile '{profile}' does not allow the alternative name", profile=profile.name)
-    if profile.alternative_names_required and not kinds:
-        allowed = ", ".join(profile.alternative_names_allowed)
-        _refuse("the profile '{profile}' wants an alternative name ({kinds})", profile=profile.name, kinds=allowed)
-
-
-def _check_values(found: Iterable[tuple[str, str]], rules: "Iterable[ValueRule]", profile: "Profile") -> None:
-    allowed = {rule.kind: rule for rule in rules}
-    for kind, value in found:
-        if kind in allowed and not allowed[kind].allows(value):
-            _refuse(
-                "the profile '{profile}' does not allow {type} to be '{value}'",
-                profile=profile.name,
-                type=kind,
-                value=value[:64],
-            )
-
-
 def _years(wanted: int | None, profile: "Profile") -> int | None:
     choices = profile.validity_years
     if wanted is None or wanted in choices:
@@ -120,6 +85,7 @@ def _years(wanted: int | None, profile: "Profile") -> int | None:
     raise Usage(problem=Phrase("the profile '{profile}' is for {years} years", profile=profile.name, years=years))
 
 
-def _refuse(template: str, **facts: object) -> None:
-    remedy = Phrase("'dojang ca profiles --json' tells what each profile wants.")
-    raise NotPermitted(problem=Phrase(template, **facts), remedy=remedy)
+def _refuse_for(problem: Phrase | None) -> None:
+    if problem is not None:
+        remedy = Phrase("'dojang ca profiles --json' tells what each profile wants.")
+        raise NotPermitted(problem=problem, remedy=remedy)
