@@ -5,10 +5,9 @@ from dataclasses import dataclass, replace
 from secrets import token_bytes
 from typing import TYPE_CHECKING
 
-from dojang.authority.elsewhere import Elsewhere
 from dojang.ledger import Fact, Operation
 from dojang.lifecycle.aftercare import tell_checks
-from dojang.lifecycle.asking import Terms, ask_steps, asked_by, certify, terms_of, write_request
+from dojang.lifecycle.asking import Terms, ask_steps, asked_by, certify, is_elsewhere, terms_of, write_request
 from dojang.lifecycle.finish import confirm, install_and_prove
 from dojang.lifecycle.held import Held, look_at
 from dojang.lifecycle.journal import (
@@ -79,7 +78,7 @@ def issue(order: IssueOrder, place: Workplace) -> Held:
         terms = terms_of(authority, order.profile, order.algorithm)
         refuse_early(location, order.label, order.subject, order.alternative_names)
         _refuse_no_backup(order, location)
-        if isinstance(authority, Elsewhere):
+        if is_elsewhere(authority):
             authority.has_reference(needed=True)
         location.has_key(token_bytes(KEY_ID_BYTES))  # asks for the PIN, so that a wrong one ends here
         person = new_person(order.subject, number)

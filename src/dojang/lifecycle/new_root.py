@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from dojang.errors import AuthorityUntrusted, DojangError, FileUnwritable, Interrupted
 from dojang.ledger import Fact, Operation
+from dojang.lifecycle.asking import is_elsewhere
 from dojang.lifecycle.journal import key_id_of, noted_answer
 from dojang.lifecycle.workplace import Workplace
 from dojang.locations.base import Location
@@ -18,9 +19,7 @@ def learn_root(place: Workplace, operation: Operation, location: Location, autho
     """Ask an authority elsewhere, by the new key. Nothing that goes wrong here takes anything from the renewal: a root
     that the old one does not vouch for is told of and not believed, and who has no answer is asked another time.
     """
-    from dojang.authority.elsewhere import Elsewhere
-
-    if not isinstance(authority, Elsewhere):
+    if not is_elsewhere(authority):
         return
     try:
         authority.asked_by(_Owner(location, operation)).learn_root(noted_answer(operation)[1])

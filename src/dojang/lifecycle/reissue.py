@@ -9,12 +9,11 @@ from dataclasses import dataclass, field, replace
 from secrets import token_bytes
 from typing import TYPE_CHECKING
 
-from dojang.authority.elsewhere import Elsewhere
 from dojang.cmp.urls import is_url
 from dojang.errors import DojangError, NothingToDo, NotPermitted, Phrase, UnsupportedOperation
 from dojang.ledger import Fact, Operation
 from dojang.lifecycle.aftercare import tell_checks
-from dojang.lifecycle.asking import Terms, ask_steps, terms_of
+from dojang.lifecycle.asking import Terms, ask_steps, is_elsewhere, terms_of
 from dojang.lifecycle.elsewhere import known_record, revoke_elsewhere
 from dojang.lifecycle.fallout import Fallout, fallout_of, serial_in
 from dojang.lifecycle.finish import settle_elsewhere, switch
@@ -103,7 +102,7 @@ def reissue(order: ReissueOrder, place: Workplace) -> Reissue:
             if order.backup_under is not None:
                 wrapping(scene.here).wrapping_key(order.backup_under)
             if order.reason == COMPROMISED:
-                if isinstance(authority, Elsewhere):
+                if is_elsewhere(authority):
                     authority.has_reference(needed=True)
                 _revoke_at_once(place, authority, scene)
             person = _person(order, scene, authority, origin, number)
@@ -246,7 +245,7 @@ def _refuse_no_person(order: ReissueOrder, scene: Scene, authority: "Certificate
     if vid_in(scene.old_der) is None:
         refuse_number(authority, origin.profile, scene.here, given=False)
         return
-    if isinstance(authority, Elsewhere):
+    if is_elsewhere(authority):
         raise UnsupportedOperation(
             where=authority.name,
             operation=Phrase("reissue a certificate with a VID from afar"),
@@ -264,7 +263,7 @@ def _revoke_at_once(place: Workplace, authority: "CertificateAuthority", scene: 
     serial = serial_in(scene.old_der)
     place.say("revoke")
     recover(place, subject_key=subject_of(authority.name, serial))
-    if isinstance(authority, Elsewhere):
+    if is_elsewhere(authority):
         with contextlib.suppress(NotPermitted):
             revoke_elsewhere(place, authority.name, scene.old_der, COMPROMISED, by_key=True)
         return
