@@ -1,25 +1,19 @@
 """Certificates from an authority that is reached over HTTP: the same promises as with one that is here."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler
+from dataclasses import replace
 from pathlib import Path
-from socket import SHUT_RDWR
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from tests.authority.conversation.conftest import Subscriber
-from tests.cmp.own_server import OwnServer, own_server
+from tests.cmp.own_server import OwnServer
+from tests.lifecycle.elsewhere.conftest import Desk, cut, on_disk
 
 from dojang.authority.audit import acting
 from dojang.authority.enrolment import EnrolmentPolicy
 from dojang.authority.enrolment.policy import ProfileRule
-from dojang.authority.hierarchy import rollover
-from dojang.authority.remote import RemoteAuthority, Terms
-from dojang.cmp.bodies import Certification, Certified, Confirmations, General, Kind
-from dojang.cmp.client import Patience
+from dojang.cmp.bodies import Certification, Certified, Confirmations, Kind
 from dojang.cmp.macs import Mac, new_pbm
 from dojang.cmp.messages import read_message, write_message
 from dojang.cmp.names import directory_name_der
@@ -33,133 +27,16 @@ from dojang.errors import (
     InputRequired,
     NotPermitted,
 )
-from dojang.ledger import Ledger
-from dojang.lifecycle.anchors import anchors_of, keep_anchors
+from dojang.lifecycle.anchors import anchors_of
 from dojang.lifecycle.give_up import give_up
-from dojang.lifecycle.issue import IssueOrder, issue
+from dojang.lifecycle.issue import issue
 from dojang.lifecycle.meant import Meant
 from dojang.lifecycle.recover import recover
 from dojang.lifecycle.reissue import ReissueOrder, reissue
 from dojang.lifecycle.renew import RenewOrder, renew
 from dojang.lifecycle.renewals import renew_all
 from dojang.lifecycle.revoke import RevokeOrder, revoke_meant
-from dojang.lifecycle.workplace import Workplace
-from dojang.locations.registry import open_location
-from dojang.pkcs11 import ModuleSearch, PinGuard
 from dojang.secret import Secret
-from dojang.x509.challenge import prove_possession
-from dojang.x509.name import parse_name
-from dojang.x509.path import check_path
-
-
-@dataclass(slots=True)
-class Wallet:
-    """What a person has in his hand: perhaps a reference number with its code. ``asked`` counts who wanted the code."""
-
-    number: str | None = None
-    secret: bytes | None = None
-    asked: int = 0
-    source: str | None = None
-
-    def reference(self, *, needed: bool) -> str | None:
-        if needed and self.number is None:
-            raise InputRequired(what="The reference number", option="--reference R")
-        return self.number
-
-    def code(self, reference: str, source: str | None) -> Secret:
-        self.asked += 1
-        if self.secret is None:
-            raise InputRequired(what="The code", option="--code-source SRC")
-        return Secret(self.secret)
-
-
-@dataclass(slots=True)
-class Desk:
-    """One ledger, one location, one authority elsewhere."""
-
-    address: str
-    place: Workplace
-    server: OwnServer
-    wallet: Wallet = field(default_factory=Wallet)
-    waits: list[int] = field(default_factory=list)
-    changed: list[bytes] = field(default_factory=list)
-    succeeded: list[bytes] = field(default_factory=list)
-    patience: float = 5.0
-    at: datetime = field(default_factory=lambda: datetime.now(UTC))
-
-    def order(self, name: str = "Hong", **changes: object) -> IssueOrder:
-        usual = IssueOrder(self.address, parse_name(f"CN={name},C=KR"), self.server.url, "", "ec-p256", name)
-        return replace(usual, **changes)
-
-    def introduce(self, name: str = "Hong", **more: object) -> None:
-        self.wallet.number, self.wallet.secret = self.server.hand_out(f"CN={name},C=KR", **more)
-
-    def issue(self, name: str = "Hong"):
-        """A certificate that a code brought; then the code is gone."""
-        self.introduce(name)
-        held = issue(self.order(name), self.place)
-        self.wallet = replace(self.wallet, number=None, secret=None)
-        return held
-
-    def credentials(self) -> list:
-        with self.place.open_location(self.address) as location:
-            return list(location.credentials())
-
-    def signs(self, stored) -> bool:
-        with self.place.open_location(stored.address) as location:
-            prove_possession(location.private_key(stored.key_id), stored.certificate_der)
-        return True
-
-    def succeed(self, root_der: bytes) -> None:
-        keep_anchors(self.place.ledger, self.server.url, [root_der])
-        self.succeeded.append(root_der)
-
-    def open_authority(self, url: str):
-        terms = Terms(
-            anchors_der=anchors_of(self.place.ledger, url),
-            introductions=self.wallet,
-            patience=lambda: Patience(self.patience, self.waits.append, lambda seconds: None),
-            changed=self.changed.append,
-            succeeded=self.succeed,
-            trust=lambda der: keep_anchors(self.place.ledger, url, [der]),
-            seconds=5,
-            now=lambda: self.at,
-        )
-        return RemoteAuthority(url, terms)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnServer]:
-    with own_server(tmp_path_factory.mktemp("centre")) as server:
-        yield server
-
-
-on_disk = pytest.mark.parametrize("desk", ["disk"], indirect=True)
-
-
-@pytest.fixture(params=["token", "disk"])
-def desk(
-    request: pytest.FixtureRequest, tmp_path: Path, softhsm_module: str, server: OwnServer, quick_passwords: None
-) -> Iterator[Desk]:
-    files = {"disk": "npki:{}/NPKI", "pkcs12": "pkcs12:{}/hong.p12", "pem": "pem:{}/hong.pem"}
-    address, pins = files.get(request.param, "").format(tmp_path), None
-    if request.param == "token":
-        token = request.getfixturevalue("make_token")()
-        address, pins = token.uri, Secret(token.pin)
-    search, guard = ModuleSearch(module=softhsm_module, discover=False), PinGuard(tmp_path / "pin-guard")
-    server.asked.clear()
-    server.between = None
-    server.counter.policy = EnrolmentPolicy()
-    with Ledger.open(tmp_path / "ledger.sqlite") as ledger:
-        place = Workplace(
-            ledger=ledger,
-            open_location=lambda text: open_location(
-                text, search=search, pins=pins, guard=guard, passwords=lambda path, new: Secret("correct horse 1!")
-            ),
-            open_authority=lambda url: desk.open_authority(url),
-        )
-        desk = Desk(address, place, server)
-        yield desk
 
 
 def _kinds(server: OwnServer) -> list[Kind | str]:
@@ -313,11 +190,6 @@ def test_answers_that_are_lost(desk: Desk) -> None:
     assert desk.signs(held.stored)
 
 
-def cut(handler: BaseHTTPRequestHandler, _body: bytes) -> None:
-    """Hang up."""
-    handler.connection.shutdown(SHUT_RDWR)
-
-
 @pytest.mark.parametrize("lost_from", [Certification, Confirmations], ids=["request", "confirmation"])
 def test_an_answer_that_never_comes(desk: Desk, lost_from: type) -> None:
     """The request waits in the journal, and the next run sends it as it was; the code is asked for again, and kept by
@@ -449,114 +321,6 @@ def test_answers_that_are_not_the_authoritys(desk: Desk, lie: str) -> None:
         issue(desk.order(), desk.place)
     assert [one.label for one in desk.credentials()] == ["Kim"]
     assert desk.place.ledger.incomplete() == []
-
-
-@pytest.fixture
-def moving(desk: Desk, tmp_path: Path) -> Iterator[Desk]:
-    """A desk whose authority is its own, and may have a new root."""
-    with own_server(tmp_path / "moving") as server:
-        desk.server = server
-        yield desk
-
-
-def _new_root(server: OwnServer, name: str, subject: str | None = None) -> bytes:
-    """Prepared, and so published."""
-    key = server.counter.keys[f"pkcs11:object={name}"] = ec.generate_private_key(ec.SECP256R1())
-    named = None if subject is None else parse_name(subject)
-    scene = server.counter.authority.scene()
-    return rollover.prepare(scene, "root", key, f"pkcs11:object={name}", named).certificate_der
-
-
-def _new_issuer(server: OwnServer, name: str) -> None:
-    scene, key = server.counter.authority.scene(), ec.generate_private_key(ec.SECP256R1())
-    server.counter.keys[f"pkcs11:object={name}"] = key
-    rollover.switch(scene, "root")
-    rollover.prepare(scene, "issuing", key, f"pkcs11:object={name}")
-    rollover.switch(scene, "issuing")
-
-
-@on_disk
-def test_a_new_root_is_known_before_it_is_needed(moving: Desk) -> None:
-    """A renewal brings the root for which the old one vouches, once; with that alone what comes later is verified.
-    The one after that is learned in the same way.
-    """
-    desk, server = moving, moving.server
-    address = desk.issue().stored.address
-    _new_root(server, "root-2")
-    renew(RenewOrder(address, again=True), desk.place)
-    old, second = anchors_of(desk.place.ledger, server.url)
-    assert (
-        x509.load_der_x509_certificate(second).public_key() == server.counter.keys["pkcs11:object=root-2"].public_key()
-    )
-    assert desk.succeeded == [second]
-    _new_issuer(server, "issuing-2")
-    later = renew(RenewOrder(address, again=True), desk.place).credential.stored
-    assert anchors_of(desk.place.ledger, server.url) == (old, second)
-    chain_der = server.counter.authority.chain_der()
-    for anchor_der in (old, second):
-        report = check_path(
-            later.certificate_der, intermediates_der=chain_der, anchors_der=(anchor_der,), at=datetime.now(UTC)
-        )
-        assert report.ok, report.problems
-    _new_root(server, "root-3")
-    renew(RenewOrder(address, again=True), desk.place)
-    assert anchors_of(desk.place.ledger, server.url)[:2] == (old, second)
-    assert len(desk.succeeded) == 2
-
-
-@on_disk
-def test_a_new_root_that_nobody_vouches_for_is_told_of_and_not_believed(moving: Desk, monkeypatch) -> None:
-    """The renewal is done all the same, and what is believed stays as it is."""
-    desk, warned = moving, []
-    desk.place = replace(desk.place, warn=warned.append)
-    address = desk.issue().stored.address
-    before = anchors_of(desk.place.ledger, desk.server.url)
-    _new_root(desk.server, "root-2")
-    monkeypatch.setattr("dojang.authority.hierarchy.chains.crossing_of", lambda *_: None)
-    done = renew(RenewOrder(address, again=True), desk.place)
-    assert desk.signs(done.credential.stored)
-    assert anchors_of(desk.place.ledger, desk.server.url) == before
-    (warning,) = warned
-    assert (warning.code, "does not vouch" in str(warning)) == ("authority-untrusted", True)
-
-
-@on_disk
-def test_a_new_root_under_another_name_is_given_once(moving: Desk) -> None:
-    """Who vouches for another name may vouch for another authority: it is told of, until it is given by another way."""
-    desk, warned = moving, []
-    desk.place = replace(desk.place, warn=warned.append)
-    address = desk.issue().stored.address
-    root_der = _new_root(desk.server, "root-2", "CN=Another Root,C=KR")
-    renew(RenewOrder(address, again=True), desk.place)
-    assert ["another name" in str(one) for one in warned] == [True]
-    desk.place = replace(desk.place, open_authority=lambda url: _knowing(desk.open_authority(url), root_der))
-    renew(RenewOrder(address, again=True), desk.place)
-    assert (len(warned), desk.succeeded) == (1, [])
-
-
-def _knowing(authority: RemoteAuthority, root_der: bytes) -> RemoteAuthority:
-    """With a certificate that was given for this time, before those that were kept."""
-    return RemoteAuthority(authority.name, replace(authority._terms, anchors_der=(root_der, *authority.chain_der())))
-
-
-@on_disk
-@pytest.mark.parametrize("answer", ["hangs up", "garbage", "refuses"])
-def test_an_authority_that_tells_nothing_of_roots(moving: Desk, monkeypatch, answer: str) -> None:
-    """The renewal is done, nobody is warned, and it is asked once."""
-    desk, warned = moving, []
-    desk.place = replace(desk.place, warn=warned.append)
-    address = desk.issue().stored.address
-    if answer == "refuses":
-        monkeypatch.setattr("dojang.authority.conversation.informing._ANSWERS", {})
-    else:
-        silence = {"hangs up": cut, "garbage": b"0\x03\x02\x01\x05"}[answer]
-        desk.server.between = lambda body, honest: (
-            silence if isinstance(read_message(body).body, General) else honest(body)
-        )
-    done = renew(RenewOrder(address, again=True), desk.place)
-    assert desk.signs(done.credential.stored)
-    assert warned == []
-    assert len([one for one in desk.server.asked if isinstance(read_message(one).body, General)]) == 1
 
 
 @on_disk
