@@ -167,10 +167,15 @@ def serve(
         server=server,
     )
     check_server(order.server, order.tls)
-    where = listen or ("127.0.0.1:8080",)
-    if invocation.planned(_plan(order, where, admin_listen, workers), authorities=list(order.names)):
+    return _serve(invocation, order, listen or ("127.0.0.1:8080",), admin_listen, workers)
+
+
+def _serve(invocation: Invocation, order: "Order", where: tuple[str, ...], admin: str, workers: int) -> int:
+    from dojang.cli import serve_process
+
+    if invocation.planned(_plan(order, where, admin, workers), authorities=list(order.names)):
         return 0
-    return serve_process.serve(invocation, order, where, None if admin_listen == "none" else admin_listen, workers)
+    return serve_process.serve(invocation, order, where, None if admin == "none" else admin, workers)
 
 
 def _prepare(invocation: Invocation) -> None:
