@@ -164,7 +164,7 @@ def test_a_move_leaves_one(world: Map, authority: SmallAuthority, source: str, t
 
 @pytest.mark.parametrize("target", SOURCES)
 def test_from_a_token_nothing_leaves(world: Map, authority: SmallAuthority, target: str) -> None:
-    """Not for a copy, not for a move, not for a plan; the advice is a second certificate there, from who issued this."""
+    """Not for a copy, not for a move, not for a plan; the advice is a second one there, from who issued it."""
     token, there = world.fresh("token"), world.fresh(target)
     whole = parcel(authority)
     order = CopyOrder(put(token, whole), there.address)
