@@ -277,8 +277,8 @@ class DiskLocation:
 
     def _staged(self, key_id: bytes, folders: list[KeyFolder], files: dict[str, bytes]) -> Path:
         """The staging folder with the certificate in it; made of the live one's key when that key is kept."""
-        path = shelves.staged_path(self.root, key_id)
-        if path.exists():
+        if shelves.is_staged(self.root, key_id):
+            path = shelves.staged_path(self.root, key_id)
             shelves.add_files(path, files)
             return path
         kept = live_under(folders, key_id)
@@ -366,7 +366,7 @@ class DiskLocation:
             if any(folder is None or folder.key_id != key_id for folder in here):
                 return None
             staged = staged_folder(self.root, key_id)
-            if not here and staged is None and not shelves.staged_path(self.root, key_id).exists():
+            if not here and staged is None and not shelves.is_staged(self.root, key_id):
                 return None  # it is somewhere else by now
             found += [folder for folder in (*here, staged) if folder is not None]
         return found

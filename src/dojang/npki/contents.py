@@ -115,13 +115,13 @@ def forget_replaced(path: Path, key_id: bytes, certificate_der: bytes) -> None:
     write_file(path / RECORD, FolderRecord(key_id, _certified_hash(certificate_der)).to_json())
 
 
-def files_that_go_along(path: Path, names: dict[str, str]) -> dict[str, bytes]:
+def files_that_go_along(path: Path | str, names: dict[str, str]) -> dict[str, bytes]:
     """The km pair and CaPubs of the folder ``path``, byte for byte; ``names`` are its names by comparable form.
 
     A successor takes them with it: without the km key nothing encrypted before can be read.
     """
     found = {usual: names[comparable(usual)] for usual in _GOES_ALONG if comparable(usual) in names}
-    return {usual: read_file(path / name, at_most=MAX_FILE_BYTES) for usual, name in found.items()}
+    return {usual: read_file(f"{path}/{name}", at_most=MAX_FILE_BYTES) for usual, name in found.items()}
 
 
 def read_chain(path: Path) -> tuple[bytes, ...]:

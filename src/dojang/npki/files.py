@@ -52,20 +52,20 @@ def write_files(files: Sequence[tuple[Path, bytes, os.stat_result | None]]) -> N
     """The same for several, each with what it is to be ``like``. All are written aside before the first is renamed, so
     a disk that is full, or a folder that may not be written, leaves every one as it was.
     """
-    parts = [part_of(path) for path, _, _ in files]
+    parts = [f"{path}{_PART}" for path, _, _ in files]
     try:
         for part, (path, data, like) in zip(parts, files, strict=True):
             with _writing(path):
-                part.unlink(missing_ok=True)
+                _unlink(part)
                 _write_new(part, data, like)
         for part, (path, _, _) in zip(parts, files, strict=True):
             with _writing(path):
-                part.replace(path)
+                os.replace(part, path)
                 _sync_folder(path.parent)
     except FileUnwritable:
         for part in parts:
             with suppress(OSError):
-                part.unlink(missing_ok=True)
+                _unlink(part)
         raise
 
 
@@ -84,26 +84,28 @@ def write_new_file(path: Path, data: bytes) -> None:
         _sync_folder(path.parent)
 
 
-def make_folder(path: Path) -> None:
+def make_folder(path: Path | str) -> None:
     """Make ``path`` and the folders above it that are missing, 0700."""
+    if os.path.isdir(path):
+        return
     with _writing(path):
-        missing = takewhile(lambda folder: not folder.exists(), chain((path,), path.parents))
+        missing = takewhile(lambda folder: not folder.exists(), chain((Path(path),), Path(path).parents))
         for folder in reversed(list(missing)):
             folder.mkdir(mode=0o700, exist_ok=True)
             _sync_folder(folder.parent)
 
 
-def make_filled_folder(path: Path, files: dict[str, bytes], part: Path | None = None) -> None:
+def make_filled_folder(path: Path | str, files: dict[str, bytes], part: Path | str | None = None) -> None:
     """Make the folder ``path`` with ``files`` in it, in one step; ``AlreadyExists`` when that name is taken.
 
     ``part``, beside it, is where it is filled: what is there goes, and whoever is killed or comes too late leaves it.
     """
-    part = part or part_of(path)
+    part = part or f"{path}{_PART}"
     remove_folder(part)
-    make_folder(part.parent)
+    make_folder(os.path.dirname(part))
     try:
         with _writing(part):
-            part.mkdir(mode=0o700)
+            os.mkdir(part, 0o700)
             for name, data in files.items():
                 _write_new(f"{part}/{name}", data)
             _sync_folder(part)
@@ -113,34 +115,34 @@ def make_filled_folder(path: Path, files: dict[str, bytes], part: Path | None = 
         raise
 
 
-def move_folder(source: Path, target: Path) -> None:
+def move_folder(source: Path | str, target: Path | str) -> None:
     """Give the folder ``source`` the name ``target``; ``AlreadyExists`` when that name is taken."""
-    above, from_above = target.parent, source.parent
+    above, from_above = os.path.dirname(target), os.path.dirname(source)
     make_folder(above)
     with _writing(target):
         try:
-            source.rename(target)
+            os.rename(source, target)
         except OSError as error:
             if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-                raise AlreadyExists(what=target.name, where=str(above)) from error
+                raise AlreadyExists(what=os.path.basename(target), where=above) from error
             raise
         _sync_folder(above)
         if from_above != above:
             _sync_folder(from_above)
 
 
-def remove_folder(path: Path) -> None:
+def remove_folder(path: Path | str) -> None:
     """Remove a folder and what is in it; a link only loses the link. Nothing there is not an error."""
     with _writing(path):
         try:
-            is_link = stat.S_ISLNK(path.lstat().st_mode)
+            is_link = stat.S_ISLNK(os.lstat(path).st_mode)
         except (FileNotFoundError, NotADirectoryError):
             return
         if is_link:
-            path.unlink()
+            os.unlink(path)
         else:
             shutil.rmtree(path)
-            _sync_folder(path.parent)
+            _sync_folder(os.path.dirname(path))
 
 
 def _too_large(path: Path | str, at_most: int) -> FileUnreadable:
@@ -149,7 +151,14 @@ def _too_large(path: Path | str, at_most: int) -> FileUnreadable:
 
 def part_of(path: Path) -> Path:
     """Where whoever makes ``path`` and is killed leaves the rest."""
-    return path.with_name(path.name + _PART)
+    return Path(f"{path}{_PART}")
+
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
 
 
 def _write_new(path: Path | str, data: bytes, like: os.stat_result | None = None) -> None:
@@ -179,7 +188,7 @@ def _make_like(descriptor: int, like: os.stat_result) -> None:
     os.chmod(descriptor, mode)
 
 
-def _sync_folder(path: Path) -> None:
+def _sync_folder(path: Path | str) -> None:
     if os.name == "nt":  # Windows opens no folders; its rename is durable by the file system's journal
         return
     descriptor = os.open(path, os.O_RDONLY)
@@ -190,7 +199,7 @@ def _sync_folder(path: Path) -> None:
 
 
 @contextmanager
-def _writing(path: Path) -> Iterator[None]:
+def _writing(path: Path | str) -> Iterator[None]:
     try:
         yield
     except OSError as error:

@@ -59,7 +59,7 @@ class KeyFolder(NamedTuple):
     @property
     def key_path(self) -> Path | None:
         """The file with its key."""
-        return self.path / self.key_name if self.key_name else None
+        return Path(f"{self.folder}/{self.key_name}") if self.key_name else None
 
 
 def scan(root: Path, left_out: list[str] | None = None) -> Iterator[KeyFolder]:
@@ -196,15 +196,15 @@ def _folder(
 def file_names(path: Path | str) -> dict[str, str]:
     """The names in a folder by their comparable form; empty when it is not there."""
     try:
-        return {comparable(name): name for name in sorted(os.listdir(path))}  # noqa: PTH208 – text in, text out
+        return {comparable(name): name for name in sorted(os.listdir(path))}
     except OSError:
         return {}
 
 
-def path_in(path: Path, name: str) -> Path | None:
+def path_in(path: Path | str, name: str) -> Path | None:
     """The file ``name`` in a folder, in whatever case it is written there; ``None`` when it is not there."""
     found = file_names(path).get(comparable(name))
-    return path / found if found else None
+    return Path(f"{path}/{found}") if found else None
 
 
 def _record(path: str, names: dict[str, str]) -> FolderRecord | None:

@@ -39,16 +39,21 @@ _REMOVED, _LEAVING = ".removed", ".leaving"
 
 def staged_path(root: Path, key_id: bytes) -> Path:
     """The staging folder of ``key_id``, which is never empty: that would be the folder of all of them."""
-    return _beside(root, key_id, "")
+    return Path(_beside(root, key_id, ""))
+
+
+def is_staged(root: Path, key_id: bytes) -> bool:
+    """Whether there is a staging folder of ``key_id``, whatever is in it."""
+    return os.path.exists(_beside(root, key_id, ""))
 
 
 def stage(root: Path, key_id: bytes, files: dict[str, bytes]) -> Path:
     """Make the staging folder of ``key_id`` with ``files``, whole or not at all."""
-    path = staged_path(root, key_id)
-    if path.exists():
-        raise AlreadyExists(what=key_id.hex(), where=str(path.parent))
+    path = _beside(root, key_id, "")
+    if os.path.exists(path):
+        raise AlreadyExists(what=key_id.hex(), where=os.path.dirname(path))
     make_filled_folder(path, files)
-    return path
+    return Path(path)
 
 
 def stage_copy(root: Path, folder: KeyFolder, files: dict[str, bytes]) -> Path:
@@ -66,7 +71,7 @@ def stage_copy(root: Path, folder: KeyFolder, files: dict[str, bytes]) -> Path:
 
 def files_that_go_along(folder: KeyFolder) -> dict[str, bytes]:
     """What a successor of ``folder`` takes with it: the km pair and CaPubs."""
-    return read_files_that_go_along(folder.path, file_names(folder.path))
+    return read_files_that_go_along(folder.folder, file_names(folder.folder))
 
 
 def add_files(path: Path, files: dict[str, bytes]) -> None:
@@ -95,7 +100,7 @@ def place(root: Path, staged: Path, certificate_der: bytes, target: Path | None 
     ``target`` is that place, where it is known.
     """
     target = target or place_of(root, certificate_der)
-    if target.exists():
+    if os.path.exists(target):
         raise subject_taken(target.name, str(root))
     move_folder(staged, target)
     return target
@@ -114,14 +119,15 @@ def subject_taken(name: str, where: object) -> AlreadyExists:
 def retire(root: Path, folder: KeyFolder) -> Path:
     """Move a live folder out of other programs' sight, beside ``USER``; it stays readable."""
     serial_number = folder.seen.certificate.serial_number
-    shelf = _below(folder.path.parent.parent, RETIRED)
-    name = retired_folder_name(folder.path.name, serial_number)
-    target, count = shelf / name, 1
-    while target.exists():
+    above, own_name = os.path.split(folder.folder)
+    shelf = _below(Path(os.path.dirname(above)), RETIRED)
+    name = retired_folder_name(own_name, serial_number)
+    target, count = f"{shelf}/{name}", 1
+    while os.path.exists(target):
         count += 1
-        target = shelf / f"{name} {count}"
-    move_folder(folder.path, target)
-    return target
+        target = f"{shelf}/{name} {count}"
+    move_folder(folder.folder, target)
+    return Path(target)
 
 
 def mark_leaving(root: Path, key_id: bytes) -> None:
@@ -136,7 +142,7 @@ def forget_leaving(root: Path, key_id: bytes) -> None:
 
 def is_leaving(root: Path, key_id: bytes) -> bool:
     """Whether a live folder under ``key_id`` may be one whose successor is live already: only all folders tell."""
-    return _beside(root, key_id, _LEAVING).exists()
+    return os.path.exists(_beside(root, key_id, _LEAVING))
 
 
 def remove(root: Path, path: Path, key_id: bytes) -> None:
@@ -159,16 +165,16 @@ def clear_staging(root: Path, key_id: bytes) -> None:
 def _below(path: Path, name: str) -> Path:
     """The child of ``path`` called ``name`` in whatever case and normal form it has there."""
     try:
-        if name in os.listdir(path):  # noqa: PTH208 - names, and a shelf may hold thousands
+        if name in os.listdir(path):
             return path / name
     except OSError:
         return path / name
     return path / file_names(path).get(comparable(name), name)
 
 
-def _beside(root: Path, key_id: bytes, ending: str) -> Path:
+def _beside(root: Path, key_id: bytes, ending: str) -> str:
     assert key_id
-    return Path(f"{root}/{STAGING}/{key_id.hex()}{ending}")
+    return f"{root}/{STAGING}/{key_id.hex()}{ending}"
 
 
 def _names(certificate_der: bytes) -> tuple[bytes, bytes]:
