@@ -142,6 +142,8 @@ def test_queries_use_their_indexes(records_in_memory: Store, clock: Any) -> None
     def see(connection: Any, *_: Any) -> None:
         connection.set_trace_callback(asked.append)  # with the values in it, whoever gave the statement to SQLite
 
+    glances: Any = store.database.glances
+    glances.watch = lambda connection: connection.set_trace_callback(asked.append)
     (one,) = some(store, 1, clock())
     with store.database.writing() as connection:
         insert_record(connection, one)

@@ -118,15 +118,14 @@ class Store:
 
     def find(self, serial: str) -> Record:
         """One certificate by its serial in hex. Raises ``NotFound``."""
-        with self.database.reading() as connection:
-            found = find_record(connection, serial)
-        if found is None:
+        row = _FIND.look(self.database, {"wanted": serial})
+        if row is None:
             raise NotFound(
                 what=Phrase("certificate {serial}", serial=serial[:64]),
                 where=self.name,
                 command=f"dojang ca list --ca {self.name}",
             )
-        return found
+        return Record(*row)
 
     def records(
         self, *, for_subscribers: bool = False, state: str | None = None, after: str | None = None, limit: int = PAGE
@@ -181,8 +180,8 @@ class Store:
 
     def answered(self, transaction_id: str) -> Answered | None:
         """What this transaction got, ``None`` if it is new."""
-        with self.database.reading() as connection:
-            return find_answer(connection, transaction_id)
+        row = _ANSWERED.look(self.database, {"transaction_id": transaction_id})
+        return None if row is None else Answered(*row)
 
     def known_among(self, transaction_ids: Sequence[str]) -> set[str]:
         """Those of them that got an answer."""

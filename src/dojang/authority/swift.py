@@ -3,13 +3,17 @@
 For the few that every certificate needs. A server, where the way there takes longest, is asked as usual.
 """
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain, repeat
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Dialect, Executable
 from sqlalchemy.exc import DBAPIError
+
+if TYPE_CHECKING:
+    from dojang.authority.database import Database
 
 _ROWS: Final = 32
 """How many rows one statement inserts: of SQLite's least, 999 values, the widest table takes two thirds then."""
@@ -24,6 +28,16 @@ class _Plan(NamedTuple):
     text: str
     values: Sequence[tuple[str, Any, Convert]]
     columns: Sequence[Convert]
+
+    def given(self, values: Mapping[str, Any]) -> list[Any]:
+        return [
+            values.get(name, usual) if convert is None else convert(values.get(name, usual))
+            for name, usual, convert in self.values
+        ]
+
+    def read(self, row: Sequence[Any]) -> Sequence[Any]:
+        read = zip(row, self.columns, strict=True)
+        return tuple([value if convert is None else convert(value) for value, convert in read])
 
 
 class Prepared:
@@ -49,7 +63,7 @@ class Prepared:
             each = (dict(zip(rows, row, strict=True)) for row in zip(*rows.values(), strict=True))
             connection.execute(self._statement, [{**shared, **one} for one in each])
             return
-        plan = self._planned_for(connection)
+        plan = self._planned_for(connection.dialect)
         columns = [
             _all_converted(rows[name], convert)
             if name in rows
@@ -65,23 +79,27 @@ class Prepared:
         cursor, plan = self._run(connection, values)
         found = cursor.fetchall()
         assert len(found) <= 1
-        if not found:
-            return None
-        read = zip(found[0], plan.columns, strict=True)
-        return tuple([value if convert is None else convert(value) for value, convert in read])
+        return plan.read(found[0]) if found else None
+
+    def look(self, database: "Database", values: Mapping[str, Any]) -> Sequence[Any] | None:
+        """The only row that it finds; a transaction is begun for that only where one glance does not do."""
+        glances = database.glances
+        if glances.dialect.name == "sqlite" and not database.is_written_here:
+            plan = self._planned_for(glances.dialect)
+            with contextlib.suppress(glances.dialect.loaded_dbapi.Error):  # asked again, which knows what to make of it
+                found = glances.one(plan.text, plan.given(values))
+                return None if found is None else plan.read(found)
+        with database.reading() as connection:
+            return self.row(connection, values)
 
     def _run(self, connection: Connection, values: Mapping[str, Any]) -> tuple[Any, _Plan]:
-        plan = self._planned_for(connection)
-        given = [
-            values.get(name, usual) if convert is None else convert(values.get(name, usual))
-            for name, usual, convert in plan.values
-        ]
-        return execute(connection, plan.text, given), plan
+        plan = self._planned_for(connection.dialect)
+        return execute(connection, plan.text, plan.given(values)), plan
 
-    def _planned_for(self, connection: Connection) -> _Plan:
+    def _planned_for(self, dialect: Dialect) -> _Plan:
         plan = self._plan
         if plan is None:
-            plan = self._plan = _planned(self._statement, connection.dialect)
+            plan = self._plan = _planned(self._statement, dialect)
         return plan
 
 
