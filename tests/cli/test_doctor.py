@@ -399,6 +399,22 @@ def test_what_was_never_backed_up_is_remarked_upon(run_dojang, home, quick_passw
         assert "never-backed-up" not in codes(answer(run_dojang("doctor", "--json")))
 
 
+def test_a_damaged_folder_is_told_as_where_tells_it(run_dojang, home, quick_passwords) -> None:
+    """With what to do next and the status of a file that is none, with a ledger or without; of its neighbour nothing."""
+    with open_location(f"npki:{home.parent}/NPKI", passwords=lambda path, new: Secret("correct horse 1!")) as disk:
+        for name in ("hong", "kim"):
+            put_in(self_signed(name, days=300), disk, name)
+    (hong,) = home.parent.glob("NPKI/*/USER/cn=hong*")
+    (hong / "signCert.der").write_bytes(b"damaged")
+    done = run_dojang("doctor", "--json")
+    told = found(answer(done), "place-failed")
+    assert (done.returncode, told["serious"], (home / "state").exists()) == (10, True, False)
+    assert "Restore its signCert.der from a backup" in told["message"]
+    assert f"{told['details']['address']}: {told['details']['message']}" in run_dojang("where").stderr
+    assert (home / "state").exists()
+    assert told["message"] in run_dojang("doctor").stdout
+
+
 def test_a_module_whose_daemon_is_away(run_dojang, tmp_path) -> None:
     """A module that was named and shows nothing because its daemon does not listen: the daemon is named."""
     client = next(Path("/usr/lib").glob("*/pkcs11/p11-kit-client.so"))

@@ -137,6 +137,31 @@ def test_a_token_that_is_put_in(desk, serve, make_token) -> None:
         assert daemon.stop(signal.SIGINT) < 5
 
 
+def test_a_damaged_folder_is_told_once_for_each_change(desk, serve) -> None:
+    """In the first round, with what to do next; not in the second; and in the third that it is well again. The line
+    for monitoring warns of it.
+    """
+    desk.issue("good", profile="tls-client")
+    (certificate,) = desk.home.parent.glob("NPKI/*/USER/cn=good*/signCert.der")
+    whole = certificate.read_bytes()
+    certificate.write_bytes(b"damaged")
+    line = desk.run("renew", "status", "npki:")
+    assert (line.returncode, line.stdout[:8], "damaged=1" in line.stdout) == (15, "WARNING:", True)
+    with serve("npki:", "--no-watch") as daemon:
+        kinds = "unreachable", "reachable", "waiting"
+        told = daemon.event(*kinds)
+        assert (told["event"], told["code"], "signCert.der" in told["next"]) == ("unreachable", "file-malformed", True)
+        assert daemon.event(*kinds)["event"] == "waiting"
+        daemon.process.send_signal(signal.SIGHUP)
+        assert daemon.event(*kinds)["event"] == "waiting"
+        certificate.write_bytes(whole)
+        daemon.process.send_signal(signal.SIGHUP)
+        well = daemon.event(*kinds)
+        assert (well["event"], well["address"]) == ("reachable", told["address"])
+        assert daemon.event(*kinds)["event"] == "waiting"
+        assert daemon.stop() < 5
+
+
 def test_a_clock_that_is_set(desk, serve, tmp_path: Path) -> None:
     """Put forward by most of a year, it renews within seconds; put back, it goes on and still ends within seconds."""
     source = Path(__file__).parents[1] / "faults" / "stories" / "clock.c"

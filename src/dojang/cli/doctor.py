@@ -72,6 +72,7 @@ WORDS = {
         "Whether the certificate {subject} ({address}) is still good was last looked up at {checked_at}."
     ),
     "never-backed-up": N_("{subject} ({address}) has neither a backup nor a copy; back it up, in case it is lost."),
+    "place-failed": N_("{address}: {message} {advice}"),
     "clock-behind": N_("The clock says {now}, but dojang wrote its records at {newest} before. Set the clock."),
     "state-not-private": N_("Others may look into {path}, which holds dojang's records."),
     "secret-file-exposed": N_("Others may read or write {path}, which holds a PIN or password (mode {mode})."),
@@ -86,10 +87,10 @@ _PLACES = ("location", "origin_location", "target", "second")
 
 @command(
     help=N_(
-        "Find out what is wrong: modules, tokens, the state of their PINs, certificates and keys, lists of mechanisms "
-        "that lie, leftovers of what was cut short. Every finding comes with the command that mends it where there is "
-        "one; the exit status is 0 when nothing is wrong. With an address and --pin-source the private keys are looked "
-        "at too."
+        "Find out what is wrong: modules, tokens, the state of their PINs, certificates and keys, certificate folders "
+        "that cannot be read, lists of mechanisms that lie, leftovers of what was cut short. Every finding comes with "
+        "the command that mends it where there is one; the exit status is 0 when nothing is wrong. With an address and "
+        "--pin-source the private keys are looked at too."
     ),
     examples=["dojang doctor", "dojang doctor 'pkcs11:token=Hong' --sign-test"],
 )
@@ -167,7 +168,10 @@ def _examine(
     yield from examine_modules(listing, named=bool(invocation.flags.module or settings.module))
     yield from examine_state(settings.state_dir)
     yield from examine_secret_files(_sources(invocation))
-    yield from _records(invocation)
+    with _place(invocation) as place:
+        yield from _places(invocation, place)
+        if place is not None:
+            yield from _records(place)
 
 
 def _sources(invocation: Invocation) -> list[str]:
@@ -183,17 +187,30 @@ def _sources(invocation: Invocation) -> list[str]:
     return [f"file:{source}" if source.startswith("/") else source for source in named if source]
 
 
-def _records(invocation: Invocation) -> "Iterator[Finding]":
+def _places(invocation: Invocation, place: "Workplace | None") -> "Iterator[Finding]":
+    """What lies on the disks and cannot be read, in the words of ``where``."""
+    from dojang.cli.where import KINDS, known_places
+    from dojang.cli.workplace import open_location_at
+    from dojang.lifecycle.doctor import Finding
+    from dojang.lifecycle.doctor_places import unreadable
+    from dojang.pkcs11.roll_call import PATIENCE
+
+    ledger = place.ledger if place is not None else None
+    known = known_places(invocation, ledger, PATIENCE, frozenset(KINDS) - {"token"})
+    failures = unreadable(lambda address: open_location_at(invocation, address), known.addresses)
+    for address, error in (*known.failures, *failures):
+        yield Finding("place-failed", error.exit_status, _explained(address, error))
+
+
+def _records(place: "Workplace") -> "Iterator[Finding]":
     from dojang.lifecycle.doctor import examine_clock, examine_operations
     from dojang.lifecycle.doctor_contents import newest_moment
     from dojang.lifecycle.doctor_registered import examine_registrations
 
-    with _place(invocation) as place:
-        if place is not None:
-            yield from examine_operations(place.ledger.incomplete())
-            yield from examine_clock(newest_moment(place), datetime.now(UTC))
-            yield from examine_registrations(place.ledger.history(), datetime.now(UTC))
-            yield from _backups(place)
+    yield from examine_operations(place.ledger.incomplete())
+    yield from examine_clock(newest_moment(place), datetime.now(UTC))
+    yield from examine_registrations(place.ledger.history(), datetime.now(UTC))
+    yield from _backups(place)
 
 
 def _backups(place: "Workplace") -> "Iterator[Finding]":

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from dojang.cli.context import Invocation
 from dojang.cli.frame import argument, command, option
-from dojang.cli.language import N_, message_of, say
+from dojang.cli.language import N_, advice_of, message_of, say
 from dojang.cli.renew_orders import failed_data, hooked, jobs_option, orders_of, post_hook_option, pre_hook_option
 from dojang.cli.renew_report import Copies, copies_left, copy_lines, renewal_data
 from dojang.cli.renew_round import delivery_data
@@ -103,6 +103,7 @@ class _Service:
         self._changed_at = datetime.now(UTC)
         self._next_at = datetime.min.replace(tzinfo=UTC)
         self._sleeps_until = 0.0
+        self._unreadable: dict[str, str] = {}  # by address: what was told of it last
 
     def run(self, *, watch: bool) -> int:
         _ = self._invocation.settings  # what is wrong with them ends it here
@@ -206,8 +207,7 @@ class _Service:
         tell_manager(f"STATUS={text}")
 
     def _tell_round(self, done: "Round", copies: Copies) -> None:
-        for address, error in done.unreachable:
-            self._tell("unreachable", failed_data(address, error), f"{address}: {message_of(error)}")
+        self._tell_unreachable(done)
         for one in done.recovered:
             self._tell("recovered", {"verb": one.record.verb, "outcome": one.outcome}, recovered_words(one))
         for outcome in done.outcomes:
@@ -215,6 +215,17 @@ class _Service:
         for delivery in done.deliveries:
             text = say("Notice by {channel}: {subject}, {days} days left", **_notice_facts(delivery))
             self._tell("notice", delivery_data(delivery), text)
+
+    def _tell_unreachable(self, done: "Round") -> None:
+        """Once for each change: a round that finds what the last one found has nothing to tell."""
+        told, self._unreadable = self._unreadable, {}
+        for address, error in done.unreachable:
+            self._unreadable[address] = message_of(error)
+            if told.get(address) != message_of(error):
+                data = {**failed_data(address, error), "next": advice_of(error)}
+                self._tell("unreachable", data, f"{address}: {message_of(error)} {advice_of(error)}")
+        for address in told.keys() - self._unreadable.keys():
+            self._tell("reachable", {"address": address}, say("No longer a problem: {address}", address=address))
 
     def _tell(self, event: str, data: dict[str, Any], text: str, quiet: list[str] | None = None) -> None:
         self._invocation.result({"event": event, "at": datetime.now(UTC), **data}, text, quiet=quiet or [])

@@ -21,6 +21,7 @@ TROUBLES = {
     "failing": N_("{subject} could not be renewed ({code}), {days} days left"),
     "overdue": N_("{subject} should have been renewed by now, {days} days left"),
     "out-of-reach": N_("{subject} expires in {days} days and is not where it was seen"),
+    "damaged": N_("{subject} is damaged, and 'dojang doctor' says what to do"),
     "unfinished": N_("an earlier '{code}' of {subject} waits to be finished"),
 }
 
@@ -94,7 +95,7 @@ def _words(health: "Health") -> str:
 def _figures(health: "Health", *, warning_days: int, critical_days: int) -> str:
     """Performance data as plugins write it: label=value;warning;critical."""
     figures = [f"certificates={health.certificates}", f"due={health.due}"]
-    figures += [f"{kind}={health.count(kind)}" for kind in ("overdue", "failing", "expired", "unfinished")]
+    figures += [f"{kind}={health.count(kind)}" for kind in ("overdue", "failing", "expired", "unfinished", "damaged")]
     if health.days_left is not None:
         figures.append(f"days_left={health.days_left};{warning_days}:;{critical_days}:")
     return " ".join(figures)

@@ -128,14 +128,17 @@ def survey(invocation: Invocation, place: "Workplace", addresses: Sequence[str] 
 
 
 def known_places(
-    invocation: Invocation, ledger: "Ledger", wait: float = WAIT, kinds: frozenset[str] | None = None
+    invocation: Invocation, ledger: "Ledger | None", wait: float = WAIT, kinds: frozenset[str] | None = None
 ) -> Known:
-    """Every place worth a look, what did not answer within ``wait`` seconds, and what is known and not there."""
+    """Every place worth a look, what did not answer within ``wait`` seconds, and what is known and not there.
+
+    Of what was used before the ``ledger`` tells, where there is one.
+    """
     from dojang.lifecycle.where import holding
     from dojang.locations.present import present_places
 
     present = present_places(invocation.search(), wait, kinds)
-    events = ledger.history()
+    events = ledger.history() if ledger is not None else []
     expected = holding(events)
     recorded = dict.fromkeys(str(event.facts["location"]) for event in events if "location" in event.facts)
     tokens = [here for here in present.places if here.token is not None]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from dojang.errors import DojangError
+from dojang.errors import DojangError, FileMalformed
 from dojang.ledger import Event
 from dojang.lifecycle.held import Held
 from dojang.lifecycle.notices import in_use_by, is_renewed_by_itself
@@ -19,7 +19,7 @@ PATIENCE: Final = timedelta(days=2)
 """So long after its turn a renewal that nobody has tried is overdue: no timer and no service seems to be running."""
 
 EXPIRED, EXPIRING, FAILING, OVERDUE = "expired", "expiring", "failing", "overdue"
-OUT_OF_REACH, UNFINISHED = "out-of-reach", "unfinished"
+OUT_OF_REACH, UNFINISHED, DAMAGED = "out-of-reach", "unfinished", "damaged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,8 @@ def health_of(
     for held in in_use:
         health.troubles += _troubles_of(place, held, machine, limits)
     health.troubles += _absent(place, found.held, limits)
+    damaged = [(address, error) for address, error in found.failures if isinstance(error, FileMalformed)]
+    health.troubles += [Trouble(WARNING, DAMAGED, address, "", code=error.code) for address, error in damaged]
     for record in place.ledger.incomplete():
         address, subject = str(record.facts.get("address", "")), str(record.facts.get("subject", ""))
         health.troubles.append(Trouble(WARNING, UNFINISHED, address, subject, code=record.verb))

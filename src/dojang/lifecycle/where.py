@@ -15,8 +15,8 @@ from dojang.locations.base import MayBeAbsent
 from dojang.locations.registry import kind_of
 from dojang.pkcs11.roll_call import PATIENCE, ask_all
 
-# A place that is being read, not waited for, has so many times as long: there may be thousands in it.
-_LONGER = 20
+LONGER = 20
+"""A place that is being read, not waited for, has so many times as long: there may be thousands in it."""
 # What leaves a certificate where it was no longer, as the ledger has it.
 _GONE = ("deleted", "moved-away", "retired", "requested")
 
@@ -63,7 +63,7 @@ def find_everywhere(
     failures: list[tuple[str, DojangError]] = []
     closed: list[str] = []
     seen: set[str] = set()
-    for address, outcome in zip(asked, ask_all(look, asked, wait, at_work=_LONGER * wait), strict=True):
+    for address, outcome in zip(asked, ask_all(look, asked, wait, at_work=LONGER * wait), strict=True):
         if outcome.answer is not None:
             identity, here = outcome.answer
             if identity not in seen:
