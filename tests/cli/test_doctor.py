@@ -400,7 +400,7 @@ def test_what_was_never_backed_up_is_remarked_upon(run_dojang, home, quick_passw
 
 
 def test_a_damaged_folder_is_told_as_where_tells_it(run_dojang, home, quick_passwords) -> None:
-    """With what to do next and the status of a file that is none, with a ledger or without; of its neighbour nothing."""
+    """With what to do next and the status of a file that is none, with a ledger or without; its neighbour is well."""
     with open_location(f"npki:{home.parent}/NPKI", passwords=lambda path, new: Secret("correct horse 1!")) as disk:
         for name in ("hong", "kim"):
             put_in(self_signed(name, days=300), disk, name)
