@@ -154,7 +154,7 @@ def test_a_pin_is_never_tried_again_by_itself(office) -> None:
     @contextmanager
     def opens(address: str):
         with honest(address) as location:
-            location.has_key = lambda key_id: tries.append(key_id) or refused()
+            location.has_key = location.private_key = lambda key_id: tries.append(key_id) or refused()
             yield location
 
     def refused() -> bool:

@@ -248,9 +248,10 @@ def _request_in(authority: "CertificateAuthority", request_der: bytes) -> "Certi
         from dojang.cmp.proof import request_from_crmf
 
         return request_from_crmf(request_der)
+    from dojang.x509.reading import read_request
     from dojang.x509.request import CertificateRequest
 
-    return CertificateRequest.from_pkcs10(request_der)
+    return CertificateRequest.unproven(read_request(request_der))  # signed here
 
 
 def _subject_in(certificate_der: bytes) -> "Name":

@@ -1,5 +1,6 @@
 """Renew: a successor certificate before the old one expires, with a new key unless told to keep it."""
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -7,7 +8,7 @@ from secrets import token_bytes
 from typing import TYPE_CHECKING
 
 from dojang.authority.withdrawn import refuse_withdrawn
-from dojang.errors import NothingDue, NotPermitted, Phrase
+from dojang.errors import NotFound, NothingDue, NotPermitted, Phrase
 from dojang.ledger import Event, Operation
 from dojang.lifecycle.aftercare import tell_checks
 from dojang.lifecycle.asking import Terms, ask_steps, terms_of
@@ -96,8 +97,11 @@ def _check_secret(location: Location, old: StoredCredential) -> None:
     """A wrong PIN ends it here, and so does a password that does not open the old key: the new one would be sealed
     under something that was mistyped, and nobody could open it.
     """
-    if location.has_key(old.key_id) and location.traits.opened_by == "password":
-        location.private_key(old.key_id)
+    if location.traits.opened_by == "password":
+        with contextlib.suppress(NotFound):  # a certificate whose key is not here
+            location.private_key(old.key_id)
+    else:
+        location.has_key(old.key_id)  # which asks a token, and with it for its PIN
 
 
 def plan_renewal(order: RenewOrder, place: Workplace) -> tuple[Step, ...]:

@@ -14,11 +14,16 @@ _USUAL_BYTES = 1 << 13
 
 def load_certificate(der: bytes) -> "x509.Certificate":
     """The certificate; ``ValueError`` for whatever is none, also where the library has an error of another kind."""
-    return (_kept if len(der) <= _USUAL_BYTES else load_seen)(der).certificate
+    return seen_before(der).certificate
+
+
+def seen_before(der: bytes) -> Glance:
+    """The same with its fields; whoever moves a folder looks at the same few certificates again and again."""
+    return (_kept if len(der) <= _USUAL_BYTES else load_seen)(der)
 
 
 def load_seen(der: bytes) -> Glance:
-    """The same with its fields, for lists of thousands."""
+    """The same for lists of thousands, of which nothing is kept."""
     try:
         return glance_at(der)
     except ValueError:
@@ -31,4 +36,4 @@ def load_seen(der: bytes) -> Glance:
         raise
 
 
-_kept = lru_cache(maxsize=64)(load_seen)  # whoever moves a folder looks at the same certificates again and again
+_kept = lru_cache(maxsize=64)(load_seen)

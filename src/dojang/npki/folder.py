@@ -3,7 +3,7 @@
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from enum import Enum
 from functools import lru_cache
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from dojang.der import MalformedDer
 from dojang.errors import FileUnreadable
-from dojang.npki.certificates import load_seen
+from dojang.npki.certificates import load_seen, seen_before
 from dojang.npki.contents import CERTIFICATE, KEY, RECORD, FolderRecord, public_key_hash
 from dojang.npki.files import read_file
 from dojang.npki.keyfile import MAX_FILE_BYTES
@@ -136,7 +136,7 @@ def _folder_at(path: str, name: str, place: Place) -> KeyFolder | None:
 
 
 def _facts_of(certificate_der: bytes) -> tuple[Glance | None, str | None, bytes | None]:
-    seen = _seen(certificate_der)
+    seen = _seen(certificate_der, seen_before)
     return seen, _common_name(seen), _key_hash(seen, certificate_der)
 
 
@@ -251,9 +251,9 @@ def _certificate_in(path: str, names: dict[str, str]) -> bytes:
         return b""
 
 
-def _seen(certificate_der: bytes) -> Glance | None:
+def _seen(certificate_der: bytes, load: Callable[[bytes], Glance] = load_seen) -> Glance | None:
     try:
-        return load_seen(certificate_der)
+        return load(certificate_der)
     except ValueError:
         return None
 

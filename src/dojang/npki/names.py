@@ -3,6 +3,7 @@
 import hashlib
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 
 from dojang.der import SEQUENCE, SET, Element, MalformedDer, children, expect, parse, parts, read_oid
 from dojang.errors import InvalidName
@@ -60,6 +61,7 @@ def comparable(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
+@lru_cache(maxsize=16)
 def ca_folder_name(issuer_der: bytes) -> str:
     """The folder of the CA with this name: the one its users know, else a safe form of its O or CN."""
     rdns = _rdns(issuer_der)

@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 
 from dojang.errors import AlreadyExists
-from dojang.npki.certificates import load_certificate
+from dojang.npki.certificates import seen_before
 from dojang.npki.contents import files_that_go_along as read_files_that_go_along
 from dojang.npki.files import (
     make_filled_folder,
@@ -178,5 +178,7 @@ def _beside(root: Path, key_id: bytes, ending: str) -> str:
 
 
 def _names(certificate_der: bytes) -> tuple[bytes, bytes]:
-    certificate = load_certificate(certificate_der)
+    certificate, tbs = seen_before(certificate_der)
+    if tbs is not None:
+        return tbs.issuer_der, tbs.subject_der
     return certificate.issuer.public_bytes(), certificate.subject.public_bytes()
