@@ -81,7 +81,7 @@ def _row(
     number, root = rounds * times, folder / f"{algorithm}-{form}"
     with workplace.open_authority("bench") as authority:
         _fill(root, authority, algorithm, form, number)
-    before, before_work = _reference(algorithm, number // 2)
+    before, before_work = _reference(algorithm, number)
     start, work = perf_counter(), process_time()
     held = list(due_in(workplace, [f"npki:{root}"], ALWAYS_DUE))
     listed = perf_counter() - start
@@ -90,7 +90,7 @@ def _row(
     failed = [outcome.error for outcome in outcomes if outcome.renewal is None]
     assert not failed, failed[:3]
     assert len(outcomes) == number
-    after, after_work = _reference(algorithm, number // 2)
+    after, after_work = _reference(algorithm, number)
     reference, reference_work, each = (before + after) / 2, (before_work + after_work) / 2, taken / number
     detail = (
         f"{number} in {taken:.1f} s, {each * 1000:.1f} ms each, {work / number * 1000:.1f} ms of work; key and two"
