@@ -328,6 +328,30 @@ def test_a_login_that_the_token_fails_is_tried_again_by_the_next_operation_alone
         assert len(calls) == 2
 
 
+def test_a_module_that_shows_a_token_and_calls_it_gone_is_begun_anew(make_token, search, guard):
+    """Two operations end with ``token-removed``, one for the sessions and one for the slot; the third one works."""
+    made = make_token()
+    with open_token(made.uri, Secret(made.pin), search=search, guard=guard) as opened:
+        module = opened.token.module
+        real, begun = module.cryptoki.login, module.generation
+
+        def call_it_gone(*arguments):
+            if module.generation == begun:
+                raise CryptokiError("C_Login", ck.CKR_DEVICE_REMOVED)
+            return real(*arguments)
+
+        module.cryptoki.login = call_it_gone
+        try:
+            for _ in range(2):
+                with pytest.raises(errors.TokenRemoved):
+                    opened.log_in()
+            assert module.generation == begun
+            opened.log_in()
+        finally:
+            module.cryptoki.login = real
+        assert module.generation == begun + 1
+
+
 def test_who_gives_the_pin_may_fork(make_token, search, guard, monkeypatch):
     """A fork waits for sessions in use, but not for ever for one that waits for the fork itself."""
     monkeypatch.setattr("dojang.pkcs11.module._FORK_PATIENCE", 0.2)

@@ -313,10 +313,16 @@ class SessionPool:
             return result
 
     def _suspect(self, error: CryptokiError) -> None:
-        """Remember that the token may be gone or new, or the module dead; the gentler rung first."""
+        """Remember that the token may be gone or new, or the module dead; the gentler rung first.
+
+        A module that shows a token and calls it gone, even after it was looked up again, holds on to a card that has
+        left the reader; nothing but a new beginning makes it take the one that is there.
+        """
         wanted = wanted_rung(error.rv)
         if wanted in (SESSION, REINITIALISE):
-            self._suspected = wanted if self._repaired != NEVER else SESSION
+            holds_on = error.rv in (ck.CKR_DEVICE_REMOVED, ck.CKR_TOKEN_NOT_PRESENT)
+            further = REINITIALISE if holds_on else wanted
+            self._suspected = further if self._repaired != NEVER else SESSION
             self._handles.clear()
             self._close_idle()
 

@@ -131,6 +131,8 @@ with plugged_in() as place:
         batch("used by another process", key, place, log_out_elsewhere, nothing)
 
     sign_files(place)
+    with open_token(setup.uri, Secret(setup.pin), search=search) as token:
+        calm(token.private_key(key_id=SIGNING))  # the card was pulled: what follows is about PINs only
     said = []
     for wrong in ("111111", "222222", "333333", setup.pin):
         with open_token(setup.uri, Secret(wrong), search=search) as token:
