@@ -85,6 +85,18 @@ def test_copy_to_a_token(dojang: Dojang, token, files: Path, quick_passwords: No
     assert signed == 0
 
 
+def test_a_copy_of_what_was_renewed_is_replaced(dojang: Dojang, token, files: Path, quick_passwords: None) -> None:
+    """The error says how; then the new one has the old one's address, and the old one is there, retired."""
+    copied = dojang("copy", put(f"npki:{files}/old", begins=-20, days=400), "--to", token.uri, new=None)["credential"]
+    words = ["copy", put(f"npki:{files}/NPKI", days=400), "--to", token.uri]
+    refused = dojang(*words, new=None, ok=False)
+    assert (refused["status"], "--replace" in refused["next"]) == (9, True)
+    assert "Give the new credential the name" in dojang(*words, "--replace", "--plan", new=None)["plan"][-1]
+    done = dojang(*words, "--replace", new=None)
+    assert (done["credential"]["address"], done["credential"]["state"]) == (copied["address"], "valid")
+    assert (done["previous"]["serial"], done["previous"]["state"]) == (copied["serial"], "retired")
+
+
 def test_what_a_token_keeps_is_refused_with_advice(dojang: Dojang, token, home: Path, files: Path) -> None:
     """Exit status 9; who issues a second certificate, or the command where that is an authority known here."""
     there = dojang("copy", put(f"npki:{files}/NPKI"), "--to", token.uri, new=None)["credential"]["address"]

@@ -185,6 +185,32 @@ def test_a_killed_transfer_loses_nothing(journey: Journey, verb: str, source: st
     strike_everywhere(bench, journey.remembering(prepare), check)
 
 
+@pytest.mark.parametrize("target", ["disk", "pkcs12", "token"])
+def test_a_killed_replacement_leaves_the_old_copy_or_the_new_one(journey: Journey, target: str) -> None:
+    """At every moment what is in use there signs; on a token both may be, until the old one has lost its name. The next
+    run takes all of the new one back, or finishes: then the old one is retired. Run again, the new one is there.
+    """
+    bench = journey.bench
+
+    def prepare(name: str) -> list[str]:
+        there = journey.place(target, f"to-{name}")
+        with journey.open_at(there) as location:
+            put_in(self_signed(name, begins=-20, days=400), location, name)
+        return ["location", "copy", journey.put(name), "--to", there, "--replace"]
+
+    def check(name: str, point: int) -> None:
+        there = journey.place(target, f"to-{name}")
+        journey.nothing_shows()
+        assert journey.working(there, name) in ((1, 2) if target == "token" else (1,))
+        journey.goes_on(point)
+        assert journey.working(there, name) == 1
+        found = bench.json("cert", "list", there)["credentials"]
+        states = sorted(one["state"] for one in found if one["subject"] == f"CN={name}")
+        assert states == ["retired", "valid"] or (states == ["valid"] and not point % 2)
+
+    strike_everywhere(bench, journey.remembering(prepare), check, every=8)
+
+
 def test_a_killed_backup_is_none(journey: Journey) -> None:
     """Before it passed its drill there is no file; afterwards it has its name, or gets it in the next run. Nothing of
     the scratch folder stays, and an older backup is what it was until then.

@@ -50,16 +50,19 @@ label_option = option("--label", help=N_("What it is called there; as here unles
 @command(
     help=N_(
         "Make a second copy of a credential in another location: key, R, certificates and what else belongs to it. "
-        "The copy is opened again and signs before it counts. A key on a token does not leave it."
+        "The copy is opened again and signs before it counts. A key on a token does not leave it. With --replace, "
+        "after a renewal, it takes the place of the copy that it succeeds, which is retired."
     ),
     examples=[
         "dojang location copy 'npki:?cn=Hong Gildong' --to pkcs11:token=Hong",
         "dojang location copy 'npki:?cn=Hong Gildong' --to npki:/media/usb/NPKI --new-password-source prompt",
+        "dojang location copy 'npki:?cn=Hong Gildong' --to pkcs11:token=Hong --replace",
     ],
 )
 @argument("address", metavar="ADDRESS")
 @to_option
 @label_option
+@option("--replace", is_flag=True, help=N_("Take the place of the copy that it succeeds there, which is retired."))
 @without_r_option
 @new_password_option
 @key_file_options
@@ -68,6 +71,7 @@ def copy(
     address: str,
     to: str | None,
     label: str | None,
+    replace: bool,
     without_r: bool,
     new_password_source: str | None,
 ) -> None:
@@ -76,14 +80,16 @@ def copy(
     from dojang.lifecycle.copy import copy as copy_credential
 
     origin = invocation.address(address)
-    order = CopyOrder(origin, target_of(invocation, to, origin), label, without_r)
+    order = CopyOrder(origin, target_of(invocation, to, origin), label, without_r, replace)
     with two_sided(invocation, new_password_source) as place:
         if invocation.flags.plan:
             invocation.planned(plan_words(plan_copy(order, place)), address=order.address, to=order.to)
             return
         done = copy_credential(order, place)
     tell_remarks(invocation, done)
-    data = brought_data(done.brought)
+    retired = done.brought.retired
+    previous = {} if retired is None else {"previous": credential_data(retired)}
+    data = {**brought_data(done.brought), **previous}
     invocation.result(data, lambda: _copied(done), quiet=[done.brought.credential.stored.address])
 
 
@@ -178,7 +184,9 @@ def brought_lines(brought: "Brought") -> list[str]:
 
 def _copied(done: "Transferred") -> str:
     head = _("Nothing to do: it is there already, and works.") if done.brought.already else _("Copied.")
-    return "\n".join([head, *brought_lines(done.brought)])
+    retired = done.brought.retired
+    gone = [] if retired is None else [say("Retired: {address}", address=retired.stored.address)]
+    return "\n".join([head, *brought_lines(done.brought), *gone])
 
 
 def _moved(done: "Transferred") -> str:

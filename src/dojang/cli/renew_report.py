@@ -1,5 +1,6 @@
 """What renewals came to: their credentials, what failed, and the copies that are still the old ones."""
 
+import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -73,8 +74,20 @@ def renewal_data(renewal: "Renewal", copies: Copies) -> dict[str, object]:
 
 def copy_lines(renewal: "Renewal", copies: Copies) -> list[str]:
     """A copy is not renewed along: its place may take no successor, and nobody may be there to open it."""
-    text = N_("A copy is still the old one: {address}; delete it (dojang cert delete), then copy the new one there.")
-    return [say(text, address=address) for address in _copies(renewal, copies)]
+    new, held = renewal.credential.stored.address, renewal.credential.traits
+    text = N_("A copy is still the old one: {address}; put the new one in its place: {command}")
+    if not held.copyable:
+        text = N_("A copy is still the old one: {address}; the new key does not leave its place.")
+    return [say(text, address=address, command=_replacing(new, address)) for address in _copies(renewal, copies)]
+
+
+def _replacing(new: str, copy: str) -> str:
+    """The command that puts the new one in the place of a copy of the old one."""
+    from dojang.locations.address import parse_address
+
+    return shlex.join(
+        ["dojang", "location", "copy", new, "--to", parse_address(copy).location().to_text(), "--replace"]
+    )
 
 
 def _about(address: str, text: str) -> str:

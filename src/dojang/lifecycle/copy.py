@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from dojang.errors import KeyDoesNotLeave
-from dojang.lifecycle.finish import brought_event
+from dojang.lifecycle.finish import finish_brought
 from dojang.lifecycle.held import Held, look_at
 from dojang.lifecycle.origin import origin_known
 from dojang.lifecycle.parcel import Parcel, name_of, take_out
@@ -17,13 +17,15 @@ from dojang.locations.base import GivesKeys, Location, StoredCredential
 class CopyOrder:
     """Which credential to copy, where to, and what it is called there: as here, unless said.
 
-    ``without_r``: leave R behind where it cannot be kept.
+    ``without_r``: leave R behind where it cannot be kept. ``replace``: in the place of the copy that it succeeds, which
+    is retired; where there is none, as ever.
     """
 
     address: str
     to: str
     label: str | None = None
     without_r: bool = False
+    replace: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +39,20 @@ class Transferred:
 def copy(order: CopyOrder, place: Workplace) -> Transferred:
     """Bring a copy to the other location; complete, opened again and proven when this returns.
 
-    ``KeyDoesNotLeave`` for a key that its location keeps, ``AlreadyExists`` when another credential has its name there.
+    ``KeyDoesNotLeave`` for a key that its location keeps, ``AlreadyExists`` when another credential has its name there
+    whose place it is not to take.
     What is there already is proven and left. After any error both locations are as they were.
     """
     with place.open_location(order.address) as source:
         recover(place, source)
         stored = source.find(order.address)
         refuse_staying(place, source, stored, order.to)
-        refuse_early(order.label or name_of(stored), stored.certificate_der, order.to, place)
+        label = order.label or name_of(stored)
+        refuse_early(label, stored.certificate_der, order.to, place, replace=order.replace)
         place.say("take")
         parcel = take_out(source, stored)
         original = look_at(place, source.traits, stored)
-    errand = Errand("copy", order.to, order.label, without_r=order.without_r)
+    errand = Errand("copy", order.to, order.label, without_r=order.without_r, replace=order.replace)
     return Transferred(deliver(parcel, errand, place), original)
 
 
@@ -56,9 +60,7 @@ def deliver(parcel: Parcel, errand: Errand, place: Workplace) -> Brought:
     """Bring a parcel to its target and record it; for every verb after which the original stays."""
     with brought(parcel, errand, place) as done:
         if done.operation is not None:
-            stored = done.credential.stored
-            event = brought_event(done.operation, stored)
-            done.operation.finish(event.event, event)
+            finish_brought(done.operation, done.credential.stored)
         return done
 
 
@@ -69,7 +71,7 @@ def plan_copy(order: CopyOrder, place: Workplace) -> tuple[Step, ...]:
         refuse_staying(place, source, stored, order.to)
     label = order.label or name_of(stored)
     taken = Step("take", {"address": stored.address})
-    return (taken, *plan_bringing(label, stored.certificate_der, order.to, place))
+    return (taken, *plan_bringing(label, stored.certificate_der, order.to, place, replace=order.replace))
 
 
 def refuse_staying(place: Workplace, source: Location, stored: StoredCredential, to: str) -> None:

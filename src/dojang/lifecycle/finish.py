@@ -19,6 +19,7 @@ from dojang.lifecycle.journal import (
     predecessor_revoked,
     replaced_by,
 )
+from dojang.lifecycle.predecessor import retired_event, take_place
 from dojang.lifecycle.workplace import Workplace
 from dojang.locations.base import Location, MayBeAbsent, StoredCredential
 
@@ -190,6 +191,13 @@ def finish_seed_delete(place: Workplace, operation: Operation, location: Locatio
     operation.finish("deleted", Event("otp-deleted", str(facts["address"]), "", known))
 
 
+def finish_brought(operation: Operation, stored: StoredCredential) -> None:
+    """Record a credential that was copied, imported or restored, and whose place it took, where that was somebody's."""
+    event = brought_event(operation, stored)
+    retired = [] if replaced_by(operation) is None else [retired_event(operation)]
+    operation.finish(event.event, event, *retired)
+
+
 def brought_event(operation: Operation, stored: StoredCredential) -> Event:
     """The ledger's entry for a credential that was copied, moved, imported or restored to where it is now."""
     facts = operation.record.facts
@@ -199,13 +207,16 @@ def brought_event(operation: Operation, stored: StoredCredential) -> Event:
 
 def finish_bringing(place: Workplace, operation: Operation, location: Location) -> StoredCredential:
     """Key and companions are in the target: from there to the end."""
-    stored = install_and_prove(place, operation, location)
+    if operation.record.step == "brought":
+        check_claim(operation, location)
+        stored = install_and_prove(place, operation, location)
+    if replaced_by(operation) is not None:
+        stored = take_place(place, operation, location)
     if operation.record.verb == "move":
         leave_source(operation)
         with place.open_location(str(operation.record.facts["location"])) as source:
             return finish_move(place, operation, source)
-    event = brought_event(operation, stored)
-    operation.finish(event.event, event)
+    finish_brought(operation, stored)
     return stored
 
 

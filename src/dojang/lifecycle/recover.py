@@ -27,6 +27,8 @@ The rule, by the last transition that the journal holds:
     unwrap
     copy, import, restore,   brought      finished: install, prove; undone where the key is gone by now
     unwrap
+    copy                     claimed      undone: what was put beside the old copy goes
+    copy                     proven       finished: the new copy takes the old one's place; never undone
     import-key, unwrap-key,  begun        undone: the key goes
     make-kek
     otp-add                  begun        undone: the seed's key goes, and what tells what it is for
@@ -88,6 +90,7 @@ FINISH: dict[tuple[str, str], Callable[[Workplace, Operation, Location], StoredC
     ("delete", "begun"): finish_delete,
     ("otp-delete", "begun"): finish_seed_delete,
     **{(verb, "brought"): finish_bringing for verb in sorted(BRINGING)},
+    ("copy", "proven"): finish_bringing,
     ("move", "copied"): finish_move,
     ("move", "removing"): finish_move,
 }
@@ -198,7 +201,7 @@ def _finish_or_undo(place: Workplace, operation: Operation, location: Location) 
         try:
             return Recovered(operation.record, "finished", finish(place, operation, location))
         except (AlreadyExists, AnswerMismatch, AuthorityRefused, CredentialBusy, FactorMissing, NotFound):
-            if operation.record.step in ("confirmed", "switched", "copied", "removing"):
+            if operation.record.step in ("confirmed", "switched", "proven", "copied", "removing"):
                 raise
     take_back(place, operation, location, "cut short")
     return Recovered(operation.record, "undone")

@@ -8,14 +8,24 @@ from dataclasses import dataclass, field, replace
 from secrets import token_bytes
 from typing import TYPE_CHECKING
 
-from dojang.errors import NotPermitted, Phrase, UnsupportedOperation
+from dojang.errors import AlreadyExists, NotPermitted, Phrase, UnsupportedOperation
 from dojang.ledger import Fact, Operation
 from dojang.lifecycle.finish import install_and_prove, twin_in
 from dojang.lifecycle.held import Held, look_at
-from dojang.lifecycle.journal import KEY_ID_BYTES, answer_facts, key_id_of, name_in, taken_back_on_failure
+from dojang.lifecycle.journal import (
+    KEY_ID_BYTES,
+    answer_facts,
+    key_id_of,
+    key_in,
+    name_in,
+    replaced_by,
+    taken_back_on_failure,
+)
 from dojang.lifecycle.origin import fingerprint_of
 from dojang.lifecycle.parcel import RANDOM_NUMBER, Parcel, compare, compared
+from dojang.lifecycle.predecessor import check_secret, claim_place, predecessor_facts, predecessor_in, take_place
 from dojang.lifecycle.recover import recover
+from dojang.lifecycle.successor import as_it_is_now
 from dojang.lifecycle.workplace import Check, Step, Workplace
 from dojang.locations.base import HoldsCompanions, Location, StoredCredential, TakesKeys
 
@@ -25,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Errand:
-    """What to bring where, as which verb of the journal.
+    """What to bring where, as which verb of the journal. ``replace``: in the place of its predecessor, if there is one.
 
     ``whole``: refuse to leave anything out, because the original goes afterwards; R is left out only ``without_r``,
     because then nobody can be identified by the copy. ``subject`` is what nobody else may be at meanwhile, the name in
@@ -41,11 +51,15 @@ class Errand:
     facts: Mapping[str, Fact] = field(default_factory=dict)
     without_r: bool = False
     check: Callable[[], object] = lambda: None
+    replace: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Brought:
-    """A credential that is where it was to be; ``already`` when it had been; ``left_out`` could not be kept there."""
+    """A credential that is where it was to be; ``already`` when it had been; ``left_out`` could not be kept there.
+
+    ``retired`` is what had its place before.
+    """
 
     credential: Held
     location: str
@@ -53,6 +67,7 @@ class Brought:
     left_out: frozenset[str] = frozenset()
     already: bool = False
     operation: Operation | None = None
+    retired: Held | None = None
 
 
 @contextlib.contextmanager
@@ -68,47 +83,87 @@ def brought(parcel: Parcel, errand: Errand, place: Workplace) -> Iterator[Brough
             if (twin := twin_in(target, parcel.certificate_der)) is not None:
                 yield _already(parcel, errand, place, target, twin)
                 return
-            refuse_taken(target, errand.label or parcel.label, parcel.certificate_der)
+            old = predecessor_in(place, target, parcel.certificate_der) if errand.replace else None
+            refuse_taken(target, errand.label or parcel.label, parcel.certificate_der, old)
             left_out = _left_out(parcel, errand, target)
             if RANDOM_NUMBER in left_out:
                 parcel = replace(parcel, key=parcel.key.without_random_number())
             target.has_key(token_bytes(KEY_ID_BYTES))  # asks for the PIN, so that a wrong one ends here
-            operation = held.enter_context(_begin(parcel, errand, place, target))
+            if old is not None:
+                check_secret(target, old)
+            operation = held.enter_context(_begin(parcel, errand, place, target, old))
             with taken_back_on_failure(place, operation, target):
                 errand.check()
+                if old is not None:
+                    claim_place(operation, target, old)
                 _put_in(parcel, operation, target, place)
                 operation.advance("brought")
         with place.open_target(errand.to) as target:
             with taken_back_on_failure(place, operation, target):
                 stored = install_and_prove(place, operation, target)
                 checks = compare(parcel, target, stored)
+            retired = None
+            if old is not None:
+                stored = take_place(place, operation, target)
+                checks = (replace(checks[0], detail=stored.address), *checks[1:])
+                retired = look_at(place, target.traits, as_it_is_now(target, old))
             credential = look_at(place, target.traits, stored)
-        yield Brought(credential, target.address, checks, left_out, operation=operation)
+        yield Brought(credential, target.address, checks, left_out, operation=operation, retired=retired)
 
 
-def refuse_taken(target: Location, label: str, certificate_der: bytes) -> None:
-    """What stops any key from elsewhere: a place that takes none, a name that is taken."""
+def refuse_taken(target: Location, label: str, certificate_der: bytes, old: StoredCredential | None = None) -> None:
+    """What stops any key from elsewhere: a place that takes none, a name that is taken, if not by the ``old`` one whose
+    place it is to take.
+    """
     if not isinstance(target, TakesKeys):
         raise UnsupportedOperation(where=target.address, operation=Phrase("take a key that was made elsewhere"))
-    target.check_free(label=label, subject_der=subject_of(certificate_der).public_bytes())
+    if old is None:
+        target.check_free(label=label, subject_der=subject_of(certificate_der).public_bytes())
 
 
-def refuse_early(label: str, certificate_der: bytes, to: str, place: Workplace) -> None:
-    """What stops a key from elsewhere is told before anybody types the password that opens it."""
+def refuse_early(
+    label: str, certificate_der: bytes, to: str, place: Workplace, *, replace: bool | None = None
+) -> StoredCredential | None:
+    """What stops a key from elsewhere is told before anybody types the password that opens it.
+
+    With ``replace`` its predecessor does not stop it, and is returned; with ``False`` the error says how to replace it;
+    ``None`` is for verbs that replace nothing.
+    """
     with place.open_target(to) as target:
         recover(place, target)
-        if twin_in(target, certificate_der) is None:
-            refuse_taken(target, label, certificate_der)
+        return None if twin_in(target, certificate_der) else _in_the_way(place, target, label, certificate_der, replace)
 
 
-def plan_bringing(label: str, certificate_der: bytes, to: str, place: Workplace) -> tuple[Step, ...]:
+def _in_the_way(
+    place: Workplace, target: Location, label: str, certificate_der: bytes, replace: bool | None
+) -> StoredCredential | None:
+    old = predecessor_in(place, target, certificate_der) if replace else None
+    try:
+        refuse_taken(target, label, certificate_der, old)
+    except AlreadyExists as error:
+        if replace is False and (before := predecessor_in(place, target, certificate_der)) is not None:
+            raise AlreadyExists(
+                what=error.facts["what"],
+                where=error.facts["where"],
+                address=before.address,
+                next_step="What is copied has succeeded it ({address}): copy with --replace, which retires it.",
+            ) from error
+        raise
+    return old
+
+
+def plan_bringing(
+    label: str, certificate_der: bytes, to: str, place: Workplace, *, replace: bool | None = None
+) -> tuple[Step, ...]:
     """The steps that ``brought`` would take, after the refusals that need no key; nothing is made, no PIN is asked."""
     with place.open_target(to) as target:
         where = {"location": target.address, "label": label}
         if twin_in(target, certificate_der) is not None:
             return (Step("prove", where),)
-        refuse_taken(target, label, certificate_der)
-    return (Step("bring", where), Step("install", where), Step("prove", where))
+        old = _in_the_way(place, target, label, certificate_der, replace)
+    where |= {} if old is None else {"label": old.label}
+    steps = Step("bring", where), Step("install", where), Step("prove", where)
+    return steps if old is None else (*steps, Step("switch", {**where, "address": old.address}))
 
 
 def subject_of(certificate_der: bytes) -> "Name":
@@ -161,7 +216,9 @@ def proven_twin(place: Workplace, target: Location, twin: StoredCredential) -> B
     return Brought(look_at(place, target.traits, twin), target.address, checks, already=True)
 
 
-def _begin(parcel: Parcel, errand: Errand, place: Workplace, target: Location) -> Operation:
+def _begin(
+    parcel: Parcel, errand: Errand, place: Workplace, target: Location, old: StoredCredential | None
+) -> Operation:
     from dojang.x509.name import format_name
 
     label = errand.label or parcel.label
@@ -175,8 +232,10 @@ def _begin(parcel: Parcel, errand: Errand, place: Workplace, target: Location) -
         "fingerprint": fingerprint_of(parcel.certificate_der),
         **answer_facts(parcel.certificate_der, parcel.chain_der),
         **errand.facts,
+        **({} if old is None else predecessor_facts(old)),
     }
-    return place.ledger.begin(errand.verb, errand.subject or name_in(target, label), facts)
+    subject = name_in(target, label) if old is None else key_in(target, old.key_id)
+    return place.ledger.begin(errand.verb, errand.subject or subject, facts)
 
 
 def _put_in(parcel: Parcel, operation: Operation, target: Location, place: Workplace) -> None:
@@ -184,6 +243,7 @@ def _put_in(parcel: Parcel, operation: Operation, target: Location, place: Workp
     assert isinstance(target, TakesKeys)
     place.say("bring")
     key_id = key_id_of(operation)
-    target.import_key(parcel.key, key_id=key_id, label=str(operation.record.facts["label"]))
+    label = str(operation.record.facts["label"])
+    target.import_key(parcel.key, key_id=key_id, label=label, replaces=replaced_by(operation))
     if isinstance(target, HoldsCompanions) and parcel.companions.names() & target.companions_held:
         target.import_companions(parcel.companions, key_id=key_id)
