@@ -1,8 +1,10 @@
 """Many certificates in one go are what they would be one by one: proved, unique, on record before anybody has them."""
 
 import contextlib
+import hashlib
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,12 +23,15 @@ from dojang.authority.audit.chain import details_text, details_texts
 from dojang.authority.audit.reading import entries, root_of
 from dojang.authority.audit.replay import Replay
 from dojang.authority.audit.verify import verify
+from dojang.authority.form import Form, key_identifier_der
 from dojang.authority.proving import MANY, Prover
 from dojang.errors import DatabaseUnavailable, DeviceFailure, DojangError
 from dojang.x509.name import parse_name
-from dojang.x509.plain import plain_requests
+from dojang.x509.plain import PlainRequest, plain_requests
 from dojang.x509.request import build_request
 
+FORM = Form(b"algorithm", b"issuer", b"usages", b"policies", b"addresses")
+TERM = b"term"
 KEYS = [ec.generate_private_key(ec.SECP256R1()) for _ in range(5)]
 REQUESTS = [build_request(key, parse_name(f"CN=홍길동{number},O=보기,C=KR")) for number, key in enumerate(KEYS)]
 _PATIENCE = 30.0
@@ -60,8 +65,9 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     def expect(prover: Prover, requests: int) -> None:
         started(prover, requests)
         limit = time.monotonic() + _PATIENCE
-        while prover._line is not None and not prover._line.poll(0.1) and time.monotonic() < limit:
-            pass
+        for one in prover._helpers:
+            while one._line is not None and not one._line.poll(0.1) and time.monotonic() < limit:
+                pass
 
     started = Prover.expect
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
@@ -72,7 +78,7 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_hundreds_at_once(authority: LocalAuthority) -> None:
     """Each has its own serial and its own name, is signed by the authority, and stands on record as it was answered."""
     answers = authority.submit_many(asked(MANY + 45))
-    assert authority._bulk().prover._is_ready
+    assert [one._is_ready for one in authority._bulk().prover._helpers] == [True]
     found = certificates(answers)
     issuer = x509.load_der_x509_certificate(authority.certificate_der())
     for number, one in enumerate(found):
@@ -182,10 +188,10 @@ def test_whoever_interrupts_does_not_wait_for_all(authority: LocalAuthority, mon
     signed: list[int] = []
     real = type(authority._bulk())._signed
 
-    def counted(bulk: Any, asked_: Any, numbers: list[int], proofs: Any) -> Any:
+    def counted(bulk: Any, asked_: Any, numbers: list[int], drafted: Any) -> Any:
         signed.extend(numbers)
         time.sleep(0.02)
-        return real(bulk, asked_, numbers, proofs)
+        return real(bulk, asked_, numbers, drafted)
 
     def interrupted(*_arguments: Any) -> Any:
         raise KeyboardInterrupt
@@ -262,31 +268,57 @@ def test_an_authority_that_has_expired_issues_none(authority: LocalAuthority, cl
 
 
 @contextlib.contextmanager
-def a_prover() -> Iterator[Prover]:
+def a_prover() -> Iterator[tuple[Prover, subprocess.Popen[bytes]]]:
     with Prover() as prover:
         prover.expect(MANY)
-        yield prover
+        (helper,) = prover._helpers
+        assert helper._process is not None
+        yield prover, helper._process
+
+
+def proofs(prover: Prover, requests: list[bytes]) -> list[PlainRequest | None]:
+    """What the drafts are of; each is what its form says, with a serial number of its own."""
+    drafts = prover.drafts(requests, FORM, TERM)
+    made = [one for one in drafts if one is not None]
+    for one in made:
+        parts = one.request.subject_der, one.request.spki, key_identifier_der(one.request.spki)
+        assert one.tbs == FORM.to_be_signed(int(one.serial, 16), TERM, *parts)
+        assert one.key_fingerprint == hashlib.sha256(one.request.spki).digest()
+    assert len({one.serial for one in made}) == len(made)
+    return [one and one.request for one in drafts]
 
 
 @pytest.mark.usefixtures("eager")
 def test_a_process_proves_what_we_would() -> None:
     """Good requests and bad ones, in their order; and it is gone when it is closed."""
     mixed = [REQUESTS[0], b"", REQUESTS[1][:-1] + b"\0", *REQUESTS]
-    with a_prover() as prover:
-        assert prover._process is not None
-        assert prover.prove(mixed) == plain_requests(mixed)
-        assert prover._is_ready
-    assert prover._process.returncode == 0
-    assert prover.prove(mixed) == plain_requests(mixed)
+    with a_prover() as (prover, process):
+        assert proofs(prover, mixed) == plain_requests(mixed)
+        assert prover._helpers[0]._is_ready
+    assert process.returncode == 0
+    assert proofs(prover, mixed) == plain_requests(mixed)
+
+
+@pytest.mark.usefixtures("eager")
+def test_two_processes_prove_for_two_at_a_time() -> None:
+    """Each serves one of them; a third proves by himself, and when one was killed the other goes on."""
+    with Prover() as prover, ThreadPoolExecutor(3) as hands:
+        prover.expect(10 * MANY)
+        processes = [one._process for one in prover._helpers if one._process is not None]
+        assert len(processes) == 2
+        assert list(hands.map(lambda _: proofs(prover, REQUESTS), range(9))) == [plain_requests(REQUESTS)] * 9
+        os.kill(processes[0].pid, signal.SIGKILL)
+        assert list(hands.map(lambda _: proofs(prover, REQUESTS), range(9))) == [plain_requests(REQUESTS)] * 9
+        assert processes[1].poll() is None
+    assert [one.returncode for one in processes] == [-signal.SIGKILL, 0]
 
 
 @pytest.mark.usefixtures("eager")
 def test_the_process_knows_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the variables of ours, where a PIN may be, it has those that say how a program is run."""
     monkeypatch.setenv("SOMEBODYS_PIN", "123456")
-    with a_prover() as prover:
-        assert prover._process is not None
-        known = Path(f"/proc/{prover._process.pid}/environ").read_bytes()
+    with a_prover() as (_prover, process):
+        known = Path(f"/proc/{process.pid}/environ").read_bytes()
         assert b"PATH=" in known
         assert b"PIN" not in known
 
@@ -294,12 +326,11 @@ def test_the_process_knows_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("eager")
 def test_a_process_that_was_killed_is_not_missed() -> None:
     """What it would have proved is proved here, now and later."""
-    with a_prover() as prover:
-        assert prover._process is not None
-        assert prover.prove(REQUESTS) == plain_requests(REQUESTS)
-        os.kill(prover._process.pid, signal.SIGKILL)
+    with a_prover() as (prover, process):
+        assert proofs(prover, REQUESTS) == plain_requests(REQUESTS)
+        os.kill(process.pid, signal.SIGKILL)
         for _ in range(2):
-            assert prover.prove(REQUESTS) == plain_requests(REQUESTS)
+            assert proofs(prover, REQUESTS) == plain_requests(REQUESTS)
 
 
 @pytest.mark.usefixtures("eager")
@@ -308,16 +339,15 @@ def test_a_process_that_is_stuck_is_ended(monkeypatch: pytest.MonkeyPatch, size:
     """Whether it answers nothing or does not even take what it is asked: what it was to prove is proved here."""
     monkeypatch.setattr(proving, "_PATIENCE", 1)
     monkeypatch.setattr(proving, "_END_SECONDS", 0)
-    with a_prover() as prover, ThreadPoolExecutor(1) as hand:
-        assert prover._process is not None
-        os.kill(prover._process.pid, signal.SIGSTOP)
-        proofs = hand.submit(prover.prove, [*REQUESTS, b"x" * size])
+    with a_prover() as (prover, process), ThreadPoolExecutor(1) as hand:
+        os.kill(process.pid, signal.SIGSTOP)
+        found = hand.submit(proofs, prover, [*REQUESTS, b"x" * size])
         try:
-            assert proofs.result(_PATIENCE) == [*plain_requests(REQUESTS), None]
+            assert found.result(_PATIENCE) == [*plain_requests(REQUESTS), None]
         finally:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(prover._process.pid, signal.SIGKILL)
-        assert prover._process.returncode == -signal.SIGKILL
+                os.kill(process.pid, signal.SIGKILL)
+        assert process.returncode == -signal.SIGKILL
 
 
 def test_few_requests_start_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -326,8 +356,8 @@ def test_few_requests_start_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
         prover.expect(MANY - 1)
         monkeypatch.setattr(os, "cpu_count", lambda: 1)
         prover.expect(100 * MANY)
-        assert prover._process is None
-        assert prover.prove(REQUESTS) == plain_requests(REQUESTS)
+        assert prover._helpers == []
+        assert proofs(prover, REQUESTS) == plain_requests(REQUESTS)
 
 
 @given(st.lists(st.tuples(st.text(), st.text()), min_size=1, max_size=5), st.text(), st.booleans())

@@ -1,7 +1,7 @@
 """Many first certificates at once: each step of some while the next step of others is on its way.
 
-    proving      in a process of its own (``proving``), a few dozen at a time
-    signing      by some threads: while the token works on a signature for one, the others write certificates
+    drafting     requests are proved and certificates written by other processes (``proving``), a few dozen at a time
+    signing      by some threads, each of which has the token sign for a few dozen, one after the other
     recording    some hundreds in one transaction; meanwhile more is signed
 
 Nothing is left out for that: a key is proved before it is certified, and no certificate is answered with before it is
@@ -9,36 +9,43 @@ on record. What is not plain (``x509.plain``), or wants anything that is not ask
 profiles, is left to who issues them one by one; so is whatever is refused here, for the reason.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
-from hashlib import sha256
+from itertools import islice
+from time import perf_counter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from cryptography import x509
 from sqlalchemy import Connection
 
 from dojang.authority.addresses import addresses_for
 from dojang.authority.answers import Answers, Given, Group, KeySwitched, NotTogether
 from dojang.authority.base import Kind, Submission
-from dojang.authority.form import Form, form_for, key_identifier_der, term_der
-from dojang.authority.proving import Prover
+from dojang.authority.form import Form, form_for, term_der
+from dojang.authority.proving import MOST, Draft, Prover
 from dojang.authority.rules import Rulebook
 from dojang.errors import AuthorityRefused, DojangError
 from dojang.x509.plain import PlainRequest
 from dojang.x509.profiles import Profile
-from dojang.x509.request import signs_with
+from dojang.x509.request import signs_all_with
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes as PrivateKey
 
 _LARGEST: Final = 64
-_RECORDED_AT_ONCE: Final = 256
+_AHEAD: Final = 8
+"""Parts under way at a time: nothing is drafted long before it is signed, and the memory does not grow with a batch."""
+_RECORDED_AT_ONCE: Final = 512
 """Fewer write the pages of the indexes more often; more keep everybody waiting for the last of them."""
+_FEWEST: Final = 128
+_QUICK: Final = 0.0003
+"""Seconds for a signature that the processor is busy with, and nobody waits for."""
 Numbered = Mapping[int, Submission]
 Found = dict[int, Given | Exception]
-_Kind = tuple[str, int | None, str | None]
 
 
 class _Mould(NamedTuple):
@@ -51,22 +58,37 @@ class _Mould(NamedTuple):
     term_der: bytes
 
 
-class _Draft(NamedTuple):
-    """All but the signature."""
+class _Drafted(NamedTuple):
+    """Some that may be issued, with their numbers."""
 
-    number: int
-    submission: Submission
-    subject: str
-    key_fingerprint: bytes
-    serial: str
-    tbs: bytes
+    rules: Rulebook
+    mould: _Mould
+    drafts: list[tuple[int, Draft]]
 
 
 class _Signed(NamedTuple):
     """Some that were signed, with their numbers; and errors that no second attempt would mend."""
 
-    groups: list[tuple[list[int], Group]]
+    numbers: list[int]
+    group: Group | None
     failed: dict[int, Exception]
+
+
+class _Pace:
+    """Threads that sign at the same time gain where a key takes its time; with a quick one, they hold each other up."""
+
+    def __init__(self) -> None:
+        self._turn = threading.Lock()
+        self._is_quick = False
+
+    def signatures(
+        self, sign: Callable[[Sequence[bytes]], list[bytes | DojangError]], data: Sequence[bytes]
+    ) -> list[bytes | DojangError]:
+        with self._turn if self._is_quick else contextlib.nullcontext():
+            begin = perf_counter()
+            found = sign(data)
+            self._is_quick = perf_counter() - begin < _QUICK * len(data)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +102,7 @@ class Bulk:
     store: Answers
     hands: int
     prover: Prover = field(default_factory=Prover)
+    pace: _Pace = field(default_factory=_Pace)
 
     def close(self) -> None:
         """End what was started for it."""
@@ -87,62 +110,72 @@ class Bulk:
 
     def answers(self, asked: Numbered) -> Found:
         """What could be answered so, by the number of the question: a certificate that is on record, or an error."""
-        plain = _plain_among(asked)
-        self.prover.expect(len(plain))
-        size = max(1, min(_LARGEST, len(plain) // (2 * self.hands)))
-        parts = [plain[begin : begin + size] for begin in range(0, len(plain), size)]
-        with ThreadPoolExecutor(1) as provers, ThreadPoolExecutor(self.hands) as hands:
-            proofs = [provers.submit(self._proofs, asked, part) for part in parts]
-            signed = [hands.submit(self._signed, asked, *one) for one in zip(parts, proofs, strict=True)]
+        parts = _parts_of(asked, self.hands)
+        self.prover.expect(sum(map(len, parts)))
+        with ThreadPoolExecutor(MOST) as drafters, ThreadPoolExecutor(self.hands) as hands:
+
+            def begin(part: list[int]) -> "Future[_Signed]":
+                return hands.submit(self._signed, asked, part, drafters.submit(self._drafted, asked, part))
+
             try:
-                return self._gathered(signed, max(1, _RECORDED_AT_ONCE // size))
+                return self._gathered(parts, begin)
             except BaseException:
-                for pool in (hands, provers):  # whoever presses Ctrl-C does not wait for the rest
+                for pool in (hands, drafters):  # whoever presses Ctrl-C does not wait for the rest
                     pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
-    def _gathered(self, signed: "Sequence[Future[_Signed]]", at_once: int) -> Found:
-        """All of it on record, so many parts in one transaction."""
+    def _gathered(self, parts: Sequence[list[int]], begin: "Callable[[list[int]], Future[_Signed]]") -> Found:
+        """All of it on record, some parts in one transaction: fewer towards the end, when nobody else is at work."""
         found: Found = {}
-        for begin in range(0, len(signed), at_once):
-            found |= self._recorded([one.result() for one in signed[begin : begin + at_once]])
+        rest = iter(parts)
+        under_way = deque(begin(part) for part in islice(rest, _AHEAD))
+        waiting: list[_Signed] = []
+        count, left = 0, sum(map(len, parts))
+        for part in parts:
+            waiting.append(under_way.popleft().result())
+            under_way.extend(begin(one) for one in islice(rest, 1))
+            count += len(part)
+            if count >= min(left, max(_FEWEST, min(_RECORDED_AT_ONCE, left // 2))):
+                found |= self._recorded(waiting)
+                waiting, count, left = [], 0, left - count
         return found
 
-    def _proofs(self, asked: Numbered, numbers: list[int]) -> list[PlainRequest | None]:
-        return self.prover.prove([asked[number].request_der for number in numbers])
-
-    def _signed(self, asked: Numbered, numbers: list[int], proofs: "Future[list[PlainRequest | None]]") -> _Signed:
+    def _drafted(self, asked: Numbered, numbers: list[int]) -> _Drafted | DojangError | None:
+        """What is proved and may be issued of those, which are of one kind; ``None`` where more is to be looked at."""
         try:
             rules = self.rules()
-            sign = signs_with(self.key(rules.signer))
+            self.key(rules.signer)
         except DojangError as error:
-            return _Signed([], dict.fromkeys(numbers, error))
-        found = _Signed([], {})
-        for mould, pile in self._piles(rules, asked, zip(numbers, proofs.result(), strict=True)):
-            drafts = [_draft(mould, number, asked[number], request) for number, request in pile]
-            signatures = [_attempted(sign, one.tbs) for one in drafts]  # one after the other, and nothing in between
-            both = list(zip(drafts, signatures, strict=True))
-            found.failed.update({one.number: it for one, it in both if isinstance(it, DojangError)})
-            made = [(one, mould.form.signed(one.tbs, it)) for one, it in both if isinstance(it, bytes)]
-            if made:
-                found.groups.append(([one.number for one, _der in made], _group(rules, mould, made)))
-        return found
+            return error
+        mould = self._mould(rules, asked[numbers[0]])
+        if mould is None:
+            return None
+        drafts = self.prover.drafts([asked[number].request_der for number in numbers], mould.form, mould.term_der)
+        allowed = [
+            (number, draft)
+            for number, draft in zip(numbers, drafts, strict=True)
+            if draft is not None and _is_allowed(rules, draft.request, mould.profile)
+        ]
+        return _Drafted(rules, mould, allowed)
 
-    def _piles(
-        self, rules: Rulebook, asked: Numbered, proved: Iterable[tuple[int, PlainRequest | None]]
-    ) -> Iterable[tuple[_Mould, list[tuple[int, PlainRequest]]]]:
-        """What may be issued, by what it has in common."""
-        moulds: dict[_Kind, _Mould | None] = {}
-        piles: dict[_Kind, list[tuple[int, PlainRequest]]] = {}
-        for number, request in proved:
-            one = asked[number]
-            kind = one.profile, one.years, one.enrolment
-            if kind not in moulds:
-                moulds[kind] = self._mould(rules, one)
-            mould = moulds[kind]
-            if mould is not None and request is not None and _is_allowed(rules, request, mould.profile):
-                piles.setdefault(kind, []).append((number, request))
-        return [(mould, pile) for kind, pile in piles.items() if (mould := moulds[kind]) is not None]
+    def _signed(self, asked: Numbered, numbers: list[int], drafted: "Future[_Drafted | DojangError | None]") -> _Signed:
+        found = drafted.result()
+        if isinstance(found, DojangError):
+            return _Signed([], None, dict.fromkeys(numbers, found))
+        if found is None or not found.drafts:
+            return _Signed([], None, {})
+        rules, mould, drafts = found
+        try:
+            sign = signs_all_with(self.key(rules.signer))
+            signatures = self.pace.signatures(sign, [draft.tbs for _number, draft in drafts])
+        except DojangError as error:
+            return _Signed([], None, {number: error for number, _draft in drafts})
+        both = list(zip(drafts, signatures, strict=True))
+        failed: dict[int, Exception] = {number: it for (number, _), it in both if isinstance(it, DojangError)}
+        made = [
+            (number, draft, mould.form.signed(draft.tbs, it)) for (number, draft), it in both if isinstance(it, bytes)
+        ]
+        return _Signed([number for number, _draft, _der in made], _group(rules, mould, asked, made), failed)
 
     def _mould(self, rules: Rulebook, submission: Submission) -> _Mould | None:
         """``None`` where more is to be looked at than a plain request and a profile."""
@@ -159,12 +192,12 @@ class Bulk:
 
     def _recorded(self, signed: Sequence[_Signed]) -> Found:
         found: Found = {number: error for one in signed for number, error in one.failed.items()}
-        groups = [group for one in signed for group in one.groups]
+        groups = [one.group for one in signed if one.group is not None]
 
         def work(connection: Connection) -> list[Given]:
-            return [given for _, group in groups for given in self.store.record_all(connection, group)]
+            return [given for group in groups for given in self.store.record_all(connection, group)]
 
-        numbers = [number for mine, _ in groups for number in mine]
+        numbers = [number for one in signed for number in one.numbers]
         if not numbers:
             return found
         try:
@@ -176,44 +209,41 @@ class Bulk:
         return found | dict(zip(numbers, given, strict=True))
 
 
-def _plain_among(asked: Numbered) -> list[int]:
-    """Those that ask for nothing that needs a closer look; of one transaction, the first only."""
+def _parts_of(asked: Numbered, hands: int) -> list[list[int]]:
+    """Those that ask for nothing that needs a closer look, some of one kind at a time; of one transaction, the first.
+
+    The first parts are small: nobody signs before one is proved.
+    """
     seen: set[str] = set()
-    found = []
+    kinds: dict[tuple[str, int | None, str | None], list[int]] = {}
     for number, one in asked.items():
         if one.kind == "issue" and one.request_form == "pkcs10" and one.vid_der is None:
             if one.transaction_id not in seen:
-                found.append(number)
+                kinds.setdefault((one.profile, one.years, one.enrolment), []).append(number)
             seen.add(one.transaction_id)
-    return found
+    largest = max(1, min(_LARGEST, len(seen) // (2 * hands)))
+    parts, size = [], max(1, largest // 4)
+    for numbers in kinds.values():
+        begin = 0
+        while begin < len(numbers):
+            parts.append(numbers[begin : begin + size])
+            begin, size = begin + size, min(largest, size + max(1, largest // 4))
+    return parts
 
 
-def _draft(mould: _Mould, number: int, submission: Submission, request: PlainRequest) -> _Draft:
-    serial = x509.random_serial_number()  # 159 random bits
-    tbs = mould.form.to_be_signed(
-        serial, mould.term_der, request.subject_der, request.spki, key_identifier_der(request.spki)
-    )
-    return _Draft(number, submission, request.subject, sha256(request.spki).digest(), f"{serial:x}", tbs)
-
-
-def _attempted(sign: Callable[[bytes], bytes], tbs: bytes) -> bytes | DojangError:
-    try:
-        return sign(tbs)
-    except DojangError as error:
-        return error
-
-
-def _group(rules: Rulebook, mould: _Mould, made: Sequence[tuple[_Draft, bytes]]) -> Group:
+def _group(rules: Rulebook, mould: _Mould, asked: Numbered, made: Sequence[tuple[int, Draft, bytes]]) -> Group | None:
+    if not made:
+        return None
     return Group(
         rules,
         mould.profile.name,
         mould.term,
         mould.enrolment,
-        submissions=[one.submission for one, _der in made],
-        serials=[one.serial for one, _der in made],
-        certificates=[der for _one, der in made],
-        subjects=[one.subject for one, _der in made],
-        key_fingerprints=[one.key_fingerprint for one, _der in made],
+        submissions=[asked[number] for number, _draft, _der in made],
+        serials=[draft.serial for _number, draft, _der in made],
+        certificates=[der for _number, _draft, der in made],
+        subjects=[draft.request.subject for _number, draft, _der in made],
+        key_fingerprints=[draft.key_fingerprint for _number, draft, _der in made],
     )
 
 

@@ -4,6 +4,7 @@ Parameter names are those of the abstract classes, because callers (signxml, pyH
 need the key itself (``private_numbers``, ``private_bytes``) is refused with ``KeyDoesNotLeave``.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from cryptography.hazmat.primitives import hashes, serialization
@@ -41,6 +42,13 @@ class _OnToken:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.signer.algorithm} on {self._token.address}>"
+
+    def sign_all(self, messages: Sequence[bytes], hash_name: str) -> list[bytes | errors.DojangError]:
+        """A signature of each message, or the error that ``sign`` would raise; RSA is PKCS#1 v1.5.
+
+        What leads to the token is paid for once, not with every signature.
+        """
+        return self.signer.sign_messages(messages, hash_name)
 
     def private_numbers(self) -> NoReturn:
         """Refused: the key does not leave its token."""

@@ -4,7 +4,7 @@ import shlex
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from dojang import errors
@@ -259,6 +259,43 @@ class SessionPool:
                     self._wake()
                 return signature
         return self.run(self._signing(mechanism, search, data), log_in, failed)
+
+    def sign_all(
+        self, mechanism: Mechanism, search: Search, data: Sequence[bytes], log_in: LogIn
+    ) -> list[bytes | errors.DojangError]:
+        """``sign`` for each of a few, on one session as far as nothing is in the way; or the error it would raise."""
+        signatures: list[bytes] = []
+        failed = self._sign_plainly(mechanism, search, data, signatures)
+        answers: list[bytes | errors.DojangError] = [*signatures]
+        for one in data[len(signatures) :]:
+            try:
+                answers.append(self.run(self._signing(mechanism, search, one), log_in, failed))
+            except errors.DojangError as error:
+                answers.append(error)
+            failed = None
+        return answers
+
+    def _sign_plainly(
+        self, mechanism: Mechanism, search: Search, data: Sequence[bytes], signatures: list[bytes]
+    ) -> tuple[CryptokiError, Session] | None:
+        """As many as the way without obstacles leads to; what failed there, and on what session."""
+        try:
+            session = self._idle.pop()
+        except IndexError:
+            return None
+        module = self.module
+        handle = session.handles.get(search)
+        clear = self.logged_in and module.parallel and not module.draining and session.generation == module.generation
+        if handle is not None and clear:
+            try:
+                session.sign_all(mechanism, handle, data, signatures)
+            except CryptokiError as error:
+                return error, session
+            except BaseException:
+                self.discard(session)
+                raise
+        self.give(session)
+        return None
 
     @staticmethod
     def _signing(mechanism: Mechanism, search: Search, data: bytes) -> Callable[[Session], bytes]:

@@ -1,7 +1,7 @@
 """A private key on a token as something that signs digests: no copy of it, no heavy imports, one C_Sign each."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from dojang import errors
@@ -16,6 +16,8 @@ from dojang.pkcs11.structures import Mechanism
 _SCHEMES = {"rsa": ("pkcs1v15", "pss"), "ec": ("ecdsa",), "ed25519": ("eddsa",)}
 
 _LONGEST_ECDSA = 132  # r and s of P-521
+_ON_ONE_SESSION = 8
+"""Of many messages so many are signed before somebody else may have the session: a card takes seconds for them."""
 
 
 class Opened(Protocol):
@@ -125,6 +127,23 @@ class TokenSigner:
         self._prove(asked, self._chosen[settled, hash_name, salt_length, True])
         return self._der(signature) if self._elliptic else signature
 
+    def sign_messages(self, messages: Sequence[bytes], hash_name: str) -> list[bytes | errors.DojangError]:
+        """``sign_message`` for each, with the scheme that is usual for the key; or the error it would raise."""
+        scheme, answers = self._scheme(None), list[bytes | errors.DojangError]()
+        while len(answers) < len(messages):
+            proven = self._proven.get((hash_name, scheme, None))
+            if proven is None or not self._opened.is_open:
+                answers.append(
+                    _attempted(lambda one: self.sign_message(one, hash_name, scheme), messages[len(answers)])
+                )
+                continue
+            _size, mechanism, prefix, hashed = proven
+            some = messages[len(answers) : len(answers) + _ON_ONE_SESSION]
+            digests = [prefix + hashed(one).digest() for one in some]
+            found = self._pool.sign_all(mechanism, self.search, digests, self._log_in)
+            answers += [_attempted(self._der, it) if self._elliptic and isinstance(it, bytes) else it for it in found]
+        return answers
+
     def _prove(self, asked: tuple[str, str | None, int | None], plan: Plan) -> None:
         """From now on, a digest goes straight to the key; not where that asks for its PIN, or takes messages only."""
         if self._authenticate is None and not plan.takes_message:
@@ -199,6 +218,13 @@ class TokenSigner:
             said = f"{len(signature)} bytes"
             raise errors.DeviceFailure(token=self._pool.identity.label, function="C_Sign", result=said)
         return ecdsa_der(signature)
+
+
+def _attempted(step: Callable[[bytes], bytes], one: bytes) -> bytes | errors.DojangError:
+    try:
+        return step(one)
+    except errors.DojangError as error:
+        return error
 
 
 def _taken_back(error: errors.UnsupportedMechanism) -> bool:

@@ -1,6 +1,6 @@
 """Certificate requests: PKCS#10 (RFC 2986), signed by a key wherever it lives, and what any request asks for."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, paddin
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from dojang.der import NULL, SEQUENCE, oid, tlv
-from dojang.errors import FileMalformed, Phrase
+from dojang.errors import DojangError, FileMalformed, Phrase
 from dojang.x509.alternative_names import alternative_names_of, parse_alternative_names
 from dojang.x509.reading import UNREADABLE, read_request
 
@@ -97,6 +97,23 @@ def signs_with(key: "PrivateKey") -> Callable[[bytes], bytes]:
     if isinstance(key, ed25519.Ed25519PrivateKey):
         return key.sign
     raise ValueError("no signature is defined for this kind of key")
+
+
+def signs_all_with(key: "PrivateKey") -> Callable[[Sequence[bytes]], list[bytes | DojangError]]:
+    """The same for several at once: each signature, or the error that making it raised."""
+    together = getattr(key, "sign_all", None)
+    if together is not None:
+        hashed = signature_hash_for(key.public_key())
+        return lambda messages: list(together(messages, hashed.name if hashed else ""))
+    sign = signs_with(key)
+    return lambda messages: [_attempted(sign, one) for one in messages]
+
+
+def _attempted(sign: Callable[[bytes], bytes], message: bytes) -> bytes | DojangError:
+    try:
+        return sign(message)
+    except DojangError as error:
+        return error
 
 
 def signature_algorithm(public_key: "PublicKeyTypes") -> bytes:
