@@ -68,7 +68,7 @@ def serving(folder: Path, environment: Mapping[str, str], *words: object) -> Ite
     manager.settimeout(30)
     command = [sys.executable, "-m", "dojang", "serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]
     command += ["--json", *map(str, words)]
-    environment = {**environment, "NOTIFY_SOCKET": str(folder / "notify")}
+    environment = {**environment, "NOTIFY_SOCKET": str(folder / "notify"), "TMPDIR": str(folder)}
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
     try:

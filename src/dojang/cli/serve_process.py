@@ -3,7 +3,6 @@
 import contextlib
 import os
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -17,6 +16,7 @@ from dojang.centre.desk import WAITING, Desk
 from dojang.centre.health import Pulse
 from dojang.centre.logs import Log, tell
 from dojang.centre.metrics import FOLDER_VARIABLE, page_of
+from dojang.centre.metrics_folder import metrics_folder
 from dojang.centre.opening import Opened, open_centre
 from dojang.centre.sockets import address_of, listen, read_address
 from dojang.centre.supervisor import Leash, Supervisor
@@ -95,8 +95,7 @@ def _supervise(invocation: Invocation, order: Order, sockets: list[socket], back
     orders = {"order": order.to_json(), "workers": workers, "pins": pins.to_hand_down()}
     with ExitStack() as stack:
         stack.enter_context(Log(order.level, access=order.access_log))
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="dojang-metrics-"))
-        os.environ[FOLDER_VARIABLE] = folder
+        os.environ[FOLDER_VARIABLE] = stack.enter_context(metrics_folder())
         stack.callback(os.environ.pop, FOLDER_VARIABLE)
         supervisor = Supervisor(
             _worker_command(invocation),
