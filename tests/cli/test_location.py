@@ -92,6 +92,7 @@ def test_a_copy_of_what_was_renewed_is_replaced(dojang: Dojang, token, files: Pa
     refused = dojang(*words, new=None, ok=False)
     assert (refused["status"], "--replace" in refused["next"]) == (9, True)
     assert "Give the new credential the name" in dojang(*words, "--replace", "--plan", new=None)["plan"][-1]
+    assert dojang(*words, "--replace", "--label", "other", new=None, ok=False)["status"] == 2
     done = dojang(*words, "--replace", new=None)
     assert (done["credential"]["address"], done["credential"]["state"]) == (copied["address"], "valid")
     assert (done["previous"]["serial"], done["previous"]["state"]) == (copied["serial"], "retired")

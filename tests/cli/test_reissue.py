@@ -133,6 +133,9 @@ def test_revoke_asks_for_the_serial(office, tmp_path) -> None:
     """Without it, or with another, nothing happens; with it the certificate shows as revoked everywhere."""
     office("cert", "show", office.address, "-o", tmp_path / "hong.pem")
     assert office("cert", "revoke", office.address, ok=False)["status"] == 2
+    for said in (["--plan"], ["--yes-revoke", office.serial], []):
+        done = office("cert", "revoke", office.address, "--reason", "nonsense", *said, ok=False)
+        assert (done["status"], "keyCompromise" in done["error"]["message"]) == (2, True)
     assert office("cert", "revoke", office.serial, "--yes-revoke", "00", ok=False)["status"] == 9
     assert office("cert", "show", office.address)["data"]["credential"]["state"] == "valid"
     words = ["--reason", "cessationOfOperation", "--yes-revoke", office.serial]

@@ -15,7 +15,7 @@ from dojang.cli.key_wrap import without_r_option
 from dojang.cli.language import N_, _, say
 from dojang.cli.new_passwords import NewPasswords, new_password_option
 from dojang.cli.workplace import open_location_at, password_tries, plan_words, workplace
-from dojang.errors import PasswordIncorrect
+from dojang.errors import PasswordIncorrect, Usage
 
 if TYPE_CHECKING:
     from dojang.lifecycle.copy import Transferred
@@ -79,6 +79,8 @@ def copy(
     from dojang.lifecycle.copy import CopyOrder, plan_copy
     from dojang.lifecycle.copy import copy as copy_credential
 
+    if replace and label is not None:
+        raise Usage(problem=N_("--replace keeps the name of the copy that is there; leave --label out"))
     origin = invocation.address(address)
     order = CopyOrder(origin, target_of(invocation, to, origin), label, without_r, replace)
     with two_sided(invocation, new_password_source) as place:

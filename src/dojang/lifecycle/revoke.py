@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from dojang.cmp.urls import is_url
 from dojang.errors import NotFound
 from dojang.lifecycle.asking import is_elsewhere
-from dojang.lifecycle.elsewhere import KnownRecord, known_record, revoke_elsewhere
+from dojang.lifecycle.elsewhere import KnownRecord, known_record, reason_flag, revoke_elsewhere
 from dojang.lifecycle.fallout import compromised_with, serial_in
 from dojang.lifecycle.held import Held, look_at
 from dojang.lifecycle.meant import Meant, issued_with, issuer_known
@@ -40,10 +40,13 @@ class Revocation:
 
 
 def look_up(order: RevokeOrder, place: Workplace) -> Revocation:
-    """Which certificate it would be, and how it stands now. ``NotFound``, ``NotPermitted`` where nobody issued it."""
+    """Which certificate it would be, and how it stands now. ``NotFound``, ``NotPermitted`` where nobody issued it, and
+    ``Usage`` for the reason.
+    """
     certificate_der, held = _named(order.meant, place)
     origin = issuer_known(place, certificate_der)
     with place.open_authority(origin.authority) as authority:
+        _check_reason(order.reason, elsewhere=is_elsewhere(authority))
         if is_elsewhere(authority):
             return Revocation(origin.authority, known_record(place, certificate_der), held)
         record = local_authority(authority).find(serial_in(certificate_der))
@@ -54,6 +57,13 @@ def look_up(order: RevokeOrder, place: Workplace) -> Revocation:
         compromised = record.state == "revoked" and record.reason == "keyCompromise"
         standing = compromised_with(authority, certificate_der, place.now()) if compromised else ()
     return Revocation(origin.authority, record, held, standing)
+
+
+def _check_reason(reason: str, *, elsewhere: bool) -> None:
+    """Before anybody types a serial for it."""
+    from dojang.authority.revocation import reason_of
+
+    (reason_flag if elsewhere else reason_of)(reason)
 
 
 def revoke_meant(order: RevokeOrder, place: Workplace) -> Revocation:
