@@ -172,7 +172,11 @@ class Rulebook:
         if submission.vid_der is None:
             held = held if submission.kind == "renew" else ()
             if profile.vid == "required" and not held:
-                self._refuse("the profile '{profile}' wants a VID, and none was computed", profile=profile.name)
+                self._refuse(
+                    "the profile '{profile}' wants a VID, which is made of the owner's number where the authority is, "
+                    "with --number-source",
+                    profile=profile.name,
+                )
             return held
         if profile.vid == "none":
             self._refuse("the profile '{profile}' has no VID in its certificates", profile=profile.name)

@@ -27,6 +27,8 @@ REASONS: Final[Mapping[str, FailInfo]] = {
     "the profile '{profile}' does not allow a key that was certified before": FailInfo.DUPLICATE_CERT_REQ,
     "its own certificate is {state}": FailInfo.SYSTEM_FAILURE,
     "it does not issue by the profile '{profile}'": FailInfo.NOT_AUTHORIZED,
+    "the profile '{profile}' wants a VID, which is made of the owner's number where the authority is, "
+    "with --number-source": FailInfo.NOT_AUTHORIZED,
     "the transaction was cancelled": FailInfo.TRANSACTION_ID_IN_USE,
     "the transaction was used for another request": FailInfo.TRANSACTION_ID_IN_USE,
 }
