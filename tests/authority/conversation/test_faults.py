@@ -442,6 +442,24 @@ def test_the_same_message_has_the_same_answer(bearer: Subscriber, counter: Count
     assert rows(counter)[0] == 2  # the issuing authority's own, and this
 
 
+@pytest.mark.parametrize("transaction_id", [b"\xff" * 16, b"\xed\xa0\x80" * 5, b"\0" * 16, b"\n", b"\xc3\x28" * 32])
+def test_an_identifier_of_a_transaction_may_be_any_bytes(bearer: Subscriber, transaction_id: bytes) -> None:
+    """Bytes that are no text, halves of characters, zeros: all of it goes as it always does, and a retry, too."""
+    asked = replace(bearer, transaction_id=transaction_id)
+    message = asked.message(asked.request())
+    first = asked.counter.conversation.answer(message, SOURCE)
+    assert asked.counter.conversation.answer(message, SOURCE) == first
+    granted = asked.granted(asked.send(message))
+    assert isinstance(asked.ask(asked.confirmation(granted)).body, bodies.Confirmed)
+    assert asked.state(granted) == "confirmed"
+
+
+@pytest.mark.parametrize("name", ["\ud800", "profile\udcff", "\0"])
+def test_a_profile_in_the_address_may_be_any_text(bearer: Subscriber, name: str) -> None:
+    """Halves of characters: a refusal like that of any other profile than the one that is due."""
+    assert failure_in(bearer.ask(bearer.request(), profile_name=name)) is FailInfo.BAD_CERT_TEMPLATE
+
+
 def test_transactions_of_two_senders_never_meet(counter: Counter) -> None:
     """The same transactionID from somebody else is another transaction."""
     handed = [counter.hand_out(f"CN=Somebody {number},C=KR") for number in range(2)]
