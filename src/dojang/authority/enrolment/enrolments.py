@@ -65,7 +65,7 @@ class Offer(NamedTuple):
     """
 
     code: Callable[[], Secret]
-    refusal: CodeRefused | None = None
+    refusal: Callable[[], CodeRefused] | None = None
     mark: bytes | None = None
     terms: Terms | None = None
     wrong_tries: int = 0
@@ -79,7 +79,7 @@ class Offer(NamedTuple):
     def check(self) -> None:
         """Raise ``CodeRefused`` unless the code may be used now. For those who have proved to know it."""
         if self.refusal is not None:
-            raise self.refusal
+            raise self.refusal()
 
 
 class _Computed:
@@ -123,8 +123,9 @@ class Enrolments:
         known = found.known
         if known is None or self._is_locked(known):
             code = _Computed(partial(self._decoy, reference))
-            return Offer(code, self._refusal(reference, _UNKNOWN), beside=found.beside)
-        refusal = None if known.state == "ready" else self._refusal(reference, WHY[known.state], known.state)
+            return Offer(code, partial(self._refusal, reference, _UNKNOWN), beside=found.beside)
+        state = known.state
+        refusal = None if state == "ready" else partial(self._refusal, reference, WHY[state], state)
         code = _Computed(partial(self._code, reference, known.salt, known.code_hash))
         return Offer(code, refusal, known.salt + known.code_hash, known.terms, known.wrong_tries, found.beside)
 
