@@ -25,6 +25,7 @@ class Metrics:
         self.registry: CollectorRegistry = CollectorRegistry()
         own: dict[str, Any] = {"registry": self.registry, "namespace": "dojang"}
         self._known: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
+        self._issued: dict[tuple[str, str], Counter] = {}
         self._requests = Counter("requests", "Requests answered.", ["door", "status"], **own)
         self._seconds = Histogram(
             "request_seconds", "From the first byte of a request to its answer.", ["door"], buckets=_SECONDS, **own
@@ -53,7 +54,11 @@ class Metrics:
 
     def issued(self, authority: str, profile: str) -> None:
         """A certificate left the centre."""
-        self._certificates.labels(authority, profile).inc()
+        key = authority, profile
+        known = self._issued.get(key)
+        if known is None:
+            known = self._issued[key] = self._certificates.labels(*key)
+        known.inc()
 
     def cmp_failed(self, fail_info: str) -> None:
         """A CMP request was refused with this bit of PKIFailureInfo."""
