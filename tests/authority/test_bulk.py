@@ -78,7 +78,7 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_hundreds_at_once(authority: LocalAuthority) -> None:
     """Each has its own serial and its own name, is signed by the authority, and stands on record as it was answered."""
     answers = authority.submit_many(asked(MANY + 45))
-    assert [one._is_ready for one in authority._bulk().prover._helpers] == [True]
+    assert [one._is_ready for one in authority.issuing.bulk().prover._helpers] == [True]
     found = certificates(answers)
     issuer = x509.load_der_x509_certificate(authority.certificate_der())
     for number, one in enumerate(found):
@@ -186,7 +186,7 @@ def test_nothing_leaves_that_is_not_on_record(authority: LocalAuthority, monkeyp
 def test_whoever_interrupts_does_not_wait_for_all(authority: LocalAuthority, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was not begun is not signed any more, and what is on record stays."""
     signed: list[int] = []
-    real = type(authority._bulk())._signed
+    real = type(authority.issuing.bulk())._signed
 
     def counted(bulk: Any, asked_: Any, numbers: list[int], drafted: Any) -> Any:
         signed.extend(numbers)
@@ -196,7 +196,7 @@ def test_whoever_interrupts_does_not_wait_for_all(authority: LocalAuthority, mon
     def interrupted(*_arguments: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(type(authority._bulk()), "_signed", counted)
+    monkeypatch.setattr(type(authority.issuing.bulk()), "_signed", counted)
     monkeypatch.setattr(authority.database, "together", interrupted)
     with pytest.raises(KeyboardInterrupt):
         authority.submit_many(asked(4096))

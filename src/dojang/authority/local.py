@@ -9,38 +9,34 @@ moment becomes durable together.
 """
 
 import contextlib
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
 from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
-from cryptography import x509
 from sqlalchemy import Connection
 
 from dojang.authority import revocation
 from dojang.authority import settings as settings_file
-from dojang.authority.answers import Answers, Given, KeySwitched, key_fingerprint_of
+from dojang.authority.answers import Answers, key_fingerprint_of
 from dojang.authority.audit.heads import Head
 from dojang.authority.audit.sealing import seal
 from dojang.authority.base import Along, Entry, Issued, Kind, Submission
-from dojang.authority.certificate import sign_certificate
 from dojang.authority.database import Database
 from dojang.authority.folder import authority_names, is_authority
-from dojang.authority.hierarchy.roster import Roll, Roster
+from dojang.authority.hierarchy.roster import Roster
 from dojang.authority.hierarchy.scene import Scene, private_of
+from dojang.authority.issuing import Issuing
 from dojang.authority.life import Move
-from dojang.authority.rules import Rulebook, refusal
 from dojang.authority.settings import AuthoritySettings
 from dojang.authority.status.office import StatusOffice
 from dojang.authority.store import DueWindow, Record, Store, mark_founded
 from dojang.authority.terms import due_until
 from dojang.authority.watch import Watch
-from dojang.errors import AuthorityExpired, DojangError, NotFound, Phrase
+from dojang.errors import NotFound, Phrase
 from dojang.npki.validity import KST
 from dojang.x509.profiles import Profile, profile, profiles
 from dojang.x509.request import CertificateRequest
@@ -50,7 +46,6 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes as PrivateKey
     from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes as PublicKey
 
-    from dojang.authority.bulk import Bulk
     from dojang.authority.enrolment import Counter, Enrolments
     from dojang.authority.factors.desk import FactorDesk, Sitting
     from dojang.authority.factors.gate import Gate
@@ -62,11 +57,8 @@ if TYPE_CHECKING:
     from dojang.x509.profiles.factors import Factors
 
 T = TypeVar("T")
-Work = Callable[[Connection], Given]
 KeyOpener = Callable[[str], "PrivateKey"]
 Clock = Callable[[], datetime]
-_LONGEST_TRANSACTION = 256
-_SIGN_AT_ONCE = 4  # while the token works on one signature, the next certificates are made ready
 
 
 def utc_now() -> datetime:
@@ -108,9 +100,9 @@ class LocalAuthority:
         self.name, self.folder, self.database, self.settings = folder.name, folder, database, settings
         self._store, self._open_key, self._clock = Store(database, folder.name), key, clock
         self._watch = Watch(self._store)
-        self._many: Bulk | None = None
-        self._many_turn = threading.Lock()
         self.roster = Roster(folder, database, key, self.now)
+        clocks = self.now, self._check_clock
+        self.issuing = Issuing(self._store, self.roster, settings, lambda: self.gate, self._own_profiles, *clocks)
         self.status = StatusOffice(database, self.roster.private, self.roster.list_path, self.now, settings.status)
 
     def __enter__(self) -> Self:
@@ -122,8 +114,7 @@ class LocalAuthority:
         self.close()
 
     def close(self) -> None:
-        if self._many is not None:
-            self._many.close()
+        self.issuing.close()
         self.roster.close()
         self._store.close()
 
@@ -187,7 +178,7 @@ class LocalAuthority:
 
     def factors_wanted(self, profile: str, occasion: Kind) -> "Factors | None":
         """What has to be passed before it issues by this profile; ``None`` for nothing. ``AuthorityRefused``."""
-        return self.settings.factors().wanted(self._wanted(profile), occasion)
+        return self.settings.factors().wanted(self.issuing.profile(profile), occasion)
 
     @cached_property
     def keks(self) -> "Keks":
@@ -275,36 +266,17 @@ class LocalAuthority:
         ``request`` is what is asked for, where that was read and proved already. ``confirmed`` when nobody will do that
         later. ``is_new`` where it is known that nothing was answered yet; should somebody answer meanwhile, that holds.
         """
-        given = None if is_new else self._given(submission)
+        given = None if is_new else self.issuing.given(submission)
         if given is None:
-            given = self._recorded(submission, request=request, along=along, confirmed=confirmed)
+            given = self.issuing.recorded(submission, request=request, along=along, confirmed=confirmed)
         if confirmed and submission.kind == "reissue" and submission.replaces_der is not None:
             old = self._answers.recorded(submission.replaces_der)
             self._publish(old.signer if old else given.signer)
-        return self._issued(given)
+        return self.issuing.issued(given)
 
     def submit_many(self, submissions: Sequence[Submission]) -> list[Issued | Exception]:
         """The answer to each, or the error that ``submit`` would raise; what is new is recorded together."""
-        known = self._store.known_among([one.transaction_id for one in submissions])
-        answers: list[Given | Exception | None] = [
-            self._attempt(self._given if one.transaction_id in known else self._check_form, one) for one in submissions
-        ]
-        new = [number for number, answer in enumerate(answers) if answer is None]
-        for number, answer in self._bulk().answers({number: submissions[number] for number in new}).items():
-            answers[number] = answer
-        rest = [number for number in new if answers[number] is None]
-        with ThreadPoolExecutor(_SIGN_AT_ONCE) as hands:
-            signed = hands.map(lambda number: self._attempt(self._signed, submissions[number]), rest)
-        works: dict[int, Work] = {}
-        for number, work in zip(rest, signed, strict=True):
-            if isinstance(work, Exception):
-                answers[number] = work
-            else:
-                works[number] = work
-        for number, answer in zip(works, self.database.together_all(list(works.values())), strict=True):
-            again = isinstance(answer, KeySwitched)
-            answers[number] = self._attempt(self._recorded, submissions[number]) if again else answer
-        return [self._issued(one) if isinstance(one, Given) else one for one in answers if one is not None]
+        return self.issuing.submit_many(submissions)
 
     def confirm(self, transaction_id: str, *, entry: Entry | None = None) -> None:
         """The certificate works; after a reissue the old one is revoked and the list published."""
@@ -370,6 +342,11 @@ class LocalAuthority:
         """UTC, in whole seconds."""
         return self._clock().astimezone(UTC).replace(microsecond=0)
 
+    def _check_clock(self, at: datetime) -> None:
+        """``ClockSetBack``."""
+        if self.watches_clock:
+            self._watch.check(at)
+
     def _change(self, serial: str, move: Move, reason: str | None = None, entry: Entry | None = None) -> None:
         """The key that will publish it is opened first, so that a wrong PIN changes nothing."""
         record = self.find(serial)
@@ -391,97 +368,6 @@ class LocalAuthority:
     def _publish(self, name: str) -> None:
         """The state of something that this key signed has changed."""
         self.status.lists.tell(name, self.now())
-
-    def _attempt(self, step: Callable[[Submission], T], submission: Submission) -> T | Exception:
-        try:
-            return step(submission)
-        except DojangError as error:
-            return error
-
-    def _given(self, submission: Submission) -> Given | None:
-        self._check_form(submission)
-        return self._answers.given(submission)
-
-    def _recorded(self, submission: Submission, **more: Any) -> Given:
-        """Signed and on record; looked at anew where the key does not sign any more, as after a switch elsewhere."""
-        while True:
-            try:
-                return self.database.together(self._signed(submission, **more))
-            except KeySwitched:
-                self.roster.look()
-
-    def _issued(self, given: Given) -> Issued:
-        return Issued(given.certificate_der, self.roster.chain_of(given.signer))
-
-    def _signed(
-        self,
-        submission: Submission,
-        *,
-        request: CertificateRequest | None = None,
-        along: Along | None = None,
-        confirmed: bool = False,
-    ) -> "Work":
-        """The certificate is signed; what is returned puts it on record and answers with it."""
-        rules = self._rules()
-        draft = rules.draft(
-            submission, self._wanted(submission.profile), self._answers.predecessor(submission), request
-        )
-        passed = self.gate.passed(submission, draft.profile, draft.subject, draft.public_key)
-        serial = x509.random_serial_number()  # 159 random bits
-        der = sign_certificate(draft, rules.issuer, self.roster.private(rules.signer), serial)
-        entry = passed(f"{serial:x}", along(der) if along else None)
-        return lambda connection: self._answers.record(
-            connection, submission, rules, draft, serial, der, entry, confirmed=confirmed
-        )
-
-    def _bulk(self) -> "Bulk":
-        """Where many are issued at once."""
-        from dojang.authority.bulk import Bulk
-
-        with self._many_turn:
-            if self._many is None:
-                steps = self._rules, self._wanted, self.gate.is_open, self.roster.private
-                self._many = Bulk(*steps, self._answers, _SIGN_AT_ONCE)
-            return self._many
-
-    def _rules(self) -> Rulebook:
-        """As they are now. ``AuthorityRefused``, ``AuthorityExpired`` and ``ClockSetBack`` where nothing is issued."""
-        at, roll = self.now(), self._standing_roll()
-        self._check_term(roll, at)
-        if self.watches_clock:
-            self._watch.check(at)
-        return Rulebook(self.name, roll.issuer.certificate, at, roll.issuer.id, self.settings.address)
-
-    def _wanted(self, name: str) -> Profile:
-        with contextlib.suppress(NotFound):
-            wanted = profile(name, self._own_profiles)
-            if wanted.is_for_subscribers:
-                return wanted
-        raise refusal(self.name, "it does not issue by the profile '{profile}'", profile=name[:64])
-
-    def _check_form(self, submission: Submission) -> None:
-        if not 0 < len(submission.transaction_id) <= _LONGEST_TRANSACTION:
-            raise refusal(
-                self.name, "an identifier of a transaction has 1 to {limit} characters", limit=_LONGEST_TRANSACTION
-            )
-        if (submission.kind == "issue") != (submission.replaces_der is None):
-            raise refusal(self.name, "a renewal or reissue names the certificate it replaces, a first issue does not")
-
-    def _check_term(self, roll: Roll, at: datetime) -> None:
-        """Neither the authority's certificate nor its root's may be outside its term."""
-        for own in (roll.issuer.certificate, roll.above.certificate):
-            start_at, end_at = own.not_valid_before_utc, own.not_valid_after_utc
-            if not start_at <= at <= end_at:
-                raise AuthorityExpired(authority=self.name, not_before=start_at, not_after=end_at)
-
-    def _standing_roll(self) -> Roll:
-        """Who signs now. An issuing authority that its root has revoked or put on hold issues nothing."""
-        roll = self.roster.now()
-        if roll.standing != "confirmed":
-            roll = self.roster.look()  # it may be back
-        if roll.standing != "confirmed":
-            raise refusal(self.name, "its own certificate is {state}", state=Phrase(roll.standing))
-        return roll
 
     @property
     def _answers(self) -> Answers:
