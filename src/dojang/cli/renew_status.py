@@ -4,14 +4,14 @@ from typing import TYPE_CHECKING, Any
 
 from dojang.cli.context import Invocation
 from dojang.cli.frame import argument, command, option
-from dojang.cli.language import N_, message_of, say
+from dojang.cli.language import N_, advice_of, message_of, say
 from dojang.cli.renew_orders import SOME_FAILED, failed_data
 from dojang.cli.where import days_of, survey
 from dojang.cli.workplace import workplace
 from dojang.errors import DojangError, NothingDue
 
 if TYPE_CHECKING:
-    from dojang.lifecycle.health import Health
+    from dojang.lifecycle.health import Health, Trouble
 
 NAGIOS = {"ok": 0, "warning": 1, "critical": 2, "unknown": 3}
 EXITS = {"ok": 0, "warning": SOME_FAILED, "critical": SOME_FAILED, "unknown": NothingDue.exit_status}
@@ -21,7 +21,6 @@ TROUBLES = {
     "failing": N_("{subject} could not be renewed ({code}), {days} days left"),
     "overdue": N_("{subject} should have been renewed by now, {days} days left"),
     "out-of-reach": N_("{subject} expires in {days} days and is not where it was seen"),
-    "damaged": N_("{subject} is damaged, and 'dojang doctor' says what to do"),
     "unfinished": N_("an earlier '{code}' of {subject} waits to be finished"),
 }
 
@@ -76,10 +75,8 @@ def _words(health: "Health") -> str:
     name = health.status.upper()
     if health.troubles:
         worst = sorted(health.troubles, key=lambda one: (-NAGIOS[one.level], one.days_left or 0))
-        said = [
-            say(TROUBLES[one.kind], subject=one.subject or one.address, days=one.days_left, code=one.code)
-            for one in worst
-        ]
+        damaged = dict(health.unreachable)
+        said = [_damage(damaged[one.address]) if one.kind == "damaged" else _trouble(one) for one in worst]
         return f"{name}: " + "; ".join(said).replace("|", "/").replace("\n", " ")
     if not health.certificates:
         return f"{name}: " + say("There is no certificate.")
@@ -90,6 +87,15 @@ def _words(health: "Health") -> str:
         subject=health.subject,
     )
     return f"{name}: " + text.replace("|", "/").replace("\n", " ")
+
+
+def _trouble(one: "Trouble") -> str:
+    return say(TROUBLES[one.kind], subject=one.subject or one.address, days=one.days_left, code=one.code)
+
+
+def _damage(error: DojangError) -> str:
+    """As whoever looks for certificates says it, and what to do next: only this check may know of the place."""
+    return f"{message_of(error)} {advice_of(error)}"
 
 
 def _figures(health: "Health", *, warning_days: int, critical_days: int) -> str:
