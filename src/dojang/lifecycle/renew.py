@@ -1,6 +1,5 @@
 """Renew: a successor certificate before the old one expires, with a new key unless told to keep it."""
 
-import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -8,7 +7,7 @@ from secrets import token_bytes
 from typing import TYPE_CHECKING
 
 from dojang.authority.withdrawn import refuse_withdrawn
-from dojang.errors import NotFound, NothingDue, NotPermitted, Phrase
+from dojang.errors import NothingDue, NotPermitted, Phrase
 from dojang.ledger import Event, Operation
 from dojang.lifecycle.aftercare import tell_checks
 from dojang.lifecycle.asking import Terms, ask_steps, terms_of
@@ -20,6 +19,7 @@ from dojang.lifecycle.new_key import refuse_no_new_key
 from dojang.lifecycle.new_root import learn_root
 from dojang.lifecycle.origin import Origin, due_from, fingerprint_of, history_of, origin_of, window_of
 from dojang.lifecycle.person import same_person
+from dojang.lifecycle.predecessor import check_secret
 from dojang.lifecycle.recover import recover, refuse_pending
 from dojang.lifecycle.successor import (
     algorithm_in,
@@ -97,10 +97,8 @@ def _check_secret(location: Location, old: StoredCredential) -> None:
     """A wrong PIN ends it here, and so does a password that does not open the old key: the new one would be sealed
     under something that was mistyped, and nobody could open it.
     """
-    if location.traits.opened_by == "password":
-        with contextlib.suppress(NotFound):  # a certificate whose key is not here
-            location.private_key(old.key_id)
-    else:
+    check_secret(location, old)
+    if location.traits.opened_by != "password":
         location.has_key(old.key_id)  # which asks a token, and with it for its PIN
 
 
