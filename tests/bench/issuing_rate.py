@@ -5,32 +5,32 @@ by a process of its own and signed by several hands, so what C gets with two thr
 one, which is the measure. A page of what is due is measured among a thousand certificates and among a million, half of
 them due: rows put in at once.
 
-What a certificate of a P-256 authority costs in a batch of a thousand: microseconds of a core's time, the least of
-several runs on two cores, where C signs in 86.
+What a certificate of a P-256 authority costs in a batch of a thousand: microseconds of a core's time, least of several
+runs on two cores that others used as well, where C signs in 80.
 
-    proving        108   91 of them OpenSSL's, to load the key and to verify; the rest takes the request apart
-    writing         10   what a profile and a key have in common is written once
-    signing        102   86 of them the token's; the rest is Python's way to it, slow since the token's code evicts it
-    recording       36   21 of them SQLite's, for three rows and five indexes; 10 the hash chain and its texts
-    asking           5   which transactions are known, and which certificate is whose
-    waiting         40   of threads for each other, and the system's for the log that is written
+    drafting       119   by two processes beside: 91 to load the key and to verify, the rest takes the request apart,
+                         writes the certificate and brings it back; 70 where the applicant's key is RSA-2048
+    signing        103   84 where nothing else runs; the rest is waiting for other threads, and memory gone cold
+    recording       62   37 where nothing else runs: three rows and their indexes, hash chain, log; 14 for the commit
+    the rest        16   which transactions are known, handing parts to and fro, which chain belongs to which
 
-That is 300, so two cores that never wait would give 0.57 of what C gets with one; 198 of it (verifying, signing, rows)
-are not Python's, and would give 0.87. Measured is 0.37 to 0.40: the first requests of a batch are proved and its last
-rows written while nothing is signed, and one thread of Python runs at a time. One by one, a certificate waits for the
-disk.
+That is 300, and 250 with RSA-2048 applicants: two cores that never wait would make 0.53 and 0.64 of what C gets with
+one. Measured is less. A thread that signs needs the interpreter's lock twice a signature and, as far as could be seen,
+stands still while another turns rows into parameters; and the last rows are written when nothing is left to sign.
+Verifying, C_Sign and SQLite's own work are 200 of it. One by one, a certificate waits for the disk.
 """
 
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import count
 from pathlib import Path
 from statistics import median
 from time import perf_counter
 
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from many_certificates import fill
 from place import Place, Row
 from sqlalchemy import text
@@ -65,22 +65,28 @@ def measure(place: Place, *, rounds: int, seconds: float) -> list[Row]:
 
 def _rates(place: Place, authority: LocalAuthority, kind: str, rounds: int, seconds: float) -> Iterator[Row]:
     numbers = count()
-    requests = [build_request(ec.generate_private_key(ec.SECP256R1()), parse_name(f"CN=S{one}")) for one in range(64)]
+    with_p256 = [build_request(ec.generate_private_key(ec.SECP256R1()), parse_name(f"CN=S{one}")) for one in range(64)]
+    with_rsa = [build_request(rsa.generate_private_key(65537, 2048), parse_name(f"CN=R{one}")) for one in range(16)]
 
-    def submission() -> Submission:
+    def submission(requests: list[bytes]) -> Submission:
         number = next(numbers)
         return Submission("issue", requests[number % len(requests)], "personal", f"t{number}")
 
     def one_by_one() -> int:
-        authority.submit(submission())
+        authority.submit(submission(with_p256))
         return 1
 
-    def many() -> int:
-        answers = authority.submit_many([submission() for _ in range(AT_ONCE[kind])])
+    def many(requests: list[bytes]) -> int:
+        answers = authority.submit_many([submission(requests) for _ in range(AT_ONCE[kind])])
         assert not any(isinstance(answer, Exception) for answer in answers)
         return len(answers)
 
-    steps = {f"in batches of {AT_ONCE[kind]:,}": (many, SHARE), "one by one": (one_by_one, None)}
+    in_batches = f"in batches of {AT_ONCE[kind]:,}"
+    steps: dict[str, tuple[Callable[[], int], float | None]] = {
+        in_batches: (partial(many, with_p256), SHARE),
+        f"{in_batches}, RSA-2048 applicants": (partial(many, with_rsa), None),
+        "one by one": (one_by_one, None),
+    }
     raw: list[float] = []
     twofold: list[float] = []
     found: dict[str, list[float]] = {name: [] for name in steps}

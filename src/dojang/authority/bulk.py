@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes as PrivateKey
 
 _LARGEST: Final = 64
+_SMALL: Final = 8
 _AHEAD: Final = 8
 """Parts under way at a time: nothing is drafted long before it is signed, and the memory does not grow with a batch."""
 _RECORDED_AT_ONCE: Final = 512
@@ -212,7 +213,7 @@ class Bulk:
 def _parts_of(asked: Numbered, hands: int) -> list[list[int]]:
     """Those that ask for nothing that needs a closer look, some of one kind at a time; of one transaction, the first.
 
-    The first parts are small: nobody signs before one is proved.
+    Of many, the first parts are small: nobody signs before one is proved.
     """
     seen: set[str] = set()
     kinds: dict[tuple[str, int | None, str | None], list[int]] = {}
@@ -222,12 +223,13 @@ def _parts_of(asked: Numbered, hands: int) -> list[list[int]]:
                 kinds.setdefault((one.profile, one.years, one.enrolment), []).append(number)
             seen.add(one.transaction_id)
     largest = max(1, min(_LARGEST, len(seen) // (2 * hands)))
-    parts, size = [], max(1, largest // 4)
+    parts, more = [], max(largest // 4, _SMALL)
+    size = min(largest, more)
     for numbers in kinds.values():
         begin = 0
         while begin < len(numbers):
             parts.append(numbers[begin : begin + size])
-            begin, size = begin + size, min(largest, size + max(1, largest // 4))
+            begin, size = begin + size, min(largest, size + more)
     return parts
 
 
