@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from dojang.centre.desk import Desk
+from dojang.centre.pace import Pace
 from dojang.errors import CentreBusy, NotFound
 
 
@@ -71,3 +72,37 @@ def test_at_its_end_what_waits_is_not_begun_and_what_was_begun_is_done():
             await desk.run(done.append, "third")
 
     asyncio.run(ask(Desk(threads=1)))
+
+
+def test_work_that_waits_gets_every_thread():
+    """Eight that go on only when all of them are under way: none has to wait for another one's end."""
+    together = threading.Barrier(8)
+
+    async def ask(desk: Desk) -> None:
+        await asyncio.gather(*(desk.run(together.wait, 30) for _ in range(8)))
+        assert desk.taken == 0
+
+    desk = Desk(threads=8)
+    asyncio.run(ask(desk))
+    desk.close()
+
+
+def test_work_of_the_interpreter_keeps_one_thread_busy():
+    """However many threads there were: one is left where each takes its share of a core, more come where it waits."""
+    pace, now = Pace(4), 0.0
+    for _ in range(5):
+        pace.quicken()
+    assert pace.hands == 4
+    for share, hands in ((0.8, 1), (0.7, 1), (0.3, 4), (0.68, 4), (0.8, 1)):
+        for _ in range(5 * 40):
+            now += 0.002
+            pace.learn(now, 0.002 * share, others_wait=True)
+        assert pace.hands == hands
+
+
+def test_a_pace_stays_where_nobody_waits():
+    """Work that comes now and then says nothing of how much could be done."""
+    pace = Pace(4)
+    for moment in range(1000):
+        pace.learn(float(moment), 0.001, others_wait=moment % 20 == 0)
+    assert pace.hands == 1

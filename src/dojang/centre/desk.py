@@ -1,5 +1,6 @@
-"""The threads in which the centre does its work: so many at once, so many waiting, and no more.
+"""The threads in which the centre does its work: so many at once at most, so many waiting, and no more.
 
+How many of them work depends on what there is to do (``pace``); when nothing is done for a while, another one begins.
 Work and answers are handed over with as little as can be: what ``concurrent.futures`` puts between a thread and an
 event loop takes as long as many an answer.
 """
@@ -7,16 +8,21 @@ event loop takes as long as many an answer.
 import asyncio
 import contextlib
 import threading
+from collections import deque
 from collections.abc import Callable
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
+from time import perf_counter, thread_time
 from typing import Any, Final, TypeVar
 
+from dojang.centre.pace import Pace
 from dojang.errors import CentreBusy
 
 T = TypeVar("T")
 
 THREADS: Final = 8
 WAITING: Final = 64
+STANDSTILL: Final = 0.02
+"""Seconds in which a piece of work should have been done."""
 RETRY_AFTER: Final = 2
 """Seconds after which somebody who was turned away may come again."""
 
@@ -35,6 +41,10 @@ class _Piece:
 
     async def answer(self) -> Any:
         return await self._answer
+
+    def later(self, what: "Callable[[_Piece], object]") -> None:
+        """On its event loop, which is this thread's."""
+        self._loop.call_later(STANDSTILL, what, self)
 
     def do(self) -> None:
         """Unless nobody waits for it any more."""
@@ -68,9 +78,12 @@ class Desk:
 
     def __init__(self, threads: int = THREADS, waiting: int = WAITING) -> None:
         self._most, self._room = threads, threads + waiting
-        self._waiting: SimpleQueue[_Piece | None] = SimpleQueue()
+        self._pace = Pace(threads)
+        self._waiting: deque[_Piece] = deque()
+        self._begun: SimpleQueue[_Piece | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
-        self._taken, self._is_closed = 0, False
+        self._taken, self._under_way, self._is_closed = 0, 0, False
+        self._moved_at = 0.0
         self._counting = threading.Lock()
 
     @property
@@ -85,9 +98,11 @@ class Desk:
             if self._taken >= self._room or self._is_closed:
                 raise CentreBusy(seconds=RETRY_AFTER)
             self._taken += 1
-            self._waiting.put(piece)
-            if self._taken > len(self._threads) < self._most:
-                self._begin()
+            self._waiting.append(piece)
+            self._begin_some()
+            waits = bool(self._waiting)
+        if waits:
+            piece.later(self._hurry)
         found: T = await piece.answer()
         return found
 
@@ -95,27 +110,48 @@ class Desk:
         """Take no more; what waits is not begun. Returns when what was begun is done."""
         with self._counting:
             self._is_closed = True
-        with contextlib.suppress(Empty):
-            while (piece := self._waiting.get_nowait()) is not None:
+            for piece in self._waiting:
                 piece.call_off()
-                self._left()
+            self._taken -= len(self._waiting)
+            self._waiting.clear()
         for _thread in self._threads:
-            self._waiting.put(None)
+            self._begun.put(None)
         for thread in self._threads:
             thread.join()
 
-    def _begin(self) -> None:
-        thread = threading.Thread(target=self._serve, name=f"desk-{len(self._threads)}", daemon=True)
-        self._threads.append(thread)
-        thread.start()
+    def _begin_some(self) -> None:
+        """As many as are to be under way; each has a thread."""
+        while self._waiting and self._under_way < self._pace.hands:
+            self._under_way += 1
+            self._begun.put(self._waiting.popleft())
+            if self._under_way > len(self._threads):
+                thread = threading.Thread(target=self._serve, name=f"desk-{len(self._threads)}", daemon=True)
+                self._threads.append(thread)
+                thread.start()
+
+    def _hurry(self, piece: _Piece) -> None:
+        """It has waited for a while."""
+        with self._counting:
+            if piece not in self._waiting:
+                return
+            if perf_counter() - self._moved_at >= STANDSTILL:
+                self._moved_at = perf_counter()
+                self._pace.quicken()
+                self._begin_some()
+        piece.later(self._hurry)
 
     def _serve(self) -> None:
-        while (piece := self._waiting.get()) is not None:
+        while (piece := self._begun.get()) is not None:
+            before = thread_time()
             piece.do()
-            self._left()
+            self._done(thread_time() - before)
             piece.hand_over()
             del piece  # it is not kept until the next one comes
 
-    def _left(self) -> None:
+    def _done(self, work: float) -> None:
         with self._counting:
             self._taken -= 1
+            self._under_way -= 1
+            self._moved_at = perf_counter()
+            self._pace.learn(self._moved_at, work, others_wait=bool(self._waiting))
+            self._begin_some()
