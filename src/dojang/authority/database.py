@@ -27,6 +27,7 @@ from dojang.authority.engines import (
     may_pass,
     server_engine,
 )
+from dojang.authority.log import Log
 from dojang.authority.schema import SCHEMA, make_tables, schema_of
 from dojang.errors import DatabaseUnavailable, Phrase, StateUnreadable
 
@@ -48,6 +49,7 @@ class Database:
         self._turn = threading.Lock()  # the threads of a process queue here, processes in the database
         self._mine = threading.local()
         self._batch = Batch()
+        self._log = Log(Path(f"{url.database}-wal"))
         self._claimed: Connection | None = None
         self._writing: Connection | None = None  # kept from one writing() to the next
         self._is_closed = False
@@ -148,6 +150,7 @@ class Database:
                     self._check_open(connection)
                 if self.is_embedded and not self._is_closed:
                     self._writing = connection  # the same one again, as long as nothing goes wrong
+                    self._log.bound(connection)
             except SQLAlchemyError as error:
                 raise self.ours(error) from error
             finally:
