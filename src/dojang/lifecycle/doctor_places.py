@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 
-from dojang.errors import DojangError, FileMalformed, LocationSilent
+from dojang.errors import DojangError, FileMalformed
 from dojang.lifecycle.held import damaged_in
-from dojang.lifecycle.where import LONGER
+from dojang.lifecycle.where import LONGER, failure_of
 from dojang.locations.address import parse_address
 from dojang.locations.base import Location
 from dojang.locations.registry import kind_of
@@ -34,12 +34,8 @@ def unreadable(
             identity, here = outcome.answer
             failures += here if identity not in seen else []
             seen.add(identity)
-        elif isinstance(outcome.error, DojangError):
-            failures.append((address, outcome.error))
-        elif outcome.error is not None:
-            raise outcome.error
         else:
-            failures.append((address, LocationSilent(where=address, seconds=f"{wait:g}")))
+            failures.append(failure_of(address, outcome.error, wait))
     return failures
 
 

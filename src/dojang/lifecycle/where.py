@@ -71,17 +71,22 @@ def find_everywhere(
                 held += here.held
                 failures += here.failures
                 closed += here.needs_password
-        elif isinstance(outcome.error, DojangError):
-            failures.append((address, outcome.error))
-        elif outcome.error is not None:
-            raise outcome.error
         else:
-            failures.append((address, LocationSilent(where=address, seconds=f"{wait:g}")))
+            failures.append(failure_of(address, outcome.error, wait))
     found = told_apart(held)
     if expiring is not None:
         found = [one for one in found if one.stored.live and one.facts.days_left <= expiring.days]
     found.sort(key=lambda one: (one.stored.retired, one.facts.not_after_at, one.stored.address))
     return Found(tuple(found), tuple(failures), tuple(closed))
+
+
+def failure_of(address: str, error: Exception | None, wait: float) -> tuple[str, DojangError]:
+    """Why a place gave no answer: its error, or that it gave none in time. Any other error is raised."""
+    if error is None:
+        return address, LocationSilent(where=address, seconds=f"{wait:g}")
+    if not isinstance(error, DojangError):
+        raise error
+    return address, error
 
 
 def told_apart(held: Iterable[Held]) -> list[Held]:
