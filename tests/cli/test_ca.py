@@ -93,6 +93,7 @@ def test_revoke_suspend_restore(run) -> None:
     """Each changes the state in the authority's list and in the holder's; what is revoked stays revoked."""
     _found(run)
     issued = run("cert", "issue", "--to", run.token.uri, "--subject", "CN=Hong")["data"]["credential"]
+    assert run("ca", "revoke", issued["serial"], "--reason", "boredom", "--plan", ok=False)["status"] == 2
     for words, state in (
         (["suspend", issued["serial"]], "suspended"),
         (["restore", issued["serial"]], "confirmed"),

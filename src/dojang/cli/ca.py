@@ -236,8 +236,10 @@ def _crl_ordered(invocation: Invocation, name: str, officer: str | None, *, root
 @officer_option
 def revoke(invocation: Invocation, serial: str, reason: str, ca: str | None, officer: str | None) -> None:
     """Cannot be taken back."""
+    from dojang.authority.revocation import reason_of
     from dojang.lifecycle import revoke as verbs
 
+    reason = reason_of(reason)
     change = _Change("certificate.revoke", N_("Revoke {serial} for good"), {"serial": serial, "reason": reason})
     _change(invocation, ca, officer, change, lambda place, name: verbs.revoke(place, name, serial, reason))
 
