@@ -51,6 +51,16 @@ def test_the_shape_of_a_token_signer(in_shared, seal, softhsm_module):
             assert inspect.signature(getattr(theirs, name)).parameters == parameters
 
 
+def test_several_messages_at_once(in_shared, seal):
+    """A signature of each; where one cannot be made, the error that it alone would get."""
+    for algorithm in ("rsa-2048", "ec-p256"):
+        signer = find_signer(seal.key(algorithm))
+        for signature in signer.sign_messages([b"a letter", b"a letter"], "sha256"):
+            verify(seal.public[algorithm], algorithm, signature)
+        (refused,) = signer.sign_messages([b"a letter"], "md0")
+        assert isinstance(refused, errors.DojangError)
+
+
 def test_schemes(in_shared, seal):
     """PSS with any salt, and r and s side by side."""
     rsa = find_signer(seal.key("rsa-2048"))

@@ -23,6 +23,7 @@ from dojang.agent.wire import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Final
 
     from dojang.errors import DojangError
@@ -108,6 +109,18 @@ class AgentSigner:
             return self._sign(DIGEST, digest, hash_name, scheme, salt_length, False)
         except (UnsupportedMechanism, ValueError):  # or a hash unknown here: the token's answer says it all
             return self._sign(MESSAGE, message, hash_name, scheme, salt_length, False)
+
+    def sign_messages(self, messages: "Sequence[bytes]", hash_name: str) -> "list[bytes | DojangError]":
+        """As ``TokenSigner.sign_messages``."""
+        from dojang.errors import DojangError
+
+        answers: list[bytes | DojangError] = []
+        for one in messages:
+            try:
+                answers.append(self.sign_message(one, hash_name))
+            except DojangError as error:
+                answers.append(error)
+        return answers
 
     def close(self) -> None:
         """Close the connections; the next signature opens another."""
