@@ -2,8 +2,8 @@
 
 An authority with its records on disk, durable, and its key on the token; requests are made before. A batch is drafted
 by two processes beside, and a slow key signs with several hands, so what C gets with two threads is stated beside what
-it gets with one, which is the measure. A page of what is due is measured among a thousand certificates and among a million, half of
-them due: rows put in at once.
+it gets with one, which is the measure. A page of what is due is measured among a thousand certificates and among a
+million, half of them due: rows put in at once.
 
 What a certificate of a P-256 authority costs in a batch of a thousand: microseconds of a core's time, least of several
 runs on two cores that others used as well, where C signs in 80.
